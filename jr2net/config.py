@@ -1,0 +1,250 @@
+"""Configuration: one YAML per way of running, validated strictly, every field documented where it is defined.
+
+``load("configs/laptop.yaml", ["recnet.steps=100", "storage=s3://bucket/run"])`` gives a frozen ``Config``. An unknown
+key is an error that names the file and suggests the key that was meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the file or override, the field and the remedy."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FaceConfig(Section):
+    """The morphable model and the camera through which it is seen."""
+
+    model: str = Field("procedural", description="'procedural', a model file (.npz), ICT-FaceKit's folder, or BFM 2009's .mat")
+    expression_file: str | None = Field(None, description="expression basis (.npz) that goes with BFM 2009's .mat")
+    vertices: int | None = Field(None, ge=100, description="decimate an imported model to about this many vertices")
+    focal_ratio: float = Field(5.0, gt=0.5, description="focal length over the crop's side")
+
+
+class StudioConfig(Section):
+    """The synthetic studio: how many people it films, and how."""
+
+    people: int = Field(3000, ge=2, description="training identities")
+    frames: int = Field(3, ge=1, description="frames filmed of each training identity")
+    test_people: int = Field(100, ge=1, description="identities of each test set (natural, large), never trained on")
+    test_frames: int = Field(3, ge=2, description="frames filmed of each test identity")
+    people_per_shard: int = Field(250, ge=1, description="identities written to one Parquet shard")
+    detector_shrink: float = Field(
+        0.5, ge=0, le=1, description="how far the studio's landmark detector pulls large expressions towards neutral"
+    )
+    detector_noise: float = Field(0.01, ge=0, description="its noise, as a fraction of the face box")
+
+
+class DataConfig(Section):
+    """Where training and test pictures come from."""
+
+    clips: str | None = Field(None, description="folder or URI of clip shards to train on; none: the studio films them")
+    test_clips: str | None = Field(None, description="clip shards to test on; none: one identity in `hold_out` of `clips`")
+    hold_out: int = Field(7, ge=2, description="without test clips, one identity in this many is held out")
+    studio: StudioConfig = StudioConfig()
+
+
+class BackboneConfig(Section):
+    """A residual network of He et al. 2016."""
+
+    layers: Literal[10, 18, 34, 50] = Field(50, description="ResNet-10 (one block a stage), -18, -34 or -50")
+    width: int = Field(64, ge=8, description="channels of the first stage; the paper's (and torchvision's) is 64")
+    weights: str | None = Field(None, description="torchvision weight file (.pth, .safetensors) to start from")
+
+
+class OptimizerConfig(Section):
+    """Adam and its schedule; a batch is global, whatever the number of workers."""
+
+    steps: int = Field(..., ge=1, description="optimiser steps")
+    batch_size: int = Field(..., ge=1, description="global batch size")
+    learning_rate: float = Field(..., gt=0)
+    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
+    decay: Literal["none", "cosine"] = Field("cosine", description="learning rate after warm-up")
+    clip_gradient: float = Field(1.0, gt=0, description="gradient norm above which gradients are scaled down")
+
+
+class RecNetLossConfig(Section):
+    """Weights after Deep3DFaceReconstruction; landmark distances are fractions of the picture's side, squared × 224²."""
+
+    photometric: float = Field(1.92, ge=0)
+    landmark: float = Field(1.6e-3, ge=0)
+    landmark_emphasis: float = Field(20.0, ge=1, description="factor on the inner mouth and the nose bridge")
+    landmark_jaw: float = Field(1.0, ge=0, description="factor on the jaw line (points 0 to 16)")
+    identity_feature: float = Field(0.2, ge=0, description="cosine distance of embeddings; needs `embedder`")
+    regularization: float = Field(3e-4, ge=0, description="factor on the three below")
+    regularization_identity: float = Field(1.0, ge=0)
+    regularization_expression: float = Field(0.8, ge=0)
+    regularization_albedo: float = Field(1.7e-2, ge=0)
+    light_grey: float = Field(10.0, ge=0, description="light's distance from grey")
+    albedo_variance: float = Field(5.0, ge=0, description="variance of the skin's albedo over the face")
+
+
+class RecNetConfig(Section):
+    backbone: BackboneConfig = BackboneConfig()
+    optimizer: OptimizerConfig
+    loss: RecNetLossConfig = RecNetLossConfig()
+    embedder: str | None = Field(None, description="TorchScript face embedder for the identity loss; none: off")
+    exchange_identity: bool = Field(
+        True, description="explain each frame with the identity of another frame of its clip half of the time"
+    )
+    jitter: float = Field(0.1, ge=0, le=0.5, description="augmentation: shift and scale of the crop")
+
+
+class DCNetLossConfig(Section):
+    l1: float = Field(10.0, ge=0, description="Eq. 3")
+    perceptual: float = Field(10.0, ge=0, description="Eq. 4")
+    adversarial: float = Field(1.0, ge=0, description="Eq. 5")
+    face_emphasis: float = Field(1.0, ge=0, description="extra weight of Eq. 3 inside the driving face's mask")
+
+
+class DCNetConfig(Section):
+    width: int = Field(64, ge=8, description="channels at full resolution")
+    scales: int = Field(3, ge=1, le=6, description="down-samplings of the texture encoder; the generator mirrors them")
+    context_scales: int = Field(2, ge=0, le=4, description="further down-samplings of the context encoder")
+    blocks: int = Field(2, ge=1, description="residual blocks at the coarsest scale of the generator")
+    optimizer: OptimizerConfig
+    discriminator_learning_rate: float = Field(4e-4, gt=0)
+    adversarial_from: float = Field(0.5, ge=0, le=1, description="part of the steps after which the adversarial phase begins")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the generator's moving average, which is what is kept")
+    loss: DCNetLossConfig = DCNetLossConfig()
+    vgg19: str | None = Field(None, description="torchvision's VGG-19 weight file; none: features of RecNet's backbone")
+    jitter: float = Field(0.05, ge=0, le=0.5, description="augmentation: shift and scale of the crop")
+
+
+class SynthesisConfig(Section):
+    pairs: int = Field(..., ge=1, description="pictures with coefficients to synthesise")
+    pairs_per_shard: int = Field(500, ge=1)
+    batch_size: int = Field(16, ge=1)
+    captures: str | None = Field(None, description="Live Link Face CSV, track Parquet, or a folder of them; none: the sampler")
+    jpeg_quality: int = Field(95, ge=1, le=100)
+
+
+class ETNetConfig(Section):
+    backbone: BackboneConfig = BackboneConfig(layers=34)
+    optimizer: OptimizerConfig
+    jitter: float = Field(0.1, ge=0, le=0.5, description="augmentation: shift and scale of the crop")
+
+
+class RecAugNetConfig(Section):
+    optimizer: OptimizerConfig
+
+
+class EvaluationConfig(Section):
+    pairs: int = Field(200, ge=1, description="(source, driving) pairs of each reenactment test")
+    crop_mm: float = Field(85.0, gt=0, description="radius around the nose tip of the geometric error (FaceWarehouse protocol)")
+
+
+class ScalingConfig(Section):
+    """How a stage is placed on machines."""
+
+    workers: int = Field(2, ge=1, description="training workers")
+    gpu: bool = Field(False, description="one GPU for each worker")
+    cpus_per_worker: float = Field(1.0, gt=0)
+    synthesis_actors: int = Field(2, ge=1, description="actors that hold RecNet and DCNet")
+    gpus_per_actor: float = Field(0.0, ge=0, description="share of a GPU each synthesis actor takes")
+    checkpoint_every: int = Field(500, ge=1, description="steps between two savings of the training state")
+    max_failures: int = Field(3, ge=0, description="worker failures a training run survives")
+
+
+class Config(Section):
+    """A whole cascade."""
+
+    storage: str = Field(..., description="where the run lives: a folder or an s3:// URI")
+    seed: int = Field(0, ge=0)
+    image_size: int = Field(224, ge=32, multiple_of=16, description="side of the crop that the networks see, pixels")
+    face: FaceConfig = FaceConfig()
+    data: DataConfig = DataConfig()
+    recnet: RecNetConfig
+    dcnet: DCNetConfig
+    synthesis: SynthesisConfig
+    etnet: ETNetConfig
+    recaugnet: RecAugNetConfig
+    evaluation: EvaluationConfig = EvaluationConfig()
+    scaling: ScalingConfig = ScalingConfig()
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Reads a YAML file, applies ``key.sub=value`` overrides (values are YAML) and validates strictly.
+
+    Raises ConfigError that names the file, the field and the remedy.
+    """
+    path = Path(path)
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        near = ", ".join(sorted(str(p) for p in path.parent.glob("*.yaml"))) or "none"
+        raise ConfigError(f"{path}: no such configuration file; files there: {near}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected a mapping of sections at the top, got {type(tree).__name__}")
+    for override in overrides:
+        _apply_override(tree, override)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(str(path), tree, item) for item in error.errors())) from None
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved whole, as ``--print-config`` shows it; loads back to an equal Config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def digest(part: BaseModel | Mapping[str, Any]) -> str:
+    """SHA-256 of a section: equal settings have equal digests, whatever file they came from."""
+    content = part.model_dump(mode="json") if isinstance(part, BaseModel) else part
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"override {override!r}: write key.sub=value, e.g. recnet.optimizer.steps=100")
+    try:
+        value = yaml.safe_load(text) if text else None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {override!r}: the value is not YAML: {error}") from None
+    *parents, leaf = key.split(".")
+    node = tree
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"override {override!r}: {parent!r} is a value, not a section")
+        node = child
+    node[leaf] = value
+
+
+def _explain(path: str, tree: Mapping[str, Any], item: Mapping[str, Any]) -> str:
+    location = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(item["loc"][:-1])
+        close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys there: {', '.join(known)}"
+        return f"{path}: unknown key {location!r}; {hint}"
+    if item["type"] == "missing":
+        return f"{path}: {location} is missing; add it"
+    return f"{path}: {location} = {item['input']!r}: {item['msg']}"
+
+
+def _known_keys(location: Iterable[str | int]) -> list[str]:
+    section: type[BaseModel] = Config
+    for part in location:
+        annotation = section.model_fields[str(part)].annotation if str(part) in section.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        section = annotation
+    return list(section.model_fields)

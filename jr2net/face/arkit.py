@@ -1,0 +1,29 @@
+"""The 51 ARKit blendshapes: the one place where an array's order comes from.
+
+Apple's order without ``tongueOut``. Every file and API speaks of blendshapes by name; arrays follow this constant.
+"""
+
+ARKIT_NAMES: tuple[str, ...] = (
+    "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
+    "eyeWideLeft", "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight",
+    "eyeSquintRight", "eyeWideRight", "jawForward", "jawLeft", "jawRight", "jawOpen", "mouthClose", "mouthFunnel",
+    "mouthPucker", "mouthLeft", "mouthRight", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft",
+    "mouthFrownRight", "mouthDimpleLeft", "mouthDimpleRight", "mouthStretchLeft", "mouthStretchRight",
+    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthPressLeft", "mouthPressRight",
+    "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "browDownLeft",
+    "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff", "cheekSquintLeft",
+    "cheekSquintRight", "noseSneerLeft", "noseSneerRight",
+)  # fmt: skip
+
+
+def mirrored_name(name: str) -> str:
+    """The blendshape that ``name`` becomes in a mirror: Left and Right exchanged, others unchanged."""
+    if name.endswith("Left"):
+        return name[: -len("Left")] + "Right"
+    if name.endswith("Right"):
+        return name[: -len("Right")] + "Left"
+    return name
+
+
+MIRROR_ORDER: tuple[int, ...] = tuple(ARKIT_NAMES.index(mirrored_name(name)) for name in ARKIT_NAMES)
+"""``expression[..., MIRROR_ORDER]`` is the expression of the mirrored picture."""
