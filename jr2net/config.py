@@ -28,7 +28,9 @@ class Section(BaseModel):
 class FaceConfig(Section):
     """The morphable model and the camera through which it is seen."""
 
-    model: str = Field("procedural", description="'procedural', a model file (.npz), ICT-FaceKit's folder, or BFM 2009's .mat")
+    model: str = Field(
+        "procedural", description="'procedural', a model file (.npz), ICT-FaceKit's folder, or BFM 2009's .mat"
+    )
     expression_file: str | None = Field(None, description="expression basis (.npz) that goes with BFM 2009's .mat")
     vertices: int | None = Field(None, ge=100, description="decimate an imported model to about this many vertices")
     focal_ratio: float = Field(5.0, gt=0.5, description="focal length over the crop's side")
@@ -52,7 +54,9 @@ class DataConfig(Section):
     """Where training and test pictures come from."""
 
     clips: str | None = Field(None, description="folder or URI of clip shards to train on; none: the studio films them")
-    test_clips: str | None = Field(None, description="clip shards to test on; none: one identity in `hold_out` of `clips`")
+    test_clips: str | None = Field(
+        None, description="clip shards to test on; none: one identity in `hold_out` of `clips`"
+    )
     hold_out: int = Field(7, ge=2, description="without test clips, one identity in this many is held out")
     studio: StudioConfig = StudioConfig()
 
@@ -70,24 +74,24 @@ class OptimizerConfig(Section):
 
     steps: int = Field(..., ge=1, description="optimiser steps")
     batch_size: int = Field(..., ge=1, description="global batch size")
-    learning_rate: float = Field(..., gt=0)
+    learning_rate: float = Field(..., gt=0, description="Adam's rate after warm-up")
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     decay: Literal["none", "cosine"] = Field("cosine", description="learning rate after warm-up")
     clip_gradient: float = Field(1.0, gt=0, description="gradient norm above which gradients are scaled down")
 
 
 class RecNetLossConfig(Section):
-    """Weights after Deep3DFaceReconstruction; landmark distances are fractions of the picture's side, squared × 224²."""
+    """Weights after Deep3DFaceReconstruction; landmark distances in pixels of a picture with side 224, squared."""
 
-    photometric: float = Field(1.92, ge=0)
-    landmark: float = Field(1.6e-3, ge=0)
+    photometric: float = Field(1.92, ge=0, description="colour distance over the visible skin")
+    landmark: float = Field(1.6e-3, ge=0, description="squared distance of projected to detected landmarks")
     landmark_emphasis: float = Field(20.0, ge=1, description="factor on the inner mouth and the nose bridge")
     landmark_jaw: float = Field(1.0, ge=0, description="factor on the jaw line (points 0 to 16)")
     identity_feature: float = Field(0.2, ge=0, description="cosine distance of embeddings; needs `embedder`")
     regularization: float = Field(3e-4, ge=0, description="factor on the three below")
-    regularization_identity: float = Field(1.0, ge=0)
-    regularization_expression: float = Field(0.8, ge=0)
-    regularization_albedo: float = Field(1.7e-2, ge=0)
+    regularization_identity: float = Field(1.0, ge=0, description="squared identity coefficients")
+    regularization_expression: float = Field(0.8, ge=0, description="squared expression coefficients")
+    regularization_albedo: float = Field(1.7e-2, ge=0, description="squared albedo coefficients")
     light_grey: float = Field(10.0, ge=0, description="light's distance from grey")
     albedo_variance: float = Field(5.0, ge=0, description="variance of the skin's albedo over the face")
 
@@ -116,8 +120,10 @@ class DCNetConfig(Section):
     context_scales: int = Field(2, ge=0, le=4, description="further down-samplings of the context encoder")
     blocks: int = Field(2, ge=1, description="residual blocks at the coarsest scale of the generator")
     optimizer: OptimizerConfig
-    discriminator_learning_rate: float = Field(4e-4, gt=0)
-    adversarial_from: float = Field(0.5, ge=0, le=1, description="part of the steps after which the adversarial phase begins")
+    discriminator_learning_rate: float = Field(4e-4, gt=0, description="the discriminator's own rate")
+    adversarial_from: float = Field(
+        0.5, ge=0, le=1, description="part of the steps after which the adversarial phase begins"
+    )
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the generator's moving average, which is what is kept")
     loss: DCNetLossConfig = DCNetLossConfig()
     vgg19: str | None = Field(None, description="torchvision's VGG-19 weight file; none: features of RecNet's backbone")
@@ -126,10 +132,12 @@ class DCNetConfig(Section):
 
 class SynthesisConfig(Section):
     pairs: int = Field(..., ge=1, description="pictures with coefficients to synthesise")
-    pairs_per_shard: int = Field(500, ge=1)
-    batch_size: int = Field(16, ge=1)
-    captures: str | None = Field(None, description="Live Link Face CSV, track Parquet, or a folder of them; none: the sampler")
-    jpeg_quality: int = Field(95, ge=1, le=100)
+    pairs_per_shard: int = Field(500, ge=1, description="pairs written to one Parquet shard")
+    batch_size: int = Field(16, ge=1, description="pictures DCNet makes at a time")
+    captures: str | None = Field(
+        None, description="Live Link Face CSV, track Parquet, or a folder of them; none: the sampler"
+    )
+    jpeg_quality: int = Field(95, ge=1, le=100, description="quality of the pictures in pair shards")
 
 
 class ETNetConfig(Section):
@@ -144,7 +152,9 @@ class RecAugNetConfig(Section):
 
 class EvaluationConfig(Section):
     pairs: int = Field(200, ge=1, description="(source, driving) pairs of each reenactment test")
-    crop_mm: float = Field(85.0, gt=0, description="radius around the nose tip of the geometric error (FaceWarehouse protocol)")
+    crop_mm: float = Field(
+        85.0, gt=0, description="radius around the nose tip of the geometric error (FaceWarehouse protocol)"
+    )
 
 
 class ScalingConfig(Section):
@@ -152,7 +162,7 @@ class ScalingConfig(Section):
 
     workers: int = Field(2, ge=1, description="training workers")
     gpu: bool = Field(False, description="one GPU for each worker")
-    cpus_per_worker: float = Field(1.0, gt=0)
+    cpus_per_worker: float = Field(1.0, gt=0, description="cores reserved for each training worker")
     synthesis_actors: int = Field(2, ge=1, description="actors that hold RecNet and DCNet")
     gpus_per_actor: float = Field(0.0, ge=0, description="share of a GPU each synthesis actor takes")
     checkpoint_every: int = Field(500, ge=1, description="steps between two savings of the training state")
@@ -163,7 +173,7 @@ class Config(Section):
     """A whole cascade."""
 
     storage: str = Field(..., description="where the run lives: a folder or an s3:// URI")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="all randomness of a run derives from it")
     image_size: int = Field(224, ge=32, multiple_of=16, description="side of the crop that the networks see, pixels")
     face: FaceConfig = FaceConfig()
     data: DataConfig = DataConfig()

@@ -64,4 +64,3 @@ def to_camera(vertices: Tensor, rotation: Tensor, translation: Tensor) -> Tensor
     """Model-space vertices (B, N, 3) to camera space (B, N, 3), mm; rotation (B, 3), translation (B, 3)."""
     flipped = rotation_matrix(rotation) * rotation.new_tensor([1.0, -1.0, -1.0])[:, None]
     return vertices @ flipped.transpose(-1, -2) + translation[:, None]
-

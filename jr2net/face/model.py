@@ -89,7 +89,15 @@ class FaceModel:
     def digest(self) -> str:
         """SHA-256 over everything that gives coefficients a meaning; a checkpoint names the model it was made for."""
         sha = hashlib.sha256()
-        for field in ("mean", "faces", "identity_basis", "expression_basis", "albedo_mean", "albedo_basis", "landmarks"):
+        for field in (
+            "mean",
+            "faces",
+            "identity_basis",
+            "expression_basis",
+            "albedo_mean",
+            "albedo_basis",
+            "landmarks",
+        ):
             sha.update(np.ascontiguousarray(getattr(self, field).cpu().numpy()).tobytes())
         return sha.hexdigest()
 
@@ -118,7 +126,9 @@ class FaceModel:
         zeros = {name: torch.zeros(batch, width, device=device) for name, width in self.sizes.items()}
         translation = torch.tensor([0.0, 0.0, distance], device=device).expand(batch, 3)
         light = ambient(1.0, device).expand(batch, -1, -1)
-        return FaceParameters(**zeros, rotation=torch.zeros(batch, 3, device=device), translation=translation, light=light)
+        return FaceParameters(
+            **zeros, rotation=torch.zeros(batch, 3, device=device), translation=translation, light=light
+        )
 
 
 _PLAIN_FIELDS = ("label_names", "name", "license")

@@ -1,0 +1,115 @@
+"""The crop: the square of a picture that the networks see, and the way back.
+
+Preparation, training, synthesis and serving all cut faces with this one object. Pixel edges lie at integers and pixel
+centres at +0.5, in the picture and in the crop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square in a picture: its centre (x, y), its side in pixels, and its roll in radians.
+
+    A positive roll turns the square clockwise as the picture shows it (x right, y down), so that a head tilted
+    clockwise by as much stands upright in the crop.
+    """
+
+    center: tuple[float, float]
+    side: float
+    roll: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite([*self.center, self.side, self.roll]).all() and self.side > 0):
+            raise ValueError(f"{self}: a crop needs a finite centre and roll and a positive side")
+
+    @staticmethod
+    def from_landmarks(landmarks: np.ndarray, scale: float = 1.7, shift_up: float = 0.08) -> Crop:
+        """The crop around 68 landmarks (68, 2): ``scale`` times their box, shifted up by ``shift_up`` of the box.
+
+        NaN points are left out. Raises ValueError when fewer than two points are there.
+        """
+        points = np.asarray(landmarks, np.float64).reshape(-1, 2)
+        points = points[np.isfinite(points).all(-1)]
+        low, high = (points.min(0), points.max(0)) if len(points) else (np.zeros(2), np.zeros(2))
+        box = float((high - low).max())
+        if box <= 0:
+            raise ValueError(f"landmarks: {len(points)} points detected, a crop needs at least two distinct ones")
+        x, y = (low + high) / 2
+        return Crop((float(x), float(y - shift_up * box)), scale * box)
+
+    def matrix(self, size: float) -> np.ndarray:
+        """(2, 3) affine from picture points to the points of a crop of ``size`` pixels."""
+        cosine, sine = np.cos(self.roll), np.sin(self.roll)
+        turn = np.array([[cosine, sine], [-sine, cosine]]) * (size / self.side)
+        return np.hstack([turn, (size / 2 - turn @ np.asarray(self.center))[:, None]])
+
+    def to_crop(self, points: np.ndarray, size: float) -> np.ndarray:
+        """Picture points (..., 2) to crop pixels."""
+        return transform(points, self.matrix(size)).astype(np.asarray(points).dtype)
+
+    def to_image(self, points: np.ndarray, size: float) -> np.ndarray:
+        """Crop pixels (..., 2) to picture points."""
+        return transform(points, cv2.invertAffineTransform(self.matrix(size))).astype(np.asarray(points).dtype)
+
+    def apply(self, image: np.ndarray, size: int) -> np.ndarray:
+        """Cuts the crop out of a picture (H, W, 3) uint8 or float32 as (size, size, 3); black outside the picture.
+
+        Shrinking averages over areas; enlarging and turning interpolate.
+        """
+        height, width = image.shape[:2]
+        corners = self.to_image(np.array([[0.0, 0], [size, 0], [0, size], [size, size]]), size)
+        margin = 2 * max(1.0, self.side / size)
+        left, top = np.clip(np.floor(corners.min(0) - margin), 0, (width, height)).astype(int)
+        right, bottom = np.clip(np.ceil(corners.max(0) + margin), 0, (width, height)).astype(int)
+        if right - left < 1 or bottom - top < 1:
+            return np.zeros((size, size, 3), image.dtype)
+        part = image[top:bottom, left:right]
+        to_crop = self.matrix(size) @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
+        return resample(part, to_crop, size, cv2.BORDER_CONSTANT)
+
+    def paste_back(self, image: np.ndarray, picture: np.ndarray, feather: float = 0.05) -> np.ndarray:
+        """The picture (H, W, 3) with the crop's square replaced by ``picture`` (S, S, 3) of the same type.
+
+        The outer ``feather`` of the square's side fades into what was there.
+        """
+        height, width = image.shape[:2]
+        size = picture.shape[0]
+        ramp = np.clip((np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / max(feather * size, 1e-6), 0, 1)
+        weight = np.minimum.outer(ramp, ramp).astype(np.float32)
+        matrix = _index_matrix(cv2.invertAffineTransform(self.matrix(size)))
+        shrinking = self.side < size
+        mode = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+        back = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        weight = cv2.warpAffine(weight, matrix, (width, height), flags=cv2.INTER_LINEAR)[..., None]
+        del mode
+        mixed = image * (1 - weight) + back * weight
+        return np.rint(mixed).astype(image.dtype) if image.dtype == np.uint8 else mixed.astype(image.dtype)
+
+
+def transform(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Applies a (2, 3) affine to points (..., 2)."""
+    return np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def resample(image: np.ndarray, matrix: np.ndarray, size: int, border: int) -> np.ndarray:
+    """A picture (H, W, C) seen through a (2, 3) affine to (size, size) pixels, averaging over areas where it shrinks."""
+    shrink = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if shrink > 1.25:  # bilinear sampling would skip pixels: shrink by area to the wanted scale first
+        height, width = image.shape[:2]
+        small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        matrix = matrix @ np.diag([width / small[0], height / small[1], 1.0])
+    return cv2.warpAffine(image, _index_matrix(matrix), (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+
+
+def _index_matrix(matrix: np.ndarray) -> np.ndarray:
+    """The same affine for OpenCV, whose pixel centres lie at integers instead of +0.5."""
+    shifted = matrix.copy()
+    shifted[:, 2] += 0.5 * matrix[:, :2].sum(1) - 0.5
+    return shifted

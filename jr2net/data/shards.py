@@ -1,0 +1,289 @@
+"""Clip shards: Parquet files with one row per run of consecutive frames of one clip.
+
+Columns: ``clip_id``, ``identity``, ``fps``, ``license`` and, per frame, ``frame`` (its number in the footage), ``image``
+(JPEG or PNG bytes) and ``landmarks`` (68 × 2 flattened, crop pixels with edges at integers, NaN where undetected).
+The studio's test sets also hold the truth: ``truth_identity`` and ``truth_albedo`` per row, ``truth_expression``,
+``truth_rotation``, ``truth_translation`` and ``truth_light`` per frame. Any column may be longer than this reader needs;
+other columns are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet as pq
+
+from jr2net.data.landmarks import LANDMARKS
+
+ROW_GROUP_BYTES = 1 << 20
+"""Images per row group: what reading one row at random costs at most (or one row, if it is larger)."""
+
+
+class ShardError(ValueError):
+    """A shard that cannot be read or written; the message names the file, the field and the remedy."""
+
+
+@dataclass(frozen=True)
+class ClipTruth:
+    """What the studio knows of one row of T frames; the arrays are those of ``FaceParameters``, float32.
+
+    identity (K,), albedo (A,), expression (T, 51), rotation (T, 3), translation (T, 3), light (T, 9, 3)
+    """
+
+    identity: np.ndarray
+    albedo: np.ndarray
+    expression: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    light: np.ndarray
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """A run of T frames of one clip.
+
+    frame      (T,) int32           numbers in the footage, ascending
+    images     T × bytes            JPEG or PNG, square
+    landmarks  (T, 68, 2) float32   pixels of the image as stored, NaN where undetected
+    """
+
+    clip_id: str
+    identity: str
+    fps: float
+    frame: np.ndarray
+    images: tuple[bytes, ...]
+    landmarks: np.ndarray
+    truth: ClipTruth | None = None
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        if len(self.frame) != count or self.landmarks.shape != (count, LANDMARKS, 2):
+            raise ShardError(
+                f"clip {self.clip_id!r}: {count} images, {len(self.frame)} frame numbers and landmarks of shape "
+                f"{self.landmarks.shape}; expected one number and 68 × 2 landmarks per image"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class RowEntry:
+    """Where a row lies and what it is, known without reading its images."""
+
+    shard: str
+    group: int
+    position: int
+    clip_id: str
+    identity: str
+    frames: tuple[int, ...]
+
+
+_PER_FRAME_WIDTHS = {"expression": 51, "rotation": 3, "translation": 3, "light": 27}
+_INDEX_COLUMNS = ["clip_id", "identity", "frame"]
+_COLUMNS = ["clip_id", "identity", "fps", "frame", "image", "landmarks"]
+
+
+def write_clips(uri: str, rows: Iterable[ClipRow]) -> dict[str, int]:
+    """Writes rows to one shard (a local path or storage URI), all or nothing; returns how many rows and frames.
+
+    Equal rows give equal bytes. Raises ShardError when there is nothing to write or only some rows know the truth.
+    """
+    groups = [_table(group) for group in _grouped(rows)]
+    if not groups:
+        raise ShardError(f"{uri}: a shard needs at least one row")
+    if any(group.schema != groups[0].schema for group in groups):
+        raise ShardError(f"{uri}: some rows have truth and some have not; write them to separate shards")
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, groups[0].schema, compression="zstd", use_dictionary=False) as writer:
+        for group in groups:
+            writer.write_table(group)
+    store_bytes(uri, sink.getvalue())
+    return {
+        "rows": sum(group.num_rows for group in groups),
+        "frames": sum(len(group["frame"].combine_chunks().flatten()) for group in groups),
+    }
+
+
+def list_shards(uri: str) -> list[str]:
+    """The Parquet files of a folder in the order of their names, or the one file that ``uri`` names."""
+    filesystem, path = _open(uri)
+    try:
+        info = filesystem.get_file_info(path)
+        if info.type == pa.fs.FileType.File:
+            return [uri]
+        found = filesystem.get_file_info(pa.fs.FileSelector(path)) if info.type == pa.fs.FileType.Directory else []
+    except OSError as error:
+        raise ShardError(f"{uri}: cannot be listed: {error}; check the address and the credentials") from None
+    names = sorted(file.base_name for file in found if file.is_file and file.base_name.endswith(".parquet"))
+    if not names:
+        what = "holds no .parquet files" if info.type == pa.fs.FileType.Directory else "does not exist"
+        raise ShardError(f"{uri}: {what}; give a folder of clip shards")
+    return [f"{uri.rstrip('/')}/{name}" for name in names]
+
+
+def index_shard(uri: str) -> list[RowEntry]:
+    """What a shard holds, read without its images."""
+    with open_parquet(uri, _COLUMNS) as file:
+        entries = []
+        for group in range(file.num_row_groups):
+            table = _read_group(file, uri, group, _INDEX_COLUMNS)
+            for position, row in enumerate(table.to_pylist()):
+                frames = tuple(row["frame"] or ())
+                if not frames or row["identity"] is None or row["clip_id"] is None:
+                    raise ShardError(
+                        f"{uri}: row {position} of row group {group} has no frames, identity or clip_id; "
+                        "write the shard again"
+                    )
+                entries.append(RowEntry(uri, group, position, row["clip_id"], row["identity"], frames))
+    return entries
+
+
+def read_group(uri: str, group: int) -> list[ClipRow]:
+    """All rows of one row group, images still compressed."""
+    with open_parquet(uri, _COLUMNS) as file:
+        names = file.schema_arrow.names
+        truth = [name for name in names if name.startswith("truth_")]
+        columns = _COLUMNS + truth + (["license"] if "license" in names else [])
+        table = _read_group(file, uri, group, columns)
+    return [_row(table, position, uri) for position in range(table.num_rows)]
+
+
+def read_clips(uri: str) -> Iterator[ClipRow]:
+    """All rows of one shard in order."""
+    with open_parquet(uri, _COLUMNS) as file:
+        groups = file.num_row_groups
+    for group in range(groups):
+        yield from read_group(uri, group)
+
+
+def open_parquet(uri: str, columns: Sequence[str]) -> pq.ParquetFile:
+    """A Parquet file that has these columns; anything else is a ShardError."""
+    filesystem, path = _open(uri)
+    try:
+        file = pq.ParquetFile(filesystem.open_input_file(path))
+    except FileNotFoundError:
+        raise ShardError(f"{uri}: no such shard; check the path or prepare the data again") from None
+    except (pa.ArrowException, OSError) as error:
+        raise ShardError(f"{uri}: not a readable Parquet file ({error}); remove it and write it again") from None
+    missing = [name for name in columns if name not in file.schema_arrow.names]
+    if missing:
+        raise ShardError(f"{uri}: column {missing[0]!r} is missing; a shard of this kind has {', '.join(columns)}")
+    return file
+
+
+def store_bytes(uri: str, content: bytes | pa.Buffer) -> None:
+    """Stores one file, all or nothing."""
+    filesystem, path = _open(uri)
+    local = isinstance(filesystem, pa.fs.LocalFileSystem)
+    part = f"{path}.part" if local else path
+    try:
+        if local:
+            filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+        with filesystem.open_output_stream(part) as stream:
+            stream.write(content)
+        if local:
+            filesystem.move(part, path)
+    except OSError as error:
+        raise ShardError(f"{uri}: cannot be written: {error}; check the address, the credentials and the space") from None
+
+
+def _open(uri: str) -> tuple[pa.fs.FileSystem, str]:
+    if "://" in uri:
+        return pa.fs.FileSystem.from_uri(uri)
+    return pa.fs.LocalFileSystem(), str(uri)
+
+
+def _read_group(file: pq.ParquetFile, uri: str, group: int, columns: list[str]) -> pa.Table:
+    try:
+        return file.read_row_group(group, columns=columns, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise ShardError(f"{uri}: row group {group} is damaged ({error}); remove the shard and write it again") from None
+
+
+def _grouped(rows: Iterable[ClipRow]) -> Iterator[list[ClipRow]]:
+    group: list[ClipRow] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += sum(len(image) for image in row.images)
+        if size >= ROW_GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _table(rows: Sequence[ClipRow]) -> pa.Table:
+    lengths = [len(row) for row in rows]
+    columns: dict[str, pa.Array] = {
+        "clip_id": pa.array([row.clip_id for row in rows], pa.string()),
+        "identity": pa.array([row.identity for row in rows], pa.string()),
+        "fps": pa.array([row.fps for row in rows], pa.float32()),
+        "frame": _lists(lengths, pa.array(np.concatenate([row.frame for row in rows]).astype(np.int32))),
+        "image": _lists(lengths, pa.array([image for row in rows for image in row.images], pa.binary())),
+        "landmarks": _lists(lengths, _vectors([row.landmarks for row in rows], 2 * LANDMARKS)),
+        "license": pa.array([row.license for row in rows], pa.string()),
+    }
+    truths = [row.truth for row in rows if row.truth is not None]
+    if truths and len(truths) != len(rows):
+        raise ShardError(f"clip {rows[0].clip_id!r} and its neighbours: some rows have truth and some have not")
+    if truths:
+        for name in ("identity", "albedo"):
+            values = [np.asarray(getattr(truth, name), np.float32) for truth in truths]
+            columns[f"truth_{name}"] = _lists([len(value) for value in values], pa.array(np.concatenate(values)))
+        for name, width in _PER_FRAME_WIDTHS.items():
+            columns[f"truth_{name}"] = _lists(lengths, _vectors([getattr(t, name) for t in truths], width))
+    return pa.table(columns)
+
+
+def _lists(lengths: Sequence[int], values: pa.Array) -> pa.Array:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, values)
+
+
+def _vectors(parts: Sequence[np.ndarray], width: int) -> pa.Array:
+    flat = np.concatenate([np.asarray(part, np.float32).reshape(-1, width) for part in parts])
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), width)
+
+
+def _row(table: pa.Table, position: int, uri: str) -> ClipRow:
+    row = table.slice(position, 1)
+    clip_id = row["clip_id"][0].as_py()
+    images = row["image"][0].as_py()
+    count = len(images or ())
+
+    def numbers(column: str, shape: tuple[int, ...]) -> np.ndarray:
+        values = row[column].combine_chunks()
+        while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
+            values = values.flatten()
+        flat = values.to_numpy(zero_copy_only=False)
+        if -1 not in shape and flat.size != np.prod(shape, dtype=int):
+            expected = " × ".join(str(side) for side in shape)
+            raise ShardError(
+                f"{uri}: clip {clip_id!r}: {column} has {flat.size} values for {count} images, expected {expected}; "
+                "write the shard again"
+            )
+        return flat.reshape(shape)
+
+    truth = None
+    if "truth_identity" in table.column_names:
+        shapes = {"identity": (-1,), "albedo": (-1,), "light": (count, 9, 3)}
+        shapes |= {name: (count, width) for name, width in _PER_FRAME_WIDTHS.items() if name != "light"}
+        names = [field.name for field in fields(ClipTruth)]
+        truth = ClipTruth(**{name: numbers(f"truth_{name}", shapes[name]).astype(np.float32) for name in names})
+    return ClipRow(
+        clip_id=clip_id,
+        identity=row["identity"][0].as_py(),
+        fps=float(row["fps"][0].as_py() or 0.0),
+        frame=numbers("frame", (count,)).astype(np.int32),
+        images=tuple(images or ()),
+        landmarks=numbers("landmarks", (count, LANDMARKS, 2)).astype(np.float32),
+        truth=truth,
+        license=(row["license"][0].as_py() or "") if "license" in table.column_names else "",
+    )

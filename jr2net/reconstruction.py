@@ -1,0 +1,50 @@
+"""What a user calls to fit a face: pictures in, ``FaceParameters`` out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from jr2net.config import Config
+from jr2net.face.camera import Camera
+from jr2net.face.model import FaceModel
+from jr2net.face.parameters import FaceParameters
+from jr2net.networks.checkpoint import load_network
+from jr2net.networks.recaugnet import RecAugNet
+
+
+@dataclass(frozen=True)
+class Reconstructor:
+    """RecNet or RecAugNet beside the face model and the camera that give its numbers a meaning."""
+
+    network: nn.Module
+    model: FaceModel
+    camera: Camera
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> FaceParameters:
+        """Face crops (B, 3, S, S) in [0, 1] to parameters; S is ``camera.size``."""
+        if images.ndim != 4 or images.shape[1:] != (3, self.camera.size, self.camera.size):
+            wanted = f"(B, 3, {self.camera.size}, {self.camera.size})"
+            raise ValueError(
+                f"pictures have shape {tuple(images.shape)}, expected {wanted}; crop and resize them first"
+            )
+        return self.network(images)
+
+
+def load_reconstructor(
+    recnet: Path, etnet: Path | None, model: FaceModel, config: Config, device: torch.device | str = "cpu"
+) -> Reconstructor:
+    """RecNet from its folder, or RecAugNet where ``etnet`` is given (``recnet`` is then RecAugNet's own folder)."""
+    network = load_network(recnet, model).to(device).eval()
+    if etnet is not None:
+        network = RecAugNet(network, load_network(etnet, model).to(device).eval())
+    return Reconstructor(network, model.to(device), camera(config))
+
+
+def camera(config: Config) -> Camera:
+    """The camera of every crop of a run."""
+    return Camera.default(config.image_size, config.face.focal_ratio)

@@ -1,0 +1,106 @@
+"""What a user calls to make a photo act: (source, driving) in, picture out. Figure 3 of the paper, top to bottom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from jr2net.face.camera import Camera
+from jr2net.face.model import FaceModel
+from jr2net.face.parameters import FaceParameters
+from jr2net.networks.dcnet import Conditions
+from jr2net.render.renderer import Rendering, render
+from jr2net.render.view_synthesis import View, head_motion_warp, synthesize_view
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything DCNet is told about one batch of (source, driving) pairs.
+
+    source, driving  the two renderings; driving has the source's identity and albedo
+    view             the source picture seen from the driving view (Eq. 2), with the co-visible mask
+    conditions       what modulates the generator
+    """
+
+    source_image: Tensor
+    source: Rendering
+    driving: Rendering
+    view: View
+    conditions: Conditions
+
+    def warp_only(self) -> Tensor:
+        """The trivial answer: the warped source where it is co-visible, the copied source elsewhere."""
+        return torch.lerp(self.source_image, self.view.image, self.view.covisible)
+
+
+def recombine(source: FaceParameters, driving: FaceParameters, pose: bool = True, light: bool = True) -> FaceParameters:
+    """The source's identity and albedo with the driving frame's expression and, by switch, its pose and light.
+
+    ``pose=False, light=False`` is the paper's expression-specific generation.
+    """
+    changes = {"expression": driving.expression}
+    if pose:
+        changes |= {"rotation": driving.rotation, "translation": driving.translation}
+    if light:
+        changes |= {"light": driving.light}
+    return source.replace(**changes)
+
+
+@torch.no_grad()
+def set_scene(
+    model: FaceModel, camera: Camera, source_image: Tensor, source: FaceParameters, driving: FaceParameters
+) -> Scene:
+    """Renders both faces and warps the source into the driving view.
+
+    source_image (B, 3, S, S) in [0, 1]; ``driving`` is a ``recombine``-d face: what the result should show.
+    """
+    rendered = render(model, FaceParameters.concatenate([source, driving]), camera)
+    source_rendering, driving_rendering = rendered[: len(source)], rendered[len(source) :]
+    view = synthesize_view(source_rendering, driving_rendering, model.faces, source_image, camera)
+    conditions = Conditions(
+        normal=driving_rendering.normal,
+        light=driving_rendering.light,
+        covisible=view.covisible,
+        warped_image=view.image,
+        mask=driving_rendering.mask,
+        head_warped=head_motion_warp(source_rendering, driving_rendering, source_image, camera),
+    )
+    return Scene(source_image, source_rendering, driving_rendering, view, conditions)
+
+
+def generate(dcnet: nn.Module, scene: Scene) -> Tensor:
+    """DCNet's picture of a scene: (B, 3, S, S) in [0, 1]."""
+    return dcnet(
+        scene.source_image,
+        scene.source.light,
+        scene.source.normal,
+        scene.source.mask,
+        scene.conditions,
+        scene.view.position,
+    )
+
+
+@dataclass(frozen=True)
+class Reenactor:
+    """RecNet and DCNet beside the face model and camera they were made for."""
+
+    recnet: nn.Module
+    dcnet: nn.Module
+    model: FaceModel
+    camera: Camera
+
+    @torch.inference_mode()
+    def express(self, source_image: Tensor, expression: Tensor) -> Tensor:
+        """Expression-specific generation: the source with ARKit coefficients (B, 51), all else kept."""
+        source = self.recnet(source_image)
+        scene = set_scene(self.model, self.camera, source_image, source, source.replace(expression=expression))
+        return generate(self.dcnet, scene)
+
+    @torch.inference_mode()
+    def reenact(self, source_image: Tensor, driving_image: Tensor, pose: bool = True, light: bool = True) -> Tensor:
+        """The source with the driving picture's expression and, by switch, its pose and light."""
+        source, driving = self.recnet(source_image), self.recnet(driving_image)
+        scene = set_scene(self.model, self.camera, source_image, source, recombine(source, driving, pose, light))
+        return generate(self.dcnet, scene)

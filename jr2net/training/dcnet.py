@@ -1,0 +1,111 @@
+"""DCNet's training step: the generator against the discriminator (Eq. 3 to 6) on pairs of frames of one clip."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jr2net import losses
+from jr2net.config import DCNetConfig
+from jr2net.face.camera import Camera
+from jr2net.face.model import FaceModel
+from jr2net.networks.dcnet import DCNet
+from jr2net.networks.discriminator import PatchDiscriminator
+from jr2net.reenactment import Scene, generate, recombine, set_scene
+from jr2net.training.training import Batch, Training
+
+
+class DCNetTraining(Training):
+    """Trains DCNet with a frozen RecNet that reconstructs both frames.
+
+    perceptual   picture (B, 3, S, S) -> list of feature maps: VGG-19, or RecNet's own backbone
+    """
+
+    def __init__(
+        self,
+        dcnet: DCNet,
+        discriminator: PatchDiscriminator,
+        recnet: nn.Module,
+        perceptual: nn.Module,
+        model: FaceModel,
+        camera: Camera,
+        config: DCNetConfig,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(
+            {"dcnet": dcnet, "discriminator": discriminator},
+            config.optimizer,
+            device,
+            learning_rates={"discriminator": config.discriminator_learning_rate},
+            betas=(0.5, 0.999),
+        )
+        self.average = copy.deepcopy(self.networks["dcnet"]).requires_grad_(False)
+        self.recnet = recnet.to(self.device).eval().requires_grad_(False)
+        self.perceptual = perceptual.to(self.device).eval().requires_grad_(False)
+        self.model = model.to(self.device)
+        self.camera = camera
+        self.config = config
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether the adversarial phase has begun."""
+        return self.config.loss.adversarial > 0 and self.step_number >= self.config.adversarial_from * self.steps
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        batch = self.to_device(batch)
+        target = batch["driving_image"]
+        scene = self.scene(batch["source_image"], target)
+        generated = generate(self.wrapped["dcnet"], scene)
+
+        self.networks["discriminator"].requires_grad_(False)
+        values = self.descend("dcnet", self.generator_losses(generated, target, scene), batch)
+        self.networks["discriminator"].requires_grad_(True)
+        if self.adversarial:
+            values |= self.descend("discriminator", self.discriminator_losses(generated, target, scene), batch)
+
+        self.update_average()
+        self.step_number += 1
+        return values
+
+    @torch.no_grad()
+    def scene(self, source_image: Tensor, driving_image: Tensor) -> Scene:
+        parameters = self.recnet(torch.cat([source_image, driving_image]))
+        source, driving = parameters[: len(source_image)], parameters[len(source_image) :]
+        return set_scene(self.model, self.camera, source_image, source, recombine(source, driving))
+
+    def generator_losses(self, generated: Tensor, target: Tensor, scene: Scene) -> dict[str, Tensor]:
+        weights = self.config.loss
+        emphasis = 1 + weights.face_emphasis * scene.driving.mask
+        terms = {"l1": weights.l1 * losses.l1(generated, target, emphasis)}
+        if weights.perceptual > 0:
+            terms["perceptual"] = weights.perceptual * losses.perceptual(
+                self.perceptual(generated), self.perceptual(target)
+            )
+        if self.adversarial:
+            judged = self.networks["discriminator"](generated, scene.conditions)
+            terms["adversarial"] = weights.adversarial * losses.adversarial(judged)
+        return terms
+
+    def discriminator_losses(self, generated: Tensor, target: Tensor, scene: Scene) -> dict[str, Tensor]:
+        judge = self.wrapped["discriminator"]
+        pictures = torch.cat([target, generated.detach()])
+        twice = scene.conditions.concatenate(scene.conditions)
+        real, fake = judge(pictures, twice).chunk(2)
+        return {"discriminator": losses.discriminator(real, fake)}
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Exponential moving average of the generator's weights; short at first, so that it forgets the start."""
+        decay = min(self.config.ema, (1 + self.step_number) / (10 + self.step_number))
+        for mean, value in zip(self.average.parameters(), self.networks["dcnet"].parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"average": self.average.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.average.load_state_dict(state["average"])

@@ -1,0 +1,86 @@
+"""RecNet's training step: self-supervised, after Deep3DFaceReconstruction and MGCNet (Shang et al. 2020).
+
+A batch holds two frames of each clip. Every second pair exchanges identity and albedo between its frames: a clip shows
+one person, so what explains one frame must explain the other. That keeps expressions out of the identity.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from jr2net import losses
+from jr2net.config import OptimizerConfig, RecNetLossConfig
+from jr2net.face.camera import Camera
+from jr2net.face.model import FaceModel
+from jr2net.face.parameters import FaceParameters
+from jr2net.render.renderer import project_landmarks, render
+from jr2net.training.training import Batch, Training
+
+
+class RecNetTraining(Training):
+    """Trains ``network`` (RecNet, or RecAugNet's RecNet behind a frozen ETNet) on frames with 2D landmarks."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        model: FaceModel,
+        camera: Camera,
+        optimizer: OptimizerConfig,
+        loss: RecNetLossConfig,
+        device: torch.device | str = "cpu",
+        exchange: bool = True,
+        embedder: nn.Module | None = None,
+    ) -> None:
+        super().__init__({"recnet": network}, optimizer, device)
+        self.model = model.to(self.device)
+        self.camera = camera
+        self.loss = loss
+        self.exchange = exchange
+        self.embedder = embedder.to(self.device) if embedder is not None else None
+        self.skin = self.model.has_label("skin")
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        batch = self.to_device(batch)
+        images = torch.cat([batch["source_image"], batch["driving_image"]])
+        landmarks = torch.cat([batch["source_landmarks"], batch["driving_landmarks"]])
+        parameters = self.wrapped["recnet"](images)
+        if self.exchange:
+            parameters = exchange_identity(parameters)
+        terms = self.losses(parameters, images, landmarks)
+        values = self.descend("recnet", terms, batch)
+        self.step_number += 1
+        return values
+
+    def losses(self, parameters: FaceParameters, images: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
+        """Weighted terms of RecNet's loss. images (B, 3, S, S); landmarks (B, 68, 2) in pixels, NaN undetected."""
+        weights = self.loss
+        rendering = render(self.model, parameters, self.camera)
+        projected = project_landmarks(self.model, rendering.vertices, self.camera)
+        reflectance = self.model.reflectance(parameters.albedo)
+        terms = {
+            "photometric": weights.photometric * losses.photometric(rendering.image, images, rendering.mask),
+            "landmark": losses.landmark(projected, landmarks, self.camera.size, weights),
+            "regularization": losses.regularization(parameters, weights),
+            "light_grey": weights.light_grey * losses.light_grey(parameters.light),
+            "albedo_variance": weights.albedo_variance * losses.albedo_variance(reflectance[:, self.skin]),
+        }
+        if self.embedder is not None:
+            composed = torch.lerp(images, rendering.image, rendering.mask)
+            terms["identity_feature"] = weights.identity_feature * losses.identity_feature(
+                self.embedder(composed), self.embedder(images)
+            )
+        return terms
+
+
+def exchange_identity(parameters: FaceParameters) -> FaceParameters:
+    """Identity and albedo swapped between the two frames of every second pair.
+
+    ``parameters`` holds the sources first, then the driving frames, in the same order.
+    """
+    pairs = len(parameters) // 2
+    order = torch.arange(2 * pairs, device=parameters.identity.device)
+    source_of_identity = torch.where(order % pairs % 2 == 1, (order + pairs) % (2 * pairs), order)
+    return parameters.replace(
+        identity=parameters.identity[source_of_identity], albedo=parameters.albedo[source_of_identity]
+    )

@@ -1,0 +1,21 @@
+"""Learning rates as a pure function of the step, so that a resumed run continues exactly."""
+
+from __future__ import annotations
+
+import math
+
+from jr2net.config import OptimizerConfig
+
+
+def learning_rate(step: int, optimizer: OptimizerConfig, base: float | None = None) -> float:
+    """Rate at ``step`` (0 … steps-1): linear warm-up, then constant or half a cosine down to 2 % of ``base``.
+
+    ``base`` replaces the configured rate (DCNet's discriminator has its own).
+    """
+    base = optimizer.learning_rate if base is None else base
+    if step < optimizer.warmup:
+        return base * (step + 1) / optimizer.warmup
+    if optimizer.decay == "none":
+        return base
+    progress = (step - optimizer.warmup) / max(1, optimizer.steps - optimizer.warmup)
+    return base * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
