@@ -12,8 +12,7 @@ from jr2net.config import Config
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
-from jr2net.networks.checkpoint import load_network
-from jr2net.networks.recaugnet import RecAugNet
+from jr2net.networks.checkpoint import load_network, read_description
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Reconstructor:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> FaceParameters:
-        """Face crops (B, 3, S, S) in [0, 1] to parameters; S is ``camera.size``."""
+        """Face crops (B, 3, S, S) in [0, 1] to parameters; S is ``camera.size``. Raises ValueError on other shapes."""
         if images.ndim != 4 or images.shape[1:] != (3, self.camera.size, self.camera.size):
             wanted = f"(B, 3, {self.camera.size}, {self.camera.size})"
             raise ValueError(
@@ -35,14 +34,14 @@ class Reconstructor:
         return self.network(images)
 
 
-def load_reconstructor(
-    recnet: Path, etnet: Path | None, model: FaceModel, config: Config, device: torch.device | str = "cpu"
-) -> Reconstructor:
-    """RecNet from its folder, or RecAugNet where ``etnet`` is given (``recnet`` is then RecAugNet's own folder)."""
-    network = load_network(recnet, model).to(device).eval()
-    if etnet is not None:
-        network = RecAugNet(network, load_network(etnet, model).to(device).eval())
-    return Reconstructor(network, model.to(device), camera(config))
+def load_reconstructor(folder: Path, model: FaceModel, device: torch.device | str = "cpu") -> Reconstructor:
+    """The RecNet or RecAugNet of a checkpoint folder, with the camera it was trained for.
+
+    Raises CheckpointError where the folder holds none or was made for another face model.
+    """
+    architecture = read_description(folder)["architecture"]
+    seen_through = Camera.default(architecture["image_size"], architecture["focal_ratio"])
+    return Reconstructor(load_network(folder, model).to(device).eval(), model.to(device), seen_through)
 
 
 def camera(config: Config) -> Camera:

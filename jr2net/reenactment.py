@@ -56,8 +56,7 @@ def set_scene(
 
     source_image (B, 3, S, S) in [0, 1]; ``driving`` is a ``recombine``-d face: what the result should show.
     """
-    rendered = render(model, FaceParameters.concatenate([source, driving]), camera)
-    source_rendering, driving_rendering = rendered[: len(source)], rendered[len(source) :]
+    source_rendering, driving_rendering = render(model, source, camera), render(model, driving, camera)
     view = synthesize_view(source_rendering, driving_rendering, model.faces, source_image, camera)
     conditions = Conditions(
         normal=driving_rendering.normal,

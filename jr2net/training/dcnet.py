@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class DCNetTraining(Training):
         dcnet: DCNet,
         discriminator: PatchDiscriminator,
         recnet: nn.Module,
-        perceptual: nn.Module,
+        perceptual: Callable[[Tensor], list[Tensor]],
         model: FaceModel,
         camera: Camera,
         config: DCNetConfig,
@@ -44,7 +45,7 @@ class DCNetTraining(Training):
         )
         self.average = copy.deepcopy(self.networks["dcnet"]).requires_grad_(False)
         self.recnet = recnet.to(self.device).eval().requires_grad_(False)
-        self.perceptual = perceptual.to(self.device).eval().requires_grad_(False)
+        self.perceptual = perceptual
         self.model = model.to(self.device)
         self.camera = camera
         self.config = config

@@ -14,7 +14,7 @@ from jr2net.config import OptimizerConfig, RecNetLossConfig
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
-from jr2net.render.renderer import project_landmarks, render
+from jr2net.render.renderer import render
 from jr2net.training.training import Batch, Training
 
 
@@ -56,7 +56,7 @@ class RecNetTraining(Training):
         """Weighted terms of RecNet's loss. images (B, 3, S, S); landmarks (B, 68, 2) in pixels, NaN undetected."""
         weights = self.loss
         rendering = render(self.model, parameters, self.camera)
-        projected = project_landmarks(self.model, rendering.vertices, self.camera)
+        projected = self.camera.project(rendering.vertices[:, self.model.landmarks])
         reflectance = self.model.reflectance(parameters.albedo)
         terms = {
             "photometric": weights.photometric * losses.photometric(rendering.image, images, rendering.mask),

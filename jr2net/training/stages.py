@@ -6,23 +6,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from jr2net.config import BackboneConfig, Config, OptimizerConfig
+from jr2net.config import Config, OptimizerConfig
 from jr2net.data.clips import ClipLoader
 from jr2net.data.pairs import PairLoader
 from jr2net.data.sets import training_clips
 from jr2net.face.model import FaceModel
-from jr2net.networks.checkpoint import load_network, save_network
+from jr2net.networks.checkpoint import CheckpointError, load_network, save_network
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.recaugnet import RecAugNet
-from jr2net.networks.recnet import BackbonePerception, RecNet
+from jr2net.networks.recnet import RecNet
 from jr2net.networks.vgg import VGG19Features
 from jr2net.reconstruction import camera
 from jr2net.training.dcnet import DCNetTraining
@@ -32,6 +33,7 @@ from jr2net.training.training import Batch, Training
 
 TRAININGS = ("recnet", "dcnet", "etnet", "recaugnet")
 
+N = TypeVar("N", bound=nn.Module)
 Upstream = Mapping[str, str | Path]
 
 
@@ -44,13 +46,13 @@ def build(
         network = RecNet(model.sizes, config.recnet.backbone)
         return _recnet_training(network, config, model, config.recnet.optimizer, device)
     if stage == "dcnet":
-        recnet = load_network(upstream["recnet"], model)
+        recnet = _load(RecNet, upstream["recnet"], model)
         discriminator = PatchDiscriminator(config.dcnet.width)
         return DCNetTraining(
             DCNet(config.dcnet),
             discriminator,
             recnet,
-            perception(config, recnet),
+            perception(config, recnet, device),
             model,
             camera(config),
             config.dcnet,
@@ -59,8 +61,8 @@ def build(
     if stage == "etnet":
         return ETNetTraining(ETNet(config.etnet.backbone), config.etnet.optimizer, device)
     if stage == "recaugnet":
-        network = RecAugNet(load_network(upstream["recnet"], model), load_network(upstream["etnet"], model))
-        return _recnet_training(network, config, model, config.recaugnet.optimizer, device)
+        augmented = RecAugNet(_load(RecNet, upstream["recnet"], model), _load(ETNet, upstream["etnet"], model))
+        return _recnet_training(augmented, config, model, config.recaugnet.optimizer, device)
     raise ValueError(f"no training is called {stage!r}; there are {', '.join(TRAININGS)}")
 
 
@@ -68,62 +70,43 @@ def batches(
     stage: str, config: Config, upstream: Upstream, rank: int = 0, world: int = 1, start_step: int = 0
 ) -> Iterator[Batch]:
     """A worker's part of every global batch from ``start_step`` on; its content depends on seed and step alone."""
-    size = config.image_size
+    place = {"seed": config.seed, "size": config.image_size, "rank": rank, "world": world, "start_step": start_step}
+    settings = getattr(config, stage)
+    place["batch_size"] = settings.optimizer.batch_size
     if stage == "etnet":
-        return iter(
-            PairLoader(
-                upstream["synthesis"],
-                config.seed,
-                config.etnet.optimizer.batch_size,
-                rank,
-                world,
-                start_step,
-                size,
-                config.etnet.jitter,
-            )
-        )
-    clips = training_clips(config, upstream["prepare"])
-    optimizer: OptimizerConfig = getattr(config, stage).optimizer
+        return iter(PairLoader(str(upstream["synthesis"]), jitter=settings.jitter, **place))
+    clips = training_clips(config, str(upstream["prepare"]))
     jitter = config.dcnet.jitter if stage == "dcnet" else config.recnet.jitter
-    return iter(
-        ClipLoader(
-            clips,
-            config.seed,
-            optimizer.batch_size,
-            rank,
-            world,
-            start_step,
-            size,
-            jitter,
-            paired_augmentation=stage == "dcnet",
-        )
-    )
+    return iter(ClipLoader(clips, jitter=jitter, paired_augmentation=stage == "dcnet", **place))
 
 
 def save(
     stage: str, training: Training, config: Config, model: FaceModel, trained_from: Mapping[str, str], folder: Path
 ) -> None:
-    """Writes ``model.safetensors`` and ``model.json``. ``trained_from`` maps stages to their digests."""
-    network, architecture = finished(stage, training, config)
-    save_network(network, folder, architecture, model.digest, dict(trained_from))
+    """Writes the finished network: ``model.safetensors`` and ``model.json``. ``trained_from``: stage -> digest."""
+    seen_through = {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
+    save_network(finished(stage, training), folder, seen_through, model.digest, dict(trained_from))
 
 
-def finished(stage: str, training: Training, config: Config) -> tuple[nn.Module, dict[str, object]]:
-    """What a stage leaves behind, and its architecture: DCNet's moving average, RecAugNet's RecNet."""
-    size = {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
-    backbone: BackboneConfig = (config.etnet if stage == "etnet" else config.recnet).backbone
-    if stage == "dcnet":
-        assert isinstance(training, DCNetTraining)
-        return training.average, size | config.dcnet.model_dump(include={"width", "scales", "context_scales", "blocks"})
-    network = training.networks["etnet" if stage == "etnet" else "recnet"]
-    return network, size | {"backbone": backbone.model_dump(include={"layers", "width"})}
+def finished(stage: str, training: Training) -> nn.Module:
+    """What a stage leaves behind; of DCNet that is the generator's moving average."""
+    if isinstance(training, DCNetTraining):
+        return training.average
+    return training.networks["etnet" if stage == "etnet" else "recnet"]
 
 
-def perception(config: Config, recnet: nn.Module) -> nn.Module:
+def perception(config: Config, recnet: RecNet, device: torch.device | str) -> Callable[[Tensor], list[Tensor]]:
     """Features of the perceptual loss (Eq. 4): VGG-19 where a weight file is given, else RecNet's own backbone."""
     if config.dcnet.vgg19 is not None:
-        return VGG19Features(config.dcnet.vgg19)
-    return BackbonePerception(recnet)
+        return VGG19Features(config.dcnet.vgg19).to(device).eval().requires_grad_(False)
+    return recnet.features
+
+
+def _load(kind: type[N], folder: str | Path, model: FaceModel) -> N:
+    network = load_network(folder, model)
+    if not isinstance(network, kind):
+        raise CheckpointError(f"{folder}: holds a {type(network).__name__}, expected a {kind.__name__}")
+    return network
 
 
 def _recnet_training(

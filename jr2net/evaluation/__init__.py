@@ -1,0 +1,53 @@
+"""What a finished cascade achieved, against the truth and beside trivial answers: the report's numbers and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from jr2net.config import Config
+from jr2net.data.sets import test_clips, training_clips
+from jr2net.evaluation.expression import expression_sweeps
+from jr2net.evaluation.reconstruction import mean_landmarks, measure_reconstruction
+from jr2net.evaluation.reenactment import Cascade, measure_reenactment
+from jr2net.face.model import FaceModel
+from jr2net.networks.checkpoint import load_network
+from jr2net.reconstruction import camera
+from jr2net.report.figures import Grid
+
+__all__ = ["evaluate"]
+
+
+@torch.inference_mode()
+def evaluate(
+    config: Config, model: FaceModel, folders: Mapping[str, str], device: torch.device | str = "cpu"
+) -> tuple[dict[str, Any], list[Grid]]:
+    """Judges the networks in ``folders`` (stage -> local folder or URI of ``prepare``) on the run's test sets.
+
+    Returns the report's tree of numbers (``jr2net.report.result``) and its grids of pictures.
+    """
+    networks = {
+        stage: load_network(folders[stage], model).to(device).eval() for stage in ("recnet", "dcnet", "recaugnet")
+    }
+    cascade = Cascade(**networks, model=model.to(device), camera=camera(config))
+    sets = test_clips(config, folders["prepare"])
+    answer = mean_landmarks(training_clips(config, folders["prepare"]), config.image_size).to(device)
+
+    result: dict[str, Any] = {"reconstruction": {}, "landmarks": {}, "expression": {}, "reenactment": {}}
+    grids: list[Grid] = []
+    for name, clips in sets.items():
+        numbers, grid = measure_reconstruction(name, clips, cascade, config.evaluation.crop_mm, answer)
+        for section, methods in numbers.items():
+            result[section][name] = methods
+        grids.append(grid)
+
+    reenacted = sets["held_out"] if "held_out" in sets else sets["natural"]
+    numbers, pictures = measure_reenactment(reenacted, cascade, config.evaluation.pairs, config.seed)
+    result["reenactment"] = numbers
+    grids += pictures
+    grids.append(expression_sweeps(reenacted, cascade))
+    result["ground"] = "studio" if config.data.clips is None else "clips"
+    result["perceptual_features"] = "VGG-19" if config.dcnet.vgg19 else "RecNet's backbone"
+    return result, grids

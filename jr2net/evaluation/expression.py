@@ -1,0 +1,44 @@
+"""What DCNet makes of single blendshapes: the pictures ETNet learns from, by shape and coefficient."""
+
+from __future__ import annotations
+
+import torch
+
+from jr2net.data.clips import ClipSource
+from jr2net.data.evaluation_frames import FrameRef, load_frames
+from jr2net.evaluation.reenactment import Cascade
+from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.reenactment import generate, set_scene
+from jr2net.report.figures import Grid, expression_grid
+
+COEFFICIENTS = (0.0, 0.5, 1.0)
+SHAPES = (
+    "jawOpen",
+    "mouthSmileLeft",
+    "mouthPucker",
+    "mouthFunnel",
+    "mouthFrownRight",
+    "mouthUpperUpLeft",
+    "eyeBlinkLeft",
+    "eyeBlinkRight",
+    "eyeWideLeft",
+    "browInnerUp",
+    "browDownRight",
+    "cheekPuff",
+)
+
+
+def expression_sweeps(clips: ClipSource, cascade: Cascade) -> Grid:
+    """One person the networks never saw, one shape at a time, everything else as RecNet sees it at rest."""
+    device = cascade.model.mean.device
+    source_image = load_frames(clips, [FrameRef(0, 0)], cascade.camera.size)["image"].to(device)
+    source = cascade.recnet(source_image)
+    sweeps = {}
+    for name in SHAPES:
+        expression = torch.zeros(len(COEFFICIENTS), len(ARKIT_NAMES), device=device)
+        expression[:, ARKIT_NAMES.index(name)] = torch.tensor(COEFFICIENTS, device=device)
+        sources = source.map(lambda value: value.expand(len(COEFFICIENTS), *value.shape[1:]))
+        images = source_image.expand(len(COEFFICIENTS), -1, -1, -1)
+        scene = set_scene(cascade.model, cascade.camera, images, sources, sources.replace(expression=expression))
+        sweeps[name] = generate(cascade.dcnet, scene)
+    return expression_grid("Synthesised expressions", "What ETNet learns from.", sweeps, COEFFICIENTS, source_image[0])
