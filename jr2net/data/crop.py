@@ -78,16 +78,15 @@ class Crop:
 
         The outer ``feather`` of the square's side fades into what was there.
         """
-        height, width = image.shape[:2]
+        side = max(1, round(self.side))
+        if side < picture.shape[0]:
+            picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
         size = picture.shape[0]
         ramp = np.clip((np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / max(feather * size, 1e-6), 0, 1)
-        weight = np.minimum.outer(ramp, ramp).astype(np.float32)
         matrix = _index_matrix(cv2.invertAffineTransform(self.matrix(size)))
-        shrinking = self.side < size
-        mode = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-        back = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        weight = cv2.warpAffine(weight, matrix, (width, height), flags=cv2.INTER_LINEAR)[..., None]
-        del mode
+        shape = (image.shape[1], image.shape[0])
+        back = cv2.warpAffine(picture, matrix, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        weight = cv2.warpAffine(np.minimum.outer(ramp, ramp).astype(np.float32), matrix, shape)[..., None]
         mixed = image * (1 - weight) + back * weight
         return np.rint(mixed).astype(image.dtype) if image.dtype == np.uint8 else mixed.astype(image.dtype)
 
@@ -98,14 +97,16 @@ def transform(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def resample(image: np.ndarray, matrix: np.ndarray, size: int, border: int) -> np.ndarray:
-    """A picture (H, W, C) seen through a (2, 3) affine to (size, size) pixels, averaging over areas where it shrinks."""
+    """A picture (H, W, C) seen through a (2, 3) affine to (size, size) pixels; where it shrinks, areas are averaged."""
     shrink = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    if shrink > 1.25:  # bilinear sampling would skip pixels: shrink by area to the wanted scale first
+    if shrink > 1.5:  # interpolation would skip pixels: shrink by area to the wanted scale first
         height, width = image.shape[:2]
         small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
         matrix = matrix @ np.diag([width / small[0], height / small[1], 1.0])
-    return cv2.warpAffine(image, _index_matrix(matrix), (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+    # At its own scale, bilinear interpolation would blur a picture; where it shrinks a little, that blur is wanted.
+    kernel = cv2.INTER_CUBIC
+    return cv2.warpAffine(image, _index_matrix(matrix), (size, size), flags=kernel, borderMode=border)
 
 
 def _index_matrix(matrix: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
 """Clip shards: Parquet files with one row per run of consecutive frames of one clip.
 
-Columns: ``clip_id``, ``identity``, ``fps``, ``license`` and, per frame, ``frame`` (its number in the footage), ``image``
-(JPEG or PNG bytes) and ``landmarks`` (68 × 2 flattened, crop pixels with edges at integers, NaN where undetected).
+Columns: ``clip_id``, ``identity``, ``fps``, ``license`` and, per frame, ``frame`` (its number in the footage),
+``image`` (JPEG or PNG bytes) and ``landmarks`` (68 × 2 flattened, crop pixels with edges at integers, NaN where
+undetected).
 The studio's test sets also hold the truth: ``truth_identity`` and ``truth_albedo`` per row, ``truth_expression``,
-``truth_rotation``, ``truth_translation`` and ``truth_light`` per frame. Any column may be longer than this reader needs;
-other columns are ignored.
+``truth_rotation``, ``truth_translation`` and ``truth_light`` per frame. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 
 from jr2net.data.landmarks import LANDMARKS
+from jr2net.storage import join, open_filesystem, write_bytes
 
 ROW_GROUP_BYTES = 1 << 20
 """Images per row group: what reading one row at random costs at most (or one row, if it is larger)."""
@@ -103,7 +104,7 @@ def write_clips(uri: str, rows: Iterable[ClipRow]) -> dict[str, int]:
     with pq.ParquetWriter(sink, groups[0].schema, compression="zstd", use_dictionary=False) as writer:
         for group in groups:
             writer.write_table(group)
-    store_bytes(uri, sink.getvalue())
+    write_bytes(uri, sink.getvalue().to_pybytes())
     return {
         "rows": sum(group.num_rows for group in groups),
         "frames": sum(len(group["frame"].combine_chunks().flatten()) for group in groups),
@@ -112,7 +113,7 @@ def write_clips(uri: str, rows: Iterable[ClipRow]) -> dict[str, int]:
 
 def list_shards(uri: str) -> list[str]:
     """The Parquet files of a folder in the order of their names, or the one file that ``uri`` names."""
-    filesystem, path = _open(uri)
+    filesystem, path = open_filesystem(uri)
     try:
         info = filesystem.get_file_info(path)
         if info.type == pa.fs.FileType.File:
@@ -124,7 +125,7 @@ def list_shards(uri: str) -> list[str]:
     if not names:
         what = "holds no .parquet files" if info.type == pa.fs.FileType.Directory else "does not exist"
         raise ShardError(f"{uri}: {what}; give a folder of clip shards")
-    return [f"{uri.rstrip('/')}/{name}" for name in names]
+    return [join(uri, name) for name in names]
 
 
 def index_shard(uri: str) -> list[RowEntry]:
@@ -132,7 +133,7 @@ def index_shard(uri: str) -> list[RowEntry]:
     with open_parquet(uri, _COLUMNS) as file:
         entries = []
         for group in range(file.num_row_groups):
-            table = _read_group(file, uri, group, _INDEX_COLUMNS)
+            table = read_table(file, uri, group, _INDEX_COLUMNS)
             for position, row in enumerate(table.to_pylist()):
                 frames = tuple(row["frame"] or ())
                 if not frames or row["identity"] is None or row["clip_id"] is None:
@@ -150,7 +151,7 @@ def read_group(uri: str, group: int) -> list[ClipRow]:
         names = file.schema_arrow.names
         truth = [name for name in names if name.startswith("truth_")]
         columns = _COLUMNS + truth + (["license"] if "license" in names else [])
-        table = _read_group(file, uri, group, columns)
+        table = read_table(file, uri, group, columns)
     return [_row(table, position, uri) for position in range(table.num_rows)]
 
 
@@ -164,7 +165,7 @@ def read_clips(uri: str) -> Iterator[ClipRow]:
 
 def open_parquet(uri: str, columns: Sequence[str]) -> pq.ParquetFile:
     """A Parquet file that has these columns; anything else is a ShardError."""
-    filesystem, path = _open(uri)
+    filesystem, path = open_filesystem(uri)
     try:
         file = pq.ParquetFile(filesystem.open_input_file(path))
     except FileNotFoundError:
@@ -177,33 +178,12 @@ def open_parquet(uri: str, columns: Sequence[str]) -> pq.ParquetFile:
     return file
 
 
-def store_bytes(uri: str, content: bytes | pa.Buffer) -> None:
-    """Stores one file, all or nothing."""
-    filesystem, path = _open(uri)
-    local = isinstance(filesystem, pa.fs.LocalFileSystem)
-    part = f"{path}.part" if local else path
-    try:
-        if local:
-            filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-        with filesystem.open_output_stream(part) as stream:
-            stream.write(content)
-        if local:
-            filesystem.move(part, path)
-    except OSError as error:
-        raise ShardError(f"{uri}: cannot be written: {error}; check the address, the credentials and the space") from None
-
-
-def _open(uri: str) -> tuple[pa.fs.FileSystem, str]:
-    if "://" in uri:
-        return pa.fs.FileSystem.from_uri(uri)
-    return pa.fs.LocalFileSystem(), str(uri)
-
-
-def _read_group(file: pq.ParquetFile, uri: str, group: int, columns: list[str]) -> pa.Table:
+def read_table(file: pq.ParquetFile, uri: str, group: int, columns: list[str]) -> pa.Table:
+    """Some columns of one row group; damage is a ShardError."""
     try:
         return file.read_row_group(group, columns=columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise ShardError(f"{uri}: row group {group} is damaged ({error}); remove the shard and write it again") from None
+        raise ShardError(f"{uri}: row group {group} is damaged ({error}); write the shard again") from None
 
 
 def _grouped(rows: Iterable[ClipRow]) -> Iterator[list[ClipRow]]:

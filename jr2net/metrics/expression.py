@@ -1,4 +1,4 @@
-"""How well the 51 coefficients are recovered, and whether a network has collapsed to the same face for every picture."""
+"""How well the 51 coefficients are recovered, and whether a network has collapsed to one face for every picture."""
 
 from __future__ import annotations
 

@@ -67,7 +67,9 @@ def geometry_errors(model: FaceModel, predicted: Tensor, truth: Tensor, crop_mm:
             f"both must be (M, {model.mean.shape[0]}, 3) with M ≥ 1"
         )
     if not (torch.isfinite(predicted).all() and torch.isfinite(truth).all()):
-        raise ValueError("predicted or true vertices hold NaN or infinite values: look at the parameters they came from")
+        raise ValueError(
+            "predicted or true vertices hold NaN or infinite values: look at the parameters they came from"
+        )
     surface = surface_vertices(model).cpu().numpy()
     landmarks = model.landmarks.cpu().numpy()
     # Normals need only triangles that touch the surface: cheaper, and sockets do not bend the rim's normals.
@@ -97,8 +99,8 @@ def surface_vertices(model: FaceModel) -> Tensor:
     surface = model.has_label(*SURFACE_LABELS)
     if not surface.any():
         raise ValueError(
-            f"{model.name}: no vertex is labelled {' or '.join(SURFACE_LABELS)} (labels: {', '.join(model.label_names)}); "
-            "label the model's skin"
+            f"{model.name}: no vertex is labelled {' or '.join(SURFACE_LABELS)}; label the model's skin "
+            f"(its labels are {', '.join(model.label_names)})"
         )
     return surface
 

@@ -1,0 +1,1 @@
+"""What a run achieved: ``report.json`` for programs, ``report.html`` for people."""

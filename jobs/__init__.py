@@ -1,0 +1,1 @@
+"""Ray drivers: they place ``jr2net`` on machines, and nothing else."""

@@ -1,0 +1,75 @@
+"""Stage ``evaluation``: the finished networks against the truth, and ``report.json`` and ``report.html`` about them.
+
+python jobs/evaluate.py --config configs/laptop.yaml [key=value …]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import ray
+import torch
+
+from jobs.command_line import main
+from jobs.stage import run_stage
+from jr2net import storage
+from jr2net.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
+from jr2net.data.pairs import read_description
+from jr2net.evaluation import evaluate as measure
+from jr2net.face.model import FaceModel
+from jr2net.report.curves import read_log as read_curves
+from jr2net.report.html import write_report
+from jr2net.report.provenance import machine, versions
+from jr2net.training.log import read_log
+
+
+def evaluate(run: Run) -> list[str]:
+    """Measures on one worker of the cluster and writes the report into the stage's folder."""
+    scaling = run.config.scaling
+    task = judge.options(num_cpus=scaling.cpus_per_worker, num_gpus=float(scaling.gpu))
+    ray.get(task.remote(run, ray.put(run.model)))
+    return ["report.json", "report.html"]
+
+
+@ray.remote
+def judge(run: Run, model: FaceModel) -> None:
+    torch.set_num_threads(max(1, int(run.config.scaling.cpus_per_worker)))
+    with ExitStack() as stack:
+        folders = run.folders("evaluation")
+        for name in NETWORKS:
+            folders[name] = str(stack.enter_context(storage.local_copy(folders[name], NETWORK_FILES)))
+        device = "cuda" if run.config.scaling.gpu else "cpu"
+        result, grids = measure(run.config, model, folders, device)
+    curves = [read_curves(name, read_log(run.folder(name))) for name in NETWORKS]
+    write_report(run.folder("evaluation"), result | provenance(run), grids, curves)
+
+
+def provenance(run: Run) -> dict[str, Any]:
+    """What the report says beside its measurements: how the run went, and what made it where."""
+    stages = {name: run.finished(name) for name in UPSTREAM["evaluation"]}
+    return {
+        "synthesis": synthesis(run.folder("synthesis")),
+        "stages": {name: {"seconds": manifest.seconds} for name, manifest in stages.items()},
+        "digests": {name: manifest.digest for name, manifest in stages.items()},
+        "versions": versions(),
+        "machine": machine(),
+        "config": run.config.model_dump(mode="json"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def synthesis(folder: str) -> dict[str, float]:
+    """How many pairs there are, and how fast the attempt that finished them made its part."""
+    throughput = json.loads(storage.read_bytes(storage.join(folder, "throughput.json")))
+    return {
+        "pairs": read_description(folder)["pairs"],
+        "pairs_per_second": throughput["pairs"] / max(throughput["seconds"], 1e-9),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, lambda run, options: run_stage(run, "evaluation", evaluate)))

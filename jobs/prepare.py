@@ -1,0 +1,116 @@
+"""Stage ``prepare``: films synthetic people, or checks the clips that the configuration names.
+
+python jobs/prepare.py --config configs/laptop.yaml [key=value …]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import ray
+
+from jobs.command_line import main
+from jobs.stage import run_stage
+from jr2net import storage
+from jr2net.cascade import Run
+from jr2net.config import Config
+from jr2net.data.pictures import decode_image
+from jr2net.data.shards import ShardError, list_shards, read_clips, write_clips
+from jr2net.data.studio import film_people
+from jr2net.face.model import FaceModel
+from jr2net.report.html import duration
+
+
+def prepare(run: Run) -> list[str]:
+    """Leaves the studio's shards (where it films) and ``clips.json``, what every shard of every set holds."""
+    data, folder = run.config.data, run.folder("prepare")
+    films = list(planned_films(run.config)) if data.clips is None else []
+    if films:
+        model = ray.put(run.model)
+        _watch([shoot.remote(model, run.config, storage.join(folder, film.name), film) for film in films], "filmed")
+
+    sets = {kind: storage.join(folder, kind) for kind in sorted({film.kind for film in films})}
+    sets |= {name: uri for name in ("clips", "test_clips") if (uri := getattr(data, name)) is not None}
+    contents = {name: check_clips(uri) for name, uri in sets.items()}
+    storage.write_bytes(storage.join(folder, "clips.json"), json.dumps(contents, indent=1).encode())
+    return ["clips.json", *(film.name for film in films)]
+
+
+@dataclass(frozen=True)
+class Film:
+    """People ``first`` … ``first + count - 1`` of one kind, who fill one shard."""
+
+    kind: str
+    first: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}/people-{self.first:07d}.parquet"
+
+
+def planned_films(config: Config) -> Iterator[Film]:
+    studio = config.data.studio
+    for kind, people in (("train", studio.people), ("natural", studio.test_people), ("large", studio.test_people)):
+        for first in range(0, people, studio.people_per_shard):
+            yield Film(kind, first, min(studio.people_per_shard, people - first))
+
+
+@ray.remote
+def shoot(model: FaceModel, config: Config, place: str, film: Film) -> None:
+    """Writes one shard unless it is there: a shard is there whole or not at all, and always the same bytes."""
+    if not storage.exists(place):
+        studio = config.data.studio
+        rows = film_people(model, studio, config.seed, film.first, film.count, film.kind, config.image_size)
+        write_clips(place, rows)
+
+
+def check_clips(uri: str) -> dict[str, dict[str, object]]:
+    """Reads every shard of a set to the last picture; what each holds, by its name. Raises ShardError."""
+    shards = list_shards(uri)
+    found = _watch([describe_shard.remote(shard) for shard in shards], f"checked in {uri}")
+    return {shard.rpartition("/")[2]: contents for shard, contents in zip(shards, found, strict=True)}
+
+
+@ray.remote
+def describe_shard(uri: str) -> dict[str, object]:
+    identities: set[str] = set()
+    clips: set[str] = set()
+    frames = 0
+    for row in read_clips(uri):
+        for number, image in zip(row.frame, row.images, strict=True):
+            if decode_image(image) is None:
+                raise ShardError(
+                    f"{uri}: clip {row.clip_id!r}, frame {number}: image is not a square JPEG or PNG; "
+                    "remove the shard or write it again"
+                )
+        identities.add(row.identity)
+        clips.add(row.clip_id)
+        frames += len(row.images)
+    return {"identities": len(identities), "clips": len(clips), "frames": frames}
+
+
+def _watch(tasks: Sequence[ray.ObjectRef], done: str) -> list:
+    """Results of all tasks in order, with a line of progress now and then; the first error ends them all."""
+    waiting, start, shown = list(tasks), time.monotonic(), time.monotonic()
+    while waiting:
+        ready, waiting = ray.wait(waiting, timeout=1.0)
+        try:
+            ray.get(ready)
+        except Exception:
+            for task in waiting:
+                ray.cancel(task, force=True)
+            raise
+        if time.monotonic() - shown > 10:
+            finished, shown = len(tasks) - len(waiting), time.monotonic()
+            left = (shown - start) * len(waiting) / max(1, finished)
+            print(f"[prepare] {finished} of {len(tasks)} shards {done}, time left {duration(left)}", flush=True)
+    return ray.get(list(tasks))
+
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, lambda run, options: run_stage(run, "prepare", prepare)))

@@ -1,0 +1,108 @@
+"""Submits a job to the cluster that RAY_ADDRESS names, or to a local one that lives as long as the job.
+
+python jobs/submit.py -- python jobs/cascade.py --config configs/laptop.yaml [key=value …]
+
+Streams the job's log; the exit status is the job's. A local cluster takes free ports of its own, so that it disturbs
+nothing else on the machine, and nothing of it stays behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from jobs.command_line import RAY_SETTINGS
+
+DASHBOARD_PORT = 8265
+START_TIMEOUT_S = 120
+
+
+def submit(entrypoint: list[str]) -> int:
+    """Runs ``entrypoint`` as a Ray job with this folder as its working directory; returns its exit status."""
+    with ExitStack() as stack:
+        address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
+        if address is None:
+            address = stack.enter_context(local_cluster())
+        command = [ray_command(), "job", "submit", "--address", address, "--working-dir", ".", "--", *entrypoint]
+        return subprocess.run(command, env=environment()).returncode
+
+
+@contextmanager
+def local_cluster() -> Iterator[str]:
+    """A Ray head on this machine; yields the address to which jobs are submitted."""
+    ports = free_ports()
+    log = tempfile.NamedTemporaryFile("w+", prefix="jr2net-ray-", suffix=".log", delete=False)  # noqa: SIM115
+    options = [f"--{name}={port}" for name, port in ports.items()]
+    options += [f"--num-cpus={max(2, os.cpu_count() or 1)}", "--include-dashboard=true", "--disable-usage-stats"]
+    address = f"http://127.0.0.1:{ports['dashboard-port']}"
+    print(f"[ray] starting a local cluster; its dashboard: {address}", flush=True)
+    # --block keeps every process of the head under this one, which ends them when it is told to end.
+    head = subprocess.Popen(
+        [ray_command(), "start", "--head", "--block", *options],
+        env=environment(),
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        wait_until_ready(head, address, Path(log.name))
+        yield address
+    finally:
+        head.send_signal(signal.SIGTERM)
+        try:
+            head.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(head.pid, signal.SIGKILL)
+        Path(log.name).unlink(missing_ok=True)
+
+
+def wait_until_ready(head: subprocess.Popen, address: str, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if head.poll() is not None:
+            raise SystemExit(f"error: ray start ended with status {head.returncode}:\n{log.read_text()}")
+        try:
+            with urlopen(f"{address}/api/jobs/", timeout=5):
+                return
+        except (URLError, OSError):
+            time.sleep(0.3)
+    raise SystemExit(f"error: the local cluster did not answer within {START_TIMEOUT_S} s:\n{log.read_text()}")
+
+
+def free_ports() -> dict[str, int]:
+    """Ports for a head's services that nobody uses and that Ray's workers (10002 to 19999) will not take."""
+    names = ["port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port"]
+    names += ["runtime-env-agent-port", "node-manager-port", "object-manager-port", "metrics-export-port"]
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in names]
+        for name, opened in zip(names, sockets, strict=True):
+            try:
+                opened.bind(("127.0.0.1", DASHBOARD_PORT if name == "dashboard-port" else 0))
+            except OSError:
+                opened.bind(("127.0.0.1", 0))
+        return {name: opened.getsockname()[1] for name, opened in zip(names, sockets, strict=True)}
+
+
+def environment() -> dict[str, str]:
+    """Ray's settings, one OpenMP thread a process, and this environment's ``python`` first in the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **RAY_SETTINGS, **os.environ, "PATH": path}
+
+
+def ray_command() -> str:
+    return str(Path(sys.executable).with_name("ray"))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(submit(sys.argv[2:] if sys.argv[1:2] == ["--"] else sys.argv[1:]))

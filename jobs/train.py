@@ -1,0 +1,166 @@
+"""Stages ``recnet``, ``dcnet``, ``etnet`` and ``recaugnet``: each a Ray Train run, all from the one loop below.
+
+python jobs/train.py recnet --config configs/laptop.yaml [key=value …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+import torch.distributed
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
+from ray.train.v2.api.exceptions import WorkerGroupError
+
+from jobs.command_line import USER_ERRORS, main, plain
+from jobs.progress import Progress
+from jobs.stage import run_stage
+from jr2net import storage
+from jr2net.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
+from jr2net.config import Config
+from jr2net.face.load import load_face_model
+from jr2net.training import Training, batches, build, save
+from jr2net.training.log import write_log
+
+
+def train(run: Run, stage: str) -> list[str]:
+    """Trains one network on the cluster, from its last saved state if there is one; leaves its weights.
+
+    A worker or a node that dies is replaced, ``scaling.max_failures`` times; an error in the data, the settings or the
+    numbers is not worth another attempt.
+    """
+    settings = {"config": run.config.model_dump(mode="json"), "stage": stage, "digests": run.digests(stage)}
+    for attempt in range(run.config.scaling.max_failures + 1):
+        try:
+            trainer(run, stage, settings).fit()
+            break
+        except WorkerGroupError as error:
+            failures = list(error.worker_failures.values())
+            for failure in failures:
+                if isinstance(cause := _cause(failure), USER_ERRORS):
+                    raise cause from None
+            if attempt == run.config.scaling.max_failures:
+                raise
+            print(f"[{stage}] a worker failed ({plain(failures[0])}); going on from the last saved state", flush=True)
+    return list(NETWORK_FILES)
+
+
+def trainer(run: Run, stage: str, settings: dict[str, Any]) -> TorchTrainer:
+    scaling = run.config.scaling
+    filesystem, path = storage.open_filesystem(run.folder(stage))
+    resources = {"CPU": scaling.cpus_per_worker} | ({"GPU": 1.0} if scaling.gpu else {})
+    return TorchTrainer(
+        loop,
+        train_loop_config=settings,
+        torch_config=TorchConfig(backend="nccl" if scaling.gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=scaling.workers, use_gpu=scaling.gpu, resources_per_worker=resources),
+        run_config=RunConfig(
+            name="state",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            failure_config=FailureConfig(max_failures=0),
+        ),
+    )
+
+
+def loop(settings: dict[str, Any]) -> None:
+    """What every worker does: step after step on its part of each global batch, saving the state now and then."""
+    config, stage = Config.model_validate(settings["config"]), settings["stage"]
+    folder = storage.join(config.storage, stage)
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(max(1, int(config.scaling.cpus_per_worker)))
+
+    with ExitStack() as stack:
+        model = load_face_model(config.face)
+        upstream = {name: _upstream(stack, storage.join(config.storage, name), name) for name in UPSTREAM[stage]}
+        training = build(stage, config, model, upstream, get_device())
+        restore(training)
+        training.wrap(partial(prepare_model, move_to_device=False, parallel_strategy_kwargs=_DDP))
+
+        progress = Progress(stage, training, rank)
+        for batch in batches(stage, config, upstream, rank, world, training.step_number):
+            if training.step_number >= training.steps:
+                break
+            progress.waited()
+            torch.manual_seed(config.seed + training.step_number * world + rank)
+            losses = mean_over_workers(training.step(batch), training.device)
+            progress.stepped(losses)
+            if training.step_number % config.scaling.checkpoint_every == 0:
+                save_state(training, rank, folder, progress)
+
+        if rank == 0:
+            write_log(folder, progress.records)
+            with tempfile.TemporaryDirectory() as temporary:
+                save(stage, training, config, model, settings["digests"], Path(temporary))
+                storage.upload_folder(Path(temporary), folder)
+
+
+_DDP = {"find_unused_parameters": True}
+"""DCNet's discriminator and RecAugNet's expression head have no gradient in some steps."""
+
+
+def save_state(training: Training, rank: int, folder: str, progress: Progress) -> None:
+    """Everything that restores the run exactly, kept by Ray Train in ``state/`` of the stage's folder."""
+    with tempfile.TemporaryDirectory() as temporary:
+        checkpoint = None
+        if rank == 0:
+            write_log(folder, progress.records)
+            torch.save(training.state_dict(), Path(temporary, "state.pt"))
+            checkpoint = Checkpoint.from_directory(temporary)
+        ray.train.report({"step": training.step_number}, checkpoint=checkpoint)
+    progress.saved()
+
+
+def restore(training: Training) -> None:
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            state = torch.load(Path(folder, "state.pt"), map_location=training.device, weights_only=True)
+        training.load_state_dict(state)
+
+
+def mean_over_workers(losses: dict[str, float], device: torch.device) -> dict[str, float]:
+    """Each worker's losses are of its part of the batch; their mean is of the whole."""
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return losses
+    values = torch.tensor(list(losses.values()), dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(values)
+    values /= torch.distributed.get_world_size()
+    return dict(zip(losses, values.tolist(), strict=True))
+
+
+def _upstream(stack: ExitStack, uri: str, stage: str) -> str:
+    """Where a worker reads an earlier stage: networks from a local folder, data from where they lie."""
+    if stage not in NETWORKS:
+        return uri
+    return str(stack.enter_context(storage.local_copy(uri, NETWORK_FILES)))
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The exception that a worker raised, without what Ray wraps around it."""
+    inner = getattr(error, "_base_exc", None) or getattr(error, "cause", None)
+    return _cause(inner) if isinstance(inner, BaseException) else error
+
+
+def _network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("network", choices=NETWORKS)
+
+
+if __name__ == "__main__":
+    sys.exit(
+        main(
+            __doc__,
+            lambda run, options: run_stage(run, options.network, partial(train, stage=options.network)),
+            extend=_network,
+        )
+    )

@@ -1,0 +1,55 @@
+"""What happens to a training picture on its way into a batch: a random crop, a mirror, other colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from jr2net.data.crop import resample, transform
+from jr2net.data.landmarks import mirror_landmarks
+
+
+@dataclass(frozen=True)
+class Framing:
+    """A crop of the crop: shift (x, y) as fractions of the side, scale, roll in radians."""
+
+    shift: tuple[float, float] = (0.0, 0.0)
+    scale: float = 1.0
+    roll: float = 0.0
+
+    @staticmethod
+    def draw(rng: np.random.Generator, jitter: float) -> Framing:
+        """Shift up to ``jitter`` / 2, scale up to 1 ± ``jitter``, roll up to 100 ``jitter`` degrees but 10 at most."""
+        shift_x, shift_y, scale, roll = rng.uniform(-1, 1, 4)
+        return Framing(
+            shift=(0.5 * jitter * shift_x, 0.5 * jitter * shift_y),
+            scale=1 + jitter * scale,
+            roll=np.deg2rad(min(100 * jitter, 10)) * roll,
+        )
+
+    def matrix(self, width: int, size: int, mirrored: bool) -> np.ndarray:
+        """(2, 3) affine from points of a picture ``width`` pixels wide to those of the batch's, ``size`` wide."""
+        cosine, sine = self.scale * np.cos(self.roll), self.scale * np.sin(self.roll)
+        turn = np.array([[cosine, -sine], [sine, cosine]]) * (size / width)
+        if mirrored:
+            turn[:, 0] *= -1  # x counted from the middle changes its sign first
+        middle = size * (0.5 + np.asarray(self.shift)) - turn @ np.full(2, width / 2)
+        return np.hstack([turn, middle[:, None]])
+
+
+def draw_gain(rng: np.random.Generator, jitter: float) -> np.ndarray:
+    """Brightness and white balance: a factor per colour channel (3,), 1 ± about 3 ``jitter``."""
+    return ((1 + 2 * jitter * rng.uniform(-1, 1)) * (1 + jitter * rng.uniform(-1, 1, 3))).astype(np.float32)
+
+
+def frame_image(image: np.ndarray, framing: Framing, mirrored: bool, size: int) -> np.ndarray:
+    """Image (W, W, 3) uint8 to (size, size, 3); beyond its edges the picture is reflected."""
+    return resample(image, framing.matrix(image.shape[0], size, mirrored), size, cv2.BORDER_REFLECT_101)
+
+
+def frame_landmarks(landmarks: np.ndarray, width: int, framing: Framing, mirrored: bool, size: int) -> np.ndarray:
+    """Landmarks (68, 2) of a picture ``width`` pixels wide to those of ``frame_image``'s result."""
+    points = mirror_landmarks(landmarks, width) if mirrored else landmarks
+    return transform(points, framing.matrix(width, size, mirrored=False)).astype(np.float32)

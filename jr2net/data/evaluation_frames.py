@@ -1,0 +1,103 @@
+"""What evaluation looks at: frames of a source in order, untouched, and fixed (source, driving) pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from jr2net.data import pictures
+from jr2net.data.clips import ClipSource
+from jr2net.data.shards import ShardError
+
+
+class FrameRef(NamedTuple):
+    """Frame number ``frame`` of row ``row`` of a source."""
+
+    row: int
+    frame: int
+
+
+def all_frames(source: ClipSource) -> list[FrameRef]:
+    """Every frame, in the order of the shards."""
+    return [FrameRef(row, frame) for row, entry in enumerate(source.rows) for frame in range(len(entry.frames))]
+
+
+def load_frames(source: ClipSource, refs: Sequence[FrameRef], size: int) -> dict:
+    """A batch of frames without augmentation:
+        image (B, 3, S, S) float32 in [0, 1]; landmarks (B, 68, 2) in pixels of S, NaN where undetected;
+        sample_id, identity: lists of B names
+    and, where the shards know the truth, ``truth_identity`` (B, K), ``truth_expression`` (B, 51), ``truth_albedo``
+    (B, A), ``truth_rotation`` (B, 3), ``truth_translation`` (B, 3), ``truth_light`` (B, 9, 3).
+    """
+    decoded = [source.picture(*ref, size) for ref in refs]
+    images = [pictures.resize(image, size) for image, _ in decoded]
+    landmarks = [points * np.float32(size / image.shape[0]) for image, points in decoded]
+    clips = [source.read(ref.row) for ref in refs]
+    batch: dict = {
+        "image": pictures.to_tensor(images),
+        "landmarks": torch.from_numpy(np.stack(landmarks)),
+        "sample_id": [f"{clip.clip_id}/{clip.frame[ref.frame]}" for clip, ref in zip(clips, refs)],
+        "identity": [clip.identity for clip in clips],
+    }
+    truths = [clip.truth for clip in clips if clip.truth is not None]
+    if len(truths) == len(refs):
+        for name in ("identity", "albedo"):
+            batch[f"truth_{name}"] = torch.from_numpy(np.stack([getattr(truth, name) for truth in truths]))
+        for name in ("expression", "rotation", "translation", "light"):
+            values = [getattr(truth, name)[ref.frame] for truth, ref in zip(truths, refs)]
+            batch[f"truth_{name}"] = torch.from_numpy(np.stack(values))
+    return batch
+
+
+def frame_batches(source: ClipSource, size: int, batch_size: int) -> Iterator[dict]:
+    """Every frame in order, in batches of ``load_frames``; the last may be smaller."""
+    refs = all_frames(source)
+    for first in range(0, len(refs), batch_size):
+        yield load_frames(source, refs[first : first + batch_size], size)
+
+
+def same_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple[FrameRef, FrameRef]]:
+    """``count`` (source, driving) pairs, each within one clip and at least half of the clip apart.
+
+    A pure function of the rows and the seed; clips take turns. Clips of one frame have no pairs.
+    """
+    clips: dict[str, list[FrameRef]] = {}
+    for ref in all_frames(source):
+        clips.setdefault(source.rows[ref.row].clip_id, []).append(ref)
+    usable = [
+        sorted(refs, key=lambda ref: source.rows[ref.row].frames[ref.frame]) for refs in clips.values() if len(refs) > 1
+    ]
+    if not usable:
+        raise ShardError(f"{source.name}: no clip has two frames, so nobody can be reenacted by himself")
+    rng = np.random.default_rng([seed, 1])
+    order = rng.permutation(len(usable))
+    pairs = []
+    for turn in range(count):
+        refs = usable[order[turn % len(usable)]]
+        gap = int(rng.integers((len(refs) + 1) // 2, len(refs)))
+        first = int(rng.integers(0, len(refs) - gap))
+        pair = (refs[first], refs[first + gap])
+        pairs.append(pair if rng.integers(2) else pair[::-1])
+    return pairs
+
+
+def cross_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple[FrameRef, FrameRef]]:
+    """``count`` (source, driving) pairs of two people each; a pure function of the rows and the seed."""
+    people: dict[str, list[FrameRef]] = {}
+    for ref in all_frames(source):
+        people.setdefault(source.rows[ref.row].identity, []).append(ref)
+    names = sorted(people)
+    if len(names) < 2:
+        raise ShardError(f"{source.name}: reenacting one person by another needs two identities, found {len(names)}")
+    rng = np.random.default_rng([seed, 2])
+    order = rng.permutation(len(names))
+    pairs = []
+    for turn in range(count):
+        place = turn % len(names)
+        other = (place + 1 + int(rng.integers(len(names) - 1))) % len(names)
+        refs = (people[names[order[place]]], people[names[order[other]]])
+        pairs.append((refs[0][int(rng.integers(len(refs[0])))], refs[1][int(rng.integers(len(refs[1])))]))
+    return pairs

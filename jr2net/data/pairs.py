@@ -1,0 +1,245 @@
+"""Pair shards: (picture, 51 ARKit coefficients) as Parquet, the description beside them, and their batches.
+
+Columns: ``pair_id``, ``image`` (JPEG or PNG bytes), ``expression`` (51 float32, named in the file's metadata),
+``source_id``, ``track``, ``frame`` and any number of float columns whose names start with ``score``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from jr2net.data import pictures
+from jr2net.data.augmentation import Framing, draw_gain, frame_image
+from jr2net.data.cache import KeepWhileFits
+from jr2net.data.pictures import decode_image
+from jr2net.data.shards import ShardError, list_shards, open_parquet, read_table
+from jr2net.data.stream import Draw, Schedule, prefetch
+from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
+from jr2net.storage import join, read_bytes, sha256, write_bytes
+
+DESCRIPTION = "dataset.json"
+PAIRS_PER_GROUP = 64
+_COLUMNS = ["pair_id", "image", "expression", "source_id", "track", "frame"]
+_NAMES_KEY = b"expression_names"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One labelled picture. expression: (51,) float32 in [0, 1], order of ``ARKIT_NAMES``; scores: by column name."""
+
+    pair_id: str
+    image: bytes
+    expression: np.ndarray
+    source_id: str
+    track: str
+    frame: int
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+def make_pair_id(*determinants: str | int | float) -> str:
+    """The name of the pair that these determine: source, track, frame, digests of the networks, seed, …"""
+    return hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]
+
+
+def pair_rng(pair_id: str) -> np.random.Generator:
+    """Where all randomness of a pair comes from."""
+    return np.random.default_rng(int(pair_id, 16))
+
+
+def write_pair_shard(uri: str, pairs: Sequence[Pair]) -> int:
+    """Writes one shard, all or nothing, sorted by ``pair_id``: equal pairs give equal bytes, however they arrive.
+
+    Returns how many. Raises ShardError when the pairs cannot share a shard.
+    """
+    pairs = sorted(pairs, key=lambda pair: pair.pair_id)
+    if not pairs:
+        raise ShardError(f"{uri}: a shard needs at least one pair")
+    for one, other in pairwise(pairs):
+        if one.pair_id == other.pair_id:
+            raise ShardError(f"{uri}: pair_id {one.pair_id} occurs twice; two pairs were made from the same source")
+    scores = sorted(pairs[0].scores)
+    for pair in pairs:
+        if pair.expression.shape != (len(ARKIT_NAMES),) or not np.isfinite(pair.expression).all():
+            raise ShardError(f"{uri}: pair {pair.pair_id}: expression is not {len(ARKIT_NAMES)} finite numbers")
+        if sorted(pair.scores) != scores or not all(name.startswith("score") for name in scores):
+            raise ShardError(f"{uri}: pair {pair.pair_id}: scores {sorted(pair.scores)}, expected {scores} ('score…')")
+    expression = np.concatenate([pair.expression.astype(np.float32) for pair in pairs])
+    columns = {
+        "pair_id": pa.array([pair.pair_id for pair in pairs], pa.string()),
+        "image": pa.array([pair.image for pair in pairs], pa.binary()),
+        "expression": pa.FixedSizeListArray.from_arrays(pa.array(expression), len(ARKIT_NAMES)),
+        "source_id": pa.array([pair.source_id for pair in pairs], pa.string()),
+        "track": pa.array([pair.track for pair in pairs], pa.string()),
+        "frame": pa.array([pair.frame for pair in pairs], pa.int32()),
+    }
+    columns |= {name: pa.array([pair.scores[name] for pair in pairs], pa.float32()) for name in scores}
+    table = pa.table(columns).replace_schema_metadata({_NAMES_KEY: json.dumps(ARKIT_NAMES).encode()})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=False, row_group_size=PAIRS_PER_GROUP)
+    write_bytes(uri, sink.getvalue().to_pybytes())
+    return len(pairs)
+
+
+def read_pairs(uri: str) -> Iterator[Pair]:
+    """All pairs of one shard in order."""
+    with open_parquet(uri, _COLUMNS) as file:
+        groups = file.num_row_groups
+    for group in range(groups):
+        yield from _read_group(uri, group)
+
+
+def write_description(folder: str, digests: Mapping[str, str], seed: int) -> dict:
+    """Writes ``dataset.json`` over the shards that lie in ``folder`` and returns it.
+
+    digests: of what the pairs were made with (networks, face model, configuration).
+    """
+    shards, scores = {}, set()
+    for uri in list_shards(folder):
+        with open_parquet(uri, _COLUMNS) as file:
+            scores |= {name for name in file.schema_arrow.names if name.startswith("score")}
+            shards[uri.rpartition("/")[2]] = {"pairs": file.metadata.num_rows, "sha256": sha256(uri)}
+    description = {
+        "expression": list(ARKIT_NAMES),
+        "columns": [*_COLUMNS, *sorted(scores)],
+        "pairs": sum(shard["pairs"] for shard in shards.values()),
+        "shards": shards,
+        "digests": dict(digests),
+        "seed": seed,
+    }
+    write_bytes(join(folder, DESCRIPTION), (json.dumps(description, indent=1) + "\n").encode())
+    return description
+
+
+def read_description(folder: str) -> dict:
+    """What ``write_description`` wrote."""
+    uri = join(folder, DESCRIPTION)
+    try:
+        description = json.loads(read_bytes(uri))
+    except ValueError as error:
+        raise ShardError(f"{uri}: not JSON ({error}); synthesise the pairs again") from None
+    if not isinstance(description, dict) or not {"expression", "pairs", "shards"} <= description.keys():
+        raise ShardError(f"{uri}: 'expression', 'pairs' and 'shards' expected; synthesise the pairs again")
+    return description
+
+
+class PairSource:
+    """The pairs of some shards, counted by metadata and read on demand; safe to share between threads.
+
+    shards: a folder, a shard, or a list of shards (paths or storage URIs).
+    """
+
+    def __init__(self, shards: str | Sequence[str], cache_bytes: int = 1 << 30) -> None:
+        names = list_shards(shards) if isinstance(shards, str) else list(shards)
+        self.name = shards if isinstance(shards, str) else f"{len(names)} shards"
+        self._entries: list[tuple[str, int, int]] = []
+        for name in names:
+            with open_parquet(name, _COLUMNS) as file:
+                counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            self._entries += [(name, group, place) for group, count in enumerate(counts) for place in range(count)]
+        if not self._entries:
+            raise ShardError(f"{self.name}: no pairs; synthesise them first")
+        self._groups: KeepWhileFits[list[Pair]] = KeepWhileFits(
+            cache_bytes, lambda pairs: sum(len(pair.image) for pair in pairs)
+        )
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def read(self, index: int) -> Pair:
+        shard, group, place = self._entries[index]
+        return self._groups.get((shard, group), lambda: _read_group(shard, group))[place]
+
+    def picture(self, index: int, width: int) -> np.ndarray:
+        """The picture of a pair, (W, W, 3) uint8 RGB, shrunk by area to ``width`` if it is larger."""
+        pair = self.read(index)
+        image = decode_image(pair.image)
+        if image is None:
+            shard = self._entries[index][0]
+            raise ShardError(
+                f"{shard}: pair {pair.pair_id}: image is not a square JPEG or PNG; synthesise the shard again"
+            )
+        return pictures.shrink(image, width)
+
+
+class PairLoader:
+    """Batches of pairs without end, from ``start_step`` on; the contract is ``ClipLoader``'s.
+
+    A batch is a dict of ``image`` (B, 3, S, S) float32 RGB in [0, 1], ``expression`` (B, 51) float32 and ``pair_id``,
+    a list of B. A mirrored picture has the mirrored expression. What step t holds depends on (seed, t) alone.
+    """
+
+    def __init__(
+        self,
+        source: PairSource | str,
+        *,
+        seed: int,
+        batch_size: int,
+        size: int,
+        rank: int = 0,
+        world: int = 1,
+        start_step: int = 0,
+        jitter: float = 0.1,
+        decoded_bytes: int = 1 << 29,
+    ) -> None:
+        self.source = PairSource(source) if isinstance(source, str) else source
+        self.seed, self.size, self.start_step, self.jitter = seed, size, start_step, jitter
+        self.schedule = Schedule(len(self.source), batch_size, seed, rank, world)
+        self._decoded: KeepWhileFits[tuple[np.ndarray, Pair]] = KeepWhileFits(
+            decoded_bytes, lambda kept: kept[0].nbytes
+        )
+
+    def __iter__(self) -> Iterator[dict]:
+        return prefetch(self.batch, self.start_step)
+
+    def batch(self, step: int) -> dict:
+        """The batch of one step, made on the calling thread."""
+        images, expressions, gains, names = zip(*(self._sample(draw) for draw in self.schedule.step(step)))
+        return {
+            "image": pictures.to_tensor(images, gains),
+            "expression": torch.from_numpy(np.stack(expressions)),
+            "pair_id": list(names),
+        }
+
+    def _sample(self, draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+        rng = np.random.default_rng([self.seed, draw.epoch, draw.sample])
+        mirrored, gain, framing = bool(rng.integers(2)), draw_gain(rng, self.jitter), Framing.draw(rng, self.jitter)
+        image, pair = self._decoded.get(draw.sample, lambda: self._decode(draw.sample))
+        expression = pair.expression[list(MIRROR_ORDER)] if mirrored else pair.expression
+        return frame_image(image, framing, mirrored, self.size), expression, gain, pair.pair_id
+
+    def _decode(self, index: int) -> tuple[np.ndarray, Pair]:
+        return self.source.picture(index, pictures.working_width(self.size)), self.source.read(index)
+
+
+def _read_group(uri: str, group: int) -> list[Pair]:
+    with open_parquet(uri, _COLUMNS) as file:
+        scores = [name for name in file.schema_arrow.names if name.startswith("score")]
+        table = read_table(file, uri, group, _COLUMNS + scores)
+        names = (file.schema_arrow.metadata or {}).get(_NAMES_KEY)
+    order = _column_order(uri, json.loads(names) if names else list(ARKIT_NAMES))
+    expression = table["expression"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    if expression.size != table.num_rows * len(ARKIT_NAMES):
+        raise ShardError(f"{uri}: expression does not hold {len(ARKIT_NAMES)} numbers a pair; synthesise it again")
+    expression = expression.reshape(table.num_rows, -1)[:, order]
+    rows = table.drop_columns("expression").to_pylist()
+    return [
+        Pair(**{name: row[name] for name in _COLUMNS if name != "expression"}, expression=values,
+             scores={name: row[name] for name in scores})
+        for row, values in zip(rows, expression)
+    ]  # fmt: skip
+
+
+def _column_order(uri: str, names: list[str]) -> list[int]:
+    if sorted(names) != sorted(ARKIT_NAMES):
+        odd = sorted(set(names) ^ set(ARKIT_NAMES))
+        raise ShardError(f"{uri}: expression names differ from the 51 ARKit shapes in {', '.join(odd[:5])}")
+    return [names.index(name) for name in ARKIT_NAMES]

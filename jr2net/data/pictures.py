@@ -1,0 +1,61 @@
+"""Pictures as bytes, arrays and tensors: arrays are (S, S, 3) uint8 RGB, tensors (B, 3, S, S) float32 in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def decode_image(content: bytes) -> np.ndarray | None:
+    """JPEG or PNG bytes of a square picture to (S, S, 3) uint8 RGB; None where they are anything else."""
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    if pixels is None or pixels.shape[0] != pixels.shape[1]:
+        return None
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
+    """(H, W, 3) uint8 RGB to JPEG bytes without chroma subsampling; the same bytes for the same pixels."""
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def working_width(size: int) -> int:
+    """The side at which decoded pictures are kept: a little above the batch's, so that augmentation does not blur."""
+    return round(1.25 * size)
+
+
+def shrink(image: np.ndarray, width: int) -> np.ndarray:
+    """The picture shrunk by area to ``width``, or as it is where it is not larger."""
+    if image.shape[0] <= width:
+        return image
+    return cv2.resize(image, (width, width), interpolation=cv2.INTER_AREA)
+
+
+def resize(image: np.ndarray, width: int) -> np.ndarray:
+    """The picture at exactly ``width``: by area where it shrinks, bilinear where it grows."""
+    image = shrink(image, width)
+    return image if image.shape[0] == width else cv2.resize(image, (width, width), interpolation=cv2.INTER_LINEAR)
+
+
+def to_tensor(images: Sequence[np.ndarray], gains: Sequence[np.ndarray] | None = None) -> Tensor:
+    """B pictures of one size to a tensor; ``gains`` (3,) each multiply the channels of their picture."""
+    tensor = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).astype(np.float32)).div_(255)
+    if gains is not None:
+        tensor.mul_(torch.from_numpy(np.stack(gains))[:, :, None, None]).clamp_(0, 1)
+    return tensor
+
+
+def to_arrays(images: Tensor) -> list[np.ndarray]:
+    """A tensor to B pictures, clamped and rounded."""
+    pixels = images.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return list(pixels.cpu().contiguous().numpy())

@@ -1,0 +1,168 @@
+"""Fewer vertices for an imported face model.
+
+Quadric edge collapse (Garland and Heckbert 1997; ``fast_simplification``) decides what merges, each part of the face
+stops when it has its share of the vertices, and each group of merged vertices is represented by one of its own: all
+bases, labels and landmarks of the small model are rows of the large one, so that its coefficients mean the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import fast_simplification
+import numpy as np
+import torch
+
+from jr2net.face.model import FaceModel, FaceModelError
+
+PART_DETAIL = {
+    "mouth_socket": 0.3,
+    "eye_socket": 0.4,
+    "teeth_upper": 0.4,
+    "teeth_lower": 0.4,
+    "sclera": 0.5,
+    "iris": 0.7,
+    "pupil": 0.5,
+}
+"""How large a fraction of its vertices a part keeps, relative to skin and lips."""
+
+_PLAIN, _LANDMARK, _MIDDLE, _MIDDLE_LANDMARK = range(4)
+
+
+def decimate(model: FaceModel, vertices: int) -> FaceModel:
+    """``model`` with about ``vertices`` vertices; unchanged if it has no more than that.
+
+    The landmarks stay where they are. Where reflection maps the vertices onto each other, the result is an exact mirror
+    image of itself: one half is decimated and reflected. Raises FaceModelError where the mesh cannot go down so far.
+    """
+    if vertices >= len(model.mean):
+        return model
+    points, faces, mirror = model.mean.numpy().astype(np.float64), model.faces.numpy(), model.mirror.numpy()
+    labels, n = model.labels.numpy(), len(points)
+    budgets = _budgets(labels, model.label_names, vertices)
+    kind = np.where(np.isin(np.arange(n), model.landmarks.numpy()), _LANDMARK, _PLAIN)
+    middle = mirror == np.arange(n)
+    half = middle | (points[:, 0] > 0)
+    left = half[faces].all(1)
+    if np.array_equal(mirror[mirror], np.arange(n)) and (left ^ half[mirror[faces]].all(1)).all():
+        kind = np.maximum(kind, kind[mirror]) + np.where(middle, _MIDDLE, _PLAIN)
+        group = _merge(points, faces[left], kind, np.where(middle, 1, 2), labels, budgets)
+        group = np.where(half, group, mirror[group[mirror]])
+        corners = _without_collapsed(group[faces[left]])
+        corners = corners[~middle[corners].all(1)]  # lies in the mirror: it would come back as its own back side
+        corners = np.concatenate([corners, mirror[corners][:, ::-1]])
+    else:
+        group = _merge(points, faces, kind, np.ones(n, int), labels, budgets)
+        corners = _without_collapsed(group[faces])
+
+    keep = np.union1d(corners, model.landmarks.numpy())
+    if len(keep) > 1.05 * vertices + 10:
+        raise FaceModelError(
+            f"{model.name}: cannot be decimated to {vertices} vertices, only to {len(keep)}; raise `face.vertices`"
+        )
+    number = np.full(n, -1)
+    number[keep] = np.arange(len(keep))
+    rows = torch.from_numpy(keep)
+    return replace(
+        model,
+        mean=model.mean[rows],
+        faces=torch.from_numpy(number[corners]),
+        identity_basis=model.identity_basis[:, rows],
+        expression_basis=model.expression_basis[:, rows],
+        albedo_mean=model.albedo_mean[rows],
+        albedo_basis=model.albedo_basis[:, rows],
+        landmarks=torch.from_numpy(number[model.landmarks.numpy()]),
+        labels=model.labels[rows],
+        mirror=torch.from_numpy(number[group[mirror[keep]]]),
+        uv=model.uv[rows],
+        name=f"{model.name} at {len(keep)} vertices",
+    )
+
+
+def _budgets(labels: np.ndarray, label_names: tuple[str, ...], vertices: int) -> np.ndarray:
+    """(L,) how many vertices each part may keep; they add up to ``vertices``."""
+    sizes = np.bincount(labels, minlength=len(label_names))
+    detail = np.array([PART_DETAIL.get(name, 1.0) for name in label_names])
+    low, high = 0.0, 1 / detail.min()
+    for _ in range(50):  # bisection: the sum grows with the rate, each part's share is capped by its size
+        rate = (low + high) / 2
+        low, high = (rate, high) if np.minimum(sizes, rate * detail * sizes).sum() < vertices else (low, rate)
+    return np.minimum(sizes, low * detail * sizes)
+
+
+def _merge(
+    points: np.ndarray, faces: np.ndarray, kind: np.ndarray, cost: np.ndarray, labels: np.ndarray, budgets: np.ndarray
+) -> np.ndarray:
+    """(N,) each vertex's representative after collapsing edges of ``faces`` until each part is within its budget.
+
+    ``kind`` (N,) protects landmarks and the middle; ``cost`` (N,) is what a vertex counts: 2 if it stands for two.
+    """
+    used = np.unique(faces)
+    local = np.full(len(points), -1)
+    local[used] = np.arange(len(used))
+    # Collapses are wanted in their order, as far as the library goes; where to stop is decided here.
+    collapses = fast_simplification.simplify(
+        points[used], local[faces].astype(np.int32), target_count=4, return_collapses=True
+    )[2]
+    parent, root_kind = list(range(len(points))), kind.tolist()
+    left = np.bincount(labels[used], cost[used], minlength=len(budgets)).tolist()
+
+    around: list[set[int]] = [set() for _ in parent]
+    for a, b, c in faces.tolist():
+        around[a] |= {b, c}
+        around[b] |= {a, c}
+        around[c] |= {a, b}
+
+    def root(vertex: int) -> int:
+        while parent[vertex] != vertex:
+            parent[vertex] = parent[parent[vertex]]
+            vertex = parent[vertex]
+        return vertex
+
+    for one, other in used[collapses].tolist():
+        gone, kept = sorted((root(one), root(other)), key=lambda vertex: (root_kind[vertex], vertex == one))
+        # A landmark takes in plain vertices only, so that it stays; the middle only itself, so that it stays a line.
+        protected = root_kind[gone] in (_LANDMARK, _MIDDLE_LANDMARK)
+        # Two vertices with three neighbours in common would leave sheets that hang together at an edge.
+        pinches = len(around[gone] & around[kept]) > 2
+        if gone == kept or protected or pinches or left[labels[gone]] <= budgets[labels[gone]]:
+            continue
+        parent[gone] = kept
+        left[labels[gone]] -= cost[gone]
+        for vertex in around[gone] - {kept}:
+            around[vertex].remove(gone)
+            around[vertex].add(kept)
+        around[kept] |= around[gone]
+        around[kept] -= {gone, kept}
+    group = np.array([root(vertex) for vertex in range(len(points))])
+    return _representatives(points, faces, group, kind)[group]
+
+
+def _representatives(points: np.ndarray, faces: np.ndarray, group: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """(N,) at each group's number, the member that lies closest to the planes of all faces around its members.
+
+    A landmark or a vertex of the middle goes before that. Ties, as on a flat cheek, go to the member nearest the mean.
+    """
+    n = len(points)
+    normal = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
+    area = np.maximum(np.linalg.norm(normal, axis=1), 1e-12)
+    plane = np.hstack([normal, -(normal * points[faces[:, 0]]).sum(1, keepdims=True)]) / area[:, None]
+    quadric = np.zeros((n, 4, 4))
+    for corner in range(3):
+        np.add.at(quadric, group[faces[:, corner]], plane[:, :, None] * plane[:, None, :] * area[:, None, None])
+    homogeneous = np.hstack([points, np.ones((n, 1))])
+    error = np.einsum("ni,nij,nj->n", homogeneous, quadric[group], homogeneous)
+
+    members = np.bincount(group, minlength=n)[group]
+    centre = np.stack([np.bincount(group, points[:, axis], n) for axis in range(3)], 1)[group] / members[:, None]
+    error += 1e-3 * ((points - centre) ** 2).sum(1)
+    order = np.lexsort((error, -kind, group))
+    groups, first = np.unique(group[order], return_index=True)
+    chosen = np.arange(n)
+    chosen[groups] = order[first]
+    return chosen
+
+
+def _without_collapsed(faces: np.ndarray) -> np.ndarray:
+    """Faces (F, 3) without those that lost an edge."""
+    return faces[(faces != np.roll(faces, 1, axis=1)).all(1)]

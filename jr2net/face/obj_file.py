@@ -1,0 +1,53 @@
+"""Wavefront ``.obj`` files, as far as a morphable model needs them: vertices, triangles, texture coordinates."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from jr2net.face.model import FaceModelError
+
+
+def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices (N, 3), triangles (F, 3) int64 from 0, and one texture coordinate per vertex (N, 2), zero without any.
+
+    Polygons become fans of triangles. A vertex on a texture seam takes the coordinate of its last corner.
+    Raises FaceModelError naming the file and the remedy.
+    """
+    vertices = read_obj_vertices(path)
+    lines = path.read_text().splitlines()
+    try:
+        texture = np.array([line.split()[1:3] for line in lines if line.startswith("vt ")], dtype=np.float64)
+        polygons = [[corner.split("/") for corner in line.split()[1:]] for line in lines if line.startswith("f ")]
+        fans = [[first[0], b[0], c[0]] for first, *others in polygons for b, c in pairwise(others)]
+        faces = np.array(fans, dtype=np.int64).reshape(-1, 3) - 1
+        uv = np.zeros((len(vertices), 2))
+        if len(texture):
+            corners = np.array([corner[:2] for polygon in polygons for corner in polygon], dtype=np.int64) - 1
+            uv[corners[:, 0]] = texture[corners[:, 1]]
+    except (ValueError, IndexError) as error:
+        raise FaceModelError(f"{path}: faces or texture coordinates cannot be read ({error}); copy it again") from None
+    if len(faces) == 0 or faces.min() < 0 or faces.max() >= len(vertices):
+        raise FaceModelError(f"{path}: faces refer to vertices that are not there; copy the file again")
+    return vertices, faces, uv
+
+
+def read_obj_vertices(path: Path, count: int | None = None) -> np.ndarray:
+    """Vertices (N, 3) alone; with ``count``, refuses a file that has another number of them."""
+    try:
+        lines = path.read_text().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FaceModelError(f"{path}: no such file; give the complete folder it belongs to") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FaceModelError(f"{path}: not a readable .obj ({error}); copy the file again") from None
+    try:
+        vertices = np.loadtxt([line for line in lines if line.startswith("v ")] or ["v"], usecols=(1, 2, 3), ndmin=2)
+    except ValueError as error:
+        raise FaceModelError(f"{path}: vertices cannot be read ({error}); copy the file again") from None
+    if count is not None and len(vertices) != count:
+        raise FaceModelError(f"{path}: {len(vertices)} vertices, the neutral mesh has {count}; copy the folder again")
+    if not np.isfinite(vertices).all():
+        raise FaceModelError(f"{path}: vertices hold NaN or infinite values; copy the file again")
+    return vertices

@@ -1,0 +1,115 @@
+"""Finished networks on disk: ``model.safetensors`` (weights) and ``model.json`` (what they are and came from).
+
+The same network gives the same bytes. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import nn
+
+from jr2net import storage
+from jr2net.face.model import FaceModel
+from jr2net.networks.dcnet import DCNet
+from jr2net.networks.etnet import ETNet
+from jr2net.networks.recaugnet import RecAugNet
+from jr2net.networks.recnet import RecNet
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "model.json"
+
+Network = RecNet | DCNet | ETNet | RecAugNet
+_KINDS: dict[str, type[Network]] = {kind.kind: kind for kind in (RecNet, DCNet, ETNet, RecAugNet)}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file, the field and the remedy."""
+
+
+def save_network(
+    network: nn.Module,
+    folder: str | Path,
+    architecture: Mapping[str, Any],
+    face_digest: str,
+    trained_from: Mapping[str, Any],
+) -> None:
+    """Writes a RecNet, DCNet, ETNet or RecAugNet to ``folder``.
+
+    architecture  what its user must know besides what the network says of itself (``network.architecture``), e.g.
+                  ``image_size`` and ``focal_ratio``
+    face_digest   ``FaceModel.digest`` of the model that gives its coefficients a meaning
+    trained_from  name -> digest of everything that it was trained from
+    """
+    if not isinstance(network, Network):
+        raise CheckpointError(f"{type(network).__name__} is not one of {', '.join(_KINDS)}; unwrap it before saving")
+    weights = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()})
+    description = {
+        "kind": network.kind,
+        "architecture": {**architecture, **network.architecture},
+        "face_model": face_digest,
+        "trained_from": dict(trained_from),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    # The description last: where it stands, the weights are whole.
+    storage.write_bytes(storage.join(str(folder), WEIGHTS), weights)
+    text = json.dumps(description, indent=2, sort_keys=True) + "\n"
+    storage.write_bytes(storage.join(str(folder), DESCRIPTION), text.encode())
+
+
+def read_description(folder: str | Path) -> dict[str, Any]:
+    """The content of ``model.json``: kind, architecture, face_model, trained_from, weights_sha256."""
+    path = storage.join(str(folder), DESCRIPTION)
+    content = _read(path)
+    try:
+        description = json.loads(content)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: cannot be read as JSON ({error}); train the network again") from None
+    missing = {"kind", "architecture", "face_model", "trained_from", "weights_sha256"} - set(description)
+    if missing:
+        raise CheckpointError(f"{path}: no {', '.join(sorted(missing))}; train the network again")
+    if description["kind"] not in _KINDS:
+        raise CheckpointError(f"{path}: kind {description['kind']!r} is none of {', '.join(_KINDS)}")
+    return description
+
+
+def load_network(folder: str | Path, face_model: FaceModel | None = None) -> Network:
+    """The network of ``folder``, on the CPU, in evaluation mode.
+
+    face_model: the model it is to be used with; a network made for another basis is refused. ``None`` asks nothing.
+    Raises CheckpointError.
+    """
+    path = storage.join(str(folder), DESCRIPTION)
+    description = read_description(folder)
+    if face_model is not None and description["face_model"] != face_model.digest:
+        raise CheckpointError(
+            f"{path}: face_model is {description['face_model'][:12]}…, but {face_model.name!r} is "
+            f"{face_model.digest[:12]}…: its coefficients mean something else there. Set face.model to the model that "
+            "this network was trained with, or train it again with this one"
+        )
+    try:
+        network = _KINDS[description["kind"]].from_architecture(description["architecture"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: architecture: {error}; train the network again") from None
+    path = storage.join(str(folder), WEIGHTS)
+    content = _read(path)
+    if hashlib.sha256(content).hexdigest() != description["weights_sha256"]:
+        raise CheckpointError(f"{path}: not the weights that {DESCRIPTION} describes; copy both files again")
+    try:
+        network.load_state_dict(safetensors.torch.load(content))
+    except (SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: does not fit architecture of {DESCRIPTION} ({error})") from None
+    return network.eval()
+
+
+def _read(path: str) -> bytes:
+    try:
+        return storage.read_bytes(path)
+    except storage.StorageError as error:
+        raise CheckpointError(f"{error}; train the network first, or give the folder of one") from None

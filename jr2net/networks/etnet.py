@@ -1,0 +1,36 @@
+"""ETNet: from a picture to the 51 ARKit coefficients (the paper's expression tracking network)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from jr2net.config import BackboneConfig
+from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.networks.expression import ExpressionHead
+from jr2net.networks.resnet import ResNet
+
+
+class ETNet(nn.Module):
+    """Picture (B, 3, S, S) in [0, 1] to expression (B, 51) in [0, 1], order of ``ARKIT_NAMES``."""
+
+    kind = "etnet"
+
+    def __init__(self, config: BackboneConfig, pretrained: bool = True) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = ResNet(config, pretrained)
+        self.expression = ExpressionHead(self.backbone.channels, len(ARKIT_NAMES))
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return {"backbone": self.config.model_dump(mode="json")}
+
+    @classmethod
+    def from_architecture(cls, architecture: Mapping[str, Any]) -> ETNet:
+        return cls(BackboneConfig(**architecture["backbone"]), pretrained=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.expression(self.backbone(image))

@@ -1,0 +1,82 @@
+"""RecNet: from a photo to everything the renderer needs of its face (the paper's coarse reconstruction network)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jr2net.config import BackboneConfig
+from jr2net.face.light import SH_BASES, ambient
+from jr2net.face.parameters import FaceParameters
+from jr2net.networks.expression import ExpressionHead
+from jr2net.networks.resnet import ResNet
+
+# Where training starts: a frontal mean face that fills the crop, under grey light.
+START_DISTANCE = 1080.0
+START_LIGHT = 0.8
+
+# What one unit of a head's output means, so that all heads learn at one learning rate.
+_ROTATION_RADIANS = 0.3
+_SHIFT_MM = 30.0
+_LOG_DISTANCE = 0.1
+
+
+class RecNet(nn.Module):
+    """Picture (B, 3, S, S) in [0, 1] to FaceParameters of ``sizes`` (a face model's ``sizes``).
+
+    The heads start at zero: the first answer is the mean face, nearly neutral, frontal, 1,080 mm away under grey light,
+    whatever the picture. Training that starts elsewhere renders faces outside the picture and collapses.
+    """
+
+    kind = "recnet"
+
+    def __init__(self, sizes: Mapping[str, int], config: BackboneConfig, pretrained: bool = True) -> None:
+        super().__init__()
+        self.sizes = {name: int(sizes[name]) for name in ("identity", "expression", "albedo")}
+        self.config = config
+        self.backbone = ResNet(config, pretrained)
+        channels = self.backbone.channels
+        self.identity = _zero_head(channels, self.sizes["identity"])
+        self.expression = ExpressionHead(channels, self.sizes["expression"])
+        self.albedo = _zero_head(channels, self.sizes["albedo"])
+        self.rotation = _zero_head(channels, 3)
+        self.translation = _zero_head(channels, 3)
+        self.light = _zero_head(channels, 3 * SH_BASES)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return {"sizes": self.sizes, "backbone": self.config.model_dump(mode="json")}
+
+    @classmethod
+    def from_architecture(cls, architecture: Mapping[str, Any]) -> RecNet:
+        return cls(architecture["sizes"], BackboneConfig(**architecture["backbone"]), pretrained=False)
+
+    def forward(self, image: Tensor) -> FaceParameters:
+        features = self.backbone(image)
+        shift_x, shift_y, log_distance = self.translation(features).unbind(-1)
+        translation = torch.stack(
+            [_SHIFT_MM * shift_x, _SHIFT_MM * shift_y, START_DISTANCE * (_LOG_DISTANCE * log_distance).exp()], dim=-1
+        )
+        light = ambient(START_LIGHT).to(features) + self.light(features).view(-1, SH_BASES, 3)
+        return FaceParameters(
+            identity=self.identity(features),
+            expression=self.expression(features),
+            albedo=self.albedo(features),
+            rotation=_ROTATION_RADIANS * self.rotation(features),
+            translation=translation,
+            light=light,
+        )
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Activations of the stem and the first three stages: Eq. 4's Θ where no VGG-19 weights are given."""
+        return self.backbone.stages(image)[:4]
+
+
+def _zero_head(inputs: int, outputs: int) -> nn.Linear:
+    head = nn.Linear(inputs, outputs)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head

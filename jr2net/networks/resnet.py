@@ -1,0 +1,171 @@
+"""Residual networks (He et al. 2016) with torchvision's parameter names, so that its weight files load by key.
+
+Normalisation never looks at other pictures of the batch, so that a step gives the same answer on one worker or many:
+with published weights, batch normalisation whose statistics stay as published (its scale and shift are trained);
+from scratch, group normalisation. Both call their scale and shift ``weight`` and ``bias``, as torchvision does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jr2net.config import BackboneConfig
+from jr2net.networks.weights import WeightsError, read_weights
+
+_STAGE_BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+
+# What torchvision's networks expect of a picture in [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def normalize_imagenet(image: Tensor) -> Tensor:
+    """RGB (B, 3, H, W) in [0, 1] to zero mean and unit deviation over ImageNet."""
+    mean = image.new_tensor(IMAGENET_MEAN).view(3, 1, 1)
+    deviation = image.new_tensor(IMAGENET_DEVIATION).view(3, 1, 1)
+    return (image - mean) / deviation
+
+
+class FrozenBatchNorm(nn.Module):
+    """Batch normalisation with published statistics, which training leaves alone; scale and shift are trained."""
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, training=False)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Eight groups, or as many as divide the channels."""
+    return nn.GroupNorm(math.gcd(channels, 8), channels)
+
+
+class BasicBlock(nn.Module):
+    """Two 3 × 3 convolutions beside a shortcut (ResNet-18 and -34)."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.bn1 = norm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = norm(width)
+        self.downsample = _shortcut(inputs, width, stride, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class Bottleneck(nn.Module):
+    """1 × 1, 3 × 3 (with the stride) and 1 × 1 convolutions beside a shortcut (ResNet-50)."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        outputs = width * self.expansion
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.bn1 = norm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = norm(width)
+        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.bn3 = norm(outputs)
+        self.downsample = _shortcut(inputs, outputs, stride, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class ResNet(nn.Module):
+    """Picture (B, 3, H, W) in [0, 1] to features (B, ``channels``).
+
+    layers 10, 18 and 34 are made of basic blocks, 50 of bottlenecks; ``width`` is the first stage's channels
+    (torchvision: 64). With ``config.weights`` the file is read and normalisation statistics are frozen;
+    ``pretrained=False`` builds the same network without reading the file (a checkpoint's values follow).
+    """
+
+    def __init__(self, config: BackboneConfig, pretrained: bool = True) -> None:
+        super().__init__()
+        norm: Callable[[int], nn.Module] = FrozenBatchNorm if config.weights else group_norm
+        block = Bottleneck if config.layers == 50 else BasicBlock
+        self.conv1 = nn.Conv2d(3, config.width, 7, 2, 3, bias=False)
+        self.bn1 = norm(config.width)
+        inputs = config.width
+        for stage, blocks in enumerate(_STAGE_BLOCKS[config.layers]):
+            width = config.width * 2**stage
+            layer = []
+            for index in range(blocks):
+                layer.append(block(inputs, width, 2 if stage > 0 and index == 0 else 1, norm))
+                inputs = width * block.expansion
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*layer))
+        self.channels = inputs
+        self._initialize()
+        if config.weights and pretrained:
+            self.load_torchvision_weights(config.weights)
+
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """Feature maps of the stem and the four stages, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture's side."""
+        x = F.relu(self.bn1(self.conv1(normalize_imagenet(image))))
+        maps = [x]
+        x = F.max_pool2d(x, 3, 2, 1)
+        for stage in range(4):
+            x = self.get_submodule(f"layer{stage + 1}")(x)
+            maps.append(x)
+        return maps
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.stages(image)[-1].mean(dim=(2, 3))
+
+    def load_torchvision_weights(self, path: str | Path) -> None:
+        """Takes every parameter and statistic by its name from a file that torchvision published.
+
+        The classifier and the statistics' counters are left. Raises WeightsError where the file does not fit.
+        """
+        weights = read_weights(path)
+        wanted = self.state_dict()
+        for key, value in wanted.items():
+            if key not in weights:
+                raise WeightsError(f"{path}: no {key!r}; give the weight file of the ResNet that `layers` names")
+            if weights[key].shape != value.shape:
+                raise WeightsError(
+                    f"{path}: {key} has shape {tuple(weights[key].shape)}, the network's has {tuple(value.shape)}; "
+                    "published files need width 64 and the same number of layers"
+                )
+        self.load_state_dict({key: weights[key] for key in wanted})
+
+    def _initialize(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        # Each block starts as its shortcut, which lets deep networks learn at once (Goyal et al. 2017).
+        for module in self.modules():
+            if isinstance(module, BasicBlock | Bottleneck):
+                last = "bn3.weight" if isinstance(module, Bottleneck) else "bn2.weight"
+                nn.init.zeros_(module.get_parameter(last))
+
+
+def _shortcut(inputs: int, outputs: int, stride: int, norm: Callable[[int], nn.Module]) -> nn.Sequential | None:
+    """The projection of a block that changes its picture's side or channels."""
+    if inputs == outputs and stride == 1:
+        return None
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), norm(outputs))

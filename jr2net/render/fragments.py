@@ -1,0 +1,149 @@
+"""What every pixel sees: a triangle and a place on it, and how values at vertices become maps through that.
+
+Visibility (which triangle) is found without gradients by a backend; the place on the triangle is computed here, for hit
+pixels only and differentiably, so every backend shares one gradient. Tensors are structure-of-arrays: a hit pixel is a
+column, which is what makes gathering and scattering fast on a CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from jr2net.face.camera import Camera
+from jr2net.render.shading import CYCLES
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """The visible surface of B pictures of H x W pixels, P of them hit.
+
+    face      (B, H, W) int64   triangle that the pixel's centre sees, -1 on background
+    pixel     (P,) int64        hit pixels, as indices into the flattened (B, H, W)
+    corner    (3, P) int64      the triangle's vertices, as indices into the flattened (B, N)
+    weight    (3, P)            perspective-correct barycentrics, differentiable in the vertices; columns sum to 1
+    """
+
+    face: Tensor
+    pixel: Tensor
+    corner: Tensor
+    weight: Tensor
+
+    @cached_property
+    def barycentric(self) -> Tensor:
+        """``weight`` as a map (B, H, W, 3), zero on background."""
+        return self.spread(self.weight).permute(0, 2, 3, 1)
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """(B, 1, H, W): 1 where a triangle is seen, in the weights' dtype."""
+        return (self.face >= 0)[:, None].to(self.weight.dtype)
+
+    @property
+    def item(self) -> Tensor:
+        """(P,) int64: the picture of the batch that each hit pixel belongs to."""
+        return torch.div(self.pixel, self.face[0].numel(), rounding_mode="floor")
+
+    def gather(self, attributes: Tensor) -> Tensor:
+        """Values at vertices (B|1, N, C) to values at hit pixels (C, P)."""
+        columns = attributes.flatten(0, 1).t()
+        shared = attributes.shape[0] == 1 and self.face.shape[0] > 1
+        corner = self.corner % attributes.shape[1] if shared else self.corner
+        return _Interpolation.apply(columns, corner, self.weight)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Values at hit pixels (C, P) to maps (B, C, H, W), zero on background."""
+        batch, height, width = self.face.shape
+        flat = values.new_zeros(values.shape[0], self.face.numel()).index_copy(1, self.pixel, values)
+        return flat.view(-1, batch, height, width).transpose(0, 1).contiguous()
+
+
+def fragments_of(face: Tensor, vertices: Tensor, faces: Tensor, camera: Camera) -> Fragments:
+    """Visible triangles (B, H, W) of camera-space vertices (B, N, 3) to Fragments."""
+    batch, height, width = face.shape
+    pixel = (face.flatten() >= 0).nonzero().squeeze(1)
+    item = torch.div(pixel, height * width, rounding_mode="floor")
+    within = pixel - item * (height * width)
+    row = torch.div(within, width, rounding_mode="floor")
+    centre = torch.stack([within - row * width, row]).to(vertices.dtype) + 0.5
+    ray = (centre - vertices.new_tensor(camera.centre)[:, None]) / camera.focal
+    corner = faces.t().index_select(1, face.flatten()[pixel]) + item * vertices.shape[1]
+    weight = _Barycentric.apply(vertices.flatten(0, 1).t(), corner, ray)
+    return Fragments(face, pixel, corner, weight)
+
+
+def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
+    """Values at vertices (B|1, N, C) to maps (B, C, H, W), zero on background; differentiable in both.
+
+    ``faces`` is what the fragments were rasterised from; their corners are already known, so it is only checked.
+    """
+    if attributes.dim() != 3 or attributes.shape[0] not in (1, fragments.face.shape[0]):
+        raise ValueError(
+            f"attributes have shape {tuple(attributes.shape)}; expected (B or 1, N, C) with B = {fragments.face.shape[0]}"
+        )
+    return fragments.spread(fragments.gather(attributes))
+
+
+class _Barycentric(torch.autograd.Function):
+    """Where the ray of each hit pixel meets its triangle.
+
+    With p_i the i-th corner's offset from the ray in the plane z = z_i, p_i = (x_i - r_x z_i, y_i - r_y z_i), the weights
+    are b_i = w_i / Σ w with w_i = p_{i+1} x p_{i+2}: the triple products of ray and corners, without their cancellation.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, vertices: Tensor, corner: Tensor, ray: Tensor) -> Tensor:
+        """vertices (3, M), corner (3, P), ray (2, P) -> weights (3, P)."""
+        x, y, z = vertices.index_select(1, corner.flatten()).view(3, *corner.shape)
+        px, py = x - ray[0] * z, y - ray[1] * z
+        area = torch.stack([px[j] * py[k] - px[k] * py[j] for _, j, k in CYCLES])
+        total = area.sum(0)
+        weight = area / total
+        ctx.save_for_backward(px, py, weight, total, corner, ray)
+        ctx.vertices = vertices.shape[1]
+        return weight
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        px, py, weight, total, corner, ray = ctx.saved_tensors
+        area = (gradient - (gradient * weight).sum(0)) / total
+        columns = torch.empty(3, *corner.shape, dtype=px.dtype, device=px.device)
+        for i, j, k in CYCLES:
+            torch.sub(area[k] * py[j], area[j] * py[k], out=columns[0, i])
+            torch.sub(area[j] * px[k], area[k] * px[j], out=columns[1, i])
+            torch.add(ray[0] * columns[0, i], ray[1] * columns[1, i], out=columns[2, i])
+        columns[2].neg_()
+        return _add_columns(columns.flatten(1), corner, ctx.vertices), None, None
+
+
+class _Interpolation(torch.autograd.Function):
+    """attributes (C, M), corner (3, P), weight (3, P) -> Σ_i weight_i attributes[:, corner_i], (C, P)."""
+
+    @staticmethod
+    def forward(ctx: Any, attributes: Tensor, corner: Tensor, weight: Tensor) -> Tensor:
+        values = attributes.index_select(1, corner.flatten()).view(-1, *corner.shape)
+        ctx.save_for_backward(values, corner, weight)
+        ctx.vertices = attributes.shape[1]
+        return (values * weight).sum(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+        values, corner, weight = ctx.saved_tensors
+        attributes = weights = None
+        if ctx.needs_input_grad[0]:
+            attributes = _add_columns((gradient[:, None] * weight).flatten(1), corner, ctx.vertices)
+        if ctx.needs_input_grad[2]:
+            weights = (gradient[:, None] * values).sum(0)
+        return attributes, None, weights
+
+
+def _add_columns(columns: Tensor, corner: Tensor, count: int) -> Tensor:
+    """Columns (C, 3P) added up at their vertices (3, P): (C, count)."""
+    return columns.new_zeros(columns.shape[0], count).index_add_(1, corner.flatten(), columns)

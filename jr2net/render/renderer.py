@@ -1,0 +1,96 @@
+"""Face parameters to pictures: depth, normal, light, albedo, image and mask, differentiable in every parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from jr2net.face.camera import Camera, to_camera
+from jr2net.face.model import FaceModel
+from jr2net.face.parameters import FaceParameters
+from jr2net.render.rasterizer import Fragments, rasterize
+from jr2net.render.shading import irradiance_map, unit, vertex_normals
+
+__all__ = ["Rendering", "landmarks_2d", "render", "render_mesh", "vertex_normals"]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """B pictures of a mesh, S x S. Maps are made when they are first asked for; background is 0 in all of them.
+
+    vertices     (B, N, 3)   camera space, mm
+    normals      (B, N, 3)   unit vertex normals, light axes
+    fragments                what each pixel sees
+    reflectance  (B|1, N, 3) albedo of the vertices
+    illumination (B, 9, 3)   spherical-harmonic light
+    """
+
+    vertices: Tensor
+    normals: Tensor
+    fragments: Fragments
+    reflectance: Tensor
+    illumination: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, 1, S, S): 1 where the mesh is seen."""
+        return self.fragments.mask
+
+    @cached_property
+    def depth(self) -> Tensor:
+        """(B, 1, S, S): z of the surface in camera space, mm."""
+        return self._interpolate(self.vertices[..., 2:])
+
+    @cached_property
+    def normal(self) -> Tensor:
+        """(B, 3, S, S): unit normals in light axes (x right, y up, z to the camera)."""
+        return unit(self._interpolate(self.normals), 1)
+
+    @cached_property
+    def light(self) -> Tensor:
+        """(B, 3, S, S): irradiance Σ_b θ_b H_b(n)."""
+        return irradiance_map(self.normal, self.illumination)
+
+    @cached_property
+    def albedo(self) -> Tensor:
+        """(B, 3, S, S): reflectance, as the model gives it."""
+        return self._interpolate(self.reflectance)
+
+    @cached_property
+    def image(self) -> Tensor:
+        """(B, 3, S, S): albedo x light. Not clamped to [0, 1], so that gradients flow everywhere."""
+        return self.albedo * self.light
+
+    def _interpolate(self, attributes: Tensor) -> Tensor:
+        return self.fragments.spread(self.fragments.gather(attributes))
+
+
+def render(model: FaceModel, parameters: FaceParameters, camera: Camera, backend: str = "torch") -> Rendering:
+    """Pictures of B faces, differentiable in identity, expression, albedo, rotation, translation and light."""
+    shape = model.shape(parameters.identity, parameters.expression)
+    vertices = to_camera(shape, parameters.rotation, parameters.translation)
+    return render_mesh(
+        vertices, model.faces, model.reflectance(parameters.albedo), parameters.light, camera, backend
+    )
+
+
+def render_mesh(
+    vertices_camera: Tensor, faces: Tensor, albedo: Tensor, light: Tensor, camera: Camera, backend: str = "torch"
+) -> Rendering:
+    """Pictures of any mesh: vertices (B, N, 3) in camera space, albedo (B|1, N, 3), light (B, 9, 3)."""
+    normals = vertex_normals(vertices_camera, faces) * vertices_camera.new_tensor([1.0, -1.0, -1.0])
+    return Rendering(vertices_camera, normals, rasterize(vertices_camera, faces, camera, backend), albedo, light)
+
+
+def landmarks_2d(model: FaceModel, parameters: FaceParameters, camera: Camera) -> Tensor:
+    """The 68 landmarks' positions (B, 68, 2) in pixels; only their vertices are computed."""
+    points = model.landmarks
+    shape = (
+        model.mean[points]
+        + torch.einsum("bk,knc->bnc", parameters.identity, model.identity_basis[:, points])
+        + torch.einsum("bk,knc->bnc", parameters.expression, model.expression_basis[:, points])
+    )
+    return camera.project(to_camera(shape, parameters.rotation, parameters.translation))

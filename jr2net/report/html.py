@@ -1,0 +1,179 @@
+"""``report.html``: one file that needs nothing else, light and dark, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from PIL import Image
+
+from jr2net.report import curves
+from jr2net.report.curves import TrainingLog
+from jr2net.report.figures import Grid, Picture
+from jr2net.report.paper import PAPER_TABLES, PaperTable
+from jr2net.report.result import EVALUATED, missing, plain, test_sets, to_json
+from jr2net.report.tables import Table, headlines, section_tables
+from jr2net.storage import join, write_bytes
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("jr2net.report", "."),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)
+
+_SECTIONS = (
+    (
+        "reconstruction",
+        "Reconstruction",
+        "Aligned error after the paper's FaceWarehouse protocol: similarity by the 3D landmarks, the true surface "
+        "within the crop around the nose tip, ICP, then point-to-plane distances of skin and lips. RMSE is the mean "
+        "over meshes, STD, median and 80 % describe its spread over them. Vertex RMSE compares corresponding vertices "
+        "instead. Expression RMSE is the displacement Σ b (β − β_gt) alone, over skin and lips.",
+    ),
+    (
+        "landmarks",
+        "Landmarks",
+        "NME: mean distance of the inner 51 points over the distance of the outer eye corners.",
+    ),
+    (
+        "expression",
+        "Expressions",
+        "Coefficients against the true ones. Correlation is the mean over blendshapes; a spread near 0 would be a "
+        "network that answers the same face for every picture.",
+    ),
+    (
+        "reenactment",
+        "Reenactment",
+        "CopySource is the source picture as it is; WarpOnly moves its visible face into the driving view and copies "
+        "the rest. EFL: root mean square distance, in pixels of the crop, of the landmarks of the generated and the "
+        "driving picture.",
+    ),
+)
+
+_KNOWN = {*EVALUATED, "synthesis", "stages", "name", "created", "ground"}
+
+
+@dataclass(frozen=True)
+class SetView:
+    """One test set on the page: the run's table beside the paper's, and correlation by blendshape where known."""
+
+    table: Table
+    paper: tuple[PaperTable, ...]
+    shapes: dict[str, dict[str, Any]]
+
+
+def write_report(
+    uri: str, result: Mapping[str, Any], grids: Sequence[Grid] = (), logs: Sequence[TrainingLog] = ()
+) -> None:
+    """Writes ``report.json`` and ``report.html`` into a folder or below an s3:// URI.
+
+    result: the tree of ``jr2net.report.result``. Raises ReportError where it holds what JSON cannot.
+    """
+    document = to_json(result)
+    page = render_html(result, grids, logs)
+    write_bytes(join(uri, "report.html"), page.encode())
+    write_bytes(join(uri, "report.json"), document.encode())
+
+
+def render_html(result: Mapping[str, Any], grids: Sequence[Grid] = (), logs: Sequence[TrainingLog] = ()) -> str:
+    """The page. Sections without numbers and pictures are left out."""
+    result = plain(result)
+    sections = []
+    for key, title, text in _SECTIONS:
+        own = [grid for grid in grids if grid.section == key]
+        sets = _set_views(result, key)
+        if sets or own:
+            sections.append({"key": key, "title": title, "text": text, "sets": sets, "grids": own})
+    return _TEMPLATES.get_template("report.html.j2").render(
+        **{key: result.get(key) for key in ("name", "created", "ground", "synthesis")},
+        headlines=headlines(result),
+        sections=sections,
+        missing=missing(result),
+        stages=_stages(result),
+        facts={k: v for k, v in result.items() if k not in _KNOWN and not isinstance(v, (dict, list))},
+        details={k: list(_leaves(v)) for k, v in result.items() if k not in _KNOWN and isinstance(v, (dict, list))},
+        logs=[log for log in logs if log.curves],
+        picture=_data_uri,
+        svg=lambda curve: Markup(curves.svg(curve)),
+        ends=curves.ends,
+        duration=duration,
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _set_views(result: Mapping[str, Any], section: str) -> list[SetView]:
+    shapes: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, methods, _ in test_sets(result, section):
+        of_method = {method: metrics["shapes"] for method, metrics in methods.items() if metrics.get("shapes")}
+        shapes[name] = _by_shape(of_method)
+    return [
+        SetView(table, PAPER_TABLES.get((section, table.name), ()), shapes[table.name])
+        for table in section_tables(result, section)
+    ]
+
+
+def _by_shape(of_method: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """{method: {shape: {correlation}}} to {shape: {method: correlation}}."""
+    names = next(iter(of_method.values()), {})
+    return {
+        name: {method: shapes.get(name, {}).get("correlation") for method, shapes in of_method.items()}
+        for name in names
+    }
+
+
+def _stages(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Per stage: name, seconds (None where unknown), its part of the longest, and what else the stage said."""
+    stages = result.get("stages") or {}
+    longest = max((stage.get("seconds") or 0.0 for stage in stages.values()), default=0.0)
+    return [
+        {
+            "name": name,
+            "seconds": stage.get("seconds"),
+            "part": 100 * (stage.get("seconds") or 0.0) / longest if longest else 0.0,
+            "said": ", ".join(f"{key.replace('_', ' ')} {_brief(v)}" for key, v in stage.items() if key != "seconds"),
+        }
+        for name, stage in stages.items()
+    ]
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted key and text of everything below a mapping or list."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        name = f"{prefix}{key}"
+        if isinstance(item, dict) and item:
+            yield from _leaves(item, f"{name}.")
+        else:
+            yield name, _brief(item)
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "–" if value is None else str(value)
+
+
+def _data_uri(picture: Picture) -> str:
+    """PNG for small pictures, where it costs little and pixels matter; JPEG without chroma subsampling for large."""
+    stream = io.BytesIO()
+    if max(picture.shape[:2]) <= 96:
+        Image.fromarray(picture).save(stream, "PNG", optimize=True)
+        kind = "png"
+    else:
+        Image.fromarray(picture).save(stream, "JPEG", quality=92, subsampling=0)
+        kind = "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"

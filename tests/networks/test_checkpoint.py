@@ -1,0 +1,114 @@
+"""Checkpoints: the same bytes, the same network back, and clear refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from jr2net.config import BackboneConfig, DCNetConfig
+from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.face.model import FaceModel
+from jr2net.networks.checkpoint import CheckpointError, load_network, read_description, save_network
+from jr2net.networks.dcnet import DCNet
+from jr2net.networks.etnet import ETNet
+from jr2net.networks.recaugnet import RecAugNet
+from jr2net.networks.recnet import RecNet
+
+SMALL = BackboneConfig(layers=10, width=8)
+SIZES = {"identity": 5, "expression": 51, "albedo": 4}
+
+
+def networks() -> dict[str, nn.Module]:
+    torch.manual_seed(0)
+    dcnet = DCNetConfig(width=8, scales=2, optimizer={"steps": 1, "batch_size": 1, "learning_rate": 1e-3})
+    frozen = BackboneConfig(layers=18, width=8, weights="resnet18.pth")
+    return {
+        "recnet": RecNet(SIZES, SMALL),
+        "dcnet": DCNet(dcnet),
+        "etnet": ETNet(frozen, pretrained=False),
+        "recaugnet": RecAugNet(RecNet(SIZES, SMALL), ETNet(SMALL)),
+    }
+
+
+@pytest.fixture
+def face() -> FaceModel:
+    """A face of four vertices."""
+    generator = torch.Generator().manual_seed(0)
+    return FaceModel(
+        mean=torch.rand(4, 3, generator=generator),
+        faces=torch.tensor([[0, 1, 2], [0, 2, 3]]),
+        identity_basis=torch.rand(5, 4, 3, generator=generator),
+        expression_basis=torch.rand(len(ARKIT_NAMES), 4, 3, generator=generator),
+        albedo_mean=torch.rand(4, 3, generator=generator),
+        albedo_basis=torch.rand(4, 4, 3, generator=generator),
+        landmarks=torch.zeros(68, dtype=torch.int64),
+        labels=torch.zeros(4, dtype=torch.int64),
+        label_names=("skin",),
+        mirror=torch.arange(4),
+        uv=torch.zeros(4, 2),
+        name="four vertices",
+    )
+
+
+@pytest.mark.parametrize("kind", ["recnet", "dcnet", "etnet", "recaugnet"])
+def test_round_trip(kind: str, face: FaceModel, tmp_path: Path) -> None:
+    network = networks()[kind]
+    save_network(network, tmp_path / "first", {"image_size": 64}, face.digest, {"prepare": "abc"})
+    loaded = load_network(tmp_path / "first", face)
+    assert type(loaded) is type(network) and not loaded.training
+    assert all(torch.equal(v, loaded.state_dict()[k]) for k, v in network.state_dict().items())
+
+    save_network(loaded, tmp_path / "second", {"image_size": 64}, face.digest, {"prepare": "abc"})
+    for name in ("model.safetensors", "model.json"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+    description = read_description(tmp_path / "first")
+    assert description["kind"] == kind and description["architecture"]["image_size"] == 64
+    assert description["face_model"] == face.digest and description["trained_from"] == {"prepare": "abc"}
+
+
+def test_another_basis_is_refused(face: FaceModel, tmp_path: Path) -> None:
+    save_network(networks()["recnet"], tmp_path, {}, face.digest, {})
+    other = replace(face, identity_basis=face.identity_basis * 2, name="another")
+    with pytest.raises(CheckpointError, match=r"model\.json: face_model is .* but 'another' is .*Set face\.model"):
+        load_network(tmp_path, other)
+    load_network(tmp_path)  # whoever asks for no model gets none checked
+
+
+def test_damage_is_named(face: FaceModel, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"model\.json: cannot be read: .*train the network first"):
+        load_network(tmp_path / "absent")
+
+    save_network(networks()["recnet"], tmp_path, {}, face.digest, {})
+    weights, description = tmp_path / "model.safetensors", tmp_path / "model.json"
+    whole, text = weights.read_bytes(), description.read_text()
+
+    weights.write_bytes(whole[:-1] + b"\1")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: not the weights that model\.json describes"):
+        load_network(tmp_path)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read"):
+        load_network(tmp_path)
+    weights.write_bytes(whole)
+
+    changed = json.loads(text)
+    changed["architecture"]["backbone"]["width"] = 16
+    description.write_text(json.dumps(changed))
+    with pytest.raises(CheckpointError, match="does not fit architecture"):
+        load_network(tmp_path)
+    description.write_text(json.dumps(json.loads(text) | {"kind": "stylegan"}))
+    with pytest.raises(CheckpointError, match="kind 'stylegan' is none of recnet, dcnet, etnet, recaugnet"):
+        load_network(tmp_path)
+    description.write_text(text[:20])
+    with pytest.raises(CheckpointError, match=r"model\.json: cannot be read as JSON"):
+        load_network(tmp_path)
+
+
+def test_only_our_networks_are_saved(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="Linear is not one of recnet"):
+        save_network(nn.Linear(1, 1), tmp_path, {}, "", {})

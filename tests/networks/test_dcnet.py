@@ -1,0 +1,159 @@
+"""DCNet and its discriminator: shapes, where training starts, what the generator can reach, gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from jr2net.config import DCNetConfig
+from jr2net.networks.dcnet import CONDITION_CHANNELS, Conditions, DCNet, blend, coarsen
+from jr2net.networks.discriminator import PatchDiscriminator
+
+OPTIMIZER = {"steps": 1, "batch_size": 1, "learning_rate": 1e-3}
+
+
+def network(width: int = 8, scales: int = 3, context_scales: int = 2, blocks: int = 1) -> DCNet:
+    torch.manual_seed(0)
+    return DCNet(
+        DCNetConfig(width=width, scales=scales, context_scales=context_scales, blocks=blocks, optimizer=OPTIMIZER)
+    )
+
+
+def scene(batch: int, side: int, device: str = "cpu") -> dict[str, Tensor | Conditions]:
+    """DCNet's arguments for a square face in the middle, half of it co-visible, that stands still."""
+    generator = torch.Generator().manual_seed(3)
+
+    def noise(channels: int) -> Tensor:
+        return torch.rand(batch, channels, side, side, generator=generator).to(device)
+
+    mask = torch.zeros(batch, 1, side, side, device=device)
+    mask[..., side // 4 : -side // 4, side // 4 : -side // 4] = 1
+    covisible = mask.clone()
+    covisible[..., side // 2 :] = 0
+    centres = torch.arange(side, device=device) + 0.5
+    position = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1).expand(batch, -1, -1, -1)
+    position = torch.where(mask.permute(0, 2, 3, 1) > 0, position, -float(side))
+    conditions = Conditions(
+        normal=noise(3) * mask,
+        light=noise(3) * mask,
+        covisible=covisible,
+        warped_image=noise(3) * mask,
+        mask=mask,
+        head_warped=noise(3),
+    )
+    return {
+        "source_image": noise(3),
+        "source_light": noise(3) * mask,
+        "source_normal": noise(3) * mask,
+        "source_mask": mask,
+        "conditions": conditions,
+        "position": position,
+    }
+
+
+def perturb(module: nn.Module) -> None:
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+
+
+@pytest.mark.parametrize(
+    ("side", "scales", "context_scales", "blocks"),
+    [(64, 3, 2, 2), (96, 3, 2, 1), (48, 3, 2, 1), (64, 1, 0, 1), (64, 2, 1, 3), (112, 4, 3, 1)],
+)
+def test_pictures_in_range_at_every_size(side: int, scales: int, context_scales: int, blocks: int) -> None:
+    dcnet = network(8, scales, context_scales, blocks)
+    perturb(dcnet)
+    picture = dcnet(**scene(2, side))
+    assert picture.shape == (2, 3, side, side)
+    assert picture.min() >= 0 and picture.max() <= 1
+
+
+def test_training_starts_near_the_warped_source_and_the_trivial_pictures() -> None:
+    arguments = scene(2, 64)
+    conditions = arguments["conditions"]
+    picture = network()(**arguments)
+    warped = (picture - conditions.warped_image).abs()
+    trivial = torch.minimum(arguments["source_image"], conditions.head_warped) - 1e-6
+    highest = torch.maximum(arguments["source_image"], conditions.head_warped) + 1e-6
+    inside, outside = conditions.covisible.expand_as(picture) > 0, conditions.mask.expand_as(picture) == 0
+    assert warped[inside].max() < 0.1
+    assert ((picture >= trivial) & (picture <= highest))[outside].all()
+
+
+def test_the_generator_can_paint_any_colour_anywhere() -> None:
+    """A mouth's interior or a closed lid is in none of the pictures that are copied."""
+    arguments = scene(1, 64)
+    dark, light = torch.full((1, 3, 64, 64), -1.0), torch.full((1, 3, 64, 64), 1.0)
+    choose_generated = torch.zeros(1, 3, 64, 64)
+    choose_generated[:, 0] = 20
+    for correction, colour in ((dark, 0.0), (light, 1.0)):
+        picture = blend(correction, choose_generated, arguments["source_image"], arguments["conditions"])
+        assert (picture - colour).abs().max() < 1e-3
+
+
+def test_a_pixel_that_overshot_still_learns() -> None:
+    arguments = scene(1, 64)
+    correction = torch.full((1, 3, 64, 64), 5.0, requires_grad=True)
+    picture = blend(correction, torch.zeros(1, 3, 64, 64), arguments["source_image"], arguments["conditions"])
+    picture.sum().backward()
+    assert correction.grad.min() > 0
+
+
+def test_every_parameter_learns() -> None:
+    dcnet = network(blocks=2)
+    perturb(dcnet)
+    dcnet(**scene(2, 64)).square().sum().backward()
+    for name, parameter in dcnet.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+def test_texture_outside_the_source_s_face_is_not_seen() -> None:
+    dcnet = network()
+    arguments = scene(1, 64)
+    first = dcnet.texture(*(arguments[f"source_{n}"] for n in ("image", "light", "normal", "mask")))
+    for features in first:
+        side = features.shape[-1]
+        assert not features[..., : side // 4, :].any()
+        assert features[..., side // 2, side // 2].abs().sum() > 0
+
+
+def test_coarse_positions_are_means_of_what_lies_on_the_face() -> None:
+    position = scene(1, 64)["position"]
+    coarse = coarsen(position, (8, 8), 64)
+    assert (coarse[0, 0, 0] == -64).all()
+    torch.testing.assert_close(coarse[0, 4, 3], torch.tensor([28.0, 36.0]))  # (x, y) of the 8 x 8 pixels' middle
+
+
+def test_answers_do_not_depend_on_the_batch() -> None:
+    dcnet = network()
+    perturb(dcnet)
+    arguments = scene(3, 64)
+    first = {name: value[:1] for name, value in arguments.items()}
+    torch.testing.assert_close(dcnet(**arguments)[:1], dcnet(**first), rtol=1e-4, atol=1e-5)
+
+
+def test_the_paper_s_size_can_be_built() -> None:
+    with torch.device("meta"):
+        dcnet = network(64)
+        assert dcnet(**scene(1, 256, "meta")).shape == (1, 3, 256, 256)
+
+
+def test_conditions_travel_together() -> None:
+    conditions = scene(2, 64)["conditions"]
+    assert conditions.stack().shape == (2, CONDITION_CHANNELS, 64, 64)
+    twice = conditions.concatenate(conditions)
+    assert torch.equal(twice[2:].stack(), conditions.stack())
+
+
+@pytest.mark.parametrize("side", [64, 96, 256])
+def test_discriminator_judges_patches(side: int) -> None:
+    judge = PatchDiscriminator(8)
+    arguments = scene(2, side)
+    logits = judge(arguments["source_image"], arguments["conditions"])
+    assert logits.shape == (2, 1, side // 8 - 2, side // 8 - 2)
+    assert not list(judge.buffers())
+    logits.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in judge.parameters())

@@ -1,0 +1,142 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+
+from jr2net.report.curves import training_log
+from jr2net.report.figures import Grid, GridRow, picture_grid
+from jr2net.report.html import duration, render_html, write_report
+from jr2net.report.provenance import machine, versions
+from jr2net.report.result import EXPECTED, ReportError
+
+VOID = {"meta", "img", "br", "path", "link", "input"}
+
+
+class Outline(HTMLParser):
+    """Checks that tags nest, and keeps what a browser would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loaded: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.ids += [values["id"]] if "id" in values else []
+        self.loaded += [values[key] for key in ("src", "href", "srcset", "data", "action", "poster") if key in values]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+
+def outline(page: str) -> Outline:
+    parsed = Outline()
+    parsed.feed(page)
+    assert parsed.open == []
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def result() -> dict:
+    """A studio run with every promised number."""
+    tree: dict = {"name": "laptop", "ground": "studio", "perceptual_features": "RecNet's backbone"}
+    for place, key in enumerate(EXPECTED["studio"]):
+        *parents, leaf = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = 0.5 + 0.01 * place
+    tree["expression"] = {"large": {"RecNet": {"mae": 0.1, "shapes": {"jawOpen": {"correlation": 0.9}}}}}
+    return tree | {"versions": versions(), "machine": machine(), "digests": {"recnet": "ab" * 32}}
+
+
+@pytest.fixture(scope="module")
+def figures() -> tuple[list[Grid], list]:
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    large = np.zeros((224, 224, 3), np.uint8)
+    grids = [
+        picture_grid("reenactment", "Same identity", "", {"source": images, "DCNet": images}, ["<one>", "two"]),
+        Grid("reconstruction", "Overlays", "", ("input", "RecNet"), (GridRow("a", (large, None)),)),
+    ]
+    records = [{"step": step, "losses": {"photometric": 1 / step}} for step in range(1, 30)]
+    return grids, [training_log("recnet", records)]
+
+
+def test_the_page_needs_nothing_else(result, figures):
+    page = render_html(result, *figures)
+    parsed = outline(page)
+    assert all(place.startswith(("data:image/", "#")) for place in parsed.loaded)
+    assert {place[1:] for place in parsed.loaded if place[0] == "#"} <= set(parsed.ids)
+    assert sum(place.startswith("data:image/png") for place in parsed.loaded) == 4
+    assert sum(place.startswith("data:image/jpeg") for place in parsed.loaded) == 1
+    assert not re.search(r"https?://|@import|url\(|<script", page)
+
+
+def test_the_page_says_everything(result, figures):
+    page = render_html(result, *figures)
+    for text in (
+        "laptop",
+        "MeanFace",
+        "CopySource",
+        "WarpOnly",
+        "DCNet",
+        "Table 4: FaceWarehouse",
+        "Table 1: VoxCeleb2",
+    ):
+        assert text in page
+    for text in ("RecNet&#39;s backbone", "jawOpen", "photometric", "&lt;one&gt;", "ab" * 32, "prefers-color-scheme"):
+        assert text in page
+    assert "promised numbers were not measured" not in page
+
+
+def test_sections_that_a_run_lacks_are_left_out(figures):
+    clips = {
+        "ground": "clips",
+        "reconstruction": {},
+        "landmarks": {"held_out": {"RecNet": {"nme": 0.05}, "MeanLandmarks": {"nme": 0.19}}},
+        "stages": {"recnet": {"seconds": None}},
+    }
+    page = render_html(clips, figures[0])
+    parsed = outline(page)
+    assert "landmarks" in parsed.ids and "expression" not in parsed.ids and "losses" not in parsed.ids
+    assert "Table 4" not in page
+    assert "promised numbers were not measured" in page
+    outline(render_html({}))
+
+
+def test_nan_everywhere_still_makes_a_page(result, figures):
+    def spoiled(node):
+        return {key: spoiled(value) for key, value in node.items()} if isinstance(node, dict) else float("nan")
+
+    page = render_html(spoiled(result) | {"ground": "studio"}, *figures)
+    outline(page)
+    assert ">nan" not in page
+
+
+def test_both_files_are_written(result, figures, tmp_path):
+    write_report(str(tmp_path / "evaluation"), result, *figures)
+    written = json.loads((tmp_path / "evaluation" / "report.json").read_text())
+    for key in EXPECTED["studio"]:
+        value = written
+        for part in key.split("."):
+            value = value[part]
+        assert isinstance(value, float)
+    assert written["machine"] == machine() and written["versions"] == versions()
+    outline((tmp_path / "evaluation" / "report.html").read_text())
+
+
+def test_nothing_is_written_of_a_result_that_json_cannot_hold(tmp_path):
+    with pytest.raises(ReportError, match=r"result\.machine is a object"):
+        write_report(str(tmp_path), {"machine": object()})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_durations():
+    assert [duration(s) for s in (3.25, 45, 200, 7500)] == ["3.2 s", "45 s", "3 min 20 s", "2 h 5 min"]

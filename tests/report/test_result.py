@@ -1,0 +1,43 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from jr2net.report.result import EXPECTED, ReportError, look_up, missing, plain, to_json
+
+
+def test_json_is_valid_whatever_was_divided_by_zero():
+    result = {
+        "a": math.nan,
+        "b": [math.inf, np.float32(1.5), np.int64(3)],
+        "c": {"d": torch.tensor(0.25), "e": torch.tensor([1.0, math.nan])},
+        1: "number as key",
+    }
+    document = to_json(result)
+    assert "NaN" not in document and "Infinity" not in document
+    assert json.loads(document) == {
+        "a": None,
+        "b": [None, 1.5, 3],
+        "c": {"d": 0.25, "e": [1.0, None]},
+        "1": "number as key",
+    }
+
+
+def test_what_json_cannot_hold_is_named():
+    with pytest.raises(ReportError, match=r"result\.stages\[1\] is a object"):
+        plain({"stages": [1, object()]})
+
+
+def test_look_up_finds_finite_numbers_only():
+    result = {"a": {"b": 1, "c": math.nan, "d": "text", "e": True}}
+    assert look_up(result, "a.b") == 1
+    assert [look_up(result, key) for key in ("a.c", "a.d", "a.e", "a.x", "a.b.c")] == [None] * 5
+
+
+def test_a_ground_promises_numbers():
+    assert "reconstruction.large.RecAugNet.expression_rmse_mm" in EXPECTED["studio"]
+    assert "landmarks.held_out.RecNet.nme" in EXPECTED["clips"]
+    assert missing({"ground": "studio"}) == list(EXPECTED["studio"])
+    assert missing({}) == []
