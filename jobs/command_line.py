@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -107,17 +108,18 @@ def place(config: Config, folder: str | None) -> Config:
 
 
 def connect() -> None:
-    """Joins the cluster that ``RAY_ADDRESS`` names, as it does in a submitted job, or starts one in this process."""
+    """Joins the cluster that ``RAY_ADDRESS`` names, as it does in a submitted job, or starts one for this process."""
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     if not ray.is_initialized():
-        ray.init(logging_level="WARNING", log_to_driver=True)
+        ray.init(address=os.environ.get("RAY_ADDRESS", "local"), logging_level=logging.WARNING)
 
 
 RAY_SETTINGS = {
     "RAY_AUTH_MODE": "disabled",  # else a local cluster may ask for a token that its jobs lack
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the controller's pace: 2 s make every start and every report slow
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line of a worker comes twice
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Environment of a cluster of our own."""

@@ -21,7 +21,7 @@ from jr2net.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
 from jr2net.data.pairs import read_description
 from jr2net.evaluation import evaluate as measure
 from jr2net.face.model import FaceModel
-from jr2net.report.curves import read_log as read_curves
+from jr2net.report.curves import training_log
 from jr2net.report.html import write_report
 from jr2net.report.provenance import machine, versions
 from jr2net.training.log import read_log
@@ -44,7 +44,7 @@ def judge(run: Run, model: FaceModel) -> None:
             folders[name] = str(stack.enter_context(storage.local_copy(folders[name], NETWORK_FILES)))
         device = "cuda" if run.config.scaling.gpu else "cpu"
         result, grids = measure(run.config, model, folders, device)
-    curves = [read_curves(name, read_log(run.folder(name))) for name in NETWORKS]
+    curves = [training_log(name, read_log(run.folder(name))) for name in NETWORKS]
     write_report(run.folder("evaluation"), result | provenance(run), grids, curves)
 
 

@@ -20,7 +20,7 @@ from jr2net.cascade import Run
 from jr2net.config import Config
 from jr2net.data.pictures import decode_image
 from jr2net.data.shards import ShardError, list_shards, read_clips, write_clips
-from jr2net.data.studio import film_people
+from jr2net.data.studio.film import film_people
 from jr2net.face.model import FaceModel
 from jr2net.report.html import duration
 

@@ -33,10 +33,10 @@ class Progress:
         self.records.append(
             {
                 "step": training.step_number,
-                **losses,
+                "losses": losses,
                 "learning_rate": learning_rate(training.step_number - 1, settings),
                 "images_per_second": round(settings.batch_size / seconds, 2),
-                **{f"{phase}_seconds": spent for phase, spent in self._seconds.items()},
+                "seconds": self._seconds,
             }
         )
         self._seconds = {}

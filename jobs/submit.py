@@ -41,29 +41,30 @@ def submit(entrypoint: list[str]) -> int:
 def local_cluster() -> Iterator[str]:
     """A Ray head on this machine; yields the address to which jobs are submitted."""
     ports = free_ports()
-    log = tempfile.NamedTemporaryFile("w+", prefix="jr2net-ray-", suffix=".log", delete=False)  # noqa: SIM115
-    options = [f"--{name}={port}" for name, port in ports.items()]
-    options += [f"--num-cpus={max(2, os.cpu_count() or 1)}", "--include-dashboard=true", "--disable-usage-stats"]
     address = f"http://127.0.0.1:{ports['dashboard-port']}"
     print(f"[ray] starting a local cluster; its dashboard: {address}", flush=True)
-    # --block keeps every process of the head under this one, which ends them when it is told to end.
-    head = subprocess.Popen(
-        [ray_command(), "start", "--head", "--block", *options],
-        env=environment(),
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        wait_until_ready(head, address, Path(log.name))
-        yield address
-    finally:
-        head.send_signal(signal.SIGTERM)
+    with tempfile.TemporaryDirectory(prefix="jr2net-ray-", ignore_cleanup_errors=True) as folder:
+        log = Path(folder, "start.log")
+        options = [f"--{name}={port}" for name, port in ports.items()]
+        options += [f"--temp-dir={folder}", f"--num-cpus={max(2, os.cpu_count() or 1)}", "--disable-usage-stats"]
+        with log.open("w") as output:
+            # --block keeps every process of the head under this one, which ends them when it is told to end.
+            head = subprocess.Popen(
+                [ray_command(), "start", "--head", "--block", *options],
+                env=environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         try:
-            head.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(head.pid, signal.SIGKILL)
-        Path(log.name).unlink(missing_ok=True)
+            wait_until_ready(head, address, log)
+            yield address
+        finally:
+            head.send_signal(signal.SIGTERM)
+            try:
+                head.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(head.pid, signal.SIGKILL)
 
 
 def wait_until_ready(head: subprocess.Popen, address: str, log: Path) -> None:

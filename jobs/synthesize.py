@@ -6,6 +6,7 @@ python jobs/synthesize.py --config configs/laptop.yaml [key=value …]
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from jr2net import storage
 from jr2net.cascade import NETWORK_FILES, NETWORKS, Run
 from jr2net.config import Config
 from jr2net.data.pairs import DESCRIPTION, write_description, write_pair_shard
-from jr2net.face.model import FaceModel
+from jr2net.face.load import load_face_model
 from jr2net.report.html import duration
 from jr2net.synthesis import load_pair_maker, shard_count, shard_name, shard_range
 
@@ -32,11 +33,11 @@ def synthesize(run: Run) -> list[str]:
     missing = [index for index in range(shard_count(settings)) if shard_name(index) not in there]
     start, made = time.monotonic(), 0
     if missing:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         counts = ray.data.from_items([{"shard": index} for index in missing], override_num_blocks=len(missing)).map(
             ShardWriter,
-            fn_constructor_args=[ray.put(run.model), run.config, run.folders("synthesis"), folder],
+            fn_constructor_args=[run.config, run.folders("synthesis"), folder],
             compute=ActorPoolStrategy(size=min(scaling.synthesis_actors, len(missing))),
             num_cpus=scaling.cpus_per_worker,
             num_gpus=scaling.gpus_per_actor,
@@ -60,10 +61,10 @@ def synthesize(run: Run) -> list[str]:
 class ShardWriter:
     """An actor of the pool: {"shard": index} to {"shard": index, "pairs": count}."""
 
-    def __init__(self, model: FaceModel, config: Config, folders: dict[str, str], folder: str) -> None:
+    def __init__(self, config: Config, folders: dict[str, str], folder: str) -> None:
         torch.set_num_threads(max(1, int(config.scaling.cpus_per_worker)))
         device = "cuda" if config.scaling.gpus_per_actor > 0 else "cpu"
-        model = ray.get(model) if isinstance(model, ray.ObjectRef) else model
+        model = load_face_model(config.face)
         with ExitStack() as stack:
             places = {name: folders[name] for name in folders if name not in NETWORKS}
             for name in set(folders) - set(places):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import warnings
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import ray.train
 import torch
 import torch.distributed
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from ray.train.v2.api.exceptions import WorkerGroupError
 
@@ -68,6 +69,7 @@ def trainer(run: Run, stage: str, settings: dict[str, Any]) -> TorchTrainer:
             storage_filesystem=filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             failure_config=FailureConfig(max_failures=0),
+            logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
 
@@ -79,13 +81,14 @@ def loop(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max(1, int(config.scaling.cpus_per_worker)))
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
     with ExitStack() as stack:
         model = load_face_model(config.face)
         upstream = {name: _upstream(stack, storage.join(config.storage, name), name) for name in UPSTREAM[stage]}
         training = build(stage, config, model, upstream, get_device())
         restore(training)
-        training.wrap(partial(prepare_model, move_to_device=False, parallel_strategy_kwargs=_DDP))
+        training.wrap(partial(prepare_model, move_to_device=False))
 
         progress = Progress(stage, training, rank)
         for batch in batches(stage, config, upstream, rank, world, training.step_number):
@@ -103,10 +106,6 @@ def loop(settings: dict[str, Any]) -> None:
             with tempfile.TemporaryDirectory() as temporary:
                 save(stage, training, config, model, settings["digests"], Path(temporary))
                 storage.upload_folder(Path(temporary), folder)
-
-
-_DDP = {"find_unused_parameters": True}
-"""DCNet's discriminator and RecAugNet's expression head have no gradient in some steps."""
 
 
 def save_state(training: Training, rank: int, folder: str, progress: Progress) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from jr2net.face.model import FaceModel
+
 torch.set_num_threads(1)
 
 REAL_GROUND = Path(os.environ.get("JR2NET_REAL_GROUND", Path(__file__).parents[2] / "shared"))
@@ -19,3 +21,36 @@ def real_ground() -> Path:
     if not (REAL_GROUND / "assets").is_dir():
         pytest.skip(f"no real ground: {REAL_GROUND}/assets does not exist (set JR2NET_REAL_GROUND)")
     return REAL_GROUND
+
+
+@pytest.fixture(scope="session")
+def toy_model() -> FaceModel:
+    """A dome of 12 x 12 vertices with 4 identity, 51 expression and 3 albedo bases: enough to render and to learn."""
+    side = 12
+    v, u = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
+    mean = torch.stack([70 * u, -90 * v, 50 * (1 - 0.5 * (u**2 + v**2))], -1).view(-1, 3)
+    corner = torch.arange(side * (side - 1)).view(side - 1, side)[:, :-1].reshape(-1)
+    down, right = corner + side, corner + 1
+    faces = torch.cat([torch.stack([corner, down, right], 1), torch.stack([right, down, down + 1], 1)])
+    generator = torch.Generator().manual_seed(0)
+    count = side * side
+
+    def smooth(bases: int, size: float) -> torch.Tensor:
+        """Displacements that vary slowly over the dome, so that triangles keep facing outwards."""
+        waves = torch.cat([torch.ones(1, count), torch.sin(mean.T / 60), torch.cos(mean.T / 40)])
+        return size * torch.einsum("bkc,kn->bnc", torch.randn(bases, len(waves), 3, generator=generator), waves) / 2
+
+    return FaceModel(
+        mean=mean,
+        faces=faces,
+        identity_basis=smooth(4, 4.0),
+        expression_basis=smooth(51, 3.0),
+        albedo_mean=torch.full((count, 3), 0.5),
+        albedo_basis=smooth(3, 0.1),
+        landmarks=torch.linspace(0, count - 1, 68).long(),
+        labels=torch.zeros(count, dtype=torch.long),
+        label_names=("skin",),
+        mirror=torch.arange(count).view(side, side).flip(1).reshape(-1),
+        uv=torch.stack([(u + 1) / 2, (v + 1) / 2], -1).view(-1, 2),
+        name="toy",
+    )

@@ -12,7 +12,7 @@ from jr2net.data import pictures
 from jr2net.data.augmentation import Framing, draw_gain, frame_image, frame_landmarks
 from jr2net.data.cache import KeepWhileFits
 from jr2net.data.pictures import decode_image
-from jr2net.data.shards import ClipRow, RowEntry, ShardError, index_shard, list_shards, read_group
+from jr2net.data.shards import ClipRow, RowEntry, ShardError, index_shards, list_shards, read_group
 from jr2net.data.stream import Draw, Schedule, prefetch
 
 
@@ -28,7 +28,7 @@ class ClipSource:
         if not names:
             raise ShardError("clips: an empty list of shards; name at least one")
         self.name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        self.rows: list[RowEntry] = [entry for name in names for entry in index_shard(name)]
+        self.rows: list[RowEntry] = index_shards(names)
         self._groups = _group_cache(cache_bytes)
 
     def __len__(self) -> int:
@@ -120,8 +120,8 @@ class ClipLoader:
             raise ShardError(f"{source.name}: no rows to train on")
         self.source, self.seed, self.size, self.start_step = source, seed, size, start_step
         self.jitter, self.paired_augmentation = jitter, paired_augmentation
-        self.samples = [(row, frame) for row, entry in enumerate(source.rows) for frame in range(len(entry.frames))]
-        self.schedule = Schedule(len(self.samples), batch_size, seed, rank, world)
+        self._row_starts = np.cumsum([0] + [len(entry.frames) for entry in source.rows])
+        self.schedule = Schedule(source.frame_count, batch_size, seed, rank, world)
         self._decoded: KeepWhileFits[tuple[np.ndarray, np.ndarray]] = KeepWhileFits(
             decoded_bytes, lambda kept: kept[0].nbytes + kept[1].nbytes
         )
@@ -140,7 +140,8 @@ class ClipLoader:
         return batch
 
     def _sample(self, draw: Draw) -> dict:
-        row, source = self.samples[draw.sample]
+        row = int(np.searchsorted(self._row_starts, draw.sample, side="right")) - 1
+        source = draw.sample - int(self._row_starts[row])
         entry = self.source.rows[row]
         rng = np.random.default_rng([self.seed, draw.epoch, draw.sample])
         driving = source

@@ -55,6 +55,8 @@ _SINGLE = (
     "mouthRight",
 )  # fmt: skip
 
+_ONE_SIDED = tuple(name for name in ARKIT_NAMES if name.endswith(("Left", "Right")) and "Look" not in name)
+
 _PROTOTYPES: tuple[Mapping[str, float], ...] = (
     {"jawOpen": 1.0, "mouthFunnel": 0.4},  # shout
     {"jawOpen": 0.9, "browInnerUp": 0.9, "browOuterUp": 0.9, "eyeWide": 1.0},  # surprise
@@ -118,7 +120,7 @@ def large(rng: np.random.Generator, frames: int, fps: float = 25.0) -> np.ndarra
     """
     time = np.arange(frames) / fps
     hold = rng.uniform(0.4, 0.8)
-    keys = [large_pose(rng) for _ in range(int(np.ceil(time[-1] / hold)) + 2 if frames else 2)]
+    keys = [large_pose(rng) for _ in range(int(np.ceil(time[-1] / hold)) + 2)]
     place = time / hold + rng.random()
     first = np.minimum(place.astype(int), len(keys) - 2)
     part = _ease(np.clip(2 * (place - first) - 0.5, 0, 1))[:, None]
@@ -132,6 +134,8 @@ def large_pose(rng: np.random.Generator) -> np.ndarray:
     pose = np.zeros(SHAPES)
     if kind == 0:
         _combine(pose, rng, int(rng.integers(2, 7)))
+        if rng.random() < 0.25:  # the jaw, which most strong faces move
+            _set_stem(pose, rng, "jawOpen", rng.uniform(0.4, 1.0))
     elif kind == 1:
         strength = rng.uniform(0.7, 1.0)
         for stem, size in _PROTOTYPES[int(rng.integers(len(_PROTOTYPES)))].items():
@@ -141,7 +145,7 @@ def large_pose(rng: np.random.Generator) -> np.ndarray:
     elif kind == 2:
         _set_stem(pose, rng, _any_stem(rng), rng.uniform(0.6, 1.0))
     else:
-        for name in rng.choice([name for name in ARKIT_NAMES if name.endswith(("Left", "Right"))], 2, replace=False):
+        for name in rng.choice(_ONE_SIDED, 2, replace=False):
             pose[_INDEX[name]] = rng.uniform(0.6, 1.0)
     if rng.random() < 0.3:  # eyes seldom rest while the mouth plays
         _gaze(pose[None], rng, np.zeros(1), reach=0.9)
@@ -225,7 +229,7 @@ def _blinks(track: np.ndarray, rng: np.random.Generator, time: np.ndarray) -> No
     """A blink of 0.3 s every few seconds, complete at its middle; the lids are never quite level otherwise."""
     moment = -rng.exponential(2.0)
     lids = np.full(len(time), max(0.0, rng.normal(0.03, 0.06)))
-    while moment < (time[-1] if len(time) else 0):
+    while moment < time[-1]:
         lids = np.maximum(lids, _ease(np.clip(1 - np.abs(time - moment) / 0.15, 0, 1)) * rng.uniform(0.8, 1.0))
         moment += 0.4 + rng.exponential(2.5)
     for side in ("Left", "Right"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -21,7 +22,7 @@ from jr2net.data import pictures
 from jr2net.data.augmentation import Framing, draw_gain, frame_image
 from jr2net.data.cache import KeepWhileFits
 from jr2net.data.pictures import decode_image
-from jr2net.data.shards import ShardError, list_shards, open_parquet, read_table
+from jr2net.data.shards import PARQUET_OPTIONS, ShardError, list_shards, open_parquet, read_table
 from jr2net.data.stream import Draw, Schedule, prefetch
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
 from jr2net.storage import join, read_bytes, sha256, write_bytes
@@ -84,7 +85,7 @@ def write_pair_shard(uri: str, pairs: Sequence[Pair]) -> int:
     columns |= {name: pa.array([pair.scores[name] for pair in pairs], pa.float32()) for name in scores}
     table = pa.table(columns).replace_schema_metadata({_NAMES_KEY: json.dumps(ARKIT_NAMES).encode()})
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", use_dictionary=False, row_group_size=PAIRS_PER_GROUP)
+    pq.write_table(table, sink, **PARQUET_OPTIONS, row_group_size=PAIRS_PER_GROUP)
     write_bytes(uri, sink.getvalue().to_pybytes())
     return len(pairs)
 
@@ -140,11 +141,14 @@ class PairSource:
     def __init__(self, shards: str | Sequence[str], cache_bytes: int = 1 << 30) -> None:
         names = list_shards(shards) if isinstance(shards, str) else list(shards)
         self.name = shards if isinstance(shards, str) else f"{len(names)} shards"
-        self._entries: list[tuple[str, int, int]] = []
-        for name in names:
-            with open_parquet(name, _COLUMNS) as file:
-                counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            self._entries += [(name, group, place) for group, count in enumerate(counts) for place in range(count)]
+        with ThreadPoolExecutor(16) as pool:  # at once, since a distant storage answers slowly
+            counts = list(pool.map(_group_sizes, names))
+        self._entries: list[tuple[str, int, int]] = [
+            (name, group, place)
+            for name, sizes in zip(names, counts)
+            for group, size in enumerate(sizes)
+            for place in range(size)
+        ]
         if not self._entries:
             raise ShardError(f"{self.name}: no pairs; synthesise them first")
         self._groups: KeepWhileFits[list[Pair]] = KeepWhileFits(
@@ -218,6 +222,11 @@ class PairLoader:
 
     def _decode(self, index: int) -> tuple[np.ndarray, Pair]:
         return self.source.picture(index, pictures.working_width(self.size)), self.source.read(index)
+
+
+def _group_sizes(uri: str) -> list[int]:
+    with open_parquet(uri, _COLUMNS) as file:
+        return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
 
 def _read_group(uri: str, group: int) -> list[Pair]:

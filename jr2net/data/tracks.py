@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from jr2net.data.shards import ShardError, open_parquet, read_table
+from jr2net.data.shards import PARQUET_OPTIONS, ShardError, open_parquet, read_table
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.storage import join, open_filesystem, read_bytes, write_bytes
 
@@ -133,7 +133,7 @@ def write_track(uri: str, track: Track) -> None:
     metadata = {"name": track.name, "fps": track.fps, "clamped": track.clamped}
     table = pa.table(columns).replace_schema_metadata({b"track": json.dumps(metadata).encode()})
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, **PARQUET_OPTIONS)
     write_bytes(uri, sink.getvalue().to_pybytes())
 
 

@@ -54,7 +54,8 @@ def measure_reconstruction(
         f"Overlays: {name.replace('_', ' ')}",
         "The fitted mesh over people who were never trained on.",
         images[shown],
-        {method: parameters[shown] for method, parameters in fits.items()},
+        {method: parameters[shown] for method, parameters in fits.items()}
+        | {"truth": truth[shown] if truth is not None else None},
         cascade.model,
         cascade.camera,
         [frames["sample_id"][index] for index in shown.tolist()],

@@ -26,6 +26,9 @@ PART_DETAIL = {
 }
 """How large a fraction of its vertices a part keeps, relative to skin and lips."""
 
+RELIEF_MM = 6.0
+"""Height of white over black while the mesh is decimated."""
+
 _PLAIN, _LANDMARK, _MIDDLE, _MIDDLE_LANDMARK = range(4)
 
 
@@ -37,15 +40,18 @@ def decimate(model: FaceModel, vertices: int) -> FaceModel:
     """
     if vertices >= len(model.mean):
         return model
-    points, faces, mirror = model.mean.numpy().astype(np.float64), model.faces.numpy(), model.mirror.numpy()
-    labels, n = model.labels.numpy(), len(points)
+    faces, mirror, labels = model.faces.numpy(), model.mirror.numpy(), model.labels.numpy()
+    points, n = _relief(model), len(model.mean)
     budgets = _budgets(labels, model.label_names, vertices)
     kind = np.where(np.isin(np.arange(n), model.landmarks.numpy()), _LANDMARK, _PLAIN)
     middle = mirror == np.arange(n)
-    half = middle | (points[:, 0] > 0)
+    half = middle | (model.mean[:, 0].numpy() > 0)
     left = half[faces].all(1)
     if np.array_equal(mirror[mirror], np.arange(n)) and (left ^ half[mirror[faces]].all(1)).all():
-        kind = np.maximum(kind, kind[mirror]) + np.where(middle, _MIDDLE, _PLAIN)
+        ends = middle & np.isin(
+            np.arange(n), _border(faces)
+        )  # chin and forehead, from which the middle must not shrink
+        kind = np.maximum(kind, np.maximum(kind[mirror], ends * _LANDMARK)) + np.where(middle, _MIDDLE, _PLAIN)
         group = _merge(points, faces[left], kind, np.where(middle, 1, 2), labels, budgets)
         group = np.where(half, group, mirror[group[mirror]])
         corners = _without_collapsed(group[faces[left]])
@@ -77,6 +83,24 @@ def decimate(model: FaceModel, vertices: int) -> FaceModel:
         uv=model.uv[rows],
         name=f"{model.name} at {len(keep)} vertices",
     )
+
+
+def _border(faces: np.ndarray) -> np.ndarray:
+    """Vertices at edges that only one face has."""
+    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    unique, count = np.unique(edges, axis=0, return_counts=True)
+    return np.unique(unique[count == 1])
+
+
+def _relief(model: FaceModel) -> np.ndarray:
+    """(N, 3) the mean face embossed by its colours, so that brows, lip lines and irises count as shape."""
+    points, faces = model.mean.numpy().astype(np.float64), model.faces.numpy()
+    corners = points[faces]
+    face_normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal = np.zeros_like(points)
+    np.add.at(normal, faces.ravel(), np.repeat(face_normal, 3, axis=0))
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    return points + RELIEF_MM * model.albedo_mean.numpy().mean(1, keepdims=True) * normal
 
 
 def _budgets(labels: np.ndarray, label_names: tuple[str, ...], vertices: int) -> np.ndarray:
@@ -164,5 +188,7 @@ def _representatives(points: np.ndarray, faces: np.ndarray, group: np.ndarray, k
 
 
 def _without_collapsed(faces: np.ndarray) -> np.ndarray:
-    """Faces (F, 3) without those that lost an edge."""
-    return faces[(faces != np.roll(faces, 1, axis=1)).all(1)]
+    """Faces (F, 3) without those that lost an edge, and without flaps: two faces on the same three vertices."""
+    faces = faces[(faces != np.roll(faces, 1, axis=1)).all(1)]
+    _, which, count = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
+    return faces[count[which] == 1]

@@ -10,17 +10,17 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sparse
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import eigsh, spsolve
 from scipy.spatial import cKDTree
 
 HARMONICS = 21
 """21 harmonics × 3 colour directions + the iris = 64 bases, the paper's number."""
 
 PAINT = {
-    "skin": (0.72, 0.53, 0.44),
-    "lips": (0.65, 0.37, 0.34),
+    "skin": (0.64, 0.46, 0.38),
+    "lips": (0.58, 0.32, 0.30),
     "mouth_socket": (0.14, 0.05, 0.05),
-    "eye_socket": (0.55, 0.36, 0.31),
+    "eye_socket": (0.50, 0.33, 0.28),
     "teeth_upper": (0.80, 0.76, 0.69),
     "teeth_lower": (0.74, 0.70, 0.63),
     "sclera": (0.78, 0.75, 0.73),
@@ -29,12 +29,13 @@ PAINT = {
 }
 """Reflectance of each part, RGB in [0, 1]."""
 
+_LIP_EDGE_MM = 1.0
 _BROW = (0.24, 0.16, 0.12)
 
 # One standard deviation along each colour direction: lightness (melanin darkens blue less than red in absolute terms),
 # redness (blood), yellowness. First of the whole skin, then of its patterns at the lowest frequency.
-_TONE = np.array([[0.16, 0.145, 0.13], [0.030, -0.020, -0.018], [0.010, 0.008, -0.022]])
-_PATTERN = np.array([[0.070, 0.066, 0.060], [0.022, -0.014, -0.012], [0.007, 0.006, -0.015]])
+_TONE = np.array([[0.13, 0.12, 0.105], [0.030, -0.020, -0.018], [0.010, 0.008, -0.022]])
+_PATTERN = np.array([[0.050, 0.039, 0.033], [0.010, -0.006, -0.006], [0.003, 0.003, -0.006]])
 _IRIS = np.array([-0.02, 0.07, 0.13])  # brown to blue
 
 # How much of the skin's variation a part shows. Eyes and teeth hardly change with skin tone, and take no patterns.
@@ -58,15 +59,20 @@ def paint_albedo(
     part = np.array(label_names)[labels]
     if lip_mask is not None:
         part = np.where((lip_mask > 0.5) & (part == "skin"), "lips", part)
+    is_skin = ~np.isin(part, [name for name in PAINT if name not in ("skin", "lips")])
     mean = np.array([PAINT.get(name, PAINT["skin"]) for name in part])
+    lips = _softened(vertices, faces[is_skin[faces].all(1)], part == "lips")
+    mean[is_skin] += lips[is_skin, None] * (np.array(PAINT["lips"]) - PAINT["skin"]) + PAINT["skin"] - mean[is_skin]
     if brow_weight is not None:
         weight = np.clip(brow_weight, 0, 1)[:, None] * (part == "skin")[:, None]
         mean += 0.8 * weight * (np.array(_BROW) - mean)
 
-    is_skin = ~np.isin(part, [name for name in PAINT if name not in ("skin", "lips")])
     share = np.array([_SHARE.get(name, 1.0 if name not in PAINT else _SHARE_ELSEWHERE) for name in part])
     harmonics = skin_harmonics(vertices, faces, is_skin, HARMONICS)
-    amplitude = 1 / np.sqrt(np.arange(1, HARMONICS))
+    # Faces are nearly symmetric; a side that is darker is mostly light.
+    other_side = cKDTree(vertices).query(vertices * [-1, 1, 1])[1]
+    symmetry = (harmonics * harmonics[:, other_side])[:, is_skin].mean(1).clip(-1, 1)
+    amplitude = (0.7 + 0.3 * symmetry[1:]) / np.sqrt(np.arange(1, HARMONICS))
     tones = [share[:, None] * direction for direction in _TONE]
     iris = [(part == "iris")[:, None] * _IRIS]
     patterns = [
@@ -75,6 +81,15 @@ def paint_albedo(
         for direction in _PATTERN
     ]
     return mean.astype(np.float32), np.array(tones + iris + patterns, dtype=np.float32)
+
+
+def _softened(vertices: np.ndarray, faces: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(N,) a mask whose edge is blurred by _LIP_EDGE_MM along the surface, by one step of heat flow.
+
+    Labels are whole vertices; without this the edge of the lips would follow the mesh's teeth of triangles.
+    """
+    laplacian, mass = cotangent_laplacian(np.asarray(vertices, np.float64), faces)
+    return spsolve((sparse.diags(mass) + _LIP_EDGE_MM**2 * laplacian).tocsc(), mass * mask)
 
 
 def skin_harmonics(vertices: np.ndarray, faces: np.ndarray, is_skin: np.ndarray, count: int) -> np.ndarray:

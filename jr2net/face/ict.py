@@ -169,7 +169,7 @@ def _label_eyes(head: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def eyeball_centre(points: np.ndarray) -> np.ndarray:
-    """Centre (3,) of an eyeball (N, 3): of the sphere nearest to it, leaving out the front quarter, the bulging cornea."""
+    """Centre (3,) of the sphere nearest to an eyeball (N, 3), whose front quarter, the bulging cornea, is left out."""
     low, high = points[:, 2].min(), points[:, 2].max()
     points = points[points[:, 2] <= low + 0.75 * (high - low)]
     system = np.hstack([2 * points, np.ones((len(points), 1))])

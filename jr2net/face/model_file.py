@@ -52,8 +52,6 @@ def read_model_file(path: str | Path) -> FaceModel:
     arrays["expression_basis"] = arkit_order(path, arrays["expression_basis"], arrays["expression_names"])
     if ("albedo_mean" in arrays) != ("albedo_basis" in arrays):
         raise FaceModelError(f"{path}: albedo_mean and albedo_basis go together; give both or neither")
-    if arrays["labels"].size and not 0 <= arrays["labels"].min() <= arrays["labels"].max() < len(arrays["label_names"]):
-        raise FaceModelError(f"{path}: labels refers to names outside label_names; export both from the same model")
     return assemble(path, arrays)
 
 
@@ -118,7 +116,9 @@ def assemble(path: Path, arrays: Arrays) -> FaceModel:
 
     The model's own checks are repeated with the file's name in front.
     """
-    name = str(path)
+    labels = arrays["labels"]
+    if labels.size and not 0 <= labels.min() <= labels.max() < len(arrays["label_names"]):
+        raise FaceModelError(f"{path}: labels refers to names outside label_names; export both from the same model")
     tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items() if key not in _TEXT}
     if "albedo_mean" not in tensors:
         _check_paintable(path, arrays)
@@ -138,7 +138,7 @@ def assemble(path: Path, arrays: Arrays) -> FaceModel:
     return FaceModel(
         **{field: tensors[field] for field in fields},
         label_names=tuple(str(label) for label in arrays["label_names"]),
-        name=name,
+        name=str(path),
         license=str(arrays.get("license", "")),
     )
 

@@ -23,14 +23,14 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         polygons = [[corner.split("/") for corner in line.split()[1:]] for line in lines if line.startswith("f ")]
         fans = [[first[0], b[0], c[0]] for first, *others in polygons for b, c in pairwise(others)]
         faces = np.array(fans, dtype=np.int64).reshape(-1, 3) - 1
+        if len(faces) == 0 or faces.min() < 0 or faces.max() >= len(vertices):
+            raise IndexError("they refer to vertices that are not there")
         uv = np.zeros((len(vertices), 2))
         if len(texture):
             corners = np.array([corner[:2] for polygon in polygons for corner in polygon], dtype=np.int64) - 1
             uv[corners[:, 0]] = texture[corners[:, 1]]
     except (ValueError, IndexError) as error:
         raise FaceModelError(f"{path}: faces or texture coordinates cannot be read ({error}); copy it again") from None
-    if len(faces) == 0 or faces.min() < 0 or faces.max() >= len(vertices):
-        raise FaceModelError(f"{path}: faces refer to vertices that are not there; copy the file again")
     return vertices, faces, uv
 
 

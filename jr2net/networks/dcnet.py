@@ -13,31 +13,36 @@ from jr2net.config import DCNetConfig
 from jr2net.networks.conditions import CONDITION_CHANNELS, Conditions
 from jr2net.networks.encoders import ContextEncoder, TextureEncoder
 from jr2net.networks.modulation import ConditionEncoder, ModulatedBlock
+from jr2net.networks.motion import extend_motion, sample
 from jr2net.render.view_synthesis import warp
 
 __all__ = ["CONDITION_CHANNELS", "Conditions", "DCNet"]
 
 _ARCHITECTURE = ("width", "scales", "context_scales", "blocks")
 
-# Blending weights at the start, as logits beside the copied source's 0: inside the driving face's mask the generator
-# has 9 parts in 10, outside of it a sixth.
-_START_INSIDE = 3.0
-_START_OUTSIDE = -1.0
+# Where training starts, in logits. Pixels on the driving face go with the mesh, those about an eighth of the picture
+# away hardly; copying the source is rare outside the face and left to the network.
+_FOLLOW_FACE, _FOLLOW_NEAR, _FOLLOW_FAR = 5.0, 2.0, -2.0
+_COPY_FACE, _COPY_ELSEWHERE = -4.0, -2.0
+
+# One unit of the predicted displacement, as a part of the picture's side.
+_DISPLACEMENT = 1 / 32
 
 
 class DCNet(nn.Module):
     """Source picture, source rendering and driving conditions to the picture they ask for.
 
-    The picture is a blend, by three softmax weights for each pixel, of
+    The paper's generator draws all of the picture. A small network cannot carry a background through a bottleneck that
+    it could simply keep, so this one moves, repaints and keeps, pixel by pixel:
 
-    - a *generated* picture: the warped source where the driving view sees what the source showed, elsewhere the source
-      moved with the head, plus a correction without bounds. It relights and sharpens, and invents mouths and lids;
-    - the *copied source*: backgrounds that stand still stay as sharp as they were;
-    - the source *moved with the head*: hair, ears and neck follow it.
+    - *moves* the source: every pixel reads the source where the face's motion (Eq. 2, continued around the face) took it
+      from, followed by a predicted part, as backgrounds stand still and shoulders go half the way, plus a predicted
+      displacement;
+    - *repaints*: a correction without bounds is added, which relights and sharpens, and invents mouths and lids;
+    - *keeps*: a predicted part of the copied source is blended in.
 
-    The paper's generator draws all of it. A small network cannot carry a background through a bottleneck that it could
-    simply copy, so this one may copy. Its last layer starts at zero: the first answer is the warped source inside the
-    face and a mean of the trivial pictures around it.
+    The layers that predict these start at zero: the first answer is the warped source on the face and, away from it,
+    nearly the copied source.
     """
 
     kind = "dcnet"
@@ -48,17 +53,19 @@ class DCNet(nn.Module):
         widths = channels_at_scales(config.width, config.scales)
         self.texture = TextureEncoder(widths)
         self.context = ContextEncoder(config.width, config.scales, config.context_scales)
-        # Every scale's generator sees the conditions and the copied source, at that scale's resolution.
-        self.conditions = nn.ModuleList(ConditionEncoder(CONDITION_CHANNELS + 3, config.width) for _ in widths)
+        # Every scale's generator sees the conditions and the copied source at that scale's resolution, the finest also
+        # the moved source.
+        self.conditions = nn.ModuleList(
+            ConditionEncoder(CONDITION_CHANNELS + (3 if scale > 0 else 6), config.width) for scale in range(len(widths))
+        )
         self.join = nn.Conv2d(widths[-1] + self.context.channels, widths[-1], 1)
         self.blocks = nn.ModuleList(ModulatedBlock(widths[-1], config.width) for _ in range(config.blocks))
         # From coarse to fine: what comes up from the scale below beside the warped texture of this one.
         self.up = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 3, 1, 1) for i in reversed(range(config.scales)))
         self.skip = nn.ModuleList(nn.Conv2d(widths[i], widths[i], 1) for i in reversed(range(1, config.scales)))
         self.fine = nn.ModuleList(ModulatedBlock(widths[i], config.width) for i in reversed(range(config.scales)))
-        self.output = nn.Conv2d(config.width, 3 + 3, 3, 1, 1)
-        for parameter in self.output.parameters():
-            nn.init.zeros_(parameter)
+        self.motion = _zero_convolution(widths[1], 1 + 2)
+        self.output = _zero_convolution(config.width, 3 + 1)
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -84,25 +91,37 @@ class DCNet(nn.Module):
         source_image (B, 3, S, S) in [0, 1]; source_light, source_normal (B, 3, S, S) and source_mask (B, 1, S, S) of
         the source's rendering; position (B, S, S, 2): where each driving pixel lies in the source, in pixels.
         """
-        texture = self.texture(source_image, source_light, source_normal, source_mask)
         side = source_image.shape[-1]
+        texture = self.texture(source_image, source_light, source_normal, source_mask)
         texture = [warp(x, coarsen(position, x.shape[-2:], side), side) for x in texture]
         modulation = torch.cat([conditions.stack(), source_image], dim=1)
 
-        x = torch.cat([texture[-1], self.context(source_image, texture[-1].shape[-2:])], dim=1)
-        x = self.join(x)
+        x = self.join(torch.cat([texture[-1], self.context(source_image, texture[-1].shape[-2:])], dim=1))
         encoded = self.conditions[-1](modulation, x.shape[-2:])
         for block in self.blocks:
             x = block(x, encoded)
-        for index, (up, fine) in enumerate(zip(self.up, self.fine, strict=True)):
+        for index in range(self.config.scales - 1):
             scale = self.config.scales - 1 - index
-            size = texture[scale - 1].shape[-2:] if scale > 0 else source_image.shape[-2:]
-            x = F.interpolate(up(x), size=size, mode="nearest")
-            if scale > 0:
-                x = x + self.skip[index](texture[scale - 1])
-            x = fine(x, self.conditions[scale](modulation, size))
-        correction, logits = self.output(F.leaky_relu(x, 0.2)).split(3, dim=1)
-        return blend(correction, logits, source_image, conditions)
+            skip = self.skip[index](texture[scale - 1])
+            x = skip + F.interpolate(self.up[index](x), size=skip.shape[-2:], mode="nearest")
+            x = self.fine[index](x, self.conditions[scale](modulation, x.shape[-2:]))
+
+        moved = self.move(x, source_image, conditions.mask, position)
+        x = F.interpolate(self.up[-1](x), size=side, mode="nearest")
+        x = self.fine[-1](x, self.conditions[0](torch.cat([modulation, moved], dim=1), x.shape[-2:]))
+        correction, copy = self.output(F.leaky_relu(x, 0.2)).split([3, 1], dim=1)
+        copy = torch.sigmoid(copy + torch.where(conditions.mask > 0, _COPY_FACE, _COPY_ELSEWHERE))
+        return torch.lerp(_clamp(moved + correction), source_image, copy)
+
+    def move(self, features: Tensor, source_image: Tensor, mask: Tensor, position: Tensor) -> Tensor:
+        """The source picture (B, 3, S, S) moved as ``features`` (B, C, S / 2, S / 2) say."""
+        side = source_image.shape[-1]
+        predicted = F.interpolate(self.motion(features), size=side, mode="bilinear", align_corners=False)
+        near = F.avg_pool2d(mask, side // 4 | 1, stride=1, padding=side // 8)
+        start = _FOLLOW_FAR + 2 * (_FOLLOW_NEAR - _FOLLOW_FAR) * near
+        start = torch.where(mask > 0, _FOLLOW_FACE, start)
+        follow = torch.sigmoid(predicted[:, :1] + start)
+        return sample(source_image, follow * extend_motion(position, side) + _DISPLACEMENT * side * predicted[:, 1:])
 
 
 def channels_at_scales(width: int, scales: int) -> list[int]:
@@ -122,14 +141,11 @@ def coarsen(position: Tensor, size: tuple[int, int], side: int) -> Tensor:
     return coarse.permute(0, 2, 3, 1)
 
 
-def blend(correction: Tensor, logits: Tensor, source_image: Tensor, conditions: Conditions) -> Tensor:
-    """The three candidates by their weights; see DCNet. correction, logits (B, 3, S, S) -> (B, 3, S, S) in [0, 1]."""
-    start = torch.lerp(conditions.head_warped, conditions.warped_image, conditions.covisible)
-    generated = _clamp(start + correction)
-    preference = _START_OUTSIDE + (_START_INSIDE - _START_OUTSIDE) * conditions.mask
-    logits = logits + F.pad(preference, (0, 0, 0, 0, 0, 2))
-    weights = logits.softmax(dim=1)
-    return weights[:, 0:1] * generated + weights[:, 1:2] * source_image + weights[:, 2:3] * conditions.head_warped
+def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    convolution = nn.Conv2d(inputs, outputs, 3, 1, 1)
+    for parameter in convolution.parameters():
+        nn.init.zeros_(parameter)
+    return convolution
 
 
 def _clamp(x: Tensor) -> Tensor:

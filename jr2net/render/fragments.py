@@ -49,12 +49,17 @@ class Fragments:
         """(P,) int64: the picture of the batch that each hit pixel belongs to."""
         return torch.div(self.pixel, self.face[0].numel(), rounding_mode="floor")
 
-    def gather(self, attributes: Tensor) -> Tensor:
+    def corners_in(self, faces: Tensor, vertices: int) -> Tensor:
+        """``corner`` for the same triangles over other vertices: (3, P) indices into the flattened (B, vertices)."""
+        triangle = self.face.flatten().index_select(0, self.pixel)
+        return faces.t().index_select(1, triangle) + self.item * vertices
+
+    def gather(self, attributes: Tensor, corner: Tensor | None = None) -> Tensor:
         """Values at vertices (B|1, N, C) to values at hit pixels (C, P)."""
-        columns = attributes.flatten(0, 1).t()
-        shared = attributes.shape[0] == 1 and self.face.shape[0] > 1
-        corner = self.corner % attributes.shape[1] if shared else self.corner
-        return _Interpolation.apply(columns, corner, self.weight)
+        corner = self.corner if corner is None else corner
+        if attributes.shape[0] == 1 and self.face.shape[0] > 1:
+            corner = corner % attributes.shape[1]
+        return _Interpolation.apply(attributes.flatten(0, 1).t(), corner, self.weight)
 
     def spread(self, values: Tensor) -> Tensor:
         """Values at hit pixels (C, P) to maps (B, C, H, W), zero on background."""
@@ -65,14 +70,15 @@ class Fragments:
 
 def fragments_of(face: Tensor, vertices: Tensor, faces: Tensor, camera: Camera) -> Fragments:
     """Visible triangles (B, H, W) of camera-space vertices (B, N, 3) to Fragments."""
-    batch, height, width = face.shape
+    height, width = face.shape[1:]
     pixel = (face.flatten() >= 0).nonzero().squeeze(1)
     item = torch.div(pixel, height * width, rounding_mode="floor")
     within = pixel - item * (height * width)
     row = torch.div(within, width, rounding_mode="floor")
     centre = torch.stack([within - row * width, row]).to(vertices.dtype) + 0.5
     ray = (centre - vertices.new_tensor(camera.centre)[:, None]) / camera.focal
-    corner = faces.t().index_select(1, face.flatten()[pixel]) + item * vertices.shape[1]
+    triangle = face.flatten().index_select(0, pixel)
+    corner = faces.t().index_select(1, triangle) + item * vertices.shape[1]
     weight = _Barycentric.apply(vertices.flatten(0, 1).t(), corner, ray)
     return Fragments(face, pixel, corner, weight)
 
@@ -80,20 +86,19 @@ def fragments_of(face: Tensor, vertices: Tensor, faces: Tensor, camera: Camera) 
 def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
     """Values at vertices (B|1, N, C) to maps (B, C, H, W), zero on background; differentiable in both.
 
-    ``faces`` is what the fragments were rasterised from; their corners are already known, so it is only checked.
+    faces (F, 3) are the triangles that were rasterised, or the same triangles over other vertices (a texture's seams).
     """
     if attributes.dim() != 3 or attributes.shape[0] not in (1, fragments.face.shape[0]):
-        raise ValueError(
-            f"attributes have shape {tuple(attributes.shape)}; expected (B or 1, N, C) with B = {fragments.face.shape[0]}"
-        )
-    return fragments.spread(fragments.gather(attributes))
+        expected = f"(B or 1, N, C) with B = {fragments.face.shape[0]}"
+        raise ValueError(f"attributes have shape {tuple(attributes.shape)}; expected {expected}")
+    return fragments.spread(fragments.gather(attributes, fragments.corners_in(faces, attributes.shape[1])))
 
 
 class _Barycentric(torch.autograd.Function):
     """Where the ray of each hit pixel meets its triangle.
 
-    With p_i the i-th corner's offset from the ray in the plane z = z_i, p_i = (x_i - r_x z_i, y_i - r_y z_i), the weights
-    are b_i = w_i / Σ w with w_i = p_{i+1} x p_{i+2}: the triple products of ray and corners, without their cancellation.
+    With p_i = (x_i - r_x z_i, y_i - r_y z_i), the i-th corner's offset from the ray at its depth, the weights are
+    b_i = w_i / Σ w with w_i = p_{i+1} x p_{i+2}: the triple products of ray and corners, without their cancellation.
     """
 
     @staticmethod
@@ -102,7 +107,7 @@ class _Barycentric(torch.autograd.Function):
         x, y, z = vertices.index_select(1, corner.flatten()).view(3, *corner.shape)
         px, py = x - ray[0] * z, y - ray[1] * z
         area = torch.stack([px[j] * py[k] - px[k] * py[j] for _, j, k in CYCLES])
-        total = area.sum(0)
+        total = area[0] + area[1] + area[2]
         weight = area / total
         ctx.save_for_backward(px, py, weight, total, corner, ray)
         ctx.vertices = vertices.shape[1]
@@ -112,7 +117,8 @@ class _Barycentric(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         px, py, weight, total, corner, ray = ctx.saved_tensors
-        area = (gradient - (gradient * weight).sum(0)) / total
+        mean = (gradient[0] * weight[0]).addcmul_(gradient[1], weight[1]).addcmul_(gradient[2], weight[2])
+        area = (gradient - mean).div_(total)
         columns = torch.empty(3, *corner.shape, dtype=px.dtype, device=px.device)
         for i, j, k in CYCLES:
             torch.sub(area[k] * py[j], area[j] * py[k], out=columns[0, i])
@@ -127,10 +133,10 @@ class _Interpolation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, attributes: Tensor, corner: Tensor, weight: Tensor) -> Tensor:
-        values = attributes.index_select(1, corner.flatten()).view(-1, *corner.shape)
+        values = attributes.index_select(1, corner.flatten()).unflatten(1, corner.shape)
         ctx.save_for_backward(values, corner, weight)
         ctx.vertices = attributes.shape[1]
-        return (values * weight).sum(1)
+        return (values[:, 0] * weight[0]).addcmul_(values[:, 1], weight[1]).addcmul_(values[:, 2], weight[2])
 
     @staticmethod
     @once_differentiable
@@ -140,7 +146,9 @@ class _Interpolation(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             attributes = _add_columns((gradient[:, None] * weight).flatten(1), corner, ctx.vertices)
         if ctx.needs_input_grad[2]:
-            weights = (gradient[:, None] * values).sum(0)
+            weights = gradient[0] * values[0]
+            for channel in range(1, len(values)):
+                weights.addcmul_(gradient[channel], values[channel])
         return attributes, None, weights
 
 

@@ -96,9 +96,7 @@ def _expand(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
     return owner, offset.to(first.dtype)
 
 
-def _spans(
-    x: Tensor, y: Tensor, top: Tensor, twice_area: Tensor, owner: Tensor, down: Tensor
-) -> tuple[Tensor, Tensor]:
+def _spans(x: Tensor, y: Tensor, top: Tensor, twice_area: Tensor, owner: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     """Left and right end (R,) of rows, each ``down`` rows below ``top`` of triangle ``owner``; corners (3, K)."""
     lefts, rights, slopes = [], [], []
     for i in range(3):

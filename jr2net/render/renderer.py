@@ -72,9 +72,7 @@ def render(model: FaceModel, parameters: FaceParameters, camera: Camera, backend
     """Pictures of B faces, differentiable in identity, expression, albedo, rotation, translation and light."""
     shape = model.shape(parameters.identity, parameters.expression)
     vertices = to_camera(shape, parameters.rotation, parameters.translation)
-    return render_mesh(
-        vertices, model.faces, model.reflectance(parameters.albedo), parameters.light, camera, backend
-    )
+    return render_mesh(vertices, model.faces, model.reflectance(parameters.albedo), parameters.light, camera, backend)
 
 
 def render_mesh(

@@ -1,8 +1,8 @@
 """View synthesis (Eq. 2): where each pixel of the driving view lies in the source view, and what is seen there.
 
-Eq. 2 moves a driving pixel rigidly, ``p_s ~ K T_{t->s} D_t(p_t) K⁻¹ p_t``. Here the pixel's surface point is found on the
-mesh and taken to where that same point is in the source's mesh, which equals Eq. 2 when shape and expression are the same
-and stays true when they are not.
+Eq. 2 moves a driving pixel rigidly, ``p_s ~ K T_{t->s} D_t(p_t) K⁻¹ p_t``. Here the pixel's surface point is found on
+the mesh and taken to where that same point is on the source's mesh, which equals Eq. 2 when shape and expression are
+the same and stays true when they are not.
 """
 
 from __future__ import annotations
@@ -36,13 +36,16 @@ class View:
     mask: Tensor
 
 
-def synthesize_view(
-    source: Rendering, driving: Rendering, faces: Tensor, source_image: Tensor, camera: Camera
-) -> View:
-    """The source image (B, 3, S, S) as the driving view shows it; both renderings of one topology and camera."""
+def synthesize_view(source: Rendering, driving: Rendering, faces: Tensor, source_image: Tensor, camera: Camera) -> View:
+    """The source image (B, 3, S, S) as the driving view shows it.
+
+    faces (F, 3): the driving mesh's triangles over the source mesh's vertices; the face model's, where both are faces.
+    Everything is differentiable except ``covisible`` and ``mask``.
+    """
     fragments = driving.fragments
-    point = fragments.gather(source.vertices)  # (3, P): the driving pixels' surface points, in the source view
-    normal = fragments.gather(source.normals)
+    corner = fragments.corners_in(faces, source.vertices.shape[1])
+    point = fragments.gather(source.vertices, corner)  # (3, P): the driving pixels' surface points, in the source view
+    normal = fragments.gather(source.normals, corner)
     pixel = camera.project(point.t())
     mask = fragments.mask
 
@@ -85,8 +88,8 @@ def head_motion_warp(source: Rendering, driving: Rendering, source_image: Tensor
 def _in_front(depth: Tensor, pixel: Tensor, item: Tensor, visible: Tensor, camera: Camera) -> Tensor:
     """Whether points (P,) at pixels (P, 2) lie on the visible surface (B, 1, S, S) of their picture, as a bool (P,).
 
-    A point is compared with the four pixels around it, and one that agrees suffices: a pixel's depth holds at its centre
-    only, and on a slope the others are off by millimetres.
+    A point is compared with the four pixels around it, and one that agrees suffices: a pixel's depth holds at its
+    centre only, and on a slope the others are off by millimetres.
     """
     size = camera.size
     flat = visible.flatten()

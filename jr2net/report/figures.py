@@ -138,7 +138,7 @@ def studio_lamp(device: torch.device | str = "cpu") -> Tensor:
 def clay(model: FaceModel) -> Tensor:
     """Per-vertex colours (N, 3) of the shaded mesh: grey skin, darker lips, eyes and teeth that stand out."""
     tones = {"lips": (0.72, 0.62, 0.62), "sclera": (0.95, 0.95, 0.95), "iris": (0.35, 0.45, 0.55), "pupil": (0.1,) * 3}
-    tones |= {"teeth_upper": (0.95, 0.94, 0.88), "teeth_lower": (0.95, 0.94, 0.88), "teeth": (0.95, 0.94, 0.88)}
+    tones |= {"teeth_upper": (0.95, 0.94, 0.88), "teeth_lower": (0.95, 0.94, 0.88)}
     tones |= {"mouth_socket": (0.3, 0.22, 0.22), "eye_socket": (0.4, 0.35, 0.35)}
     colour = torch.full_like(model.mean, 0.8)
     for label, tone in tones.items():

@@ -39,7 +39,7 @@ def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def _palette(rng: np.random.Generator) -> np.ndarray:
     """Six colours (6, 3) in 0 … 255 that go together: mostly greyish, sometimes vivid."""
-    base = rng.uniform(0.0, 1.0) ** 1.2
+    base = rng.uniform(0.0, 1.0)
     spread = rng.choice([0.05, 0.15, 0.35], p=[0.4, 0.4, 0.2])
     vivid = rng.choice([0.04, 0.12, 0.4], p=[0.5, 0.3, 0.2])
     hue = rng.normal(0, vivid, 3)
@@ -70,7 +70,9 @@ def _dead_leaves(canvas: np.ndarray, rng: np.random.Generator, colours: np.ndarr
             cv2.ellipse(canvas, centre, axes, rng.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
         else:
             turn = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 6)))
-            corners = np.stack([np.cos(turn), np.sin(turn)], 1) * radius * rng.uniform(0.7, 1.6, (len(turn), 1)) + centre
+            corners = (
+                np.stack([np.cos(turn), np.sin(turn)], 1) * radius * rng.uniform(0.7, 1.6, (len(turn), 1)) + centre
+            )
             cv2.fillPoly(canvas, [corners.astype(np.int32)], colour, cv2.LINE_AA)
 
 

@@ -19,8 +19,10 @@ from jr2net.data.studio.background import draw_background
 from jr2net.data.studio.develop import develop, draw_stock
 from jr2net.data.studio.hair import curtain
 from jr2net.data.studio.people import Person, draw_person
+from jr2net.data.studio.props import OCCLUDED, draw_glasses, draw_occluder, glasses_outline
 from jr2net.data.studio.scene import Light, Take, draw_light, draw_take
 from jr2net.data.studio.shading import Studio, build_studio, reflectance, shoot
+from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.camera import Camera, rotation_matrix
 from jr2net.face.light import SH_BASES, spherical_harmonics
 from jr2net.face.model import FaceModel
@@ -31,6 +33,7 @@ KINDS: tuple[Kind, ...] = ("train", "natural", "large")
 FPS = 25.0
 SUPERSAMPLING = 2
 _FRAME_FOCAL = 1000.0  # of the imaginary footage that the crop is cut from, pixels
+_LIDS = np.array([name.startswith("eyeBlink") for name in ARKIT_NAMES])
 _FLIP = torch.tensor([1.0, -1.0, -1.0])
 
 
@@ -75,7 +78,15 @@ def film_person(studio: Studio, config: StudioConfig, seed: int, number: int, ki
 
     albedo, coefficients = reflectance(studio, person)
     backdrop = _backdrops(place, frames, fine)
-    pictures, _ = shoot(studio, person, albedo, posed, hanging, camera, light, backdrop)
+    pictures, depth = shoot(studio, person, albedo, posed, hanging, camera, light, backdrop)
+    if person.glasses is not None:
+        lines = glasses_outline(person.glasses, *_eyes_and_ears(studio, neutral[0]))
+        for frame, picture in enumerate(pictures):
+            seen = {name: _project(line, rotation[frame], translation[frame], camera) for name, line in lines.items()}
+            scale = camera.focal / float(translation[frame, 2])
+            draw_glasses(picture, depth[frame], person.glasses, seen, scale, light)
+    if place.random() < OCCLUDED:
+        draw_occluder(pictures, camera.project(posed[:, model.landmarks]).numpy(), person, light, place)
     stock = draw_stock(recording)
     return ClipRow(
         clip_id=f"studio-{kind}-{seed}-{number:06d}",
@@ -96,7 +107,9 @@ def _act(rng: np.random.Generator, frames: int, kind: Kind) -> tuple[np.ndarray,
     sampler = expressions.large if kind == "large" else expressions.natural
     track = sampler(rng, 25 * frames, FPS)
     numbers = np.sort(rng.choice(len(track), frames, replace=False))
-    return numbers, np.ascontiguousarray(track[numbers], np.float32)
+    liveliness = 1.0 if kind == "large" else rng.uniform(0.8, 2.0)
+    heavy_lids = _LIDS * max(0.0, rng.normal(0.08, 0.12))
+    return numbers, expressions.plausible(np.clip(track[numbers] * np.where(_LIDS, 1, liveliness) + heavy_lids, 0, 1))
 
 
 def _pose(studio: Studio, person: Person, take: Take, shape: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -114,6 +127,18 @@ def _pose(studio: Studio, person: Person, take: Take, shape: Tensor) -> tuple[Te
     return posed, hanging, rotation, translation
 
 
+def _eyes_and_ears(studio: Studio, face: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Points 36 to 47 (12, 3) of a face in model space, and where glasses rest on the ears (2, 3)."""
+    ears = face[studio.head.ear_anchor] + torch.tensor([[2.0, 14.0, -14.0], [-2.0, 14.0, -14.0]])
+    return face[studio.head.model.landmarks[36:48]].double().numpy(), ears.double().numpy()
+
+
+def _project(points: np.ndarray, rotation: Tensor, translation: Tensor, camera: Camera) -> np.ndarray:
+    """Model points (K, 3) of the head to (K, 3): pixel x, pixel y, depth in mm."""
+    placed = torch.from_numpy(points).float() @ rotation.t() + translation
+    return torch.cat([camera.project(placed), placed[:, 2:]], 1).numpy()
+
+
 def _crop(detected: np.ndarray, rng: np.random.Generator) -> Crop:
     """One crop for the clip, as preparation cuts it: around the landmarks of all frames, a little off."""
     middle = Crop.from_landmarks(detected.mean(0))
@@ -125,7 +150,7 @@ def _crop(detected: np.ndarray, rng: np.random.Generator) -> Crop:
 
 def _backdrops(rng: np.random.Generator, frames: int, fine: int) -> np.ndarray:
     """What lies behind the person in every frame (T, S, S, 3): one picture, shifted a little."""
-    wide = draw_background(rng, fine + fine // 8) * rng.uniform(0.5, 1.1)
+    wide = draw_background(rng, fine + fine // 8) * rng.uniform(0.6, 1.2)
     shifts = rng.integers(0, fine // 8 + 1, 2) + rng.integers(-2, 3, (frames, 2))
     shifts = shifts.clip(0, fine // 8)
     return np.stack([wide[y : y + fine, x : x + fine] for x, y in shifts]).astype(np.float32)
@@ -138,7 +163,9 @@ def _truth(
     """What is known of the row. Pose is that of the crop's default camera, the one reconstruction assumes."""
     points = posed[:, model.landmarks]
     pixels = camera.project(points).numpy() / SUPERSAMPLING
-    shape = model.shape(torch.from_numpy(person.identity)[None], torch.from_numpy(expression))[:, model.landmarks].numpy()
+    shape = model.shape(torch.from_numpy(person.identity)[None], torch.from_numpy(expression))[
+        :, model.landmarks
+    ].numpy()
     default = Camera.default(size)
     poses = [_fit_pose(rest, seen, default, angles) for rest, seen, angles in zip(shape, pixels, take.rotation)]
     rotation, translation = (np.array(part, np.float32) for part in zip(*poses))

@@ -78,6 +78,18 @@ def hairline_at(hair: Hair, azimuth: np.ndarray) -> np.ndarray:
     return np.radians(degrees + hair.lean * np.sin(azimuth) * np.clip(np.cos(azimuth) + 0.5, 0, 1))
 
 
+def hair_faces(mesh: HairMesh, hair: Hair) -> list[Tensor]:
+    """Triangles to draw, back to front: the curtain's far side, then the shell where hair grows and the near side."""
+    place = curtain_place()
+    shell = mesh.polar[mesh.source.numpy()]
+    inside = hairline_at(hair, np.arctan2(shell[:, 1], shell[:, 0])) - np.hypot(shell[:, 0], shell[:, 1])
+    hangs = np.full(len(place), hair.length > 0)
+    grows = np.concatenate([inside > -np.radians(2 * hair.ragged + 3), np.zeros(len(place), bool)])[mesh.faces].any(1)
+    across = np.concatenate([np.full(len(shell), np.nan), np.where(hangs, np.abs(place[:, 0]), np.nan)])[mesh.faces]
+    layers = [mesh.faces[torch.from_numpy(kept)] for kept in ((across < 0.62).all(1), grows | (across > 0.5).all(1))]
+    return [faces for faces in layers if len(faces)]
+
+
 def shell_thickness(hair: Hair, polar: np.ndarray, seed: int) -> np.ndarray:
     """How far (N,) mm the shell is lifted at crown positions (N, 2): full on top, thin towards the hairline."""
     azimuth, angle = np.arctan2(polar[:, 1], polar[:, 0]), np.hypot(polar[:, 0], polar[:, 1])
@@ -97,7 +109,6 @@ def curtain(mesh: HairMesh, head: Head, hair: Hair, seed: int) -> np.ndarray:
     front = np.radians(hair.front)
     azimuth = np.linspace(-(np.pi - 1e-3), np.pi - 1e-3, CURTAIN_COLUMNS) * (1 - front / np.pi)
     azimuth = np.where(azimuth > 0, np.pi - azimuth, -np.pi - azimuth)[None]  # from one front edge over the back
-    azimuth = np.concatenate([azimuth[:, : CURTAIN_COLUMNS // 2][:, ::-1], azimuth[:, CURTAIN_COLUMNS // 2 :][:, ::-1]], 1)
     down = np.linspace(0, 1, CURTAIN_ROWS)[:, None]
     height = eye + 45 - down * (45 + hair.length)
     below = np.clip((eye - 20 - height) / 150, 0, 1.5)
@@ -119,7 +130,9 @@ def curtain_place() -> np.ndarray:
     return np.stack([across, down], -1).reshape(-1, 2)
 
 
-def cut_out(hair: Hair, polar: np.ndarray, place: np.ndarray, hangs: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def cut_out(
+    hair: Hair, polar: np.ndarray, place: np.ndarray, hangs: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Opacity and strand brightness (P,) of hair pixels.
 
     polar (P, 2) crown positions of shell pixels, place (P, 2) curtain positions, hangs (P,) whether of the curtain.
@@ -127,14 +140,15 @@ def cut_out(hair: Hair, polar: np.ndarray, place: np.ndarray, hangs: np.ndarray,
     azimuth = np.where(hangs, place[:, 0] * 2.6, np.arctan2(polar[:, 1], polar[:, 0]))
     angle = np.where(hangs, 1.2 + place[:, 1] * hair.length / 100, np.hypot(polar[:, 0], polar[:, 1]))
     across, along = azimuth * TILE / (2 * np.pi) * 2, angle * 60
+    stretch = (8.0, 4.0, 2.0)[min(int(3 * hair.curl), 2)]
     wave = hair.curl * 9 * np.sin(along / (9 - 5 * hair.curl) + seed % 7)
     u, v = across + wave + seed % 251, along * (1 + 2 * hair.curl) + seed % 127
-    strands = lookup(fractal_noise(0.9, 7.0 - 5 * hair.curl), u, v * 0.6)
-    clumps = lookup(fractal_noise(1.4, 5.0 - 3.5 * hair.curl), u * 0.5, v * 0.25)
-    texture = 0.6 * strands + 0.6 * clumps
+    strands = lookup(fractal_noise(0.9, stretch), u, v * 0.6)
+    clumps = lookup(fractal_noise(1.4, stretch), u * 0.5, v * 0.25)
+    texture = np.clip(0.6 * strands + 0.6 * clumps, -2, 2)
     ragged = np.radians(hair.ragged)
     inside = hairline_at(hair, azimuth) - angle + ragged * texture
     shell = smoothstep(-0.012, 0.05, inside)
     edge = np.minimum((1 - np.abs(place[:, 0])) * 2.6, (1 - place[:, 1]) * hair.length / 80)
-    hanging = smoothstep(0, 0.08, edge + (0.03 + ragged) * (texture - 1.2)) * (hair.length > 0)
+    hanging = smoothstep(0, 0.08, edge + (0.02 + 0.5 * ragged) * (texture - 1.0))
     return np.where(hangs, hanging, shell), np.clip(1 + 0.3 * texture, 0.3, 1.9)

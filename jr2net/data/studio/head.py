@@ -107,7 +107,9 @@ def build_head(model: FaceModel) -> Head:
     start = np.arctan2(np.hypot(direction[:, 0], direction[:, 1]), direction[:, 2])
     along = np.linspace(0, 1, RINGS + 1)
     polar = start[:, None] + (0.96 * np.pi - start[:, None]) * along
-    ball = np.stack([np.sin(polar) * np.cos(around)[:, None], np.sin(polar) * np.sin(around)[:, None], np.cos(polar)], -1)
+    ball = np.stack(
+        [np.sin(polar) * np.cos(around)[:, None], np.sin(polar) * np.sin(around)[:, None], np.cos(polar)], -1
+    )
     ball = centre + ball * radii
     decay = (1 - along) ** 2
     skull = (ball + (mean[rim] - ball[:, 0])[:, None] * decay[:, None])[:, 1:]
@@ -159,7 +161,9 @@ def boundary_loop(model: FaceModel) -> np.ndarray:
         if len(loop) > 3 and _extent(model, loop) > _extent(model, best):
             best = loop[:-1]
     if len(best) < 8:
-        raise FaceModelError(f"{model.name}: the mesh has no open rim to grow a head from; give a model of the face alone")
+        raise FaceModelError(
+            f"{model.name}: the mesh has no open rim to grow a head from; give a model of the face alone"
+        )
     return np.array(best, np.int64)
 
 
@@ -192,13 +196,13 @@ def _ear(mean: np.ndarray, rim: np.ndarray, eyes: np.ndarray, side: int) -> tupl
     low_half = mean[own]
     anchor = int(own[np.abs(low_half[:, 1] - (eyes[1] - 8)).argmin()])
     radial = np.array([0.0, 0.4, 0.7, 0.87, 1.0])[:, None]
-    lift = np.array([0.0, 2.0, 9.0, 9.0, 13.0])[:, None]  # concha, antihelix, scapha, helix
+    lift = np.array([0.0, 1.5, 7.0, 6.0, 9.0])[:, None]  # concha, antihelix, scapha, helix
     angle = np.linspace(0, 2 * np.pi, EAR_COLUMNS, endpoint=False)[None]
     back = -np.cos(angle)  # 1 at the helix's back edge, -1 where the ear joins the head
     width = np.where(np.sin(angle) > 0, 19.0, 14.0)  # wide above, narrow at the lobe
     z = -radial * back * width
     y = radial * np.sin(angle) * 31.0
-    out = lift * (0.55 + 0.45 * back) + radial * (back + 1) * 6.0
+    out = lift * (0.55 + 0.45 * back) + radial * (back + 1) * 4.0
     local = np.stack([side * out, y, z - 0.18 * y], -1)
     origin = mean[anchor] + np.array([side * -0.5, -7.0, -20.0])
     return (local + origin).reshape(-1, 3), anchor

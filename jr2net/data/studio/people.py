@@ -9,14 +9,14 @@ import numpy as np
 # Skin reflectance from very light to very dark (after the Monk scale's spread), RGB in [0, 1].
 _SKIN_TONES = np.array(
     [
-        [0.93, 0.80, 0.73],
-        [0.90, 0.73, 0.63],
-        [0.84, 0.65, 0.54],
-        [0.77, 0.58, 0.46],
-        [0.68, 0.49, 0.37],
-        [0.55, 0.38, 0.28],
-        [0.42, 0.28, 0.20],
-        [0.30, 0.20, 0.145],
+        [0.93, 0.76, 0.69],
+        [0.91, 0.69, 0.59],
+        [0.86, 0.61, 0.50],
+        [0.79, 0.54, 0.42],
+        [0.69, 0.46, 0.34],
+        [0.56, 0.36, 0.26],
+        [0.43, 0.27, 0.19],
+        [0.31, 0.195, 0.14],
     ]
 )
 
@@ -37,7 +37,9 @@ _HAIR_COLOURS = np.array(
 _DARK_SKIN_HAIR = (0.55, 0.3, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.03, 0.02)
 _FAIR_SKIN_HAIR = (0.14, 0.18, 0.19, 0.15, 0.10, 0.08, 0.04, 0.04, 0.05, 0.03)
 
-_IRIS_COLOURS = np.array([[0.13, 0.07, 0.04], [0.22, 0.12, 0.06], [0.30, 0.22, 0.10], [0.25, 0.33, 0.25], [0.28, 0.38, 0.50]])
+_IRIS_COLOURS = np.array(
+    [[0.13, 0.07, 0.04], [0.22, 0.12, 0.06], [0.30, 0.22, 0.10], [0.25, 0.33, 0.25], [0.28, 0.38, 0.50]]
+)
 
 # Azimuths around the crown (degrees from the front) at which a hairline is given.
 HAIRLINE_AZIMUTHS = np.array([0.0, 25.0, 45.0, 62.0, 80.0, 100.0, 130.0, 180.0])
@@ -134,8 +136,8 @@ class Person:
 
 def draw_person(rng: np.random.Generator, sizes: dict[str, int]) -> Person:
     """A person for a face model with ``sizes["identity"]`` and ``sizes["albedo"]`` bases."""
-    position = rng.beta(1.0, 1.3) * (len(_SKIN_TONES) - 1)
-    tone = _between(_SKIN_TONES, position) * rng.normal(1, 0.03, 3)
+    position = rng.beta(0.9, 1.5) * (len(_SKIN_TONES) - 1)
+    tone = _between(_SKIN_TONES, position) * rng.normal(0.92, 0.025, 3)
     masculine = rng.random() < 0.5
     dark = position > 4.2
     age = rng.beta(1.5, 2.0)
@@ -145,7 +147,7 @@ def draw_person(rng: np.random.Generator, sizes: dict[str, int]) -> Person:
     lipstick = np.array([rng.uniform(0.5, 0.85), rng.uniform(0.08, 0.3), rng.uniform(0.12, 0.35)])
     return Person(
         identity=rng.normal(0, 1, sizes["identity"]).astype(np.float32),
-        albedo=rng.normal(0, 0.8, sizes["albedo"]).astype(np.float32),
+        albedo=rng.normal(0, 0.6, sizes["albedo"]).astype(np.float32),
         tone=tone,
         lips=np.clip(tone * [0.88, 0.66, 0.68], 0, 1) * (1 - make_up) + lipstick * make_up,
         make_up=make_up,
@@ -158,13 +160,13 @@ def draw_person(rng: np.random.Generator, sizes: dict[str, int]) -> Person:
         freckles=rng.uniform(0.1, 0.5) if rng.random() < 0.15 else 0.0,
         wrinkles=max(0.0, age - 0.35) * rng.uniform(0.2, 0.9),
         moles=int(rng.poisson(0.8)),
-        gloss=rng.uniform(0.0, 0.25),
+        gloss=rng.beta(1, 2) * 0.3,
         hair=hair,
         glasses=_draw_glasses(rng) if rng.random() < 0.2 else None,
         clothes=_draw_clothes(rng, masculine),
         ear_scale=rng.uniform(0.75, 1.08),
         neck_scale=rng.uniform(0.95, 1.25) if masculine else rng.uniform(0.8, 1.0),
-        neck_drop=rng.uniform(-12, 25) if masculine else rng.uniform(-5, 40),
+        neck_drop=rng.uniform(-58, -8) if masculine else rng.uniform(-42, 8),
         texture_seed=int(rng.integers(1 << 31)),
     )
 
@@ -180,9 +182,9 @@ def _draw_hair(rng: np.random.Generator, masculine: bool, dark: bool, age: float
     if age > 0.7 and rng.random() < 0.5:
         colour = colour + (0.5 - colour) * rng.uniform(0.3, 0.9)
     colour = np.clip(colour * rng.uniform(0.7, 1.35) + rng.normal(0, 0.01, 3), 0.01, 0.95)
-    if rng.random() < 0.02:
+    if rng.random() < 0.01:
         colour = rng.uniform(0.05, 0.8, 3)  # dyed
-    long = rng.random() < (0.08 if masculine else 0.75)
+    long = rng.random() < (0.06 if masculine else 0.72)
     odds = [0.34, 0.22, 0.14, 0.12, 0.12, 0.06] if masculine else [0.28, 0.18, 0.01, 0.01, 0.27, 0.25]
     style = str(rng.choice(list(_HAIRLINES), p=odds))
     hairline = np.array(_HAIRLINES[style], float) + rng.normal(0, 2.5, 8) + rng.normal(0, 2)
@@ -190,8 +192,8 @@ def _draw_hair(rng: np.random.Generator, masculine: bool, dark: bool, age: float
         hairline[:3] += rng.uniform(-10, 5)
     curl = rng.beta(2, 1.5) if dark else rng.beta(0.7, 1.5)
     cropped = masculine and rng.random() < 0.3
-    top = rng.uniform(1, 6) if cropped else rng.uniform(6, 26) + 22 * curl * (rng.random() < 0.4)
-    side = rng.uniform(1, 5) if cropped else rng.uniform(2, 10) + 0.5 * (long + curl) * rng.uniform(0, 20)
+    top = rng.uniform(1, 6) if cropped else rng.uniform(8, 34) + 22 * curl * (rng.random() < 0.4)
+    side = rng.uniform(1, 5) if cropped else rng.uniform(2, 14) + 0.6 * (long + curl) * rng.uniform(0, 28)
     if style == "bald":
         top, side = 1.0, rng.uniform(0.5, 5)
     return Hair(
@@ -201,9 +203,9 @@ def _draw_hair(rng: np.random.Generator, masculine: bool, dark: bool, age: float
         lean=rng.normal(0, 5) * (style in ("fringe", "parted")),
         thickness=(top, side),
         length=float(rng.uniform(40, 330)) if long else 0.0,
-        front=float(rng.uniform(48, 95)),
+        front=float(rng.uniform(38, 85)),
         curl=curl,
-        ragged=float(rng.uniform(0.5, 4) + 4 * (style == "fringe") * rng.random()),
+        ragged=float(rng.uniform(0.5, 3.5) + 3 * (style == "fringe") * rng.random()),
         stubble=float(rng.beta(1, 1)),
         cloth=bool(rng.random() < 0.03),
     )
@@ -246,7 +248,9 @@ def _draw_clothes(rng: np.random.Generator, masculine: bool) -> Clothes:
     return Clothes(
         kind=kind,
         colour=colour,
-        inner=np.clip(rng.uniform(0.6, 1.0) + rng.normal(0, 0.06, 3), 0, 1) if rng.random() < 0.75 else rng.uniform(0, 1, 3),
+        inner=np.clip(rng.uniform(0.6, 1.0) + rng.normal(0, 0.06, 3), 0, 1)
+        if rng.random() < 0.75
+        else rng.uniform(0, 1, 3),
         tie=rng.uniform(0.02, 0.7, 3),
         pattern=str(rng.choice(["plain", "stripes", "checks", "noise", "dots"], p=[0.55, 0.15, 0.1, 0.15, 0.05])),
         pattern_colour=rng.uniform(0, 1, 3),

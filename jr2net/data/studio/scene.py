@@ -44,15 +44,17 @@ def draw_light(rng: np.random.Generator) -> Light:
     sky = ambient * white * rng.uniform(0.8, 1.3) * (1 + rng.normal(0, 0.03, 3))
     ground = ambient * white * rng.uniform(0.4, 0.9) * (1 + rng.normal(0, 0.03, 3))
     lamps = int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))
-    azimuth = rng.normal(0, 0.75, lamps)
+    azimuth = rng.normal(0, 0.7, lamps)
     elevation = rng.normal(0.55, 0.4, lamps)
     azimuth[1:] += np.pi * (rng.random(lamps - 1) < 0.3)  # from behind
-    direction = np.stack([np.cos(elevation) * np.sin(azimuth), np.sin(elevation), np.cos(elevation) * np.cos(azimuth)], 1)
+    direction = np.stack(
+        [np.cos(elevation) * np.sin(azimuth), np.sin(elevation), np.cos(elevation) * np.cos(azimuth)], 1
+    )
     tint = white * (1 + rng.normal(0, rng.choice([0.02, 0.2], p=[0.88, 0.12]), (lamps, 3)))
-    colour = np.clip(tint, 0.1, 2) * (rng.uniform(0.3, 1.2, lamps) * (1 - ambient) * 1.4)[:, None]
+    colour = np.clip(tint, 0.1, 2) * (rng.uniform(0.3, 1.2, lamps) * (1 - ambient))[:, None]
     light = Light(sky, ground, direction, colour, rng.uniform(0.05, 0.8, lamps))
     level = light.irradiance(np.array([[0, 0, 1.0], [0.5, 0, 0.86], [-0.5, 0, 0.86]])).mean()
-    exposure = np.clip(rng.lognormal(0.0, 0.25), 0.4, 1.6) / level
+    exposure = np.clip(rng.lognormal(0.05, 0.2), 0.5, 1.5) / level
     return Light(sky * exposure, ground * exposure, direction, colour * exposure, light.soft)
 
 
@@ -68,8 +70,8 @@ class Take:
 def draw_take(rng: np.random.Generator, frames: int) -> Take:
     """Poses around a person's own usual one; most face the camera, some turn far."""
     wide = rng.random() < 0.3
-    usual = rng.normal(0, 1, 3) * np.radians([6, 17 if wide else 9, 4])
-    moves = rng.normal(0, 1, (frames, 3)) * np.radians([6, 16 if wide else 9, 5])
+    usual = rng.normal(0, 1, 3) * np.radians([4.5, 16 if wide else 8, 3.5])
+    moves = rng.normal(0, 1, (frames, 3)) * np.radians([4.5, 15 if wide else 8, 4])
     limits = np.radians([28, 52, 22])
     rotation = np.clip(usual + moves, -limits, limits)
     body = np.clip(usual * rng.uniform(0, 0.9) + moves * rng.uniform(0, 0.3) + rng.normal(0, 0.06, 3), -0.5, 0.5)

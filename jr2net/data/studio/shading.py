@@ -8,8 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jr2net.data.studio.hair import HairMesh, build_hair, curtain, curtain_place, cut_out, hairline_at, shell_thickness
-from jr2net.data.studio.head import Head, build_head
+from jr2net.data.studio.hair import (
+    HairMesh,
+    build_hair,
+    curtain_place,
+    cut_out,
+    hair_faces,
+    hairline_at,
+    shell_thickness,
+)
+from jr2net.data.studio.head import EAR_COLUMNS, Head, build_head
 from jr2net.data.studio.people import Clothes, Person
 from jr2net.data.studio.scene import Light
 from jr2net.data.studio.skin import FaceMap, paint_skin, unroll
@@ -49,11 +57,16 @@ def build_studio(model: FaceModel) -> Studio:
     marks = torch.zeros(count, 5)
     marks[: head.face_size, 0] = (skin | lips).float()
     marks[: head.face_size, 1] = lips.float()
-    marks[: head.face_size, 2] = torch.where(model.has_label(*_EYES), 1.0, model.has_label(*_TEETH).float() * 0.5) + 0.25 * lips
+    marks[: head.face_size, 2] = (
+        torch.where(model.has_label(*_EYES), 1.0, model.has_label(*_TEETH).float() * 0.5) + 0.25 * lips
+    )
     marks[:, 3] = (head.part == 3).float()
     marks[:, 4] = 1.0
     marks[: head.face_size, 4] = _openness(model.mean, faces, skin)
-    marks[: head.face_size, 4] *= torch.where(model.has_label(*_INSIDE), 0.5, 1.0)
+    marks[: head.face_size, 4] *= torch.where(model.has_label(*_INSIDE), 0.5, 1.0) * torch.where(
+        model.has_label(*_EYES), 0.85, 1.0
+    )
+    marks[head.part == 2, 4] = torch.tensor([0.5, 0.6, 0.9, 0.8, 1.0]).repeat_interleave(EAR_COLUMNS).repeat(2)
     basis = model.albedo_basis[:, skin].flatten(1)
     ridge = basis @ basis.t() + 1e-3 * torch.eye(len(basis))
     return Studio(
@@ -108,7 +121,13 @@ def reflectance(studio: Studio, person: Person) -> tuple[Tensor, np.ndarray]:
 
 
 def shoot(
-    studio: Studio, person: Person, albedo: Tensor, posed: Tensor, hanging: Tensor, camera: Camera, light: Light,
+    studio: Studio,
+    person: Person,
+    albedo: Tensor,
+    posed: Tensor,
+    hanging: Tensor,
+    camera: Camera,
+    light: Light,
     backdrop: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pictures (B, S, S, 3) float32 in scene-linear light, and depth (B, S, S) mm (infinite on the background).
@@ -180,18 +199,27 @@ def _draw_hair(
     thickness = shell_thickness(hair, mesh.polar[mesh.source.numpy()], seed)
     lifted = posed[:, mesh.source] + normals[:, mesh.source] * torch.from_numpy(thickness).float()[:, None]
     vertices = torch.cat([lifted, hanging], 1)
-    shell = len(mesh.source)
-    faces = mesh.faces if hair.length else mesh.faces[(mesh.faces < shell).all(1)]
-    fragments = rasterize(vertices, faces, camera)
-    moving = fragments.gather(torch.cat([vertices, vertex_normals(vertices, faces)], -1)).numpy().T
     still = np.zeros((vertices.shape[1], 5), np.float32)
+    shell = len(mesh.source)
     still[:shell, :2] = mesh.polar[mesh.source.numpy()]
     still[shell:, 2:4] = curtain_place()
     still[shell:, 4] = 1
-    place = fragments.gather(torch.from_numpy(still)[None]).numpy().T
-    opacity, strands = cut_out(hair, place[:, :2], place[:, 2:4], place[:, 4] > 0.5, seed)
+    moving = torch.cat([vertices, vertex_normals(vertices, mesh.faces)], -1)
+    for faces in hair_faces(mesh, hair):
+        fragments = rasterize(vertices, faces, camera)
+        _draw_strands(
+            person, fragments.pixel.numpy(), fragments.gather(moving).numpy().T,
+            fragments.gather(torch.from_numpy(still)[None]).numpy().T, light, picture, depth,
+        )  # fmt: skip
 
-    pixel = fragments.pixel.numpy()
+
+def _draw_strands(
+    person: Person, pixel: np.ndarray, moving: np.ndarray, place: np.ndarray, light: Light, picture: np.ndarray,
+    depth: np.ndarray,
+) -> None:  # fmt: skip
+    """One layer of hair in place: moving (P, 6) position and normal, place (P, 5) as ``_draw_hair`` lays them out."""
+    hair = person.hair
+    opacity, strands = cut_out(hair, place[:, :2], place[:, 2:4], place[:, 4] > 0.5, person.texture_seed)
     flat, nearest = picture.reshape(-1, 3), depth.reshape(-1)
     opacity = opacity * (moving[:, 2] < nearest[pixel])
     seen = opacity > 0.02
@@ -199,7 +227,9 @@ def _draw_hair(
     normal, view = _unit(moving[:, 3:] * [1, -1, -1]), _unit(-moving[:, :3] * [1, -1, -1])
     normal *= np.where((normal * view).sum(1, keepdims=True) < 0, -1, 1)
     colour = hair.colour * strands if not hair.cloth else hair.highlight * np.clip(0.9 + 0.1 * strands, 0, 1)
-    shine = light.glare(normal, view, 10.0) * hair.highlight * np.clip(strands - 0.7, 0, 1) * (0.0 if hair.cloth else 0.9)
+    shine = (
+        light.glare(normal, view, 10.0) * hair.highlight * np.clip(strands - 0.7, 0, 1) * (0.0 if hair.cloth else 0.9)
+    )
     facing = 0.55 + 0.45 * np.clip((normal * view).sum(1, keepdims=True), 0, 1)
     flat[pixel] = _mix(flat[pixel], (colour * light.irradiance(normal) + shine) * facing, opacity)
     solid = opacity[:, 0] > 0.5
@@ -227,7 +257,11 @@ def _clothes(clothes: Clothes, place: np.ndarray, skin: np.ndarray) -> np.ndarra
     if clothes.kind == "turtleneck":
         return _mix(skin, outer, smoothstep(0, 3, 52 - y)[:, None])
     if clothes.kind == "suit":
-        collar = _mix(skin, clothes.inner * np.ones_like(place), smoothstep(0, 3, 26 - y - 0.3 * front * (20 - np.abs(x)))[:, None])
+        collar = _mix(
+            skin,
+            clothes.inner * np.ones_like(place),
+            smoothstep(0, 3, 26 - y - 0.3 * front * (20 - np.abs(x)))[:, None],
+        )
         tie = (np.abs(x) < 9 + 0.07 * np.clip(-y, 0, 200)) & (front > 0.5) & (y < 12)
         collar[tie] = clothes.tie * np.clip(1 + 0.15 * folds[tie], 0, 2)
         lapel = smoothstep(0, 6, np.abs(x) - 30 - 0.12 * (y + 120)) * front + (1 - front)

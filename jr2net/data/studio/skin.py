@@ -54,7 +54,9 @@ def paint_skin(person: Person, face_map: FaceMap) -> tuple[np.ndarray, np.ndarra
     factor += blotch[..., None] * np.array([0.5, 1.0, 1.0], np.float32)
     grain = patch(fractal_noise(0.3), rng, MAP, 1.0) * person.pores
     factor += grain[..., None]
-    red = _soft_spots(points[[33, 33, 31, 35, 48, 54]] + [[0, -4], [0, 0], [-22, -4], [22, -4], [-12, -20], [12, -20]], 14 * scale)
+    red = _soft_spots(
+        points[[33, 33, 31, 35, 48, 54]] + [[0, -4], [0, 0], [-22, -4], [22, -4], [-12, -20], [12, -20]], 14 * scale
+    )
     factor *= 1 - (red * rng.uniform(0, 0.25))[..., None] * np.array([0.1, 1.0, 0.9], np.float32)
     if person.freckles:
         dots = patch(spots(0.02, 0.8), rng, MAP, 1.0) * person.freckles * np.clip(red * 2 + 0.2, 0, 1)
@@ -129,9 +131,7 @@ def _beard(person: Person, points: np.ndarray, scale: float, rng: np.random.Gene
     return np.clip(band * (0.85 + (0.15 + 0.35 * length) * strands), 0, 1)
 
 
-def _draw_marks(
-    factor: np.ndarray, person: Person, points: np.ndarray, scale: float, rng: np.random.Generator
-) -> None:
+def _draw_marks(factor: np.ndarray, person: Person, points: np.ndarray, scale: float, rng: np.random.Generator) -> None:
     """Moles and wrinkles, in place."""
     for _ in range(person.moles):
         x, y = rng.uniform(points[[1, 19], [0, 1]], points[[15, 8], [0, 1]])

@@ -11,7 +11,7 @@ TILE = 256
 """Side of a noise tile; every tile wraps around."""
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def fractal_noise(exponent: float, stretch: float = 1.0) -> np.ndarray:
     """A tile (256, 256) float32 of 1/f^``exponent`` noise, mean 0 and standard deviation 1.
 

@@ -9,37 +9,55 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from jr2net.face.procedural import anatomy
+from jr2net.face.procedural.half import Array
 from jr2net.face.procedural.mesh import Head
 from jr2net.face.procedural.modes import interleaved, principal_modes, symmetrised
 from jr2net.face.procedural.parts import IRIS_RADIUS, PUPIL_RADIUS
-from jr2net.face.procedural.skin import Array, to_chart
+from jr2net.face.procedural.surface import EYE_POINTS, to_chart
 
 SYMMETRIC, ASYMMETRIC = 54, 10
 
 SKIN = np.array([0.66, 0.47, 0.39])
 MEAN = {
-    "skin": SKIN, "lips": (0.62, 0.34, 0.32), "mouth_socket": (0.20, 0.06, 0.06), "eye_socket": (0.58, 0.33, 0.29), "teeth_upper": (0.84, 0.81, 0.74),
-    "teeth_lower": (0.82, 0.78, 0.70), "sclera": (0.82, 0.79, 0.77), "iris": (0.30, 0.20, 0.13), "pupil": (0.03, 0.03, 0.03),
-}  # fmt: skip
-GUM = np.array([0.62, 0.30, 0.29])
-HAIR = np.array([0.20, 0.14, 0.11])
+    "skin": SKIN,
+    "lips": (0.62, 0.34, 0.32),
+    "mouth_socket": (0.20, 0.06, 0.06),
+    "eye_socket": (0.58, 0.33, 0.29),
+    "teeth_upper": (0.84, 0.81, 0.74),
+    "teeth_lower": (0.82, 0.78, 0.70),
+    "sclera": (0.82, 0.79, 0.77),
+    "iris": (0.30, 0.20, 0.13),
+    "pupil": (0.03, 0.03, 0.03),
+}
+PAINT = (  # region, share of the new colour, colour; in this order
+    ("lip_edge", 0.5, SKIN),
+    ("gum", 1.0, (0.62, 0.30, 0.29)),
+    ("nostril", 0.95, (0.11, 0.055, 0.045)),
+    ("brow", 0.80, (0.20, 0.14, 0.11)),
+    ("lash", 0.62, (0.20, 0.14, 0.11)),
+    ("lip_contact", 0.6, (0.28, 0.12, 0.11)),
+)
+TINT = {
+    "cheek": (0.015, -0.02, -0.02),
+    "nose": (0.015, -0.02, -0.02),
+    "eye_shadow": (-0.05, -0.05, -0.035),
+    "beard": (-0.02, -0.01, -0.004),
+    "limbus": (-0.12, -0.08, -0.05),
+}
 
 MELANIN = np.array([0.135, 0.120, 0.108])
-BLOOD = np.array([0.020, -0.026, -0.022])
-YELLOW = np.array([0.010, 0.004, -0.028])
+BLOOD = np.array([0.012, -0.016, -0.013])
+YELLOW = np.array([0.008, 0.004, -0.018])
 
 
 def build_albedo(head: Head) -> tuple[Array, Array]:
     """Mean (n, 3) and basis (64, n, 3) of one standard deviation each."""
     weights = _regions(head)
-    mean = np.stack([np.asarray(MEAN[label], float) for label in head.labels])
-    mean = _blend(mean, weights["gum"], GUM)
-    mean = _blend(mean, 0.86 * weights["nostril"], np.array([0.12, 0.06, 0.05]))
-    mean = _blend(mean, 0.80 * weights["brow"], HAIR)
-    mean = _blend(mean, 0.62 * weights["lash"], HAIR)
-    mean += weights["cheek"][:, None] * (0.02, -0.03, -0.03) + weights["nose"][:, None] * (0.015, -0.02, -0.02)
-    mean += weights["eye_shadow"][:, None] * (-0.05, -0.05, -0.035) + weights["beard"][:, None] * (-0.02, -0.01, -0.004)
-    mean += weights["limbus"][:, None] * (-0.12, -0.08, -0.05) - weights["mouth_line"][:, None] * (0.26, 0.18, 0.17)
+    mean = np.stack([np.array(MEAN[label], float) for label in head.labels])
+    for region, share, colour in PAINT:
+        mean += share * weights[region][:, None] * (np.array(colour) - mean)
+    for region, change in TINT.items():
+        mean += weights[region][:, None] * np.array(change)
 
     flip = np.ones(3)
     named = _named_fields(head, weights)
@@ -47,54 +65,55 @@ def build_albedo(head: Head) -> tuple[Array, Array]:
     even = principal_modes(np.concatenate([named, even]), SYMMETRIC)
     odd = principal_modes(odd, ASYMMETRIC)
     even, odd = symmetrised(even, head.mirror, flip)[0], symmetrised(odd, head.mirror, flip)[1]
-    return np.clip(0.5 * (mean + mean[head.mirror]), 0.0, 1.0), interleaved(even, odd)
-
-
-def _blend(colour: Array, weight: Array, target: Array) -> Array:
-    return colour + weight[:, None] * (target - colour)
+    return np.clip(mean, 0.0, 1.0), interleaved(even, odd)
 
 
 def _regions(head: Head) -> dict[str, Array]:
     """Smooth symmetric masks (n,) in [0, 1]."""
-    n = len(head.vertices)
-    side = head.vertices * [1, 1, 1]
-    side[:, 0] = np.abs(side[:, 0])
+    side = np.stack([np.abs(head.vertices[:, 0]), *head.vertices[:, 1:].T], 1)
+    x, y, z = side.T
     skin = head.has("skin").astype(float)
 
-    def spot(centre: tuple, reach: tuple) -> Array:
+    def spot(centre: tuple[float, float, float], reach: tuple[float, float, float]) -> Array:
         return skin * np.exp(-0.5 * np.square((side - centre) / reach).sum(1))
 
-    def marked(*names: str) -> Array:
-        weight = np.zeros(n)
+    def marked(*names: str, part: slice = slice(None)) -> Array:
+        weight = np.zeros(len(side))
         for name in names:
-            left = head.marks[name]
+            left = head.marks[name][part]
             weight[left] = weight[head.mirror[left]] = 1.0
         return weight
 
-    regions = {
-        "gum": marked("teeth_upper_gum", "teeth_lower_gum"),
-        "nostril": marked("nostril_pit", "nostril_end") + 0.45 * marked("nostril"),
-        "brow": _brow(side, 1.0) * skin, "brow_wide": _brow(side, 1.7) * skin,
-        "cheek": spot((43, 4, 92), (15, 13, 30)), "nose": spot((0, 2, 126), (13, 9, 20)),
+    upper, lower = slice(1, EYE_POINTS // 2), slice(EYE_POINTS // 2 + 1, None)
+    brow, lash = _brow(side, 1.0) * skin, marked("lid_margin", part=upper)
+    lash += 0.6 * marked("lid_rim", part=upper) + 0.3 * marked("lid_margin", part=lower)
+    nostril = marked("nostril_pit", "nostril_end") + 0.75 * marked("nostril")
+    gum = marked("teeth_upper_gum", "teeth_lower_gum")
+    jaw = _step(-(y + 8 - 0.32 * np.maximum(x - 18, 0)), 10) * _step(105 + y - 0.2 * z, 12)
+    from_axis = np.hypot(*(side - anatomy.EYE_CENTRE)[:, :2].T)
+    tone = np.where(head.has("skin"), 1.0, np.where(head.has("lips", "eye_socket"), 0.62, 0.0))
+    return {
+        "tone": tone * (1 - 0.75 * brow) * (1 - 0.8 * nostril) * (1 - 0.6 * lash),
+        "brow": brow,
+        "brow_edge": _brow(side, 1.7) * skin - brow,
+        "lash": lash,
+        "nostril": nostril,
+        "lips": head.has("lips") * (1 - 0.5 * marked("lip_border")),
+        "lip_edge": marked("lip_border"),
+        "lip_contact": marked("lip_contact"),
+        "cheek": spot((43, 4, 92), (15, 13, 30)),
+        "nose": spot((0, 2, 126), (13, 9, 20)),
         "eye_shadow": spot((30, 24, 96), (13, 6, 20)) + 0.5 * spot((20, 40, 97), (7, 9, 14)),
-        "beard": skin * _step(-(side[:, 1] + 8 - 0.32 * np.maximum(side[:, 0] - 18, 0)), 10) * _step(105 + side[:, 1] - 0.2 * side[:, 2], 12),
-        "moustache": spot((9, -18.5, 112), (11, 3.6, 14)), "forehead": spot((0, 80, 92), (46, 17, 60)),
-        "neck": skin * _step(-(side[:, 1] + 80), 6), "lips": head.has("lips").astype(float),
-        "tone": np.where(head.has("skin"), 1.0, np.where(head.has("lips", "eye_socket"), 0.62, 0.0)),
-        "sclera": head.has("sclera").astype(float), "iris": head.has("iris").astype(float),
-        "teeth": head.has("teeth_upper", "teeth_lower") * (1 - marked("teeth_upper_gum", "teeth_lower_gum")),
-        "mouth_line": 0.75 * marked("lip_contact") * head.has("lips"),
-    }  # fmt: skip
-    upper = np.zeros(n)
-    margin = head.marks["lid_margin"]
-    upper[margin[1:12]] = 1.0
-    upper[head.marks["lid_rim"][1:12]] = 1.0
-    upper[margin[13:24]] = 0.3
-    regions["lash"] = np.maximum(upper, upper[head.mirror])
-    offset = np.hypot(*(side - anatomy.EYE_CENTRE)[:, :2].T)
-    regions["limbus"] = regions["iris"] * _step(offset - 0.5 * (IRIS_RADIUS + PUPIL_RADIUS) - 1.0, 0.6)
-    regions["tone"] = regions["tone"] * (1 - 0.75 * regions["brow"]) * (1 - 0.8 * np.minimum(regions["nostril"], 1.0)) * (1 - 0.6 * regions["lash"])
-    return regions
+        "forehead": spot((0, 80, 92), (46, 17, 60)),
+        "beard": skin * jaw,
+        "moustache": spot((9, -18.5, 112), (11, 3.6, 14)),
+        "neck": skin * _step(-(y + 80), 6),
+        "gum": gum,
+        "teeth": head.has("teeth_upper", "teeth_lower") * (1 - gum),
+        "sclera": head.has("sclera").astype(float),
+        "iris": head.has("iris").astype(float),
+        "limbus": head.has("iris") * _step(from_axis - 0.5 * (IRIS_RADIUS + PUPIL_RADIUS) - 1.0, 0.6),
+    }
 
 
 def _brow(side: Array, thicker: float) -> Array:
@@ -104,7 +123,7 @@ def _brow(side: Array, thicker: float) -> Array:
     line = np.stack([np.interp(fine, at, anatomy.BROW[:, k]) for k in (0, 1)], 1)
     thickness = thicker * np.interp(fine, at, anatomy.BROW_THICKNESS)
     distance, nearest = cKDTree(line).query(side[:, :2])
-    return np.exp(-np.power(distance / thickness[nearest], 4.0)) * _step(side[:, 2] - 60, 6)
+    return np.exp(-np.power(distance / thickness[nearest], 3.0)) * _step(side[:, 2] - 60, 6)
 
 
 def _step(x: Array, width: float) -> Array:
@@ -115,20 +134,30 @@ def _step(x: Array, width: float) -> Array:
 
 def _named_fields(head: Head, w: dict[str, Array]) -> Array:
     """What colours of faces are known to do, one standard deviation each."""
-    grey = np.ones(3)
     table = [
-        (w["tone"], MELANIN), (w["tone"], BLOOD), (w["tone"], YELLOW),
-        (w["sclera"] + w["teeth"], 0.03 * grey), (w["teeth"], np.array([0.01, 0.0, -0.03])),
-        (w["brow"], np.array([0.10, 0.08, 0.06])), (w["brow_wide"] - w["brow"], np.array([-0.10, -0.08, -0.06])),
-        (w["lips"], np.array([0.02, -0.055, -0.045])), (w["lips"], np.array([0.055, 0.05, 0.045])), (w["lips"], np.array([0.04, -0.01, 0.02])),
-        (w["cheek"], np.array([0.012, -0.035, -0.030])), (w["nose"], np.array([0.012, -0.03, -0.026])),
-        (w["beard"], np.array([-0.060, -0.046, -0.036])), (w["moustache"] + 0.5 * w["beard"], np.array([-0.075, -0.055, -0.044])),
-        (w["eye_shadow"], np.array([-0.04, -0.036, -0.026])), (w["forehead"], np.array([0.025, 0.022, 0.020])),
-        (w["neck"], np.array([-0.03, -0.028, -0.024])), (w["lash"], np.array([-0.07, -0.06, -0.05])),
-        (w["iris"], np.array([0.05, 0.06, 0.06])), (w["iris"], np.array([-0.05, 0.01, 0.08])), (w["iris"], np.array([0.02, 0.04, 0.0])),
-    ]  # fmt: skip
-    fields = np.stack([weight[:, None] * colour for weight, colour in table])
-    return 0.5 * (fields + fields[:, head.mirror])
+        (w["tone"], MELANIN),
+        (w["tone"], BLOOD),
+        (w["tone"], YELLOW),
+        (w["sclera"] + w["teeth"], (0.03, 0.03, 0.03)),
+        (w["teeth"], (0.01, 0.0, -0.03)),
+        (w["brow"], (0.10, 0.08, 0.06)),
+        (w["brow_edge"], (-0.10, -0.08, -0.06)),
+        (w["lips"], (0.02, -0.055, -0.045)),
+        (w["lips"], (0.055, 0.05, 0.045)),
+        (w["lips"], (0.02, -0.01, 0.015)),
+        (w["cheek"], (0.012, -0.035, -0.030)),
+        (w["nose"], (0.012, -0.03, -0.026)),
+        (w["beard"], (-0.060, -0.046, -0.036)),
+        (w["moustache"] + 0.5 * w["beard"], (-0.075, -0.055, -0.044)),
+        (w["eye_shadow"], (-0.04, -0.036, -0.026)),
+        (w["forehead"], (0.025, 0.022, 0.020)),
+        (w["neck"], (-0.03, -0.028, -0.024)),
+        (w["lash"], (-0.07, -0.06, -0.05)),
+        (w["iris"], (0.05, 0.06, 0.06)),
+        (w["iris"], (-0.05, 0.01, 0.08)),
+        (w["iris"], (0.02, 0.04, 0.0)),
+    ]
+    return np.stack([weight[:, None] * np.array(colour) for weight, colour in table])
 
 
 def _harmonics(head: Head, tone: Array) -> Array:
@@ -139,7 +168,7 @@ def _harmonics(head: Head, tone: Array) -> Array:
         for j in range(7):
             frequency = np.hypot(i, j)
             if 0 < frequency <= 6:
-                for phase in ((0.0, np.pi / 2) if i else (0.0,)):
+                for phase in (0.0, np.pi / 2) if i else (0.0,):
                     wave = np.cos(0.5 * np.pi * i * u + phase) * np.cos(0.5 * np.pi * j * (v + 1))
                     size = 0.30 / (1 + frequency)
                     fields += [size * (tone * wave)[:, None] * colour for colour in (MELANIN, 1.2 * BLOOD)]

@@ -10,16 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from jr2net.face.procedural import anatomy
+from jr2net.face.procedural.half import Array
 from jr2net.face.procedural.mesh import Head
 from jr2net.face.procedural.modes import interleaved, principal_modes, symmetrised
-from jr2net.face.procedural.skin import Array
 
 SYMMETRIC, ASYMMETRIC = 64, 16
 _ASYMMETRY = 0.28  # size of the random field's asymmetric part beside its symmetric part
 
 # fmt: off
 TRAITS: dict[str, list[tuple]] = {
-    # name: [(centre on the left half, reach, displacement of one standard deviation)], all mm; each acts mirrored on the right
+    # name: [(centre on the left half, reach, displacement of one standard deviation)], mm; mirrored on the right
     "face width": [((75, 10, 40), 70, (3.2, 0, 0))],
     "upper face length": [((0, 80, 85), 60, (0, 4.0, -0.5))],
     "lower face length": [((0, -70, 95), 48, (0, -4.2, 0))],
@@ -58,14 +58,13 @@ TRAITS: dict[str, list[tuple]] = {
     "upper lip length": [((0, -22, 115), 13, (0, -1.4, 0))],
     "lip thickness": [((0, -25, 117), 8, (0, 1.3, 0.5)), ((0, -43, 114), 9, (0, -1.4, 0.4))],
     "upper lip thickness": [((0, -25, 117), 8, (0, 1.0, 0.3))],
-    "mouth corner height": [((25, -34.5, 102), 13, (0, 1.2, 0))],
+    "mouth corner height": [((25, -34.5, 102), 13, (0, 0.8, 0))],
     "philtrum": [((0, -19, 114), 8, (0, 0, -0.6))],
     "ear plane": [((75, 20, 28), 40, (0, 0, 4.0))],
     "face depth": [((0, -5, 128), 75, (0, 0, 3.5))],
     "neck": [((20, -100, 38), 34, (3.0, 0, 2.0))],
 }
 # fmt: on
-_TRAIT_SCALE = 1.0
 _RANDOM = ((34.0, 0.75), (18.0, 0.40))
 """The random field: (reach, standard deviation) in mm of its two scales."""
 _SOCKET = (18.0, 30.0)
@@ -74,7 +73,7 @@ _SOCKET = (18.0, 30.0)
 
 def build_identities(head: Head) -> Array:
     """(80, n, 3): one standard deviation each, orthogonal, longest first, free of rigid motion."""
-    traits = np.stack([_field(head, bumps) for bumps in TRAITS.values()]) * _TRAIT_SCALE
+    traits = np.stack([_field(head, bumps) for bumps in TRAITS.values()])
     flip = np.array([-1.0, 1.0, 1.0])
     traits, _ = symmetrised(traits, head.mirror, flip)
     traits *= 2.0  # a bump and its mirror image, not their mean
@@ -99,8 +98,10 @@ def _random_fields(head: Head) -> Array:
     """Gaussian bumps on a lattice of centres, three directions each: together a smooth random field of space."""
     fields = []
     for reach, deviation in _RANDOM:
-        step = 1.15 * reach
-        lattice = np.stack(np.meshgrid(*[np.arange(lo, hi, step) for lo, hi in ((0.3 * step, 80), (-105, 110), (25, 135))]), -1).reshape(-1, 3)
+        step = 1.3 * reach
+        lattice = np.stack(
+            np.meshgrid(*[np.arange(lo, hi, step) for lo, hi in ((0.3 * step, 80), (-105, 110), (25, 135))]), -1
+        ).reshape(-1, 3)
         distance = np.sqrt(np.square(head.vertices[None] - lattice[:, None]).sum(-1))
         near = distance.min(1) < 0.6 * reach
         bumps = np.exp(-np.square(distance[near]) / (2 * (0.6 * reach) ** 2))
@@ -115,7 +116,7 @@ def _with_rigid_eyes(fields: Array, head: Head) -> Array:
     for ball in (left, head.mirror[left]):
         centre = anatomy.EYE_CENTRE * [np.sign(head.vertices[ball, 0].sum()), 1, 1]
         offset = head.vertices - centre
-        shift = fields[:, ball].mean(1) - 0.0
+        shift = fields[:, ball].mean(1)
         arm = offset[ball] - offset[ball].mean(0)
         growth = ((fields[:, ball] - shift[:, None]) * arm).sum((1, 2)) / np.square(arm).sum()
         similar = shift[:, None] + growth[:, None, None] * (offset - offset[ball].mean(0))

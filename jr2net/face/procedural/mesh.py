@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from jr2net.face.procedural.half import Array, Half, Index
 from jr2net.face.procedural.parts import build_eyeball, build_teeth
-from jr2net.face.procedural.skin import Array, Half, Index, build_skin, to_chart
+from jr2net.face.procedural.skin import build_skin
+from jr2net.face.procedural.surface import to_chart
 
 LABELS = ("skin", "lips", "mouth_socket", "eye_socket", "teeth_upper", "teeth_lower", "sclera", "iris", "pupil")
 
@@ -76,7 +78,9 @@ _IBUG_MIRROR = {
 
 def _landmarks(marks: dict[str, Index], copies: Index) -> Index:
     margin, outer, inner = marks["lid_margin"], marks["lip_border"], marks["lip_contact"]
-    left = {int(name.removeprefix("landmark")): index[0] for name, index in marks.items() if name.startswith("landmark")}
+    left = {
+        int(name.removeprefix("landmark")): index[0] for name, index in marks.items() if name.startswith("landmark")
+    }
     # Rings have two points per station around the eye and three per two stations around the mouth.
     left |= {45: margin[0], 44: margin[4], 43: margin[8], 42: margin[12], 47: margin[16], 46: margin[20]}
     left |= {51: outer[0], 52: outer[3], 53: outer[6], 54: outer[9], 55: outer[12], 56: outer[15], 57: outer[18]}

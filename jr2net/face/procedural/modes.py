@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jr2net.face.procedural.skin import Array, Index
+from jr2net.face.procedural.half import Array, Index
 
 
 def principal_modes(fields: Array, count: int) -> Array:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from jr2net.face.procedural import anatomy
-from jr2net.face.procedural.skin import Array, Half, fan, strip
+from jr2net.face.procedural.half import Half, fan, strip
 
 _EYE_SECTORS = 16
 _EYE_RINGS = (  # (radius of the ring seen from the front, mm, or angle from the axis, degrees; label)
@@ -22,10 +24,12 @@ def build_eyeball() -> Half:
     angles = [np.arcsin(r / anatomy.EYE_RADIUS) for r, _ in by_radius] + [np.radians(a) for a, _ in by_angle]
     ring_labels = [label for _, label in by_radius + by_angle]
     turn = np.arange(_EYE_SECTORS) * 2 * np.pi / _EYE_SECTORS
-    rings = [np.stack([np.sin(a) * np.cos(turn), np.sin(a) * np.sin(turn), np.full_like(turn, np.cos(a))], 1) for a in angles]
+    rings = [
+        np.stack([np.sin(a) * np.cos(turn), np.sin(a) * np.sin(turn), np.full_like(turn, np.cos(a))], 1) for a in angles
+    ]
     unit = np.concatenate([np.array([[0.0, 0.0, 1.0]]), *rings])
     index = 1 + np.arange(len(rings) * _EYE_SECTORS).reshape(len(rings), _EYE_SECTORS)
-    faces = [fan(index[0], 0, closed=True)] + [strip(b, a, closed=True) for a, b in zip(index, index[1:])]
+    faces = [fan(index[0], 0, closed=True)] + [strip(b, a, closed=True) for a, b in pairwise(index)]
     labels = np.array(["pupil"] + [label for label in ring_labels for _ in range(_EYE_SECTORS)])
     vertices = anatomy.EYE_CENTRE + anatomy.EYE_RADIUS * unit
     return Half(vertices, np.concatenate(faces), labels, {"eyeball": np.arange(len(vertices))})
@@ -39,7 +43,7 @@ def build_teeth(upper: bool) -> Half:
     ends = np.concatenate([[0.0], np.cumsum(widths)])
     along = np.sort(np.concatenate([ends, ends[1:] - 0.5 * widths]))
     groove = np.isin(along, ends)
-    front, edge = (106.0, -36.2) if upper else (103.6, -34.4)
+    front, edge = (106.0, -38.0) if upper else (103.4, -35.6)
     # The arch is a parabola z = front - k x²; walk along it by arc length.
     x = np.linspace(0, 40, 400)
     curvature = 0.036 if upper else 0.040
@@ -51,7 +55,7 @@ def build_teeth(upper: bool) -> Half:
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
 
     rows = []
-    for height, inset in ((14.0, 1.6), (10.0, 0.6), (5.0, 0.0), (0.4, 0.5), (0.4, 2.6), (7.0, 4.5)):
+    for height, inset in ((14.0, 1.6), (10.0, 0.6), (5.0, 0.0), (0.4, 0.5), (0.4, 2.6), (9.0, 5.0)):
         back = inset + 0.9 * groove * (height < 11)
         short = np.where(groove & (height < 1), 0.7, 0.0)  # teeth are rounded at their corners
         y = edge - sign * (height + short) + 0.004 * px**2
@@ -59,7 +63,7 @@ def build_teeth(upper: bool) -> Half:
     vertices = np.concatenate(rows)
     vertices[np.tile(along == 0, len(rows)), 0] = 0.0
     index = np.arange(len(vertices)).reshape(len(rows), -1)
-    faces = np.concatenate([strip(a, b, closed=False) for a, b in zip(index, index[1:])])
+    faces = np.concatenate([strip(a, b, closed=False) for a, b in pairwise(index)])
     if upper:
         faces = faces[:, ::-1]
     marks = {name: index.ravel(), f"{name}_gum": index[:2].ravel(), f"{name}_groove": index[:, groove].ravel()}

@@ -6,25 +6,30 @@ others, as smooth as a thin plate in between, and it does not leak across the li
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.sparse import coo_matrix, csc_matrix, diags_array
 from scipy.sparse.linalg import splu
 
+from jr2net.face.procedural.expression_tables import Table, Vector
+from jr2net.face.procedural.half import Array, Index
 from jr2net.face.procedural.mesh import Head
-from jr2net.face.procedural.skin import Array, Index
 
 # fmt: off
 POINTS = {  # (x, y, z): the handle is the skin's nearest vertex
-    "brow_centre": (0, 56, 107), "brow_inner": (10.5, 57, 106), "brow_mid": (28, 61, 103), "brow_outer": (50, 57.5, 89),
-    "temple": (61, 46, 74), "forehead_centre": (0, 78, 95), "forehead_inner": (16, 78, 95), "forehead_mid": (34, 77, 90),
-    "forehead_outer": (54, 73, 72), "cheek_inner": (21, 14, 99.5), "cheek_upper": (34, 16, 97), "cheek_outer": (51, 20, 86),
-    "crow": (57, 34, 79), "cheek_mid": (38, 1, 97), "cheek_side": (59, 1, 70), "cheek_low": (44, -18, 88),
-    "cheek_deep": (51, -33, 73), "fold_upper": (22, 1, 102.5), "fold_mid": (24, -10, 102.5), "fold_low": (33, -25, 98),
-    "nose_root": (0, 42, 105), "nose_bridge": (0, 25, 115), "nose_side": (11, 20, 107), "nose_tip": (0, 3.5, 130),
-    "wing": (16.6, -5, 112), "wing_base": (12.8, -11.4, 110.6), "columella": (0, -12.4, 115.4), "philtrum": (0, -18, 114),
-    "lip_skin": (14, -19.5, 110), "marionette": (29, -42, 98), "mentolabial": (0, -51.5, 111.4), "chin_boss": (0, -63, 114.4),
-    "chin_side": (17, -57, 108), "menton": (0, -76, 103), "jaw_front": (21.5, -71.5, 96), "jaw_mid": (43, -58.5, 75),
-    "jaw_back": (58, -43, 52), "gonion": (64, -34, 34), "under_chin": (0, -83, 72), "under_jaw": (34, -77, 62),
+    "brow_centre": (0, 56, 107), "brow_inner": (10.5, 57, 106), "brow_mid": (28, 61, 103),
+    "brow_outer": (50, 57.5, 89), "temple": (61, 46, 74), "forehead_centre": (0, 78, 95),
+    "forehead_inner": (16, 78, 95), "forehead_mid": (34, 77, 90), "forehead_outer": (54, 73, 72),
+    "cheek_inner": (21, 14, 99.5), "cheek_upper": (34, 16, 97), "cheek_outer": (51, 20, 86), "crow": (57, 34, 79),
+    "cheek_mid": (38, 1, 97), "cheek_side": (59, 1, 70), "cheek_low": (44, -18, 88), "cheek_deep": (51, -33, 73),
+    "fold_upper": (22, 1, 102.5), "fold_mid": (24, -10, 102.5), "fold_low": (33, -25, 98), "nose_root": (0, 42, 105),
+    "nose_bridge": (0, 25, 115), "nose_side": (11, 20, 107), "nose_tip": (0, 3.5, 130), "wing": (16.6, -5, 112),
+    "wing_base": (12.8, -11.4, 110.6), "columella": (0, -12.4, 115.4), "philtrum": (0, -18, 114),
+    "lip_skin": (14, -19.5, 110), "marionette": (29, -42, 98), "mentolabial": (0, -51.5, 111.4),
+    "chin_boss": (0, -63, 114.4), "chin_side": (17, -57, 108), "menton": (0, -76, 103), "jaw_front": (21.5, -71.5, 96),
+    "jaw_mid": (43, -58.5, 75), "jaw_back": (58, -43, 52), "gonion": (64, -34, 34), "under_chin": (0, -83, 72),
+    "under_jaw": (34, -77, 62),
 }
 LIP_COLUMNS = {"up0": 0, "up1": 3, "up2": 6, "corner": 9, "low2": 12, "low1": 15, "low0": 18}
 LIP_RINGS = {"border": "lip_border", "crest": "lip_crest", "contact": "lip_contact"}
@@ -36,9 +41,7 @@ class Rig:
 
     def __init__(self, head: Head) -> None:
         self.head = head
-        self.skin = np.flatnonzero(head.has("skin", "lips", "mouth_socket", "eye_socket"))
         self.handles = self._handles()
-        self.names = list(self.handles)
         self._fields = self._solve()
 
     def _handles(self) -> dict[str, Index]:
@@ -57,8 +60,7 @@ class Rig:
         groups["lids"] = np.concatenate([marks[m] for m in ("lid_plate", "lid_margin", "lid_rim")])
         groups["mouth_roof"] = np.concatenate([marks[m][:7] for m in ("mouth_pouch", "mouth_middle", "mouth_back")])
         groups["mouth_floor"] = np.concatenate([marks[m][12:] for m in ("mouth_pouch", "mouth_middle")])
-        edge = _boundary(self.head.faces, self.skin)
-        edge = edge[vertices[edge, 0] >= 0]
+        edge = _outline(self.head)
         groups["border"], groups["neck"] = edge[vertices[edge, 1] > -45], edge[vertices[edge, 1] <= -45]
         return groups
 
@@ -78,52 +80,47 @@ class Rig:
             values[vertices, k] = 1.0
         # A vertex of the mirror plane in a group of both sides shares its weight.
         values /= np.maximum(values.sum(1, keepdims=True), 1.0)
-        skin = np.zeros(n, bool)
-        skin[self.skin] = True
-        free = np.flatnonzero(skin & ~held)
+        free = np.flatnonzero(head.has("skin", "lips", "mouth_socket", "eye_socket") & ~held)
         right_side = energy[free][:, held] @ values[held]
         values[free] = splu(energy[free][:, free]).solve(-right_side)
-        fields = {name: values[:, k] for k, (name, _) in enumerate(columns)}
-        return fields
+        return {name: values[:, k] for k, (name, _) in enumerate(columns)}
 
-    def move(self, left: dict[str, tuple], right: dict[str, tuple] | None = None) -> Array:
-        """Displacement (n, 3) when handles of the left half (and, primed in name, of the right) move, mm.
-
-        A lip column's name stands for its three rings; a later, fuller name is added to it.
-        """
+    def move(self, left: Table, right: Table | None = None) -> Array:
+        """Displacement (n, 3), mm, when handles of the left half (and the mirror images of others) move."""
         total = np.zeros_like(self.head.vertices)
         for side, table in (("", left), ("'", right or {})):
-            for name, vector in table.items():
-                for handle in self._expand(name):
-                    field = self._fields.get(handle + side)
-                    if field is None:  # a handle on the mirror plane has no right image
-                        field = self._fields[handle]
-                    total += field[:, None] * np.asarray(vector, float)
+            for handle, vector in _moves(table):
+                total += self._fields[handle + side][:, None] * np.array(vector, float)
+        return total
+
+    def move_both(self, table: Table) -> Array:
+        """The same on both halves; a handle on the mirror plane moves once."""
+        total = self.move(table)
+        for handle, (x, y, z) in _moves(table):
+            if handle + "'" in self._fields:
+                total += self._fields[handle + "'"][:, None] * np.array([-x, y, z], float)
         return total
 
     def weight(self, table: dict[str, float]) -> Array:
         """A symmetric scalar field (n,) with these values at the handles and 0 at the others."""
-        total = np.zeros(len(self.head.vertices))
-        for name, value in table.items():
-            for handle in self._expand(name):
-                total += value * self._fields[handle]
-                if handle + "'" in self._fields:
-                    total += value * self._fields[handle + "'"]
-        return total
-
-    @staticmethod
-    def _expand(name: str) -> list[str]:
-        return [f"{name}.{ring}" for ring in LIP_RINGS] if name in LIP_COLUMNS else [name]
+        columns = self.move_both({name: (0.0, value, 0.0) for name, value in table.items()})
+        return columns[:, 1]
 
 
-def _boundary(faces: Index, among: Index) -> Index:
-    """Vertices of edges that only one triangle has."""
-    faces = faces[np.isin(faces, among).all(1)]
+def _moves(table: Table) -> Iterator[tuple[str, Vector]]:
+    """Handles and their displacements; a lip column's name stands for its three rings."""
+    for name, vector in table.items():
+        for handle in [f"{name}.{ring}" for ring in LIP_RINGS] if name in LIP_COLUMNS else [name]:
+            yield handle, vector
+
+
+def _outline(head: Head) -> Index:
+    """Vertices of the left half where the face ends: on edges of one triangle only, lid rims aside."""
+    faces = head.faces[head.has("skin", "lips", "mouth_socket", "eye_socket")[head.faces].all(1)]
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     unique, count = np.unique(edges, axis=0, return_counts=True)
-    single = unique[count == 1]
-    # The lid rims are open too, behind the eyeball's front; only the outline is wanted here.
-    return np.unique(single)
+    edge = np.unique(unique[count == 1])
+    return edge[(head.vertices[edge, 0] >= 0) & ~head.has("eye_socket")[edge]]
 
 
 def _laplacian(vertices: Array, faces: Index) -> tuple[csc_matrix, Array]:

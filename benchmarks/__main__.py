@@ -1,0 +1,32 @@
+"""``python -m benchmarks [name …]``: runs bench_<name>.py (all of them without names), prints and keeps the figures."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.results import RESULTS, machine, record
+
+
+def main(names: list[str]) -> int:
+    known = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        print(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
+        return 2
+    torch.set_num_threads(1)  # parallelism comes from processes, and a second thread slows small operations down
+    print(f"on {machine()}")
+    for name in names or known:
+        for measurement in importlib.import_module(f"benchmarks.bench_{name}").measure():
+            peer = f"  against {measurement.peer}" if measurement.peer else ""
+            print(f"{measurement.name:<64} {measurement.value:>10.2f} {measurement.unit}{peer}", flush=True)
+            record([measurement])
+    print(f"kept in {RESULTS}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from blob_clips import BLOB, SIDE, blob_centre, make_row
+
+from jr2net.data.clips import ClipLoader, ClipSource
+from jr2net.data.landmarks import LANDMARK_MIRROR
+from jr2net.data.shards import ShardError, write_clips
+
+MIRRORED_BLOB = LANDMARK_MIRROR.index(BLOB)
+
+
+def same(one: dict, other: dict) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(one[name], other[name]) if isinstance(one[name], torch.Tensor) else one[name] == other[name]
+        for name in one
+    )
+
+
+@pytest.fixture(scope="module")
+def source(clip_folder: Path) -> ClipSource:
+    return ClipSource(str(clip_folder))
+
+
+def test_source_knows_what_is_there(source: ClipSource) -> None:
+    assert len(source) == 8 and source.frame_count == 21
+    assert source.identities == [f"person-{n}" for n in range(7)]
+    assert source.read(6).clip_id == "clip-6"
+
+
+def test_pictures_come_with_their_landmarks(source: ClipSource) -> None:
+    image, landmarks = source.picture(6, 2, width=64)
+    assert image.shape == (64, 64, 3)
+    assert landmarks == pytest.approx(source.read(6).landmarks[2] / 2)
+    assert blob_centre(image[..., 0].astype(float)) == pytest.approx(landmarks[BLOB], abs=0.1)
+    assert source.picture(6, 2)[0].shape == (SIDE, SIDE, 3)
+
+
+def test_split_holds_out_whole_identities(source: ClipSource) -> None:
+    training, held_out = source.split(3)
+    assert len(held_out.identities) == 2
+    assert not set(training.identities) & set(held_out.identities)
+    assert len(training) + len(held_out) == len(source)
+    again = ClipSource(sorted({row.shard for row in source.rows}, reverse=True)).split(3)[1]
+    assert again.identities == held_out.identities
+
+
+def test_split_needs_two_people(tmp_path: Path) -> None:
+    write_clips(str(tmp_path / "one.parquet"), [make_row(1, 2)])
+    with pytest.raises(ShardError, match="needs at least two, found 1"):
+        ClipSource(str(tmp_path)).split(7)
+
+
+def test_sources_travel(source: ClipSource) -> None:
+    copy = pickle.loads(pickle.dumps(source.split(3)[0]))
+    assert copy.rows == source.split(3)[0].rows and copy.read(0).clip_id == copy.rows[0].clip_id
+
+
+def test_batches_have_the_promised_shapes(source: ClipSource) -> None:
+    batch = ClipLoader(source, seed=0, batch_size=5, size=48).batch(0)
+    for role in ("source", "driving"):
+        assert batch[f"{role}_image"].shape == (5, 3, 48, 48) and batch[f"{role}_image"].dtype == torch.float32
+        assert batch[f"{role}_landmarks"].shape == (5, 68, 2)
+        assert batch[f"{role}_image"].min() >= 0 and batch[f"{role}_image"].max() <= 1
+    assert len(batch["sample_id"]) == 5
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.1, 0.15])
+@pytest.mark.parametrize("size", [40, 64, 128])
+def test_landmarks_stay_on_their_pixels(source: ClipSource, size: int, jitter: float) -> None:
+    """Through shrinking, shift, scale, roll and mirror the blob stays on landmark 36, or 45 in a mirrored picture."""
+    loader = ClipLoader(source, seed=1, batch_size=21, size=size, jitter=jitter)
+    batch, mirrors = loader.batch(0), []
+    for role in ("source", "driving"):
+        for image, landmarks in zip(batch[f"{role}_image"].numpy(), batch[f"{role}_landmarks"].numpy()):
+            centre = blob_centre(image[0])
+            distance = np.linalg.norm(landmarks[[BLOB, MIRRORED_BLOB]] - centre, axis=1)
+            assert distance.min() < 0.15
+            mirrors.append(distance.argmin())
+    assert 0 < np.mean(mirrors) < 1
+    assert mirrors[:21] == mirrors[21:], "both frames of a pair are mirrored or none"
+
+
+def test_pairs_lie_within_a_row_and_every_frame_is_a_source_once(source: ClipSource) -> None:
+    loader = ClipLoader(source, seed=2, batch_size=7, size=32)
+    names = [name.split("/") for step in range(3) for name in loader.batch(step)["sample_id"]]
+    expected = {(row.clip_id, str(frame)) for row in source.rows for frame in row.frames}
+    assert {(clip, frame) for clip, frame, _ in names} == expected and len(names) == len(expected)
+    lengths = {row.clip_id: row.frames for row in source.rows}
+    for clip, frame, driving in names:
+        assert int(driving) in lengths[clip] and (driving != frame or len(lengths[clip]) == 1)
+
+
+def test_single_frames_drive_themselves_otherwise_framed(source: ClipSource) -> None:
+    loader = ClipLoader(source, seed=2, batch_size=21, size=32)
+    batch = loader.batch(0)
+    alone = [i for i, name in enumerate(batch["sample_id"]) if name.split("/")[1] == name.split("/")[2]]
+    assert alone and all(not torch.equal(batch["source_image"][i], batch["driving_image"][i]) for i in alone)
+
+
+def test_paired_augmentation_frames_both_alike(source: ClipSource) -> None:
+    loader = ClipLoader(source, seed=2, batch_size=21, size=32, paired_augmentation=True)
+    batch = loader.batch(0)
+    alone = [i for i, name in enumerate(batch["sample_id"]) if name.split("/")[1] == name.split("/")[2]]
+    assert all(torch.equal(batch["source_image"][i], batch["driving_image"][i]) for i in alone)
+
+
+def test_content_depends_on_seed_and_step_alone(source: ClipSource) -> None:
+    settings = {"seed": 5, "batch_size": 6, "size": 32}
+    whole = [ClipLoader(source, **settings).batch(step) for step in range(6)]
+    stream = iter(ClipLoader(source, **settings, start_step=2))
+    assert all(same(next(stream), whole[step]) for step in (2, 3, 4, 5))
+    stream.close()
+    uncached = ClipLoader(
+        ClipSource(str(Path(source.rows[0].shard).parent), cache_bytes=0), **settings, decoded_bytes=0
+    )
+    assert same(uncached.batch(5), whole[5])
+    for world in (2, 3):
+        parts = [ClipLoader(source, **settings, rank=rank, world=world).batch(4) for rank in range(world)]
+        assert torch.equal(torch.cat([part["driving_image"] for part in parts]), whole[4]["driving_image"])
+        assert [name for part in parts for name in part["sample_id"]] == whole[4]["sample_id"]
+    assert not same(ClipLoader(source, seed=6, batch_size=6, size=32).batch(0), whole[0])
+
+
+def test_augmentation_changes_from_epoch_to_epoch(source: ClipSource) -> None:
+    loader = ClipLoader(source, seed=0, batch_size=21, size=32)
+    first, second = (dict(zip(batch["sample_id"], batch["source_image"])) for batch in map(loader.batch, (0, 1)))
+    common = first.keys() & second.keys()
+    assert common and all(not torch.equal(first[name], second[name]) for name in common)
+
+
+def test_undetected_landmarks_stay_undetected(tmp_path: Path) -> None:
+    row = make_row(3, 2)
+    row.landmarks[:, 48:] = np.nan
+    write_clips(str(tmp_path / "clips.parquet"), [row])
+    landmarks = ClipLoader(ClipSource(str(tmp_path)), seed=0, batch_size=4, size=32).batch(0)["source_landmarks"]
+    assert landmarks[:, 48:].isnan().all() and not landmarks[:, :48].isnan().any()
+
+
+def test_broken_pictures_are_named(tmp_path: Path) -> None:
+    row = make_row(3, 2)
+    write_clips(str(tmp_path / "clips.parquet"), [replace(row, images=(row.images[0], b"no picture"))])
+    stream = iter(ClipLoader(ClipSource(str(tmp_path)), seed=0, batch_size=2, size=32))
+    with pytest.raises(ShardError, match=r"clips\.parquet: clip 'clip-3', frame 12: image is not a square JPEG"):
+        next(stream)
+
+
+def test_shards_that_vanish_are_named(tmp_path: Path, clip_folder: Path) -> None:
+    shutil.copytree(clip_folder, tmp_path / "clips")
+    source = ClipSource(str(tmp_path / "clips"))
+    (tmp_path / "clips" / "clips-00000.parquet").unlink()
+    with pytest.raises(ShardError, match=r"clips-00000\.parquet: no such shard"):
+        source.read(0)

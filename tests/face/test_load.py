@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+from tiny_face import model_arrays, write_bfm, write_ict_folder
+
+from jr2net.config import FaceConfig
+from jr2net.face.load import load_face_model
+from jr2net.face.model import FaceModelError
+
+
+def test_a_model_file_decimated(tmp_path):
+    path = tmp_path / "face.npz"
+    np.savez(path, **model_arrays())
+    assert len(load_face_model(FaceConfig(model=str(path))).mean) == 875
+    assert len(load_face_model(FaceConfig(model=str(path), vertices=400)).mean) == pytest.approx(400, rel=0.05)
+
+
+def test_a_mat_with_its_expressions(tmp_path):
+    mat, expressions = write_bfm(tmp_path)
+    assert load_face_model(FaceConfig(model=str(mat), expression_file=str(expressions))).sizes["expression"] == 51
+
+
+def test_a_folder_is_icts(tmp_path):
+    write_ict_folder(tmp_path / "FaceXModel")
+    with pytest.raises(FaceModelError, match="ICT-FaceKit's topology"):  # the small head of these tests is not ICT's
+        load_face_model(FaceConfig(model=str(tmp_path)))
+
+
+def test_procedural_is_the_default():
+    model = load_face_model(FaceConfig())
+    assert model.sizes == {"identity": 80, "expression": 51, "albedo": 64}
+
+
+def test_an_unknown_source_is_refused(tmp_path):
+    with pytest.raises(FaceModelError, match=r"face\.model = .*nowhere'.*not there"):
+        load_face_model(FaceConfig(model=str(tmp_path / "nowhere")))
