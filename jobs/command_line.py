@@ -109,18 +109,24 @@ def place(config: Config, folder: str | None) -> Config:
 
 def connect() -> None:
     """Joins the cluster that ``RAY_ADDRESS`` names, as it does in a submitted job, or starts one for this process."""
-    for name, value in RAY_SETTINGS.items():
+    address = os.environ.get("RAY_ADDRESS")
+    for name, value in (TRAIN_SETTINGS if address else TRAIN_SETTINGS | LOCAL_SETTINGS).items():
         os.environ.setdefault(name, value)
     if not ray.is_initialized():
-        ray.init(address=os.environ.get("RAY_ADDRESS", "local"), logging_level=logging.WARNING)
+        ray.init(address=address or "local", logging_level=logging.WARNING)
 
 
-RAY_SETTINGS = {
+TRAIN_SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the controller's pace: its 2 s make every start and report slow
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line of a worker comes twice
+}
+"""Environment of every job."""
+
+LOCAL_SETTINGS = {
     "RAY_AUTH_MODE": "disabled",  # else a local cluster may ask for a token that its jobs lack
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the controller's pace: 2 s make every start and every report slow
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line of a worker comes twice
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away with notice
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its new behaviour, without its warning
 }
 """Environment of a cluster of our own."""
 

@@ -1,6 +1,6 @@
 """Submits a job to the cluster that RAY_ADDRESS names, or to a local one that lives as long as the job.
 
-python jobs/submit.py -- python jobs/cascade.py --config configs/laptop.yaml [key=value …]
+python jobs/submit.py jobs/cascade.py --config configs/laptop.yaml [key=value …]
 
 Streams the job's log; the exit status is the job's. A local cluster takes free ports of its own, so that it disturbs
 nothing else on the machine, and nothing of it stays behind.
@@ -15,26 +15,37 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from jobs.command_line import RAY_SETTINGS
+from jobs.command_line import LOCAL_SETTINGS
 
 DASHBOARD_PORT = 8265
 START_TIMEOUT_S = 120
 
 
-def submit(entrypoint: list[str]) -> int:
-    """Runs ``entrypoint`` as a Ray job with this folder as its working directory; returns its exit status."""
+def submit(job: list[str]) -> int:
+    """Runs a job, script first, with this folder as its working directory; returns 0 if it succeeded."""
     with ExitStack() as stack:
         address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
         if address is None:
             address = stack.enter_context(local_cluster())
-        command = [ray_command(), "job", "submit", "--address", address, "--working-dir", ".", "--", *entrypoint]
-        return subprocess.run(command, env=environment()).returncode
+            job = [*job, "--relative-to", str(Path.cwd())]  # the job itself runs in a copy
+        name = f"{Path(job[0]).stem}-{uuid.uuid4().hex[:8]}"
+        command = ["job", "submit", f"--address={address}", f"--submission-id={name}", "--working-dir=."]
+        try:
+            return run_ray("--logging-level=warning", *command, "--", "python", *job)
+        except BaseException:
+            run_ray("job", "stop", f"--address={address}", name)  # else it would outlive its cluster
+            raise
+
+
+def run_ray(*arguments: str) -> int:
+    return subprocess.run([ray_command(), *arguments], env=environment()).returncode
 
 
 @contextmanager
@@ -97,7 +108,7 @@ def free_ports() -> dict[str, int]:
 def environment() -> dict[str, str]:
     """Ray's settings, one OpenMP thread a process, and this environment's ``python`` first in the path."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **RAY_SETTINGS, **os.environ, "PATH": path}
+    return {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **LOCAL_SETTINGS, **os.environ, "PATH": path}
 
 
 def ray_command() -> str:
@@ -106,4 +117,4 @@ def ray_command() -> str:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(submit(sys.argv[2:] if sys.argv[1:2] == ["--"] else sys.argv[1:]))
+    sys.exit(submit(sys.argv[1:]))

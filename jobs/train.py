@@ -6,6 +6,7 @@ python jobs/train.py recnet --config configs/laptop.yaml [key=value …]
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 import warnings
@@ -81,6 +82,7 @@ def loop(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max(1, int(config.scaling.cpus_per_worker)))
+    logging.getLogger().setLevel(logging.WARNING)  # Ray Train tells of every report of every worker
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
     with ExitStack() as stack:

@@ -100,6 +100,9 @@ class RecNetConfig(Section):
     backbone: BackboneConfig = BackboneConfig()
     optimizer: OptimizerConfig
     loss: RecNetLossConfig = RecNetLossConfig()
+    photometric_from: float = Field(
+        0.0, ge=0, lt=1, description="part of the steps that learns from landmarks alone, without rendering"
+    )
     embedder: str | None = Field(None, description="TorchScript face embedder for the identity loss; none: off")
     exchange_identity: bool = Field(
         True, description="explain each frame with the identity of another frame of its clip half of the time"

@@ -25,8 +25,13 @@ ROW_GROUP_BYTES = 1 << 20
 """Images per row group: what reading one row at random costs at most (or one row, if it is larger)."""
 
 
-PARQUET_OPTIONS: dict = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
-"""How the project writes Parquet: pages carry checksums, so that a flipped bit is an error and not another picture."""
+PARQUET_OPTIONS: dict = {
+    "compression": "zstd",
+    "use_dictionary": False,
+    "write_statistics": False,  # they would repeat whole pictures in the footer, as minimum and maximum
+    "write_page_checksum": True,  # a flipped bit is an error, not another picture
+}
+"""How the project writes Parquet."""
 
 
 class ShardError(ValueError):

@@ -21,7 +21,8 @@ from scipy.io.matlab import MatReadError
 
 from jr2net.face.ict import mirror_map
 from jr2net.face.model import FaceModel, FaceModelError
-from jr2net.face.model_file import arkit_order, assemble, read_arrays
+from jr2net.face.model_file import arkit_order, assemble, open_file, read_arrays
+from jr2net.storage import StorageError
 
 IDENTITIES, ALBEDOS = 80, 64
 LICENSE = "Basel Face Model 2009: for non-commercial research, under the licence agreement with the University of Basel"
@@ -35,12 +36,12 @@ def read_bfm(path: str | Path, expression_file: str | Path | None) -> FaceModel:
 
     Raises FaceModelError naming the file, the field and the remedy.
     """
-    path = Path(path)
+    path = str(path)
     if expression_file is None:
         raise FaceModelError(
             f"{path}: BFM 2009 has no expressions; give a basis of the 51 ARKit shapes as `face.expression_file`"
         )
-    expression_path = Path(expression_file)
+    expression_path = str(expression_file)
     bfm = _read_mat(path)
     mean = bfm["shapeMU"].reshape(-1, 3) * _MM_PER_UNIT
     n = len(mean)
@@ -75,11 +76,13 @@ def read_bfm(path: str | Path, expression_file: str | Path | None) -> FaceModel:
     )
 
 
-def _read_mat(path: Path) -> dict[str, np.ndarray]:
+def _read_mat(path: str) -> dict[str, np.ndarray]:
     """The arrays of _KEYS as float64, their shapes checked against each other."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             content = loadmat(file, variable_names=_KEYS)
+    except StorageError:
+        raise
     except FileNotFoundError:
         raise FaceModelError(f"{path}: no such file; correct `face.model`") from None
     except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:

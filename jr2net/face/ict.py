@@ -102,7 +102,7 @@ def read_ict_folder(folder: str | Path, parts: tuple[Part, ...] = NARROW_FACE) -
         "brow_weight": _brow_weight(vertices, landmarks) * skin,
     }
     return assemble(
-        folder,
+        str(folder),
         {key: value.astype(np.float32) for key, value in arrays.items()}
         | {
             "faces": faces[(faces >= 0).all(1)],

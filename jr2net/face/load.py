@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jr2net import storage
 from jr2net.config import FaceConfig
+from jr2net.face.bfm import read_bfm
 from jr2net.face.decimate import decimate
+from jr2net.face.ict import read_ict_folder
 from jr2net.face.model import FaceModel, FaceModelError
 from jr2net.face.model_file import read_model_file
+from jr2net.face.procedural import build_procedural_face
 
 
 def load_face_model(config: FaceConfig) -> FaceModel:
     """The model that ``config.model`` names: 'procedural', a model file (.npz), ICT-FaceKit's folder, BFM 2009's .mat.
 
-    An imported model is decimated to about ``config.vertices`` where that is given. Raises FaceModelError.
+    Files may lie in a bucket (``s3://…``); a folder is local, ``jr2net.face.convert`` makes a file of it. An imported
+    model is decimated to about ``config.vertices`` where that is given. Raises FaceModelError, or StorageError.
     """
     if config.model == "procedural":
-        from jr2net.face.procedural import build_procedural_face
-
         return build_procedural_face()
-
-    path = Path(config.model)
-    if path.suffix == ".npz":
-        model = read_model_file(path)
-    elif path.suffix == ".mat":
-        from jr2net.face.bfm import read_bfm
-
-        model = read_bfm(path, config.expression_file)
-    elif path.is_dir():
-        from jr2net.face.ict import read_ict_folder
-
-        model = read_ict_folder(path)
+    if config.model.endswith(".npz"):
+        model = read_model_file(config.model)
+    elif config.model.endswith(".mat"):
+        model = read_bfm(config.model, config.expression_file)
+    elif not storage.is_remote(config.model) and Path(config.model).is_dir():
+        model = read_ict_folder(config.model)
     else:
         raise FaceModelError(
             f"face.model = {config.model!r}: not there; give 'procedural', a model file (.npz), ICT-FaceKit's folder"

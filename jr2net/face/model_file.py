@@ -17,18 +17,21 @@ Nothing is unpickled. Half-precision arrays are read as float32; further keys ar
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 
+from jr2net import storage
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.harmonic_albedo import paint_albedo
 from jr2net.face.model import FaceModel, FaceModelError
+from jr2net.storage import StorageError
 
 Arrays = dict[str, np.ndarray]
 
@@ -42,12 +45,14 @@ _TEXT = ("expression_names", "label_names", "license")
 
 
 def read_model_file(path: str | Path) -> FaceModel:
-    """Reads a model file; expression bases are put into the order of ``ARKIT_NAMES`` by their names.
+    """Reads a model file, local or in a bucket (``s3://…``).
+
+    Expression bases are put into the order of ``ARKIT_NAMES`` by their names.
 
     Raises FaceModelError naming the file, the field and the remedy: missing or corrupt file, missing key, wrong type,
     an expression basis that is not the 51 ARKit shapes, arrays that do not fit together.
     """
-    path = Path(path)
+    path = str(path)
     arrays = read_arrays(path, _REQUIRED, _OPTIONAL)
     arrays["expression_basis"] = arkit_order(path, arrays["expression_basis"], arrays["expression_names"])
     if ("albedo_mean" in arrays) != ("albedo_basis" in arrays):
@@ -74,10 +79,15 @@ def write_model_file(model: FaceModel, path: str | Path) -> None:
     partial.replace(path)
 
 
-def read_arrays(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Arrays:
+def open_file(path: str) -> IO[bytes]:
+    """A local file, or one of a bucket, read whole."""
+    return io.BytesIO(storage.read_bytes(path)) if storage.is_remote(path) else Path(path).open("rb")
+
+
+def read_arrays(path: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Arrays:
     """The named arrays of an ``.npz``: indices as int64, text as it is, everything else as float32."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_file(path) as file, np.load(file, allow_pickle=False) as archive:
             missing = [key for key in required if key not in archive.files]
             if missing:
                 found = ", ".join(archive.files) or "nothing"
@@ -87,14 +97,14 @@ def read_arrays(path: Path, required: tuple[str, ...], optional: tuple[str, ...]
             raw = {key: archive[key] for key in (*required, *optional) if key in archive.files}
     except FileNotFoundError:
         raise FaceModelError(f"{path}: no such face model file; correct `face.model`") from None
-    except FaceModelError:
+    except (FaceModelError, StorageError):
         raise
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise FaceModelError(f"{path}: not a readable .npz ({error}); copy or export the file again") from None
     return {key: _typed(path, key, value) for key, value in raw.items()}
 
 
-def arkit_order(path: Path, basis: np.ndarray, names: np.ndarray) -> np.ndarray:
+def arkit_order(path: str, basis: np.ndarray, names: np.ndarray) -> np.ndarray:
     """Expression bases (51, …) in the order of ``ARKIT_NAMES``; refuses any other set of names."""
     given = [str(name) for name in np.atleast_1d(names)]
     if len(given) != basis.shape[0]:
@@ -111,7 +121,7 @@ def arkit_order(path: Path, basis: np.ndarray, names: np.ndarray) -> np.ndarray:
     return basis[[given.index(name) for name in ARKIT_NAMES]]
 
 
-def assemble(path: Path, arrays: Arrays) -> FaceModel:
+def assemble(path: str, arrays: Arrays) -> FaceModel:
     """A ``FaceModel`` of arrays already in ARKit order; paints the albedo where there is none.
 
     The model's own checks are repeated with the file's name in front.
@@ -138,12 +148,12 @@ def assemble(path: Path, arrays: Arrays) -> FaceModel:
     return FaceModel(
         **{field: tensors[field] for field in fields},
         label_names=tuple(str(label) for label in arrays["label_names"]),
-        name=str(path),
+        name=path,
         license=str(arrays.get("license", "")),
     )
 
 
-def _typed(path: Path, key: str, value: np.ndarray) -> np.ndarray:
+def _typed(path: str, key: str, value: np.ndarray) -> np.ndarray:
     if key in _TEXT:
         if value.dtype.kind != "U":
             raise FaceModelError(f"{path}: {key} must be text, found {value.dtype}; export it as strings")
@@ -157,7 +167,7 @@ def _typed(path: Path, key: str, value: np.ndarray) -> np.ndarray:
     return value.astype(np.float32)
 
 
-def _check_paintable(path: Path, arrays: Arrays) -> None:
+def _check_paintable(path: str, arrays: Arrays) -> None:
     """Painting needs a sound mesh before ``FaceModel`` can check it."""
     n = arrays["mean"].shape[0]
     for key, shape in {"mean": (n, 3), "faces": (arrays["faces"].shape[0], 3), "labels": (n,)}.items():

@@ -20,29 +20,30 @@ __all__ = ["CONDITION_CHANNELS", "Conditions", "DCNet"]
 
 _ARCHITECTURE = ("width", "scales", "context_scales", "blocks")
 
-# Where training starts, in logits. Pixels on the driving face go with the mesh, those about an eighth of the picture
-# away hardly; copying the source is rare outside the face and left to the network.
-_FOLLOW_FACE, _FOLLOW_NEAR, _FOLLOW_FAR = 5.0, 2.0, -2.0
-_COPY_FACE, _COPY_ELSEWHERE = -4.0, -2.0
+# The part of the head's motion that pixels beside the face follow before training, in logits: at the face's edge, and
+# about an eighth of the picture away.
+_FOLLOW_NEAR, _FOLLOW_FAR = 3.0, -3.0
+
+# Predictions are bounded, softly, to this many units: one that runs away would have no gradient to come back on.
+_BOUND = 6.0
 
 # One unit of the predicted displacement, as a part of the picture's side.
-_DISPLACEMENT = 1 / 32
+_DISPLACEMENT = 1 / 64
 
 
 class DCNet(nn.Module):
     """Source picture, source rendering and driving conditions to the picture they ask for.
 
     The paper's generator draws all of the picture. A small network cannot carry a background through a bottleneck that
-    it could simply keep, so this one moves, repaints and keeps, pixel by pixel:
+    it could simply keep, so this one moves the source and repaints it:
 
-    - *moves* the source: every pixel reads the source where the face's motion (Eq. 2, continued around the face) took it
-      from, followed by a predicted part, as backgrounds stand still and shoulders go half the way, plus a predicted
-      displacement;
-    - *repaints*: a correction without bounds is added, which relights and sharpens, and invents mouths and lids;
-    - *keeps*: a predicted part of the copied source is blended in.
+    - every pixel reads the source where the face's motion (Eq. 2, continued around the face) took it from. Beside the
+      face it follows that motion by a predicted part, since hair goes with the head, shoulders go half the way and
+      backgrounds stand still; everywhere a predicted displacement of some pixels is added;
+    - a correction without bounds is added to what was read. It relights and sharpens, and invents mouths and lids.
 
-    The layers that predict these start at zero: the first answer is the warped source on the face and, away from it,
-    nearly the copied source.
+    The layers that predict these start at zero: the first answer is the warped source on the face and, away from it, the
+    copied source.
     """
 
     kind = "dcnet"
@@ -65,7 +66,7 @@ class DCNet(nn.Module):
         self.skip = nn.ModuleList(nn.Conv2d(widths[i], widths[i], 1) for i in reversed(range(1, config.scales)))
         self.fine = nn.ModuleList(ModulatedBlock(widths[i], config.width) for i in reversed(range(config.scales)))
         self.motion = _zero_convolution(widths[1], 1 + 2)
-        self.output = _zero_convolution(config.width, 3 + 1)
+        self.output = _zero_convolution(config.width, 3)
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -109,18 +110,16 @@ class DCNet(nn.Module):
         moved = self.move(x, source_image, conditions.mask, position)
         x = F.interpolate(self.up[-1](x), size=side, mode="nearest")
         x = self.fine[-1](x, self.conditions[0](torch.cat([modulation, moved], dim=1), x.shape[-2:]))
-        correction, copy = self.output(F.leaky_relu(x, 0.2)).split([3, 1], dim=1)
-        copy = torch.sigmoid(copy + torch.where(conditions.mask > 0, _COPY_FACE, _COPY_ELSEWHERE))
-        return torch.lerp(_clamp(moved + correction), source_image, copy)
+        return _clamp(moved + self.output(F.leaky_relu(x, 0.2)))
 
     def move(self, features: Tensor, source_image: Tensor, mask: Tensor, position: Tensor) -> Tensor:
         """The source picture (B, 3, S, S) moved as ``features`` (B, C, S / 2, S / 2) say."""
         side = source_image.shape[-1]
-        predicted = F.interpolate(self.motion(features), size=side, mode="bilinear", align_corners=False)
-        near = F.avg_pool2d(mask, side // 4 | 1, stride=1, padding=side // 8)
-        start = _FOLLOW_FAR + 2 * (_FOLLOW_NEAR - _FOLLOW_FAR) * near
-        start = torch.where(mask > 0, _FOLLOW_FACE, start)
-        follow = torch.sigmoid(predicted[:, :1] + start)
+        predicted = _BOUND * torch.tanh(self.motion(features) / _BOUND)
+        predicted = F.interpolate(predicted, size=side, mode="bilinear", align_corners=False)
+        near = 2 * F.avg_pool2d(mask, side // 4 | 1, stride=1, padding=side // 8)
+        follow = torch.sigmoid(predicted[:, :1] + _FOLLOW_FAR + (_FOLLOW_NEAR - _FOLLOW_FAR) * near)
+        follow = torch.where(mask > 0, 1.0, follow)
         return sample(source_image, follow * extend_motion(position, side) + _DISPLACEMENT * side * predicted[:, 1:])
 
 

@@ -47,16 +47,14 @@ def synthesize_view(source: Rendering, driving: Rendering, faces: Tensor, source
     point = fragments.gather(source.vertices, corner)  # (3, P): the driving pixels' surface points, in the source view
     normal = fragments.gather(source.normals, corner)
     pixel = camera.project(point.t())
-    mask = fragments.mask
-
-    place = fragments.spread(pixel.t()).permute(0, 2, 3, 1)
-    place = torch.where(mask.permute(0, 2, 3, 1) > 0, place, _ELSEWHERE * camera.size)
+    in_front = fragments.spread((point[2:] > 0).to(pixel.dtype)).permute(0, 2, 3, 1) > 0  # also of the source's camera
+    position = torch.where(in_front, fragments.spread(pixel.t()).permute(0, 2, 3, 1), _ELSEWHERE * camera.size)
 
     # Normals are in light axes, whose y and z are the camera's flipped.
     facing = point[0] * normal[0] - point[1] * normal[1] - point[2] * normal[2] < 0
-    seen = facing & _in_front(point[2], pixel, fragments.item, source.depth, camera)
+    seen = facing & _on_visible_surface(point[2], pixel, fragments.item, source.depth, camera)
     covisible = fragments.spread(seen.to(pixel.dtype)[None])
-    return View(place, warp(source_image, place, camera.size), covisible, mask)
+    return View(position, warp(source_image, position, camera.size), covisible, fragments.mask)
 
 
 def warp(features: Tensor, position: Tensor, size: int) -> Tensor:
@@ -85,7 +83,7 @@ def head_motion_warp(source: Rendering, driving: Rendering, source_image: Tensor
     return functional.grid_sample(source_image, grid, padding_mode="border", align_corners=False)
 
 
-def _in_front(depth: Tensor, pixel: Tensor, item: Tensor, visible: Tensor, camera: Camera) -> Tensor:
+def _on_visible_surface(depth: Tensor, pixel: Tensor, item: Tensor, visible: Tensor, camera: Camera) -> Tensor:
     """Whether points (P,) at pixels (P, 2) lie on the visible surface (B, 1, S, S) of their picture, as a bool (P,).
 
     A point is compared with the four pixels around it, and one that agrees suffices: a pixel's depth holds at its

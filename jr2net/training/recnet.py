@@ -14,7 +14,7 @@ from jr2net.config import OptimizerConfig, RecNetLossConfig
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
-from jr2net.render.renderer import render
+from jr2net.render.renderer import landmarks_2d, render
 from jr2net.training.training import Batch, Training
 
 
@@ -30,6 +30,7 @@ class RecNetTraining(Training):
         loss: RecNetLossConfig,
         device: torch.device | str = "cpu",
         exchange: bool = True,
+        photometric_from: float = 0.0,
         embedder: nn.Module | None = None,
     ) -> None:
         super().__init__({"recnet": network}, optimizer, device)
@@ -37,6 +38,7 @@ class RecNetTraining(Training):
         self.camera = camera
         self.loss = loss
         self.exchange = exchange
+        self.photometric_from = photometric_from
         self.embedder = embedder.to(self.device) if embedder is not None else None
         self.skin = self.model.has_label("skin")
 
@@ -55,13 +57,16 @@ class RecNetTraining(Training):
     def losses(self, parameters: FaceParameters, images: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
         """Weighted terms of RecNet's loss. images (B, 3, S, S); landmarks (B, 68, 2) in pixels, NaN undetected."""
         weights = self.loss
+        terms = {"regularization": losses.regularization(parameters, weights)}
+        if self.step_number < self.photometric_from * self.steps:
+            projected = landmarks_2d(self.model, parameters, self.camera)
+            return terms | {"landmark": losses.landmark(projected, landmarks, self.camera.size, weights)}
         rendering = render(self.model, parameters, self.camera)
         projected = self.camera.project(rendering.vertices[:, self.model.landmarks])
         reflectance = self.model.reflectance(parameters.albedo)
-        terms = {
-            "photometric": weights.photometric * losses.photometric(rendering.image, images, rendering.mask),
+        terms |= {
             "landmark": losses.landmark(projected, landmarks, self.camera.size, weights),
-            "regularization": losses.regularization(parameters, weights),
+            "photometric": weights.photometric * losses.photometric(rendering.image, images, rendering.mask),
             "light_grey": weights.light_grey * losses.light_grey(parameters.light),
             "albedo_variance": weights.albedo_variance * losses.albedo_variance(reflectance[:, self.skin]),
         }

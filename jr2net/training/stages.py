@@ -44,7 +44,7 @@ def build(
     torch.manual_seed(config.seed)
     if stage == "recnet":
         network = RecNet(model.sizes, config.recnet.backbone)
-        return _recnet_training(network, config, model, config.recnet.optimizer, device)
+        return _recnet_training(network, config, model, config.recnet.optimizer, device, config.recnet.photometric_from)
     if stage == "dcnet":
         recnet = _load(RecNet, upstream["recnet"], model)
         discriminator = PatchDiscriminator(config.dcnet.width)
@@ -110,7 +110,12 @@ def _load(kind: type[N], folder: str | Path, model: FaceModel) -> N:
 
 
 def _recnet_training(
-    network: nn.Module, config: Config, model: FaceModel, optimizer: OptimizerConfig, device: torch.device | str
+    network: nn.Module,
+    config: Config,
+    model: FaceModel,
+    optimizer: OptimizerConfig,
+    device: torch.device | str,
+    photometric_from: float = 0.0,
 ) -> RecNetTraining:
     embedder = torch.jit.load(config.recnet.embedder).eval() if config.recnet.embedder else None
     return RecNetTraining(
@@ -121,5 +126,6 @@ def _recnet_training(
         config.recnet.loss,
         device,
         exchange=config.recnet.exchange_identity,
+        photometric_from=photometric_from,
         embedder=embedder,
     )

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from tiny_face import model_arrays, write_bfm, write_ict_folder
 
+from jr2net import storage
 from jr2net.config import FaceConfig
+from jr2net.face import convert
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModelError
 
@@ -33,3 +35,24 @@ def test_procedural_is_the_default():
 def test_an_unknown_source_is_refused(tmp_path):
     with pytest.raises(FaceModelError, match=r"face\.model = .*nowhere'.*not there"):
         load_face_model(FaceConfig(model=str(tmp_path / "nowhere")))
+
+
+def test_a_model_file_in_a_bucket(tmp_path, monkeypatch):
+    np.savez(tmp_path / "face.npz", **model_arrays())
+    buckets = {"s3://bucket/face.npz": (tmp_path / "face.npz").read_bytes()}
+    monkeypatch.setattr(storage, "read_bytes", buckets.__getitem__)
+    assert len(load_face_model(FaceConfig(model="s3://bucket/face.npz")).mean) == 875
+
+
+def test_any_model_becomes_a_model_file(tmp_path, capsys):
+    mat, expressions = write_bfm(tmp_path)
+    output = tmp_path / "face.npz"
+    assert convert.main([str(mat), str(output), "--expressions", str(expressions), "--vertices", "500"]) == 0
+    assert 475 < len(load_face_model(FaceConfig(model=str(output))).mean) < 525
+    assert "face.npz: " in capsys.readouterr().out
+
+
+def test_what_cannot_be_converted_is_said(tmp_path, capsys):
+    assert convert.main([str(tmp_path / "nothing"), str(tmp_path / "face.npz")]) == 1
+    assert "error: face.model" in capsys.readouterr().err
+    assert not (tmp_path / "face.npz").exists()

@@ -19,7 +19,7 @@ def contact_sheet(rows: Iterable[ClipRow], columns: int, landmarks: bool = False
     cells = []
     for row in rows:
         for data, points in list(zip(row.images, row.landmarks))[:per_person]:
-            cell = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            cell = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
             for x, y in np.round(points * 16).astype(int) if landmarks else ():
                 cv2.circle(cell, (int(x - 8), int(y - 8)), 16, (0, 255, 0), -1, cv2.LINE_AA, 4)
             cells.append(cell)

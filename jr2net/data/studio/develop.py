@@ -55,7 +55,7 @@ def draw_stock(rng: np.random.Generator) -> Stock:
 
 def develop(light: np.ndarray, stock: Stock, rng: np.random.Generator, size: int) -> bytes:
     """Scene light (S, S, 3) to a JPEG file of ``size`` x ``size`` pixels."""
-    picture = light.astype(np.float32)
+    picture: np.ndarray = light.astype(np.float32)
     if stock.vignette:
         ramp = np.linspace(-1, 1, len(picture), dtype=np.float32)
         picture = picture * (1 - stock.vignette * 0.5 * (ramp**2 + ramp[:, None] ** 2))[..., None]

@@ -143,7 +143,7 @@ def _crop(detected: np.ndarray, rng: np.random.Generator) -> Crop:
     """One crop for the clip, as preparation cuts it: around the landmarks of all frames, a little off."""
     middle = Crop.from_landmarks(detected.mean(0))
     single = [Crop.from_landmarks(points) for points in detected]
-    side = np.mean([crop.side for crop in single])
+    side = float(np.mean([crop.side for crop in single]))
     drift = rng.normal(0, 0.012, 2) * side
     return Crop((middle.center[0] + drift[0], middle.center[1] + drift[1]), side * float(np.exp(rng.normal(0, 0.03))))
 

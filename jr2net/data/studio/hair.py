@@ -1,4 +1,4 @@
-"""Hair: a shell lifted off the skin, and a curtain that hangs from it; both cut out per pixel by a hairline and strands.
+"""Hair: a shell lifted off the skin, and a curtain that hangs from it; both cut out per pixel.
 
 Places on the head are given as seen from the crown: azimuth (0 at the front, positive to the subject's left) and polar
 angle. Strands run along the polar angle, as hair falls.

@@ -80,7 +80,7 @@ class Hair:
 
 @dataclass(frozen=True)
 class Glasses:
-    """Frames: colour, rim width and lens size in mm, lens roundness (2 an ellipse, more a box), tint and its opacity."""
+    """Frames: colour, rim width and lens size in mm, roundness (2 an ellipse, more a box), tint and its opacity."""
 
     colour: np.ndarray
     rim: float

@@ -14,7 +14,7 @@ OCCLUDED = 0.1
 
 
 def glasses_outline(glasses: Glasses, eyes: np.ndarray, ears: np.ndarray) -> dict[str, np.ndarray]:
-    """Polylines (K, 3) in model space. eyes (12, 3): points 36 to 47; ears (2, 3): where the temples end, left, right."""
+    """Polylines (K, 3) in model space. eyes (12, 3): points 36 to 47; ears (2, 3): the temples' ends, left, right."""
     right, left = eyes[:6].mean(0), eyes[6:].mean(0)
     middle = (left + right) / 2
     front = eyes[:, 2].max() + 13
@@ -110,7 +110,8 @@ def draw_occluder(
             )
             cv2.fillPoly(canvas, [_fixed(box)], 255, cv2.LINE_AA, 4)
         else:
-            line = np.stack([root, tip + [draw.normal(0, 0.4) * size, draw.uniform(0, 0.2) * size]])
+            end = tip + np.array([draw.normal(0, 0.4), draw.uniform(0, 0.2)]) * size
+            line = np.stack([root, end])
             _thin_line(canvas, line, draw.uniform(0.01, 0.06) * size)
         body = cv2.GaussianBlur(canvas, (0, 0), 0.02 * size).astype(np.float32)[..., None] / 255
         opacity = canvas.astype(np.float32)[..., None] / 255

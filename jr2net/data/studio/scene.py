@@ -76,7 +76,7 @@ def draw_take(rng: np.random.Generator, frames: int) -> Take:
     rotation = np.clip(usual + moves, -limits, limits)
     body = np.clip(usual * rng.uniform(0, 0.9) + moves * rng.uniform(0, 0.3) + rng.normal(0, 0.06, 3), -0.5, 0.5)
     body = body * [0.3, 1, 0.3]
-    distance = np.exp(rng.normal(np.log(1000), 0.4)).clip(420, 2600)
+    distance = np.exp(rng.normal(np.log(1080), 0.28)).clip(520, 2200)
     beside = rng.normal(0, 0.09, 2) * distance
     translation = np.array([beside[0], beside[1], distance]) + rng.normal(0, 1, (frames, 3)) * [4, 4, 12]
     return Take(rotation, body, translation)

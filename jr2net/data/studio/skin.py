@@ -62,8 +62,7 @@ def paint_skin(person: Person, face_map: FaceMap) -> tuple[np.ndarray, np.ndarra
         dots = patch(spots(0.02, 0.8), rng, MAP, 1.0) * person.freckles * np.clip(red * 2 + 0.2, 0, 1)
         factor *= 1 - dots[..., None] * np.array([0.6, 0.8, 0.9], np.float32)
     _draw_marks(factor, person, points, scale, rng)
-    if person.make_up:
-        _draw_eye_make_up(factor, points, scale, person.make_up, rng)
+    _draw_lashes(factor, points, scale, person.make_up, rng)
     hair = _brows(person, points, scale, rng)
     if any(person.beard[:3]):
         hair = np.maximum(hair, _beard(person, points, scale, rng))
@@ -72,7 +71,7 @@ def paint_skin(person: Person, face_map: FaceMap) -> tuple[np.ndarray, np.ndarra
 
 def _soft_spots(centres: np.ndarray, radius: float) -> np.ndarray:
     """(MAP, MAP): blurred discs, about 1 in their middle."""
-    small = np.zeros((MAP // 4, MAP // 4), np.float32)
+    small: np.ndarray = np.zeros((MAP // 4, MAP // 4), np.float32)
     for x, y in centres / 4:
         cv2.circle(small, (int(x), int(y)), max(1, round(radius / 4)), 1.0, -1)
     small = cv2.GaussianBlur(small, (0, 0), radius / 8 + 0.5)
@@ -156,17 +155,19 @@ def _draw_marks(factor: np.ndarray, person: Person, points: np.ndarray, scale: f
     factor *= 1 - (lines * person.wrinkles)[..., None] * np.array([0.7, 0.8, 0.85], np.float32)
 
 
-def _draw_eye_make_up(
-    factor: np.ndarray, points: np.ndarray, scale: float, strength: float, rng: np.random.Generator
+def _draw_lashes(
+    factor: np.ndarray, points: np.ndarray, scale: float, make_up: float, rng: np.random.Generator
 ) -> None:
-    """Lash line and eye shadow, in place."""
+    """Lashes and the crease of the upper lid, and with make-up lash line and eye shadow, in place."""
     canvas = np.zeros((MAP, MAP), np.uint8)
     shadow = np.zeros((MAP, MAP), np.uint8)
     for first in (36, 42):
         upper = points[first : first + 4]
         _polyline(canvas, upper - [0, 0.7 * scale], 1.3 * scale, 1.0)
+        _polyline(canvas, upper - [0, 5.5 * scale], 1.0 * scale, 0.35)
         _polyline(shadow, upper - [0, 4 * scale], 6 * scale, 1.0)
     lash = cv2.GaussianBlur(canvas, (0, 0), 0.6).astype(np.float32) / 255
-    lid = cv2.GaussianBlur(shadow, (0, 0), 2.5 * scale).astype(np.float32) / 255
-    factor *= 1 - 0.85 * strength * lash[..., None]
-    factor *= 1 - lid[..., None] * (1 - rng.uniform(0.4, 1.0, 3).astype(np.float32)) * strength
+    factor *= 1 - (0.4 + 0.5 * make_up) * lash[..., None]
+    if make_up:
+        lid = cv2.GaussianBlur(shadow, (0, 0), 2.5 * scale).astype(np.float32) / 255
+        factor *= 1 - lid[..., None] * (1 - rng.uniform(0.4, 1.0, 3).astype(np.float32)) * make_up

@@ -1,4 +1,4 @@
-"""Procedural texture stock: tileable noises, made once per process from fixed seeds, and how to look things up in them."""
+"""Texture stock: tileable noises, made once per process from fixed seeds, and how to look things up in them."""
 
 from __future__ import annotations
 

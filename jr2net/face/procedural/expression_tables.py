@@ -128,8 +128,8 @@ BOTH: dict[str, Table] = {  # what each half does in a symmetric shape (jawOpen:
         "low2": (0, 0.6, 0.5), "philtrum": (0, 2.6, 0.8), "lip_skin": (0, 2.4, 0.4), "corner": (0, -0.4, 0),
         "columella": (0, 0.6, 0), "wing_base": (0, 0.4, 0), "fold_mid": (0, 0.8, 0.2)},
     "cheekPuff": {
-        "cheek_low": (6.0, 0.4, 8.0), "cheek_deep": (8.5, 0, 5.0), "cheek_mid": (3.0, 1.4, 4.6),
-        "fold_low": (2.0, 0.4, 5.4), "marionette": (2.0, -0.8, 4.4), "cheek_side": (4.0, 0, 1.4),
+        "cheek_low": (8.0, 0.4, 9.5), "cheek_deep": (10.5, 0, 5.5), "cheek_mid": (4.0, 1.4, 5.6),
+        "fold_low": (2.6, 0.4, 7.0), "marionette": (2.4, -0.8, 5.2), "cheek_side": (5.0, 0, 1.4),
         "fold_mid": (0.6, 0.2, 2.2), "lip_skin": (0, 0.4, 3.4), "philtrum": (0, 0.4, 2.0),
         "mentolabial": (0, -0.4, 1.6), "chin_side": (0.4, -0.4, 1.6), "corner": (-0.6, 0, 3.0), "up0": (0, 0, 1.0),
         "up1": (0, 0, 1.2), "up2": (-0.4, 0, 2.0), "low0": (0, 0, 0.9), "low1": (0, 0, 1.1), "low2": (-0.4, 0, 2.0),

@@ -56,8 +56,8 @@ def build_teeth(upper: bool) -> Half:
 
     rows = []
     for height, inset in ((14.0, 1.6), (10.0, 0.6), (5.0, 0.0), (0.4, 0.5), (0.4, 2.6), (9.0, 5.0)):
-        back = inset + 0.9 * groove * (height < 11)
-        short = np.where(groove & (height < 1), 0.7, 0.0)  # teeth are rounded at their corners
+        back = inset + 0.6 * groove * (height < 11)
+        short = np.where(groove & (height < 1), 0.45, 0.0)  # teeth are rounded at their corners
         y = edge - sign * (height + short) + 0.004 * px**2
         rows.append(np.stack([px - back * outward[:, 0], y, pz - back * outward[:, 1]], 1))
     vertices = np.concatenate(rows)

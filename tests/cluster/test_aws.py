@@ -1,0 +1,65 @@
+"""cluster/aws.yaml by Ray's own validator, and by Ray's own bootstrap against a mock of AWS."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from moto import mock_aws
+from ray.autoscaler._private.aws.config import bootstrap_aws
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+CLUSTER = Path(__file__).parents[2] / "cluster"
+
+
+@pytest.fixture
+def prepared() -> dict:
+    return prepare_config(yaml.safe_load((CLUSTER / "aws.yaml").read_text()))
+
+
+def test_ray_accepts_it(prepared):
+    validate_config(prepared)
+
+
+def test_a_cpu_head_and_spot_gpu_workers_that_go_when_idle(prepared):
+    types = prepared["available_node_types"]
+    head = types[prepared["head_node_type"]]
+    assert head["resources"] == {"CPU": 0}
+    assert "InstanceMarketOptions" not in head["node_config"]
+    gpu = types["gpu_worker"]
+    assert gpu["node_config"]["InstanceMarketOptions"]["MarketType"] == "spot"
+    assert gpu["min_workers"] == 0
+    assert all("IamInstanceProfile" in node["node_config"] for node in types.values())
+
+
+def test_the_workers_hold_the_papers_configuration(prepared):
+    scaling = yaml.safe_load((CLUSTER.parent / "configs" / "paper.yaml").read_text())["scaling"]
+    gpu = prepared["available_node_types"]["gpu_worker"]
+    per_node = min(gpu["resources"]["GPU"], gpu["resources"]["CPU"] // scaling["cpus_per_worker"])
+    assert gpu["max_workers"] * per_node >= scaling["workers"]
+    assert gpu["max_workers"] * gpu["resources"]["GPU"] >= scaling["synthesis_actors"] * scaling["gpus_per_actor"]
+
+
+def test_ray_can_bring_it_up_on_aws(prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray makes a key pair there
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with mock_aws():
+        ready = bootstrap_aws(prepared)
+    for node in ready["available_node_types"].values():
+        assert node["node_config"]["ImageId"].startswith("ami-")
+        assert {"SubnetIds", "SecurityGroupIds", "KeyName"} <= set(node["node_config"])
+
+
+def test_roles_cover_the_bucket_and_the_workers(prepared):
+    policy = json.loads((CLUSTER / "s3-policy.json").read_text())
+    actions = {action for statement in policy["Statement"] for action in statement["Action"]}
+    assert {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"} <= actions
+    buckets = {statement["Resource"].removesuffix("/*") for statement in policy["Statement"]}
+    assert buckets == {"arn:aws:s3:::jr2net-data"}
+    passed = json.loads((CLUSTER / "head-policy.json").read_text())["Statement"][1]["Resource"]
+    worker = prepared["available_node_types"]["gpu_worker"]["node_config"]["IamInstanceProfile"]["Arn"]
+    assert worker in passed
+    assert "sts:AssumeRole" in (CLUSTER / "ec2-trust.json").read_text()

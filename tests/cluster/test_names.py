@@ -1,0 +1,105 @@
+"""Every path, module, configuration and setting that the files of cluster/ name exists, and they agree on the rest."""
+
+import importlib
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jr2net.config import load
+from serve.app import Settings
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "cluster"
+FILES = sorted(path.name for path in CLUSTER.iterdir() if path.is_file())
+COMMAND = re.compile(r"python (\S*jobs/\w+\.py) --config (\S+)((?: [\w.]+=\S+)*)")
+IMAGE = re.compile(r"\S+\.amazonaws\.com/(jr2net:[\w.]+)")
+
+
+def _text(name: str) -> str:
+    return (CLUSTER / name).read_text()
+
+
+def _commands(name: str) -> list[tuple[str, str, str]]:
+    return COMMAND.findall(re.sub(r"\s+", " ", _text(name)))
+
+
+@pytest.mark.parametrize("name", ["README.md", "rayjob.yaml"])
+def test_commands_name_jobs_and_configurations_that_load(name):
+    commands = _commands(name)
+    assert commands
+    for job, config, overrides in commands:
+        assert (ROOT / job.removeprefix("/opt/jr2net/")).is_file()
+        loaded = load(ROOT / config.removeprefix("/opt/jr2net/"), shlex.split(overrides))
+        if overrides:
+            assert loaded.storage.startswith("s3://")
+
+
+def test_readme_has_the_command_of_the_house():
+    assert "ray job submit --working-dir . -- python jobs/cascade.py --config configs/paper.yaml" in _text("README.md")
+
+
+def test_overrides_that_the_readme_suggests_exist():
+    load(ROOT / "configs" / "paper.yaml", ["face.model=procedural", "data.clips=null"])
+    settings = set(re.findall(r"`((?:scaling|face|data)\.\w+)`", _text("README.md")))
+    tree = load(ROOT / "configs" / "paper.yaml").model_dump()
+    for setting in settings:
+        section, field = setting.split(".")
+        assert field in tree[section], setting
+
+
+def test_paths_exist():
+    named = {path for name in FILES for path in re.findall(r"cluster/([\w.-]+\w)", _text(name))}
+    assert named <= set(FILES)
+    table = re.findall(r"^\| (.+?) \|", _text("README.md"), re.MULTILINE)
+    for name in re.findall(r"`([\w.-]+\.\w+)`", " ".join(table)):
+        assert name in FILES, name
+    for module in re.findall(r"python -m ([\w.]+)", _text("README.md")):
+        assert importlib.util.find_spec(module), module
+    for folder in ("tests/cluster", "serve/app.py"):
+        assert (ROOT / folder).exists()
+
+
+def test_the_image_holds_what_the_manifests_run():
+    dockerfile = _text("Dockerfile")
+    copied = re.findall(r"^COPY (?:--\S+ )*(\S+) (\S+)$", dockerfile, re.MULTILINE)
+    for source, _ in copied:
+        assert (ROOT / source).exists(), source
+    assert {"jr2net/", "jobs/", "serve/", "configs/"} <= {source for source, _ in copied}
+    assert "WORKDIR /opt/jr2net" in dockerfile
+    imported = re.search(r'RUN python -c "import ([\w., ]+);', dockerfile).group(1).split(", ")
+    for module in imported:
+        if module != "pytorch3d.renderer":  # of the image only
+            assert importlib.util.find_spec(module), module
+
+
+def test_one_version_of_ray_everywhere():
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    (version,) = (line.partition("==")[2] for line in dependencies if line.startswith("ray"))
+    assert f"rayproject/ray:{version}-py311" in _text("Dockerfile")
+    for name in ("rayjob.yaml", "rayservice.yaml"):
+        assert f'rayVersion: "{version}"' in _text(name)
+
+
+def test_one_image_everywhere():
+    images = {image for name in ("aws.yaml", "rayjob.yaml", "rayservice.yaml") for image in IMAGE.findall(_text(name))}
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert images == {f"jr2net:{version}"}
+    assert f"jr2net:{version}" in _text("README.md")
+
+
+def test_one_bucket_everywhere():
+    manifests = ("aws.yaml", "rayjob.yaml", "rayservice.yaml", "s3-policy.json")
+    buckets = {bucket for name in manifests for bucket in re.findall(r"s3:(?://|::)([\w-]+)", _text(name))}
+    assert buckets == {"jr2net-data"}
+
+
+def test_the_service_names_an_application_that_takes_its_arguments():
+    config = yaml.safe_load(yaml.safe_load(_text("rayservice.yaml"))["spec"]["serveConfigV2"])
+    (application,) = config["applications"]
+    module, _, builder = application["import_path"].partition(":")
+    built = getattr(importlib.import_module(module), builder)(Settings(**application["args"]))
+    assert built._bound_deployment.name == application["deployments"][0]["name"]
