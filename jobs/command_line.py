@@ -127,6 +127,7 @@ LOCAL_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away with notice
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its new behaviour, without its warning
+    "RAY_worker_niceness": "0",  # as urgent as what else runs here; Ray would have 15
 }
 """Environment of a cluster of our own."""
 

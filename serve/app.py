@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
-from ray.serve import Application
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -66,6 +65,10 @@ class Reconstruction:
 
     @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.005)
     async def answer(self, pictures: list[torch.Tensor]) -> list[dict]:
+        return self.fit(pictures)
+
+    def fit(self, pictures: list[torch.Tensor]) -> list[dict]:
+        """Face crops (3, S, S) in [0, 1] to what the HTTP answer holds."""
         faces = self.reconstruct(torch.stack(pictures).to(self.device)).to("cpu")
         return [
             {
@@ -90,6 +93,6 @@ def decode(body: bytes, size: int) -> torch.Tensor:
     return torch.from_numpy(cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)).permute(2, 0, 1).float() / 255
 
 
-def build(settings: Settings) -> Application:
+def build(settings: Settings) -> serve.Application:
     """What ``import_path: serve.app:build`` names; ``args`` are the fields of ``Settings``."""
     return Reconstruction.bind(settings.model_dump())

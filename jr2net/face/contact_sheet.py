@@ -66,7 +66,7 @@ def people_sheet(model: FaceModel, people: int = 24, tile: int = 200, columns: i
 
 def _turned(parameters: FaceParameters, rotation: Tensor) -> FaceParameters:
     """Heads turn about a point between the ears; this keeps the middle of the face where it was."""
-    middle = torch.tensor([0.0, 0.0, 60.0])
+    middle = torch.tensor([0.0, 0.0, 48.0])
     shift = (middle - rotation_matrix(rotation) @ middle) * torch.tensor([1.0, -1.0, -1.0])
     return parameters.replace(rotation=rotation, translation=parameters.translation + shift)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,8 +28,10 @@ _FOLLOW_NEAR, _FOLLOW_FAR = 3.0, -3.0
 # Predictions are bounded, softly, to this many units: one that runs away would have no gradient to come back on.
 _BOUND = 6.0
 
-# One unit of the predicted displacement, as a part of the picture's side.
-_DISPLACEMENT = 1 / 64
+# One unit of the predicted displacement (a part of the picture's side) and of the correction (a part of the range of
+# colours). The first answer is good; one optimiser step, which adds up over hundreds of inputs, must not throw it over.
+_DISPLACEMENT = 1 / 128
+_CORRECTION = 1 / 8
 
 
 class DCNet(nn.Module):
@@ -42,8 +45,8 @@ class DCNet(nn.Module):
       backgrounds stand still; everywhere a predicted displacement of some pixels is added;
     - a correction without bounds is added to what was read. It relights and sharpens, and invents mouths and lids.
 
-    The layers that predict these start at zero: the first answer is the warped source on the face and, away from it, the
-    copied source.
+    The layers that predict these start at zero: the first answer is the warped source on the face and, away from it,
+    the copied source.
     """
 
     kind = "dcnet"
@@ -110,12 +113,12 @@ class DCNet(nn.Module):
         moved = self.move(x, source_image, conditions.mask, position)
         x = F.interpolate(self.up[-1](x), size=side, mode="nearest")
         x = self.fine[-1](x, self.conditions[0](torch.cat([modulation, moved], dim=1), x.shape[-2:]))
-        return _clamp(moved + self.output(F.leaky_relu(x, 0.2)))
+        return _clamp(moved + _CORRECTION * self.output(_normalize(x)))
 
     def move(self, features: Tensor, source_image: Tensor, mask: Tensor, position: Tensor) -> Tensor:
         """The source picture (B, 3, S, S) moved as ``features`` (B, C, S / 2, S / 2) say."""
         side = source_image.shape[-1]
-        predicted = _BOUND * torch.tanh(self.motion(features) / _BOUND)
+        predicted = _BOUND * torch.tanh(self.motion(_normalize(features)) / _BOUND)
         predicted = F.interpolate(predicted, size=side, mode="bilinear", align_corners=False)
         near = 2 * F.avg_pool2d(mask, side // 4 | 1, stride=1, padding=side // 8)
         follow = torch.sigmoid(predicted[:, :1] + _FOLLOW_FAR + (_FOLLOW_NEAR - _FOLLOW_FAR) * near)
@@ -145,6 +148,11 @@ def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
     for parameter in convolution.parameters():
         nn.init.zeros_(parameter)
     return convolution
+
+
+def _normalize(x: Tensor) -> Tensor:
+    """Zero mean and unit deviation for the layers that end in pixels, whatever the residual blocks added up to."""
+    return F.leaky_relu(F.group_norm(x, math.gcd(x.shape[1], 8)), 0.2)
 
 
 def _clamp(x: Tensor) -> Tensor:

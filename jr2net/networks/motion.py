@@ -14,8 +14,8 @@ def extend_motion(position: Tensor, side: int) -> Tensor:
     """Where each driving pixel came from: displacement (B, 2, S, S) into the source, in pixels of ``side``.
 
     position (B, S, S, 2): for pixels on the face the source pixel of the same surface point, elsewhere outside the
-    picture. On the face the displacement is the mesh's. Around it the affine motion that fits the face best goes on, plus
-    the nearest face pixels' deviation from it, smoothed the more the farther away (a pyramid of averages).
+    picture. On the face the displacement is the mesh's. Around it the affine motion that fits the face best goes on,
+    plus the nearest face pixels' deviation from it, smoothed the more the farther away (a pyramid of averages).
     """
     inside = ((position > 0) & (position < side)).all(-1, keepdim=True).permute(0, 3, 1, 2).to(position.dtype)
     place = pixel_centres(position.shape[1], position)
@@ -32,7 +32,7 @@ def pixel_centres(side: int, like: Tensor) -> Tensor:
 
 
 def sample(image: Tensor, displacement: Tensor) -> Tensor:
-    """The picture (B, C, S, S) read ``displacement`` (B, 2, S, S) pixels away from each pixel, clamped at its border."""
+    """The picture (B, C, S, S) read ``displacement`` (B, 2, S, S) pixels from each pixel, clamped at its border."""
     side = image.shape[-1]
     grid = (pixel_centres(side, image) + displacement).permute(0, 2, 3, 1) * (2 / side) - 1
     return F.grid_sample(image, grid, padding_mode="border", align_corners=False)

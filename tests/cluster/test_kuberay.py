@@ -1,4 +1,4 @@
-"""The KubeRay manifests by Ray's own code, by the names that KubeRay documents, and by its published CRDs where given."""
+"""The KubeRay manifests by Ray's own code, by the names that KubeRay documents, and by its published CRDs if given."""
 
 import os
 from pathlib import Path
@@ -22,8 +22,8 @@ SERVICE = (
     " rayClusterDeletionDelaySeconds serveConfigV2 serveService serviceUnhealthySecondThreshold suspend upgradeStrategy"
 )
 CLUSTER_FIELDS = (
-    "authOptions autoscalerOptions enableInTreeAutoscaling gcsFaultToleranceOptions headGroupSpec headServiceAnnotations"
-    " managedBy networkPolicy rayVersion suspend tlsOptions upgradeStrategy workerGroupSpecs"
+    "authOptions autoscalerOptions enableInTreeAutoscaling gcsFaultToleranceOptions headGroupSpec"
+    " headServiceAnnotations managedBy networkPolicy rayVersion suspend tlsOptions upgradeStrategy workerGroupSpecs"
 )
 HEAD = "enableIngress headService labels rayStartParams resources serviceType template"
 WORKERS = (

@@ -74,7 +74,8 @@ def seen_from_crown(offset: np.ndarray) -> np.ndarray:
 
 def hairline_at(hair: Hair, azimuth: np.ndarray) -> np.ndarray:
     """Polar angle in radians down to which the hair grows at azimuths (radians)."""
-    degrees = np.interp(np.degrees(np.abs(azimuth)), HAIRLINE_AZIMUTHS, hair.hairline)
+    table = np.interp(np.arange(181.0), HAIRLINE_AZIMUTHS, hair.hairline).astype(np.float32)
+    degrees = table[np.abs(np.degrees(azimuth)).astype(np.int32)]
     return np.radians(degrees + hair.lean * np.sin(azimuth) * np.clip(np.cos(azimuth) + 0.5, 0, 1))
 
 

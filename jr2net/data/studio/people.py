@@ -148,13 +148,13 @@ def draw_person(rng: np.random.Generator, sizes: dict[str, int]) -> Person:
     return Person(
         identity=rng.normal(0, 1, sizes["identity"]).astype(np.float32),
         albedo=rng.normal(0, 0.6, sizes["albedo"]).astype(np.float32),
-        tone=tone,
-        lips=np.clip(tone * [0.88, 0.66, 0.68], 0, 1) * (1 - make_up) + lipstick * make_up,
+        tone=_colour(tone),
+        lips=_colour(tone * [0.88, 0.66, 0.68] * (1 - make_up) + lipstick * make_up),
         make_up=make_up,
-        iris=iris * rng.uniform(0.7, 1.3),
+        iris=_colour(iris * rng.uniform(0.7, 1.3)),
         brow=(rng.uniform(0.15, 1.0), rng.uniform(3.0, 8.0) if masculine else rng.uniform(2.0, 5.5)),
         beard=_draw_beard(rng) if masculine and rng.random() < 0.55 else (0.0, 0.0, 0.0, 0.0),
-        beard_colour=np.clip(hair.colour * rng.uniform(0.7, 1.2) + rng.uniform(0, 0.25) * (age > 0.7), 0, 1),
+        beard_colour=_colour(hair.colour * rng.uniform(0.7, 1.2) + rng.uniform(0, 0.25) * (age > 0.7)),
         blotches=rng.uniform(0.0, 0.05),
         pores=rng.uniform(0.0, 0.06),
         freckles=rng.uniform(0.1, 0.5) if rng.random() < 0.15 else 0.0,
@@ -171,6 +171,11 @@ def draw_person(rng: np.random.Generator, sizes: dict[str, int]) -> Person:
     )
 
 
+def _colour(values: np.ndarray) -> np.ndarray:
+    """RGB reflectance (3,) float32 in [0, 1]."""
+    return np.clip(values, 0.005, 1).astype(np.float32)
+
+
 def _between(table: np.ndarray, position: float) -> np.ndarray:
     """Linear interpolation between the rows of a table."""
     low = min(int(position), len(table) - 2)
@@ -181,9 +186,9 @@ def _draw_hair(rng: np.random.Generator, masculine: bool, dark: bool, age: float
     colour = _HAIR_COLOURS[rng.choice(len(_HAIR_COLOURS), p=_DARK_SKIN_HAIR if dark else _FAIR_SKIN_HAIR)]
     if age > 0.7 and rng.random() < 0.5:
         colour = colour + (0.5 - colour) * rng.uniform(0.3, 0.9)
-    colour = np.clip(colour * rng.uniform(0.7, 1.35) + rng.normal(0, 0.01, 3), 0.01, 0.95)
+    colour = _colour(colour * rng.uniform(0.7, 1.35) + rng.normal(0, 0.01, 3))
     if rng.random() < 0.01:
-        colour = rng.uniform(0.05, 0.8, 3)  # dyed
+        colour = _colour(rng.uniform(0.05, 0.8, 3))  # dyed
     long = rng.random() < (0.06 if masculine else 0.72)
     odds = [0.34, 0.22, 0.14, 0.12, 0.12, 0.06] if masculine else [0.28, 0.18, 0.01, 0.01, 0.27, 0.25]
     style = str(rng.choice(list(_HAIRLINES), p=odds))
@@ -198,7 +203,7 @@ def _draw_hair(rng: np.random.Generator, masculine: bool, dark: bool, age: float
         top, side = 1.0, rng.uniform(0.5, 5)
     return Hair(
         colour=colour,
-        highlight=np.clip(colour * rng.uniform(1.2, 2.2) + 0.02, 0, 1),
+        highlight=_colour(colour * rng.uniform(1.2, 2.2) + 0.02),
         hairline=hairline,
         lean=rng.normal(0, 5) * (style in ("fringe", "parted")),
         thickness=(top, side),
@@ -229,31 +234,30 @@ def _draw_glasses(rng: np.random.Generator) -> Glasses:
     dark = rng.random() < 0.6
     sun = rng.random() < 0.12
     return Glasses(
-        colour=rng.uniform(0.0, 0.15, 3) if dark else rng.uniform(0.1, 0.8, 3),
+        colour=_colour(rng.uniform(0.0, 0.15, 3) if dark else rng.uniform(0.1, 0.8, 3)),
         rim=float(rng.choice([rng.uniform(0.6, 1.5), rng.uniform(2, 4.5)])),
         lens=(rng.uniform(22, 29), rng.uniform(15, 24)),
         roundness=rng.uniform(2, 5),
         rimless=bool(rng.random() < 0.15),
-        tint=rng.uniform(0.0, 0.3, 3) if sun else rng.uniform(0.5, 1, 3),
+        tint=_colour(rng.uniform(0.0, 0.3, 3) if sun else rng.uniform(0.5, 1, 3)),
         opacity=rng.uniform(0.6, 0.95) if sun else rng.uniform(0, 0.12),
         reflection=rng.uniform(0, 0.5) * (rng.random() < 0.5),
     )
 
 
 def _draw_clothes(rng: np.random.Generator, masculine: bool) -> Clothes:
-    colour = np.clip(rng.uniform(0.02, 0.9) * (1 + rng.normal(0, rng.choice([0.05, 0.4]), 3)), 0.01, 0.95)
+    colour = _colour(rng.uniform(0.02, 0.9) * (1 + rng.normal(0, rng.choice([0.05, 0.4]), 3)))
     if rng.random() < 0.4:
         colour = colour * 0.15
+    white = rng.random() < 0.75
     kind = str(rng.choice(["shirt", "suit", "turtleneck", "bare"], p=[0.55, 0.25, 0.12, 0.08]))
     return Clothes(
         kind=kind,
         colour=colour,
-        inner=np.clip(rng.uniform(0.6, 1.0) + rng.normal(0, 0.06, 3), 0, 1)
-        if rng.random() < 0.75
-        else rng.uniform(0, 1, 3),
-        tie=rng.uniform(0.02, 0.7, 3),
+        inner=_colour(rng.uniform(0.6, 1.0) + rng.normal(0, 0.06, 3) if white else rng.uniform(0, 1, 3)),
+        tie=_colour(rng.uniform(0.02, 0.7, 3)),
         pattern=str(rng.choice(["plain", "stripes", "checks", "noise", "dots"], p=[0.55, 0.15, 0.1, 0.15, 0.05])),
-        pattern_colour=rng.uniform(0, 1, 3),
+        pattern_colour=_colour(rng.uniform(0, 1, 3)),
         pattern_scale=float(rng.uniform(6, 40)),
         neckline=float(rng.uniform(0, 25) if masculine else rng.uniform(0, 110)),
     )

@@ -35,12 +35,12 @@ def glasses_outline(glasses: Glasses, eyes: np.ndarray, ears: np.ndarray) -> dic
 
 
 def draw_glasses(
-    picture: np.ndarray, depth: np.ndarray, glasses: Glasses, lines: dict[str, np.ndarray], pixels_per_mm: float,
+    picture: np.ndarray, depth: np.ndarray, glasses: Glasses, lines: dict[str, np.ndarray], focal: float,
     light: Light,
 ) -> None:  # fmt: skip
     """Glasses over a picture (S, S, 3) in place, hidden where something is nearer (depth (S, S), mm).
 
-    ``lines`` hold (K, 3): pixel x, pixel y and depth in mm.
+    ``lines`` hold (K, 3): pixel x, pixel y and depth in mm; focal in pixels.
     """
     size = len(picture)
     frontal = light.irradiance(np.array([[0.0, 0.2, 0.98]]))[0]
@@ -59,7 +59,7 @@ def draw_glasses(
         picture += shade * (glasses.reflection * band)[..., None] * frontal
 
     rim = np.zeros((size, size), np.uint8)
-    width = glasses.rim * pixels_per_mm
+    width = glasses.rim * focal / nearest
     drawn = ["bridge"] if glasses.rimless else ["left", "right", "bridge"]
     for name in drawn:
         _thin_line(rim, lines[name], width)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jr2net.data.studio.textures import unit
+
 
 @dataclass(frozen=True)
 class Light:
@@ -30,10 +32,12 @@ class Light:
 
     def glare(self, normal: np.ndarray, view: np.ndarray, sharpness: float) -> np.ndarray:
         """Blinn-Phong highlights (P, 3); view (P, 3) unit, to the camera."""
-        half = self.direction[None] + view[:, None]
-        half /= np.linalg.norm(half, axis=-1, keepdims=True) + 1e-6
-        cosine = np.clip(np.einsum("pc,plc->pl", normal, half), 0, 1)
-        return cosine**sharpness @ self.colour
+        total = np.zeros_like(normal)
+        for direction, colour in zip(self.direction, self.colour):
+            half = unit(view + direction)
+            cosine = np.clip(np.einsum("pc,pc->p", normal, half), 1e-6, 1)
+            total += np.exp2(np.log2(cosine) * np.float32(sharpness))[:, None] * colour
+        return total
 
 
 def draw_light(rng: np.random.Generator) -> Light:
@@ -55,7 +59,8 @@ def draw_light(rng: np.random.Generator) -> Light:
     light = Light(sky, ground, direction, colour, rng.uniform(0.05, 0.8, lamps))
     level = light.irradiance(np.array([[0, 0, 1.0], [0.5, 0, 0.86], [-0.5, 0, 0.86]])).mean()
     exposure = np.clip(rng.lognormal(0.05, 0.2), 0.5, 1.5) / level
-    return Light(sky * exposure, ground * exposure, direction, colour * exposure, light.soft)
+    parts = (sky * exposure, ground * exposure, direction, colour * exposure, light.soft)
+    return Light(*(part.astype(np.float32) for part in parts))
 
 
 @dataclass(frozen=True)

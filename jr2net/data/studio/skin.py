@@ -44,9 +44,9 @@ def unroll(head: Head) -> FaceMap:
     return FaceMap(coordinates, coordinates[head.model.landmarks.numpy()], MAP / (top - bottom))
 
 
-def paint_skin(person: Person, face_map: FaceMap) -> tuple[np.ndarray, np.ndarray]:
-    """The texture of a person: a factor on reflectance (MAP, MAP, 3) around 1, and the density of hair (MAP, MAP)
-    in [0, 1] (brows, beard), both float32."""
+def paint_skin(person: Person, face_map: FaceMap) -> np.ndarray:
+    """The texture (MAP, MAP, 4) float32 of a person: a factor on reflectance around 1 (RGB), and the density of brows
+    and beard in [0, 1]."""
     rng = np.random.default_rng(person.texture_seed)
     points, scale = face_map.landmarks, face_map.scale
     factor = np.ones((MAP, MAP, 3), np.float32)
@@ -66,7 +66,7 @@ def paint_skin(person: Person, face_map: FaceMap) -> tuple[np.ndarray, np.ndarra
     hair = _brows(person, points, scale, rng)
     if any(person.beard[:3]):
         hair = np.maximum(hair, _beard(person, points, scale, rng))
-    return np.clip(factor, 0.1, 1.6), hair
+    return np.dstack([np.clip(factor, 0.1, 1.6), hair])
 
 
 def _soft_spots(centres: np.ndarray, radius: float) -> np.ndarray:

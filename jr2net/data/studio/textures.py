@@ -64,6 +64,16 @@ def patch(texture: np.ndarray, rng: np.random.Generator, size: int, scale: float
     return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
+def mix(below: np.ndarray, above: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    """``above`` over ``below``."""
+    return below + (above - below) * opacity
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (…, 3) at length 1."""
+    return vectors / (np.sqrt(np.einsum("...c,...c->...", vectors, vectors))[..., None] + 1e-8)
+
+
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
     """0 below ``low``, 1 above ``high``, smooth between."""
     t = np.clip((value - low) / (high - low), 0, 1)

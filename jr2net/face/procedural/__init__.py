@@ -15,7 +15,7 @@ from jr2net.face.procedural.mesh import LABELS, build_head, to_grid
 def build_procedural_face() -> FaceModel:
     """Mean, 80 identity, 51 expression and 64 albedo bases, 68 landmarks, labels, mirror map and texture coordinates.
 
-    Takes one to two seconds. The same on every machine: all numbers are rounded to a grid far coarser than the
+    Takes about a second. The same on every machine: all numbers are rounded to a grid far coarser than the
     differences between processors.
     """
     head = build_head()

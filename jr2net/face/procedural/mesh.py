@@ -53,7 +53,7 @@ def build_head() -> Head:
 
 def to_grid(values: Array) -> Array:
     """Rounds to multiples of 2⁻¹⁴: the last bits of linear algebra differ between processors, a model must not."""
-    return np.round(values * 2.0**14) / 2.0**14
+    return np.round(values * 2.0**14) / 2.0**14 + 0.0  # + 0.0: there is one zero only
 
 
 def _merge(parts: list[Half]) -> Half:

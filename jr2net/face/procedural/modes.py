@@ -11,12 +11,13 @@ def principal_modes(fields: Array, count: int) -> Array:
     """The first principal components (count, n, 3) of Σ x_k fields_k with independent standard normal x_k.
 
     fields (m, n, 3). Components are orthogonal over all n · 3 numbers, longest first; their signs are fixed by the
-    largest entry, so that the same fields give the same basis everywhere.
+    first of the largest entries (mirror images are equally large but for the last bits), so that the same fields give
+    the same basis on every machine.
     """
     flat = fields.reshape(len(fields), -1)
     _, vectors = np.linalg.eigh(flat @ flat.T)
     modes = vectors[:, ::-1][:, :count].T @ flat
-    largest = np.take_along_axis(modes, np.abs(modes).argmax(1)[:, None], axis=1)
+    largest = np.take_along_axis(modes, np.abs(modes).round(6).argmax(1)[:, None], axis=1)
     return (modes * np.sign(largest)).reshape(-1, *fields.shape[1:])
 
 

@@ -62,12 +62,17 @@ def open_skin(landmarks: Array, brow: Array, holes: list[Array]) -> Array:
 
 
 def triangulate(points: Array, holes: list[Array]) -> Index:
-    """Delaunay triangles, counter-clockwise, without those in a hole and the slivers along the outline."""
-    triangles = Delaunay(points).simplices.astype(np.int64)
+    """Delaunay triangles, counter-clockwise, without those in a hole and the slivers along the outline.
+
+    Points are rounded and triangles sorted, so that the last bits of arithmetic decide nothing.
+    """
+    points = points.round(7)
+    triangles = np.sort(Delaunay(points).simplices.astype(np.int64), axis=1)
+    triangles = triangles[np.lexsort(triangles.T[::-1])]
     a, b, c = points[triangles].transpose(1, 0, 2)
     area = 0.5 * ((b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1]))
     longest = np.max([np.hypot(*(a - b).T), np.hypot(*(b - c).T), np.hypot(*(c - a).T)], axis=0)
-    triangles[area < 0] = triangles[area < 0][:, ::-1]
+    triangles[area < 0] = triangles[area < 0][:, [0, 2, 1]]
     middle = points[triangles].mean(1)
     keep = (np.abs(area) > 0.02 * longest**2) & ~np.any([_inside(middle, hole) for hole in holes], axis=0)
     return triangles[keep]

@@ -10,9 +10,10 @@ import torch
 from jr2net.config import StudioConfig
 from jr2net.data.landmarks import INNER
 from jr2net.data.shards import ClipRow
-from jr2net.data.studio.film import film_people, harmonics_of
+from jr2net.data.studio.film import film_people
 from jr2net.data.studio.head import boundary_loop, build_head
 from jr2net.data.studio.scene import draw_light
+from jr2net.data.studio.truth import harmonics_of
 from jr2net.face.camera import Camera
 from jr2net.face.light import irradiance
 from jr2net.face.model import FaceModel, FaceModelError
@@ -145,6 +146,6 @@ def test_a_model_without_a_rim_is_refused(procedural: FaceModel) -> None:
 def test_harmonics_come_close_to_the_lamps() -> None:
     light = draw_light(np.random.default_rng(4))
     normal = torch.nn.functional.normalize(torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
-    exact = light.irradiance(normal.numpy().astype(float))
+    exact = light.irradiance(normal.numpy())
     fitted = irradiance(normal[None].double(), torch.from_numpy(harmonics_of(light))[None])[0].numpy()
     assert np.abs(fitted - exact).mean() < 0.06 * exact.mean()
