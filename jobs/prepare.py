@@ -20,7 +20,7 @@ from jr2net.cascade import Run
 from jr2net.config import Config
 from jr2net.data.pictures import decode_image
 from jr2net.data.shards import ShardError, list_shards, read_clips, write_clips
-from jr2net.data.studio.film import film_people
+from jr2net.data.studio.film import KINDS, Kind, film_people
 from jr2net.face.model import FaceModel
 from jr2net.report.html import duration
 
@@ -33,7 +33,7 @@ def prepare(run: Run) -> list[str]:
         model = ray.put(run.model)
         _watch([shoot.remote(model, run.config, storage.join(folder, film.name), film) for film in films], "filmed")
 
-    sets = {kind: storage.join(folder, kind) for kind in sorted({film.kind for film in films})}
+    sets: dict[str, str] = {film.kind: storage.join(folder, film.kind) for film in films}
     sets |= {name: uri for name in ("clips", "test_clips") if (uri := getattr(data, name)) is not None}
     contents = {name: check_clips(uri) for name, uri in sets.items()}
     storage.write_bytes(storage.join(folder, "clips.json"), json.dumps(contents, indent=1).encode())
@@ -44,7 +44,7 @@ def prepare(run: Run) -> list[str]:
 class Film:
     """People ``first`` … ``first + count - 1`` of one kind, who fill one shard."""
 
-    kind: str
+    kind: Kind
     first: int
     count: int
 
@@ -55,7 +55,8 @@ class Film:
 
 def planned_films(config: Config) -> Iterator[Film]:
     studio = config.data.studio
-    for kind, people in (("train", studio.people), ("natural", studio.test_people), ("large", studio.test_people)):
+    for kind in KINDS:
+        people = studio.people if kind == "train" else studio.test_people
         for first in range(0, people, studio.people_per_shard):
             yield Film(kind, first, min(studio.people_per_shard, people - first))
 

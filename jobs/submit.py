@@ -24,6 +24,7 @@ from urllib.request import urlopen
 
 from jobs.command_line import LOCAL_SETTINGS
 
+HOST = "127.0.0.1"
 DASHBOARD_PORT = 8265
 START_TIMEOUT_S = 120
 
@@ -52,17 +53,17 @@ def run_ray(*arguments: str) -> int:
 def local_cluster() -> Iterator[str]:
     """A Ray head on this machine; yields the address to which jobs are submitted."""
     ports = free_ports()
-    address = f"http://127.0.0.1:{ports['dashboard-port']}"
+    address = f"http://{HOST}:{ports['dashboard-port']}"
     print(f"[ray] starting a local cluster; its dashboard: {address}", flush=True)
     with tempfile.TemporaryDirectory(prefix="jr2net-ray-", ignore_cleanup_errors=True) as folder:
         log = Path(folder, "start.log")
         options = [f"--{name}={port}" for name, port in ports.items()]
-        options += [f"--temp-dir={folder}", f"--num-cpus={max(2, os.cpu_count() or 1)}", "--disable-usage-stats"]
+        options += [f"--node-ip-address={HOST}", f"--temp-dir={folder}", f"--num-cpus={max(2, os.cpu_count() or 1)}"]
         with log.open("w") as output:
             # --block keeps every process of the head under this one, which ends them when it is told to end.
             head = subprocess.Popen(
                 [ray_command(), "start", "--head", "--block", *options],
-                env=environment(),
+                env=environment() | {"RAY_ADDRESS": f"{HOST}:{ports['port']}"},  # for its workers
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -99,9 +100,9 @@ def free_ports() -> dict[str, int]:
         sockets = [stack.enter_context(socket.socket()) for _ in names]
         for name, opened in zip(names, sockets, strict=True):
             try:
-                opened.bind(("127.0.0.1", DASHBOARD_PORT if name == "dashboard-port" else 0))
+                opened.bind((HOST, DASHBOARD_PORT if name == "dashboard-port" else 0))
             except OSError:
-                opened.bind(("127.0.0.1", 0))
+                opened.bind((HOST, 0))
         return {name: opened.getsockname()[1] for name, opened in zip(names, sockets, strict=True)}
 
 

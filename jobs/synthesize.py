@@ -36,7 +36,7 @@ def synthesize(run: Run) -> list[str]:
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         counts = ray.data.from_items([{"shard": index} for index in missing], override_num_blocks=len(missing)).map(
-            ShardWriter,
+            ShardWriter,  # type: ignore[arg-type]  # Ray Data makes the actors of it
             fn_constructor_args=[run.config, run.folders("synthesis"), folder],
             compute=ActorPoolStrategy(size=min(scaling.synthesis_actors, len(missing))),
             num_cpus=scaling.cpus_per_worker,

@@ -48,9 +48,8 @@ def decimate(model: FaceModel, vertices: int) -> FaceModel:
     half = middle | (model.mean[:, 0].numpy() > 0)
     left = half[faces].all(1)
     if np.array_equal(mirror[mirror], np.arange(n)) and (left ^ half[mirror[faces]].all(1)).all():
-        ends = middle & np.isin(
-            np.arange(n), _border(faces)
-        )  # chin and forehead, from which the middle must not shrink
+        # Chin and forehead, the ends of the middle, count as landmarks: it must not shrink away from them.
+        ends = middle & np.isin(np.arange(n), _border(faces))
         kind = np.maximum(kind, np.maximum(kind[mirror], ends * _LANDMARK)) + np.where(middle, _MIDDLE, _PLAIN)
         group = _merge(points, faces[left], kind, np.where(middle, 1, 2), labels, budgets)
         group = np.where(half, group, mirror[group[mirror]])

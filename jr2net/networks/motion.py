@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Ridge of the affine fit, as a share of a picture full of face: a picture without a face does not move.
-_RIDGE = 1e-4
+_RIDGE = 1e-6
 
 
 def extend_motion(position: Tensor, side: int) -> Tensor:

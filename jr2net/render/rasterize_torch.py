@@ -16,7 +16,7 @@ from torch import Tensor
 from jr2net.face.camera import Camera
 
 NEAR = 1.0  # mm; triangles with a corner closer than that, or behind the camera, are not drawn
-_INCLUSIVE = 1e-5  # pixels by which spans are widened, so that a centre on a shared edge belongs to someone
+_INCLUSIVE = 1e-4  # pixels by which spans are widened, so that rounding leaves no hole along a shared edge
 _SLIVER = 1e-8  # square pixels, twice the area; triangles seen exactly edge-on have no barycentrics
 _NEVER = 1e9  # pixels; moves an edge that does not bound a side out of the way
 _LOW = 0xFFFFFFFF
@@ -58,7 +58,8 @@ def visible_faces(vertices: Tensor, faces: Tensor, camera: Camera) -> Tensor:
     row, along = _expand(left, right)
     triangle = owner.index_select(0, row)
     depth = start.index_select(0, row) + along * slope_x.index_select(0, triangle)
-    depth = depth.clamp_(*_range(inverse, triangle)).float()  # a sliver's slopes are noise
+    farthest, nearest = (bound.index_select(0, triangle) for bound in (inverse.amin(0), inverse.amax(0)))
+    depth = depth.clamp_(farthest, nearest).float()  # a sliver's slopes are noise
     key = depth.view(torch.int32).long().bitwise_left_shift_(32).add_((_LOW - face).index_select(0, triangle))
     pixel = address.index_select(0, row).add_(along.long())
 
@@ -98,23 +99,14 @@ def _expand(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
 
 def _spans(x: Tensor, y: Tensor, top: Tensor, twice_area: Tensor, owner: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     """Left and right end (R,) of rows, each ``down`` rows below ``top`` of triangle ``owner``; corners (3, K)."""
-    lefts, rights, slopes = [], [], []
-    for i in range(3):
-        j = (i + 1) % 3
-        rise = y[j] - y[i]
-        slope = (x[j] - x[i]) / (rise + (rise == 0))
-        crossing = x[i] + (top - y[i]) * slope  # where the edge's line crosses the top row
-        side = rise * twice_area.sign()
-        lefts.append(crossing - (side >= 0) * _NEVER)
-        rights.append(crossing + (side <= 0) * _NEVER)
-        slopes.append(slope)
-    edge = torch.stack(lefts + rights + slopes).index_select(1, owner)
+    rise = y.roll(-1, 0) - y  # of the edge that starts at each corner
+    slope = (x.roll(-1, 0) - x) / (rise + (rise == 0))
+    crossing = x + (top - y) * slope  # where the edge's line crosses the top row
+    side = rise * twice_area.sign()  # negative: bounds the left; positive: the right; horizontal: neither
+    bounds = [crossing - (side >= 0) * _NEVER, crossing + (side <= 0) * _NEVER, slope]
+    edge = torch.cat(bounds).index_select(1, owner)
     shift = edge[6:].mul_(down)
     a, b, c = edge[:3].add_(shift)
     left = torch.maximum(torch.maximum(a, b), c)
     a, b, c = edge[3:6].add_(shift)
     return left, torch.minimum(torch.minimum(a, b), c)
-
-
-def _range(inverse: Tensor, triangle: Tensor) -> tuple[Tensor, Tensor]:
-    return inverse.amin(0).index_select(0, triangle), inverse.amax(0).index_select(0, triangle)

@@ -1,0 +1,39 @@
+# make cascade [CONFIG=configs/laptop.yaml] [ARGS="key=value …"]    the whole cascade on this machine
+# make test | drills | bench | serve
+
+CONFIG ?= configs/laptop.yaml
+ARGS ?=
+PYTHON := .venv/bin/python
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: setup cascade test drills bench serve clean
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml
+	@echo "[setup] installing into .venv"
+	@test -x $(PYTHON) || python3 -m venv .venv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --editable '.[test]'
+	@touch $@
+
+cascade: setup
+	@$(PYTHON) jobs/submit.py jobs/cascade.py --config $(CONFIG) $(ARGS)
+
+test: setup
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m pytest -m "not drill" $(ARGS)
+
+drills: setup
+	$(PYTHON) -m pytest -m drill $(ARGS)
+
+bench: setup
+	$(PYTHON) -m benchmarks $(ARGS)
+
+serve: setup
+	@test -f serve/app.py || { echo "serve/app.py is not there yet: serving comes with a later change"; exit 1; }
+	@$(PYTHON) serve/app.py $(ARGS)
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache

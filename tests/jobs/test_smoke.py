@@ -1,0 +1,83 @@
+"""The whole cascade on a real Ray cluster, as users run it: ``ray job submit``, a report at the end, plain errors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from jr2net.cascade import STAGES
+from jr2net.data.pairs import PairSource, read_description
+from jr2net.manifest import read_manifest
+from jr2net.report.result import missing
+from jr2net.training.log import read_log
+
+
+@pytest.fixture(scope="module")
+def finished(submit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage of a finished smoke cascade."""
+    storage = tmp_path_factory.mktemp("runs") / "smoke"
+    status, log = submit("jobs/cascade.py", f"storage={storage}")
+    assert status == 0, log
+    return storage
+
+
+def test_the_cascade_ends_in_a_report_with_every_number(finished: Path) -> None:
+    report = json.loads((finished / "evaluation" / "report.json").read_text())
+    assert missing(report) == []
+    assert report["synthesis"]["pairs"] == 16
+    assert "<svg" in (finished / "evaluation" / "report.html").read_text()
+
+
+def test_every_stage_leaves_a_manifest_of_what_it_made(finished: Path) -> None:
+    for stage in STAGES:
+        manifest = read_manifest(str(finished / stage))
+        assert manifest is not None
+        assert all((finished / stage / name).is_file() for name in manifest.outputs)
+
+
+def test_pairs_are_there_and_described(finished: Path) -> None:
+    assert read_description(str(finished / "synthesis"))["pairs"] == 16
+    assert len(PairSource(str(finished / "synthesis"))) == 16
+
+
+def test_every_step_is_logged_once(finished: Path) -> None:
+    records = read_log(str(finished / "recnet"))
+    assert [record["step"] for record in records] == list(range(1, 9))
+    assert {"data", "step"} <= set(records[0]["seconds"])
+
+
+def test_what_is_done_is_not_done_again(finished: Path, submit) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    status, log = submit("jobs/cascade.py", f"storage={finished}", "scaling.workers=1")
+    assert status == 0, log
+    assert log.count("done already") == len(STAGES)
+    assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+
+
+def test_nan_in_training_is_one_plain_error(finished: Path, submit, tmp_path: Path) -> None:
+    shutil.copytree(finished / "prepare", tmp_path / "prepare")
+    settings = ["recnet.optimizer.learning_rate=1e38", "recnet.optimizer.clip_gradient=1e38"]
+    status, log = submit("jobs/train.py", "recnet", f"storage={tmp_path}", *settings)
+    assert status != 0
+    errors = [line for line in log.splitlines() if line.startswith("error: ")]
+    assert errors, log
+    assert "NaN or infinite on samples" in errors[0]
+    assert "lower the learning rate" in errors[0]
+    assert (tmp_path / "prepare" / "manifest.json").exists()
+    assert not (tmp_path / "recnet" / "manifest.json").exists()
+
+
+def test_a_damaged_shard_is_one_plain_error(finished: Path, submit, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    shutil.copytree(finished / "prepare" / "train", clips)
+    shard = sorted(clips.glob("*.parquet"))[0]
+    shard.write_bytes(shard.read_bytes()[:-1000])
+    status, log = submit("jobs/prepare.py", f"storage={tmp_path}/run", f"data.clips={clips}")
+    assert status != 0
+    errors = [line for line in log.splitlines() if line.startswith("error: ")]
+    assert errors, log
+    assert str(shard) in errors[0]
+    assert "write it again" in errors[0]
