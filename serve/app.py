@@ -1,7 +1,7 @@
 """Reconstruction as a Ray Serve deployment: a face crop in, named ARKit coefficients out.
 
-    serve run serve.app:build network=runs/laptop/recnet
-    curl --data-binary @face.jpg http://127.0.0.1:8000/
+    make serve ARGS="network=runs/laptop/recaugnet"
+    curl --data-binary @face.jpg http://127.0.0.1:8000/reconstruct
 
 The body is a JPEG or PNG of a square face crop; another size is resampled, another shape is cropped to its middle.
 The answer is JSON: ``expression`` (51 names, each in [0, 1]), ``rotation`` (pitch, yaw, roll in radians) and
@@ -9,6 +9,8 @@ The answer is JSON: ``expression`` (51 names, each in [0, 1]), ``rotation`` (pit
 """
 
 from __future__ import annotations
+
+import sys
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from jobs.command_line import connect
 from jr2net.config import FaceConfig
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.load import load_face_model
@@ -96,3 +99,19 @@ def decode(body: bytes, size: int) -> torch.Tensor:
 def build(settings: Settings) -> serve.Application:
     """What ``import_path: serve.app:build`` names; ``args`` are the fields of ``Settings``."""
     return Reconstruction.bind(settings.model_dump())
+
+
+def main(arguments: list[str]) -> int:
+    """Serves on this machine, or on the cluster that ``RAY_ADDRESS`` names, until it is interrupted."""
+    try:
+        settings = Settings.model_validate(dict(argument.split("=", 1) for argument in arguments))
+    except ValueError as error:
+        print(f"error: {error}\nusage: python serve/app.py network=FOLDER [face_model=FILE …]", file=sys.stderr)
+        return 1
+    connect()
+    serve.run(build(settings), route_prefix="/reconstruct", blocking=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

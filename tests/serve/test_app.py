@@ -103,6 +103,12 @@ def test_an_unknown_setting_is_refused():
         app.Settings(netwerk="x", network="y")
 
 
+@pytest.mark.parametrize("arguments", [[], ["network"], ["network=x", "netwerk=y"]])
+def test_a_wrong_command_line_is_explained(arguments, capsys):
+    assert app.main(arguments) == 1
+    assert "usage: python serve/app.py network=FOLDER" in capsys.readouterr().err
+
+
 @pytest.mark.drill
 def test_over_http(network, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")

@@ -58,6 +58,7 @@ _HAIRLINES = {
 class Hair:
     """Hair of the head. Angles in degrees, lengths in mm.
 
+    highlight colour of its sheen, and of the hat;  stubble: opacity of cropped hair on the scalp
     hairline  (8,) polar angles at HAIRLINE_AZIMUTHS, lean: how much further it reaches on the subject's left
     thickness of the shell on top and at the sides; 0 is shaven
     length    how far it hangs below the eyes (0: it does not), front: azimuth from which it hangs
@@ -80,7 +81,8 @@ class Hair:
 
 @dataclass(frozen=True)
 class Glasses:
-    """Frames: colour, rim width and lens size in mm, roundness (2 an ellipse, more a box), tint and its opacity."""
+    """Frames: colour, rim width and half axes of a lens in mm, roundness (2 an ellipse, more a box); the lens's tint, its
+    opacity, and the strength of reflections on it."""
 
     colour: np.ndarray
     rim: float
@@ -94,7 +96,8 @@ class Glasses:
 
 @dataclass(frozen=True)
 class Clothes:
-    """neckline: depth of the front opening below the neck's base, mm; layers from the skin outwards."""
+    """kind: shirt, suit (with ``inner`` shirt and tie), turtleneck or bare;  neckline: depth of the front opening, mm;
+    pattern: plain, stripes, checks, noise or dots, of ``pattern_scale`` mm."""
 
     kind: str
     colour: np.ndarray
@@ -108,7 +111,16 @@ class Clothes:
 
 @dataclass(frozen=True)
 class Person:
-    """One person of the studio. identity (K,) and albedo (A,) in standard deviations, the rest as its name says."""
+    """One person of the studio. Colours are reflectances, RGB (3,) float32; shares and strengths lie in [0, 1].
+
+    identity (K,), albedo (A,)  coefficients of the face model, standard deviations
+    tone, lips, iris            colours of the skin on average, of the lips (made up or not) and of the irises
+    brow                        density, and width in mm
+    beard                       density on the cheeks, the chin and the upper lip, and length (0 stubble … 1 full)
+    blotches, pores             contrast of patches and of grain in the skin;  gloss: strength of its highlights
+    ear_scale, neck_scale       factors on an average adult's;  neck_drop: how much longer the neck is, mm
+    texture_seed                what all further detail of this person is drawn from
+    """
 
     identity: np.ndarray
     albedo: np.ndarray
