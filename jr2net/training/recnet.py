@@ -57,7 +57,10 @@ class RecNetTraining(Training):
     def losses(self, parameters: FaceParameters, images: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
         """Weighted terms of RecNet's loss. images (B, 3, S, S); landmarks (B, 68, 2) in pixels, NaN undetected."""
         weights = self.loss
-        terms = {"regularization": losses.regularization(parameters, weights)}
+        terms = {
+            "regularization": losses.regularization(parameters, weights),
+            "light_grey": weights.light_grey * losses.light_grey(parameters.light),
+        }
         if self.step_number < self.photometric_from * self.steps:
             projected = landmarks_2d(self.model, parameters, self.camera)
             return terms | {"landmark": losses.landmark(projected, landmarks, self.camera.size, weights)}
@@ -67,7 +70,6 @@ class RecNetTraining(Training):
         terms |= {
             "landmark": losses.landmark(projected, landmarks, self.camera.size, weights),
             "photometric": weights.photometric * losses.photometric(rendering.image, images, rendering.mask),
-            "light_grey": weights.light_grey * losses.light_grey(parameters.light),
             "albedo_variance": weights.albedo_variance * losses.albedo_variance(reflectance[:, self.skin]),
         }
         if self.embedder is not None:

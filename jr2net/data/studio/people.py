@@ -81,8 +81,8 @@ class Hair:
 
 @dataclass(frozen=True)
 class Glasses:
-    """Frames: colour, rim width and half axes of a lens in mm, roundness (2 an ellipse, more a box); the lens's tint, its
-    opacity, and the strength of reflections on it."""
+    """Frames: colour, rim width and half axes of a lens in mm, roundness (2 an ellipse, more a box), the tint
+    of the lens, its opacity, and the strength of reflections on it."""
 
     colour: np.ndarray
     rim: float
