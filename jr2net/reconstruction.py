@@ -12,7 +12,8 @@ from jr2net.config import Config
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
-from jr2net.networks.checkpoint import load_network, read_description
+from jr2net.networks.checkpoint import DESCRIPTION, WEIGHTS, load_network, read_description
+from jr2net.storage import local_copy
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,17 @@ class Reconstructor:
         return self.network(images)
 
 
-def load_reconstructor(folder: Path, model: FaceModel, device: torch.device | str = "cpu") -> Reconstructor:
-    """The RecNet or RecAugNet of a checkpoint folder, with the camera it was trained for.
+def load_reconstructor(folder: str | Path, model: FaceModel, device: torch.device | str = "cpu") -> Reconstructor:
+    """The RecNet or RecAugNet of a checkpoint folder, local or s3://, with the camera it was trained for.
 
-    Raises CheckpointError where the folder holds none or was made for another face model.
+    Raises CheckpointError where the folder holds none or was made for another face model, StorageError where it cannot
+    be read.
     """
-    architecture = read_description(folder)["architecture"]
+    with local_copy(str(folder), (DESCRIPTION, WEIGHTS)) as local:
+        architecture = read_description(local)["architecture"]
+        network = load_network(local, model).to(device).eval()
     seen_through = Camera.default(architecture["image_size"], architecture["focal_ratio"])
-    return Reconstructor(load_network(folder, model).to(device).eval(), model.to(device), seen_through)
+    return Reconstructor(network, model.to(device), seen_through)
 
 
 def camera(config: Config) -> Camera:
