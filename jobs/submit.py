@@ -95,7 +95,13 @@ def wait_until_ready(head: subprocess.Popen, address: str, log: Path) -> None:
 def free_ports() -> dict[str, int]:
     """Ports for a head's services that nobody uses and that Ray's workers (10002 to 19999) will not take."""
     names = ["port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port"]
-    names += ["runtime-env-agent-port", "node-manager-port", "object-manager-port", "metrics-export-port"]
+    names += [
+        "runtime-env-agent-port",
+        "node-manager-port",
+        "object-manager-port",
+        "metrics-export-port",
+        "ray-client-server-port",
+    ]
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in names]
         for name, opened in zip(names, sockets, strict=True):

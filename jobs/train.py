@@ -22,7 +22,7 @@ from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from ray.train.v2.api.exceptions import WorkerGroupError
 
-from jobs.command_line import USER_ERRORS, main, plain
+from jobs.command_line import USER_ERRORS, main
 from jobs.progress import Progress
 from jobs.stage import run_stage
 from jr2net import storage
@@ -36,22 +36,24 @@ from jr2net.training.log import write_log
 def train(run: Run, stage: str) -> list[str]:
     """Trains one network on the cluster, from its last saved state if there is one; leaves its weights.
 
-    A worker or a node that dies is replaced, ``scaling.max_failures`` times; an error in the data, the settings or the
-    numbers is not worth another attempt.
+    A worker that fails is started again, ``scaling.max_failures`` times. An error in the data, the settings or the
+    numbers is not worth another attempt, nor is one that comes back.
     """
     settings = {"config": run.config.model_dump(mode="json"), "stage": stage, "digests": run.digests(stage)}
-    for attempt in range(run.config.scaling.max_failures + 1):
+    attempts, last = run.config.scaling.max_failures + 1, ""
+    for attempt in range(attempts):
         try:
             trainer(run, stage, settings).fit()
             break
         except WorkerGroupError as error:
-            failures = list(error.worker_failures.values())
-            for failure in failures:
-                if isinstance(cause := _cause(failure), USER_ERRORS):
+            causes = [_cause(failure) for failure in error.worker_failures.values()]
+            for cause in causes:
+                if isinstance(cause, USER_ERRORS):
                     raise cause from None
-            if attempt == run.config.scaling.max_failures:
+            if attempt + 1 == attempts or str(causes[0]) == last:
                 raise
-            print(f"[{stage}] a worker failed ({plain(failures[0])}); going on from the last saved state", flush=True)
+            last = str(causes[0])
+            print(f"[{stage}] a worker failed ({last}); going on from the last saved state", flush=True)
     return list(NETWORK_FILES)
 
 
@@ -76,7 +78,16 @@ def trainer(run: Run, stage: str, settings: dict[str, Any]) -> TorchTrainer:
 
 
 def loop(settings: dict[str, Any]) -> None:
-    """What every worker does: step after step on its part of each global batch, saving the state now and then."""
+    """What Ray Train calls on every worker."""
+    try:
+        take_steps(settings)
+    except USER_ERRORS:
+        logging.disable()  # the driver says it once; no traceback from every worker beside it
+        raise
+
+
+def take_steps(settings: dict[str, Any]) -> None:
+    """Step after step on this worker's part of each global batch, saving the state now and then."""
     config, stage = Config.model_validate(settings["config"]), settings["stage"]
     folder = storage.join(config.storage, stage)
     context = ray.train.get_context()

@@ -1,0 +1,47 @@
+"""The paper's configuration builds every network at its full size, and each takes a step."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+from jr2net.cascade import NETWORKS
+from jr2net.config import Config, load
+from jr2net.face.load import load_face_model
+from jr2net.training import build, save
+
+PAPER = Path(__file__).parents[1] / "configs" / "paper.yaml"
+
+
+def batch_for(stage: str, config: Config) -> dict:
+    """One pair of noise pictures of the paper's size."""
+    draw = torch.Generator().manual_seed(0)
+    size = config.image_size
+    picture, landmarks = (1, 3, size, size), (1, 68, 2)
+    if stage == "etnet":
+        return {"image": torch.rand(picture, generator=draw), "expression": torch.rand(1, 51, generator=draw)}
+    return {
+        "source_image": torch.rand(picture, generator=draw),
+        "driving_image": torch.rand(picture, generator=draw),
+        "source_landmarks": torch.rand(landmarks, generator=draw) * size,
+        "driving_landmarks": torch.rand(landmarks, generator=draw) * size,
+        "sample_id": ["noise"],
+    }
+
+
+def test_every_network_takes_a_step_at_the_papers_size(tmp_path: Path) -> None:
+    config = load(PAPER, ["face.model=procedural", "dcnet.adversarial_from=0"])
+    assert (config.image_size, config.recnet.backbone.layers, config.etnet.backbone.layers) == (224, 50, 34)
+    model = load_face_model(config.face)
+    assert model.sizes == {"identity": 80, "expression": 51, "albedo": 64}
+    folders: dict[str, str] = {}
+    for stage in NETWORKS:
+        training = build(stage, config, model, folders)
+        losses = training.step(batch_for(stage, config))
+        assert losses
+        assert all(map(math.isfinite, losses.values()))
+        folders[stage] = str(tmp_path / stage)
+        save(stage, training, config, model, {}, tmp_path / stage)
+        assert (tmp_path / stage / "model.safetensors").exists()
