@@ -27,6 +27,18 @@ from jobs.command_line import LOCAL_SETTINGS
 HOST = "127.0.0.1"
 DASHBOARD_PORT = 8265
 START_TIMEOUT_S = 120
+SERVICES = (
+    "port",
+    "dashboard-port",
+    "dashboard-agent-listen-port",
+    "dashboard-agent-grpc-port",
+    "runtime-env-agent-port",
+    "node-manager-port",
+    "object-manager-port",
+    "metrics-export-port",
+    "ray-client-server-port",
+)
+"""Options of ``ray start`` that name the ports of a head."""
 
 
 def submit(job: list[str]) -> int:
@@ -94,22 +106,14 @@ def wait_until_ready(head: subprocess.Popen, address: str, log: Path) -> None:
 
 def free_ports() -> dict[str, int]:
     """Ports for a head's services that nobody uses and that Ray's workers (10002 to 19999) will not take."""
-    names = ["port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port"]
-    names += [
-        "runtime-env-agent-port",
-        "node-manager-port",
-        "object-manager-port",
-        "metrics-export-port",
-        "ray-client-server-port",
-    ]
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in names]
-        for name, opened in zip(names, sockets, strict=True):
+        sockets = [stack.enter_context(socket.socket()) for _ in SERVICES]
+        for name, opened in zip(SERVICES, sockets, strict=True):
             try:
                 opened.bind((HOST, DASHBOARD_PORT if name == "dashboard-port" else 0))
             except OSError:
                 opened.bind((HOST, 0))
-        return {name: opened.getsockname()[1] for name, opened in zip(names, sockets, strict=True)}
+        return {name: opened.getsockname()[1] for name, opened in zip(SERVICES, sockets, strict=True)}
 
 
 def environment() -> dict[str, str]:

@@ -16,7 +16,7 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "recnet": ("prepare",),
     "dcnet": ("prepare", "recnet"),
     "synthesis": ("prepare", "recnet", "dcnet"),
-    "etnet": ("synthesis",),
+    "etnet": ("recnet", "synthesis"),
     "recaugnet": ("prepare", "recnet", "etnet"),
     "evaluation": ("prepare", "recnet", "dcnet", "synthesis", "etnet", "recaugnet"),
 }

@@ -43,6 +43,12 @@ class StudioConfig(Section):
     frames: int = Field(3, ge=1, description="frames filmed of each training identity")
     test_people: int = Field(100, ge=1, description="identities of each test set (natural, large), never trained on")
     test_frames: int = Field(3, ge=2, description="frames filmed of each test identity")
+    variety: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="how far poses, lenses and recordings stray from a plain portrait; 1: like photographs",
+    )
     people_per_shard: int = Field(250, ge=1, description="identities written to one Parquet shard")
     detector_shrink: float = Field(
         0.5, ge=0, le=1, description="how far the studio's landmark detector pulls large expressions towards neutral"
@@ -85,6 +91,11 @@ class RecNetLossConfig(Section):
 
     photometric: float = Field(1.92, ge=0, description="colour distance over the visible skin")
     landmark: float = Field(1.6e-3, ge=0, description="squared distance of projected to detected landmarks")
+    landmark_linear_from: float | None = Field(
+        None,
+        gt=0,
+        description="distance (of 224 pixels) beyond which the loss grows linearly; none: squared, as published",
+    )
     landmark_emphasis: float = Field(20.0, ge=1, description="factor on the inner mouth and the nose bridge")
     landmark_jaw: float = Field(1.0, ge=0, description="factor on the jaw line (points 0 to 16)")
     identity_feature: float = Field(0.2, ge=0, description="cosine distance of embeddings; needs `embedder`")
@@ -145,6 +156,7 @@ class SynthesisConfig(Section):
 
 class ETNetConfig(Section):
     backbone: BackboneConfig = BackboneConfig(layers=34)
+    from_recnet: bool = Field(True, description="start from RecNet's backbone where layers and width are the same")
     optimizer: OptimizerConfig
     jitter: float = Field(0.1, ge=0, le=0.5, description="augmentation: shift and scale of the crop")
 

@@ -76,8 +76,18 @@ def landmark(predicted: Tensor, detected: Tensor, side: int, config: RecNetLossC
     # Before the subtraction: the gradient through a NaN is NaN even where its factor is zero.
     target = torch.where(found[..., None], detected, predicted.detach())
     distance = ((predicted - target) * (_LANDMARK_SIDE / side)).square().sum(-1)
+    if config.landmark_linear_from is not None:
+        distance = _huber(distance, config.landmark_linear_from)
     weighted = distance * landmark_weights(config, predicted)
     return config.landmark * (weighted.sum(1) / found.sum(1).clamp(min=1)).mean()
+
+
+def _huber(squared: Tensor, bound: float) -> Tensor:
+    """Huber 1964: squared distances up to ``bound``, beyond it the tangent; hard faces do not drown the others."""
+    beyond = squared > bound**2
+    # The root of what is squared anyway is not asked for: its gradient at 0 is infinite.
+    root = torch.where(beyond, squared, torch.ones_like(squared)).sqrt()
+    return torch.where(beyond, 2 * bound * root - bound**2, squared)
 
 
 def landmark_weights(config: RecNetLossConfig, like: Tensor) -> Tensor:

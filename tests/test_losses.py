@@ -143,3 +143,15 @@ def test_losses_are_means_over_pictures() -> None:
         whole = function(*arguments)
         parts = [function(*(a[half] for a in arguments)) for half in (slice(0, 2), slice(2, 4))]
         assert whole.item() == pytest.approx(sum(parts).item() / 2, rel=1e-5), name
+
+
+def test_far_landmarks_count_linearly_where_asked() -> None:
+    detected = torch.zeros(1, 68, 2)
+    config = RecNetLossConfig(landmark=1.0, landmark_emphasis=1.0, landmark_linear_from=2.0)
+    near = losses.landmark(torch.tensor([1.0, 0.0]).expand(1, 68, 2), detected, 224, config)
+    far = losses.landmark(torch.tensor([0.0, 5.0]).expand(1, 68, 2), detected, 224, config)
+    assert near.item() == pytest.approx(1.0)
+    assert far.item() == pytest.approx(2 * 2 * 5 - 4)
+    exact = detected.clone().requires_grad_()
+    losses.landmark(exact, detected, 224, config).backward()
+    assert exact.grad is not None and exact.grad.isfinite().all()

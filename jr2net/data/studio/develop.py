@@ -34,20 +34,21 @@ class Stock:
     borders: np.ndarray
 
 
-def draw_stock(rng: np.random.Generator) -> Stock:
+def draw_stock(rng: np.random.Generator, variety: float = 1.0) -> Stock:
+    """A recording; ``variety`` (see StudioConfig) scales how far it is from a clean one."""
     warmth = rng.normal(0, 0.05)
     borders = rng.uniform(0, 0.09, 4) * (rng.random(4) < [0.12, 0.12, 0.12, 0.3])
     return Stock(
         balance=np.array([1 + warmth, 1 + rng.normal(0, 0.015), 1 - warmth]),
-        contrast=rng.normal(1.03, 0.12),
-        gamma=float(np.exp(rng.normal(0.0, 0.15))),
+        contrast=1.03 + rng.normal(0, 0.12) * variety,
+        gamma=float(np.exp(rng.normal(0.0, 0.15) * variety)),
         saturation=float(np.clip(rng.normal(0.95, 0.2), 0.2, 1.6)) if rng.random() > 0.05 else 0.0,
         lift=rng.uniform(0, 0.06) * (rng.random() < 0.4),
-        blur=rng.exponential(0.22),
-        motion=(rng.exponential(1.0) * (rng.random() < 0.2), rng.uniform(0, np.pi)),
-        scale=float(rng.uniform(0.45, 1.0)) if rng.random() < 0.3 else 1.0,
-        noise=rng.exponential(0.008),
-        quality=int(rng.integers(55, 98)),
+        blur=rng.exponential(0.22) * variety,
+        motion=(rng.exponential(1.0) * (rng.random() < 0.2) * variety, rng.uniform(0, np.pi)),
+        scale=1 - variety * float(rng.uniform(0, 0.55)) if rng.random() < 0.3 else 1.0,
+        noise=rng.exponential(0.008) * variety,
+        quality=round(97 - variety * rng.integers(0, 43)),
         vignette=rng.uniform(0, 0.5) * (rng.random() < 0.3),
         borders=borders,
     )

@@ -64,14 +64,15 @@ def film_person(subject: Subject, config: StudioConfig, seed: int, number: int, 
     who, acting, place, recording = (np.random.default_rng(stream) for stream in streams)
     person = draw_person(who, subject.model.sizes)
     numbers, expression = _act(acting, config.frames if kind == "train" else config.test_frames, kind)
-    performance = _perform(subject, person, draw_take(acting, len(numbers)), expression)
+    performance = _perform(subject, person, draw_take(acting, len(numbers), config.variety), expression)
     light = draw_light(place)
 
     detected = _detect(subject.model, performance, config, recording)
     crop = _cut(detected, recording)
     albedo, albedo_coefficients = reflectance(subject, person)
-    shot = _shoot(subject, person, performance, albedo, light, _camera(crop, SUPERSAMPLING * size), place)
-    stock = draw_stock(recording)
+    occluded = OCCLUDED * config.variety
+    shot = _shoot(subject, person, performance, albedo, light, _camera(crop, SUPERSAMPLING * size), place, occluded)
+    stock = draw_stock(recording, config.variety)
     truth = None
     if kind != "train":
         truth = _truth(subject.model, person, performance, albedo_coefficients, light, _camera(crop, size))
@@ -180,6 +181,7 @@ def _shoot(
     light: Light,
     camera: Camera,
     rng: np.random.Generator,
+    occluded: float,
 ) -> Shot:
     """Background, person, glasses and what is in the way, from back to front."""
     posed, frames = performance.posed, len(performance.expression)
@@ -194,7 +196,7 @@ def _shoot(
             pose = performance.rotation[frame], performance.translation[frame]
             seen = {name: _project(line, *pose, camera) for name, line in lines.items()}
             draw_glasses(shot.picture[frame], shot.depth[frame], person.glasses, seen, camera.focal, light)
-    if rng.random() < OCCLUDED:
+    if rng.random() < occluded:
         landmarks = camera.project(posed[:, subject.model.landmarks]).numpy()
         draw_occluder(shot.picture, landmarks, person, light, rng)
     return shot

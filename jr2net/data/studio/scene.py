@@ -72,16 +72,17 @@ class Take:
     translation: np.ndarray
 
 
-def draw_take(rng: np.random.Generator, frames: int) -> Take:
-    """Poses around a person's own usual one; most face the camera, some turn far."""
+def draw_take(rng: np.random.Generator, frames: int, variety: float = 1.0) -> Take:
+    """Poses around a person's own usual one; most face the camera, some turn far. ``variety``: see StudioConfig."""
     wide = rng.random() < 0.3
     usual = rng.normal(0, 1, 3) * np.radians([4.5, 16 if wide else 8, 3.5])
     moves = rng.normal(0, 1, (frames, 3)) * np.radians([4.5, 15 if wide else 8, 4])
     limits = np.radians([28, 52, 22])
+    usual, moves = (part * (0.5 + 0.5 * variety) for part in (usual, moves))
     rotation = np.clip(usual + moves, -limits, limits)
     body = np.clip(usual * rng.uniform(0, 0.9) + moves * rng.uniform(0, 0.3) + rng.normal(0, 0.06, 3), -0.5, 0.5)
     body = body * [0.3, 1, 0.3]
-    distance = np.exp(rng.normal(np.log(1080), 0.28)).clip(520, 2200)
+    distance = np.exp(rng.normal(np.log(1080), 0.28 * variety)).clip(520, 2200)
     beside = rng.normal(0, 0.09, 2) * distance
     translation = np.array([beside[0], beside[1], distance]) + rng.normal(0, 1, (frames, 3)) * [4, 4, 12]
     return Take(rotation, body, translation)
