@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 
+from jobs.ray_settings import LOCAL_SETTINGS, TRAIN_SETTINGS
 from jr2net import storage
 from jr2net.cascade import STAGES, Run, StageError
 from jr2net.config import Config, ConfigError, load, to_yaml
@@ -114,22 +115,6 @@ def connect() -> None:
         os.environ.setdefault(name, value)
     if not ray.is_initialized():
         ray.init(address=address or "local", logging_level=logging.WARNING)
-
-
-TRAIN_SETTINGS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the controller's pace: its 2 s make every start and report slow
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line of a worker comes twice
-}
-"""Environment of every job."""
-
-LOCAL_SETTINGS = {
-    "RAY_AUTH_MODE": "disabled",  # else a local cluster may ask for a token that its jobs lack
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away with notice
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its new behaviour, without its warning
-    "RAY_worker_niceness": "0",  # as urgent as what else runs here; Ray would have 15
-}
-"""Environment of a cluster of our own."""
 
 
 def plain(error: BaseException) -> str:

@@ -106,10 +106,11 @@ def _watch(tasks: Sequence[ray.ObjectRef], done: str) -> list:
             for task in waiting:
                 ray.cancel(task, force=True)
             raise
-        if time.monotonic() - shown > 10:
-            finished, shown = len(tasks) - len(waiting), time.monotonic()
-            left = (shown - start) * len(waiting) / max(1, finished)
-            print(f"[prepare] {finished} of {len(tasks)} shards {done}, time left {duration(left)}", flush=True)
+        finished = len(tasks) - len(waiting)
+        if finished and time.monotonic() - shown > 10:
+            shown = time.monotonic()
+            left = duration((shown - start) * len(waiting) / finished)
+            print(f"[prepare] {finished} of {len(tasks)} shards {done}, time left {left}", flush=True)
     return ray.get(list(tasks))
 
 

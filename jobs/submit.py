@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from jobs.command_line import LOCAL_SETTINGS
+from jobs.ray_settings import LOCAL_SETTINGS
 
 HOST = "127.0.0.1"
 DASHBOARD_PORT = 8265

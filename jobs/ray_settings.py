@@ -1,0 +1,16 @@
+"""Environment variables under which Ray runs: of every job, and of a cluster of our own."""
+
+TRAIN_SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the controller's pace: its 2 s make every start and report slow
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line of a worker comes twice
+}
+"""Of every job."""
+
+LOCAL_SETTINGS = {
+    "RAY_AUTH_MODE": "disabled",  # else a local cluster may ask for a token that its jobs lack
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away with notice
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its new behaviour, without its warning
+    "RAY_worker_niceness": "0",  # as urgent as what else runs here; Ray would have 15
+}
+"""Of a cluster of our own."""
