@@ -65,6 +65,7 @@ def set_scene(
         warped_image=view.image,
         mask=driving_rendering.mask,
         head_warped=head_motion_warp(source_rendering, driving_rendering, source_image, camera),
+        rendered=driving_rendering.image.clamp(0, 1),
     )
     return Scene(source_image, source_rendering, driving_rendering, view, conditions)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-CONDITION_CHANNELS = 14
+CONDITION_CHANNELS = 17
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Conditions:
     warped_image  (B, 3, S, S)  the source picture in the driving view (Eq. 2), 0 outside the face
     mask          (B, 1, S, S)  1 on the driving face
     head_warped   (B, 3, S, S)  the whole source picture moved with the head by an affine map
+    rendered      (B, 3, S, S)  the driving face as the morphable model paints it, in [0, 1], 0 outside the face
     """
 
     normal: Tensor
@@ -28,9 +29,10 @@ class Conditions:
     warped_image: Tensor
     mask: Tensor
     head_warped: Tensor
+    rendered: Tensor
 
     def stack(self) -> Tensor:
-        """(B, 14, S, S), in the order of the fields."""
+        """(B, 17, S, S), in the order of the fields."""
         return torch.cat([getattr(self, field.name) for field in fields(self)], dim=1)
 
     def __getitem__(self, index: slice | Tensor) -> Conditions:

@@ -43,6 +43,7 @@ class DCNet(nn.Module):
     - every pixel reads the source where the face's motion (Eq. 2, continued around the face) took it from. Beside the
       face it follows that motion by a predicted part, since hair goes with the head, shoulders go half the way and
       backgrounds stand still; everywhere a predicted displacement of some pixels is added;
+    - on the face, what the source did not show (a mouth's inside, a closed lid) is read from the model's rendering;
     - a correction without bounds is added to what was read. It relights and sharpens, and invents mouths and lids.
 
     The layers that predict these start at zero: the first answer is the warped source on the face and, away from it,
@@ -111,6 +112,7 @@ class DCNet(nn.Module):
             x = self.fine[index](x, self.conditions[scale](modulation, x.shape[-2:]))
 
         moved = self.move(x, source_image, conditions.mask, position)
+        moved = torch.lerp(moved, conditions.rendered, conditions.mask * (1 - conditions.covisible))
         x = F.interpolate(self.up[-1](x), size=side, mode="nearest")
         x = self.fine[-1](x, self.conditions[0](torch.cat([modulation, moved], dim=1), x.shape[-2:]))
         return _clamp(moved + _CORRECTION * self.output(_normalize(x)))

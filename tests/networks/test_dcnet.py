@@ -41,6 +41,7 @@ def scene(batch: int, side: int, device: str = "cpu") -> dict[str, Tensor | Cond
         warped_image=noise(3) * mask,
         mask=mask,
         head_warped=noise(3),
+        rendered=noise(3),
     )
     return {
         "source_image": noise(3),
@@ -72,10 +73,13 @@ def test_pictures_in_range_at_every_size(side: int, scales: int, context_scales:
 
 
 def test_training_starts_at_the_warped_source_beside_the_copied_source() -> None:
-    """The face is a square that does not move."""
+    """The face is a square that does not move; its right half, which the source hides, is as the model paints it."""
     arguments = scene(2, 64)
-    picture = network()(**arguments)
-    torch.testing.assert_close(picture, arguments["source_image"], rtol=0, atol=1e-4)
+    picture, conditions = network()(**arguments), arguments["conditions"]
+    hidden = (conditions.mask * (1 - conditions.covisible)).bool()
+    assert hidden.float().mean() == 0.125
+    expected = torch.where(hidden, conditions.rendered, arguments["source_image"])
+    torch.testing.assert_close(picture, expected, rtol=0, atol=1e-4)
 
 
 def test_training_starts_with_a_background_that_stays_when_the_head_moves() -> None:
@@ -84,7 +88,7 @@ def test_training_starts_with_a_background_that_stays_when_the_head_moves() -> N
     moved = arguments["position"] + torch.tensor([8.0, 0.0])
     arguments["position"] = torch.where(face.permute(0, 2, 3, 1), moved, arguments["position"])
     picture, source = network()(**arguments), arguments["source_image"]
-    torch.testing.assert_close(picture[..., 16:48, 16:48], source[..., 16:48, 24:56], rtol=0, atol=1e-4)
+    torch.testing.assert_close(picture[..., 16:48, 16:32], source[..., 16:48, 24:40], rtol=0, atol=1e-4)
     assert (picture - source)[..., :4, :4].abs().mean() < 0.5 * (picture - source)[..., 14:16, 16:48].abs().mean()
 
 
