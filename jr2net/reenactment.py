@@ -65,9 +65,18 @@ def set_scene(
         warped_image=view.image,
         mask=driving_rendering.mask,
         head_warped=head_motion_warp(source_rendering, driving_rendering, source_image, camera),
-        rendered=driving_rendering.image.clamp(0, 1),
+        rendered=(driving_rendering.image * exposure(source_image, source_rendering)).clamp(0, 1),
     )
     return Scene(source_image, source_rendering, driving_rendering, view, conditions)
+
+
+def exposure(image: Tensor, rendering: Rendering) -> Tensor:
+    """(B, 3, 1, 1): what the rendered face's mean colour is multiplied by to be that of the picture (B, 3, S, S).
+
+    RecNet's albedo and light leave some of a face's colour unexplained; what is painted beside the photo must match it.
+    """
+    seen, painted = ((part * rendering.mask).sum((2, 3), keepdim=True) for part in (image, rendering.image))
+    return (seen / painted.clamp(min=1e-3)).clamp(0.25, 4.0)
 
 
 def generate(dcnet: nn.Module, scene: Scene) -> Tensor:
