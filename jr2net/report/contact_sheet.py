@@ -1,7 +1,7 @@
 """Pictures of a face model for people: every expression by its name, or random people.
 
-python -m jr2net.face.contact_sheet docs/contact_sheet.png
-python -m jr2net.face.contact_sheet docs/identities.png --people
+python -m jr2net.report.contact_sheet docs/contact_sheet.png
+python -m jr2net.report.contact_sheet docs/identities.png --people
 """
 
 from __future__ import annotations
