@@ -37,6 +37,7 @@ def config() -> Config:
             "image_size=32",
             "recnet.optimizer={steps: 40, batch_size: 4, learning_rate: 0.002}",
             "dcnet.optimizer={steps: 8, batch_size: 2, learning_rate: 0.0002}",
+            "dcnet.adversarial_from=0.5",
             "dcnet.width=8",
             "dcnet.scales=2",
             "etnet.optimizer={steps: 40, batch_size: 4, learning_rate: 0.002}",
