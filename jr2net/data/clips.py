@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,13 @@ from jr2net.data.cache import KeepWhileFits
 from jr2net.data.pictures import decode_image
 from jr2net.data.shards import ClipRow, RowEntry, ShardError, index_shards, list_shards, read_group
 from jr2net.data.stream import Draw, Schedule, prefetch
+
+
+class FrameRef(NamedTuple):
+    """Frame number ``frame`` of row ``row`` of a source."""
+
+    row: int
+    frame: int
 
 
 class ClipSource:
@@ -88,14 +96,15 @@ class ClipSource:
 
 
 class ClipLoader:
-    """Batches of (source, driving) frames of one row each, without end, from ``start_step`` on.
+    """Batches of (source, driving) frames of one clip each, without end, from ``start_step`` on.
 
     A batch is a dict of
         source_image, driving_image          (B, 3, S, S) float32 RGB in [0, 1]
         source_landmarks, driving_landmarks  (B, 68, 2) float32, pixels of S, NaN where undetected
         sample_id                            list of B names, ``clip_id/source frame/driving frame``
     with B this rank's share of the global batch. An epoch takes every frame once as the source; its driving frame is
-    another frame of the row, or itself where the row has only one. What step t holds depends on (seed, t) alone.
+    another frame of the clip, whatever row it lies in, or itself where the clip has only one. What step t holds depends
+    on (seed, t) alone.
 
     Mirror and colours are drawn for the pair, shift, scale and roll for each frame; ``paired_augmentation`` gives both
     frames the same shift, scale and roll too, so that their background stays where it is. ``jitter`` 0 switches
@@ -121,6 +130,7 @@ class ClipLoader:
         self.source, self.seed, self.size, self.start_step = source, seed, size, start_step
         self.jitter, self.paired_augmentation = jitter, paired_augmentation
         self._row_starts = np.cumsum([0] + [len(entry.frames) for entry in source.rows])
+        self._clips = _samples_by_clip(source.rows, self._row_starts)
         self.schedule = Schedule(source.frame_count, batch_size, seed, rank, world)
         self._decoded: KeepWhileFits[tuple[np.ndarray, np.ndarray]] = KeepWhileFits(
             decoded_bytes, lambda kept: kept[0].nbytes + kept[1].nbytes
@@ -140,28 +150,41 @@ class ClipLoader:
         return batch
 
     def _sample(self, draw: Draw) -> dict:
-        row = int(np.searchsorted(self._row_starts, draw.sample, side="right")) - 1
-        source = draw.sample - int(self._row_starts[row])
-        entry = self.source.rows[row]
+        source = self._frame(draw.sample)
+        entry = self.source.rows[source.row]
         rng = np.random.default_rng([self.seed, draw.epoch, draw.sample])
-        driving = source
-        if len(entry.frames) > 1:
-            driving = (source + int(rng.integers(1, len(entry.frames)))) % len(entry.frames)
+        clip, driving = self._clips[entry.clip_id], source
+        if len(clip) > 1:
+            place = int(np.searchsorted(clip, draw.sample))
+            driving = self._frame(int(clip[(place + int(rng.integers(1, len(clip)))) % len(clip)]))
         mirrored, gain = bool(rng.integers(2)), draw_gain(rng, self.jitter)
         source_framing, driving_framing = Framing.draw(rng, self.jitter), Framing.draw(rng, self.jitter)
         if self.paired_augmentation:
             driving_framing = source_framing
-        sample = {"gain": gain, "sample_id": f"{entry.clip_id}/{entry.frames[source]}/{entry.frames[driving]}"}
-        for role, frame, framing in (("source", source, source_framing), ("driving", driving, driving_framing)):
-            image, landmarks = self._working_picture(row, frame)
+        numbers = [self.source.rows[ref.row].frames[ref.frame] for ref in (source, driving)]
+        sample = {"gain": gain, "sample_id": f"{entry.clip_id}/{numbers[0]}/{numbers[1]}"}
+        for role, ref, framing in (("source", source, source_framing), ("driving", driving, driving_framing)):
+            image, landmarks = self._working_picture(ref)
             sample[f"{role}_image"] = frame_image(image, framing, mirrored, self.size)
             sample[f"{role}_landmarks"] = frame_landmarks(landmarks, image.shape[0], framing, mirrored, self.size)
         return sample
 
-    def _working_picture(self, row: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    def _frame(self, sample: int) -> FrameRef:
+        row = int(np.searchsorted(self._row_starts, sample, side="right")) - 1
+        return FrameRef(row, sample - int(self._row_starts[row]))
+
+    def _working_picture(self, ref: FrameRef) -> tuple[np.ndarray, np.ndarray]:
         """The decoded frame, a little larger than the batch's pictures, and its landmarks in its pixels."""
         width = pictures.working_width(self.size)
-        return self._decoded.get((row, frame), lambda: self.source.picture(row, frame, width))
+        return self._decoded.get(ref, lambda: self.source.picture(*ref, width))
+
+
+def _samples_by_clip(rows: Sequence[RowEntry], row_starts: np.ndarray) -> dict[str, np.ndarray]:
+    """The numbers of every clip's frames among all frames, ascending; a clip may lie in several rows."""
+    parts: dict[str, list[np.ndarray]] = {}
+    for entry, start in zip(rows, row_starts):
+        parts.setdefault(entry.clip_id, []).append(np.arange(start, start + len(entry.frames)))
+    return {clip_id: np.concatenate(numbers) for clip_id, numbers in parts.items()}
 
 
 def _group_cache(budget: int) -> KeepWhileFits[list[ClipRow]]:

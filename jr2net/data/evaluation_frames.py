@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from jr2net.data import pictures
-from jr2net.data.clips import ClipSource
+from jr2net.data.clips import ClipSource, FrameRef
 from jr2net.data.shards import ShardError
-
-
-class FrameRef(NamedTuple):
-    """Frame number ``frame`` of row ``row`` of a source."""
-
-    row: int
-    frame: int
 
 
 def all_frames(source: ClipSource) -> list[FrameRef]:

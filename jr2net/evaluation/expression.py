@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from jr2net.data.clips import ClipSource
-from jr2net.data.evaluation_frames import FrameRef, load_frames
+from jr2net.data.clips import ClipSource, FrameRef
+from jr2net.data.evaluation_frames import load_frames
 from jr2net.evaluation.reenactment import Cascade
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.reenactment import generate, set_scene

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jr2net.data.clips import ClipSource
-from jr2net.data.evaluation_frames import FrameRef, cross_identity_pairs, load_frames, same_identity_pairs
+from jr2net.data.clips import ClipSource, FrameRef
+from jr2net.data.evaluation_frames import cross_identity_pairs, load_frames, same_identity_pairs
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.metrics.images import compare_images

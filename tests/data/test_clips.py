@@ -72,6 +72,23 @@ def test_batches_have_the_promised_shapes(source: ClipSource) -> None:
     assert len(batch["sample_id"]) == 5
 
 
+def test_a_pair_may_span_the_rows_of_its_clip(tmp_path: Path) -> None:
+    """Rows cut a clip into runs; a pair needs frames far apart."""
+    whole = make_row(0, 6)
+    runs = [
+        replace(whole, frame=whole.frame[part], images=whole.images[part], landmarks=whole.landmarks[part])
+        for part in (slice(0, 2), slice(2, 6))
+    ]
+    write_clips(str(tmp_path / "a.parquet"), [runs[0], make_row(1, 3)])
+    write_clips(str(tmp_path / "b.parquet"), [runs[1]])
+    loader = ClipLoader(ClipSource(str(tmp_path)), seed=0, batch_size=9, size=32)
+    names = [name.split("/") for step in range(30) for name in loader.batch(step)["sample_id"]]
+    drawn = {(int(source), int(driving)) for clip, source, driving in names if clip == "clip-0"}
+    numbers = [int(number) for number in whole.frame]
+    assert drawn == {(source, driving) for source in numbers for driving in numbers if source != driving}
+    assert {clip for clip, _, _ in names} == {"clip-0", "clip-1"}
+
+
 @pytest.mark.parametrize("jitter", [0.0, 0.1, 0.15])
 @pytest.mark.parametrize("size", [40, 64, 128])
 def test_landmarks_stay_on_their_pixels(source: ClipSource, size: int, jitter: float) -> None:
