@@ -1,12 +1,13 @@
 # make cascade [CONFIG=configs/laptop.yaml] [ARGS="key=value …"]    the whole cascade on this machine
 # make test | drills | bench | serve
+# make detector                                                    the optional face detector, for whole photographs
 
 CONFIG ?= configs/laptop.yaml
 ARGS ?=
 PYTHON := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup cascade test drills bench serve clean
+.PHONY: setup detector cascade test drills bench serve clean
 
 setup: .venv/.ready
 
@@ -14,6 +15,13 @@ setup: .venv/.ready
 	@echo "[setup] installing into .venv"
 	@test -x $(PYTHON) || python3 -m venv .venv
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --editable '.[test]'
+	@touch $@
+
+# Without its dependencies: only the networks inside the wheel are used, and it asks for an older numpy.
+detector: .venv/.detector
+
+.venv/.detector: .venv/.ready
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --no-deps mediapipe==0.10.21
 	@touch $@
 
 cascade: setup
