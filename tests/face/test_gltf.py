@@ -1,0 +1,98 @@
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from jr2net.config import FaceConfig
+from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.face.gltf import face_glb, vertex_normals
+from jr2net.face.load import load_face_model
+from jr2net.face.parameters import FaceParameters
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_face_model(FaceConfig())
+
+
+@pytest.fixture(scope="module")
+def face(model) -> FaceParameters:
+    generator = torch.Generator().manual_seed(0)
+    return FaceParameters(
+        identity=torch.randn(2, model.sizes["identity"], generator=generator),
+        expression=torch.rand(2, 51, generator=generator),
+        albedo=torch.randn(2, model.sizes["albedo"], generator=generator),
+        rotation=torch.zeros(2, 3),
+        translation=torch.tensor([[0.0, 0.0, 1080.0]] * 2),
+        light=torch.zeros(2, 9, 3),
+    )
+
+
+def _read(glb: bytes) -> tuple[dict, list[np.ndarray]]:
+    """The document and every accessor's values, sparse ones filled up."""
+    length = int.from_bytes(glb[12:16], "little")
+    document, binary = json.loads(glb[20 : 20 + length]), glb[28 + length :]
+
+    def view(number: int, kind: str) -> np.ndarray:
+        part = document["bufferViews"][number]
+        return np.frombuffer(binary[part["byteOffset"] :][: part["byteLength"]], kind)
+
+    def values(accessor: dict) -> np.ndarray:
+        kind = {5126: "<f4", 5125: "<u4"}[accessor["componentType"]]
+        width = {"VEC3": 3, "SCALAR": 1}[accessor["type"]]
+        if "bufferView" in accessor:
+            return view(accessor["bufferView"], kind).reshape(-1, width)
+        filled = np.zeros((accessor["count"], width), kind)
+        if sparse := accessor.get("sparse"):
+            rows = view(sparse["indices"]["bufferView"], "<u4")
+            filled[rows] = view(sparse["values"]["bufferView"], kind).reshape(-1, width)
+        return filled
+
+    return document, [values(accessor) for accessor in document["accessors"]]
+
+
+def test_neutral_plus_weighted_targets_is_the_fitted_shape_in_metres(model, face):
+    document, arrays = _read(face_glb(model, face))
+    mesh = document["meshes"][0]
+    primitive = mesh["primitives"][0]
+    shape = arrays[primitive["attributes"]["POSITION"]].astype(np.float64)
+    for weight, target in zip(mesh["weights"], primitive["targets"], strict=True):
+        shape += weight * arrays[target["POSITION"]]
+    fitted = model.shape(face.identity, face.expression)[0].numpy() / 1000
+    assert np.abs(shape - fitted).max() < 1e-4  # a tenth of a millimetre: what the sparse targets leave out, 51 times
+
+
+def test_targets_have_the_names_and_weights_of_the_expression(model, face):
+    document, _ = _read(face_glb(model, face[1]))
+    assert document["meshes"][0]["extras"]["targetNames"] == list(ARKIT_NAMES)
+    assert document["meshes"][0]["weights"] == pytest.approx(face.expression[1].tolist())
+
+
+def test_accessors_state_their_bounds(model, face):
+    document, arrays = _read(face_glb(model, face))
+    stated = [(part, values) for part, values in zip(document["accessors"], arrays, strict=True) if "min" in part]
+    assert len(stated) == 52
+    for part, values in stated:
+        assert np.array_equal(part["min"], values.min(0)) and np.array_equal(part["max"], values.max(0))
+
+
+def test_other_software_reads_it(model, face):
+    (mesh,) = trimesh.load(io.BytesIO(face_glb(model, face)), file_type="glb").geometry.values()
+    assert mesh.faces.shape == tuple(model.faces.shape)
+    assert 0.1 < np.ptp(mesh.vertices[:, 1]) < 0.5
+
+
+def test_no_face_is_refused(model, face):
+    with pytest.raises(ValueError, match="no face"):
+        face_glb(model, face[2:])
+
+
+def test_normals_are_of_unit_length_and_point_outwards():
+    sphere = trimesh.creation.icosphere(3)
+    normals = vertex_normals(sphere.vertices, sphere.faces)
+    assert np.allclose(normals, sphere.vertices, atol=0.02)
+    alone = vertex_normals(np.zeros((1, 3)), np.zeros((0, 3), int))
+    assert np.linalg.norm(alone) == pytest.approx(1)
