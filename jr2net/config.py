@@ -72,6 +72,9 @@ class BackboneConfig(Section):
 
     layers: Literal[10, 18, 34, 50] = Field(50, description="ResNet-10 (one block a stage), -18, -34 or -50")
     width: int = Field(64, ge=8, description="channels of the first stage; the paper's (and torchvision's) is 64")
+    points: int = Field(
+        0, ge=0, description="learnt points whose places join the pooled features; 0: pooled alone, as published"
+    )
     weights: str | None = Field(None, description="torchvision weight file (.pth, .safetensors) to start from")
 
 

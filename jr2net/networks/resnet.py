@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from jr2net.config import BackboneConfig
 from jr2net.networks.weights import WeightsError, read_weights
 
+# Points are read off the maps at an eighth of the picture's side: fine enough, and each place sees most of the face.
+_POINTS_STAGE = 2
+
 _STAGE_BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 # What torchvision's networks expect of a picture in [0, 1].
@@ -47,6 +50,14 @@ class FrozenBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, training=False)
+
+
+def soft_argmax(maps: Tensor) -> Tensor:
+    """Expected place (B, C, 2), x and y in [-1, 1], under the softmax of each map (B, C, H, W) (Levine et al. 2016)."""
+    height, width = maps.shape[-2:]
+    weight = maps.flatten(2).softmax(-1).unflatten(2, (height, width))
+    x, y = (torch.linspace(-1, 1, side, dtype=maps.dtype, device=maps.device) for side in (width, height))
+    return torch.stack([weight.sum(2) @ x, weight.sum(3) @ y], dim=-1)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -102,6 +113,9 @@ class ResNet(nn.Module):
     layers 10, 18 and 34 are made of basic blocks, 50 of bottlenecks; ``width`` is the first stage's channels
     (torchvision: 64). With ``config.weights`` the file is read and normalisation statistics are frozen;
     ``pretrained=False`` builds the same network without reading the file (a checkpoint's values follow).
+
+    The features are the mean of the last stage and, with ``config.points``, where in the picture so many learnt points
+    lie: averages over the picture know well what is there, but badly where, and a face's shape is a matter of where.
     """
 
     def __init__(self, config: BackboneConfig, pretrained: bool = True) -> None:
@@ -118,7 +132,8 @@ class ResNet(nn.Module):
                 layer.append(block(inputs, width, 2 if stage > 0 and index == 0 else 1, norm))
                 inputs = width * block.expansion
             setattr(self, f"layer{stage + 1}", nn.Sequential(*layer))
-        self.channels = inputs
+        self.points = nn.Conv2d(config.width * 2 * block.expansion, config.points, 1) if config.points else None
+        self.channels = inputs + 2 * config.points
         self._initialize()
         if config.weights and pretrained:
             self.load_torchvision_weights(config.weights)
@@ -134,15 +149,20 @@ class ResNet(nn.Module):
         return maps
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.stages(image)[-1].mean(dim=(2, 3))
+        maps = self.stages(image)
+        pooled = maps[-1].mean(dim=(2, 3))
+        if self.points is None:
+            return pooled
+        return torch.cat([pooled, 2 * soft_argmax(self.points(maps[_POINTS_STAGE])).flatten(1)], dim=1)
 
     def load_torchvision_weights(self, path: str | Path) -> None:
         """Takes every parameter and statistic by its name from a file that torchvision published.
 
-        The classifier and the statistics' counters are left. Raises WeightsError where the file does not fit.
+        The classifier and the statistics' counters are left, learnt points keep their start. Raises WeightsError where
+        the file does not fit.
         """
         weights = read_weights(path)
-        wanted = self.state_dict()
+        wanted = {key: value for key, value in self.state_dict().items() if not key.startswith("points.")}
         for key, value in wanted.items():
             if key not in weights:
                 raise WeightsError(f"{path}: no {key!r}; give the weight file of the ResNet that `layers` names")
@@ -151,7 +171,7 @@ class ResNet(nn.Module):
                     f"{path}: {key} has shape {tuple(weights[key].shape)}, the network's has {tuple(value.shape)}; "
                     "published files need width 64 and the same number of layers"
                 )
-        self.load_state_dict({key: weights[key] for key in wanted})
+        self.load_state_dict(self.state_dict() | {key: weights[key] for key in wanted})
 
     def _initialize(self) -> None:
         for module in self.modules():

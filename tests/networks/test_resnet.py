@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from jr2net.config import BackboneConfig
-from jr2net.networks.resnet import ResNet
+from jr2net.networks.resnet import ResNet, soft_argmax
 from jr2net.networks.weights import WeightsError
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -137,3 +137,19 @@ def test_a_picture_s_features_do_not_depend_on_its_batch() -> None:
     network = ResNet(BackboneConfig(layers=10, width=8)).train()
     images = torch.rand(3, 3, 64, 64)
     torch.testing.assert_close(network(images)[:1], network(images[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_soft_argmax_finds_a_peak() -> None:
+    maps = torch.zeros(1, 2, 5, 9)
+    maps[0, 0, 1, 8] = maps[0, 1, 4, 2] = 50.0
+    torch.testing.assert_close(soft_argmax(maps), torch.tensor([[[1.0, -0.5], [-0.5, 1.0]]]))
+
+
+def test_points_join_the_features_and_leave_published_weights_alone(tmp_path: Path) -> None:
+    path = tmp_path / "resnet18.pth"
+    torch.save(published(18), path)
+    network = ResNet(BackboneConfig(layers=18, points=7, weights=str(path)))
+    features = network(torch.rand(2, 3, 64, 96))
+    assert features.shape == (2, network.channels) == (2, 512 + 14)
+    assert features[:, 512:].abs().max() <= 2
+    assert ResNet(BackboneConfig(layers=50, points=7)).channels == 2048 + 14
