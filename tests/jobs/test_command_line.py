@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jobs import command_line
 from jobs.command_line import main, place
+from jobs.stage import run_stage
 from jr2net.config import ConfigError, load
+from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.face.model import FaceModel
+from jr2net.face.model_file import write_model_file
 
 SMOKE = str(Path(__file__).parents[2] / "configs" / "smoke.yaml")
 
@@ -82,3 +87,25 @@ def test_a_forced_stage_loses_what_it_had(tmp_path: Path) -> None:
     assert made.exists()
     assert run("--config", SMOKE, f"storage={tmp_path}/run", "--force", "recnet") == 0
     assert not made.exists()
+
+
+def test_a_face_model_of_another_basis_is_named_and_nothing_is_lost(
+    tmp_path: Path, toy_model: FaceModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file whose shapes are not ARKit's, given to a run whose first stage has finished."""
+    good, wrong, storage = tmp_path / "good.npz", tmp_path / "wrong.npz", tmp_path / "run"
+    write_model_file(toy_model, good)
+    with np.load(good) as arrays:
+        np.savez(wrong, **dict(arrays) | {"expression_names": np.array([*ARKIT_NAMES[:-1], "tongueOut"])})
+
+    def prepare(model: Path) -> int:
+        arguments = ["--config", SMOKE, f"storage={storage}", f"face.model={model}"]
+        return main("a job", lambda run, options: run_stage(run, "prepare", lambda run: []), arguments)
+
+    assert prepare(good) == 0
+    made = {path: path.read_bytes() for path in storage.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert prepare(wrong) == 1
+    error = capsys.readouterr().err
+    assert f"{wrong}: " in error and "unknown: tongueOut" in error and "Traceback" not in error
+    assert made == {path: path.read_bytes() for path in storage.rglob("*") if path.is_file()}
