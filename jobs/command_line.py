@@ -46,7 +46,10 @@ PATHS = (
     "recnet.backbone.weights",
     "recnet.embedder",
     "dcnet.vgg19",
+    "synthesis.sources",
     "synthesis.captures",
+    "synthesis.driving",
+    "synthesis.reader",
     "etnet.backbone.weights",
 )
 """Settings that name files or folders."""

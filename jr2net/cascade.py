@@ -78,6 +78,10 @@ class Run:
             return self._data()
         sections = {"recaugnet": ("recaugnet", "recnet")}.get(stage, (stage,))
         tree = self.config.model_dump(mode="json")
+        if stage == "synthesis":
+            for name in ("sources", "captures", "driving", "reader"):
+                if (place := tree[stage][name]) is not None:
+                    tree[stage][name] = storage.file_sizes(place)
         return {name: tree[name] for name in sections}
 
     def _data(self) -> dict[str, Any]:

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the file or override, the field and the remedy."""
+
+
+ExpressionKind = Literal["captured", "natural", "large", "random", "extreme", "sweep", "permuted", "interpolated"]
+"""Kinds of expressions that synthesis draws; ``jr2net/data/samplers.py`` says what each is."""
 
 
 class Section(BaseModel):
@@ -147,14 +151,59 @@ class DCNetConfig(Section):
     jitter: float = Field(0.05, ge=0, le=0.5, description="augmentation: shift and scale of the crop")
 
 
+class GatesConfig(Section):
+    """What a pair must show to be kept; those that fail are counted by reason. The defaults keep ordinary pairs."""
+
+    covisible: float = Field(0.5, ge=0, le=1, description="least part of the driving face that the source shows")
+    identity: float = Field(
+        0.2,
+        ge=-1,
+        le=1,
+        description="least similarity of source and picture: cosine of `recnet.embedder`, or 1 / (1 + mm)",
+    )
+    expression: float = Field(
+        -0.7, ge=-1, le=1, description="least cosine of the change that is read again and the one that was asked for"
+    )
+    saturation: float = Field(0.7, ge=0, le=1, description="largest part of the face at the ends of the colour range")
+
+
 class SynthesisConfig(Section):
     pairs: int = Field(..., ge=1, description="pictures with coefficients to synthesise")
     pairs_per_shard: int = Field(500, ge=1, description="pairs written to one Parquet shard")
+    pairs_per_source: int | None = Field(
+        None, ge=1, description="pairs made of a source before the next; none: as evenly as `pairs` asks, at most 16"
+    )
     batch_size: int = Field(16, ge=1, description="pictures DCNet makes at a time")
+    sources: str | None = Field(
+        None, description="clip shards or a folder of photos that act; none: what the networks were trained on"
+    )
+    face_detector: bool = Field(
+        True, description="find and cut out the largest face of each photo; false: photos are face crops already"
+    )
     captures: str | None = Field(
         None, description="Live Link Face CSV, track Parquet, or a folder of them; none: the sampler"
     )
+    expressions: dict[ExpressionKind, float] | None = Field(
+        None,
+        description="share of the pairs by kind; none: captured where there are captures, else natural 1 : large 3",
+    )
+    reenact: bool = Field(False, description="take pose and light from driving clips too (full reenactment)")
+    driving: str | None = Field(None, description="clip shards that give pose and light; none: the sources")
+    reader: str | None = Field(
+        None, description="folder of an ETNet or RecAugNet that reads expressions again; none: RecNet does"
+    )
+    gates: GatesConfig = GatesConfig()
     jpeg_quality: int = Field(95, ge=1, le=100, description="quality of the pictures in pair shards")
+
+    @model_validator(mode="after")
+    def _kinds_have_what_they_need(self) -> SynthesisConfig:
+        if self.expressions is not None and not sum(self.expressions.values()) > 0:
+            raise ValueError("expressions: give at least one kind a share above 0")
+        if self.expressions is not None and min(self.expressions.values()) < 0:
+            raise ValueError("expressions: a share cannot be below 0")
+        if self.expressions is not None and "captured" in self.expressions and self.captures is None:
+            raise ValueError("expressions: captured needs captures")
+        return self
 
 
 class ETNetConfig(Section):
@@ -181,7 +230,13 @@ class ScalingConfig(Section):
     workers: int = Field(2, ge=1, description="training workers")
     gpu: bool = Field(False, description="one GPU for each worker")
     cpus_per_worker: float = Field(1.0, gt=0, description="cores reserved for each training worker")
-    synthesis_actors: int = Field(2, ge=1, description="actors that hold RecNet and DCNet")
+    synthesis_actors: int = Field(
+        2, ge=1, description="most actors that hold RecNet and DCNet; the pool begins with as many"
+    )
+    synthesis_actors_min: int = Field(1, ge=1, description="fewest of them, when the cluster or the work shrinks")
+    shards_per_actor: int = Field(
+        2, ge=1, description="shards an actor works on at once: one has the network, others decode, encode and write"
+    )
     gpus_per_actor: float = Field(0.0, ge=0, description="share of a GPU each synthesis actor takes")
     checkpoint_every: int = Field(500, ge=1, description="steps between two savings of the training state")
     max_failures: int = Field(3, ge=0, description="worker failures a training run survives")

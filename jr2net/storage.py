@@ -160,17 +160,21 @@ def _write_local(path: Path, content: bytes) -> None:
 
 @lru_cache(maxsize=8)
 def _s3(endpoint: str | None, bucket: str) -> fs.S3FileSystem:
+    options = _S3_OPTIONS | {"retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=s3_attempts())}
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if endpoint is None:
-        return fs.S3FileSystem(region=region or fs.resolve_s3_region(bucket), **_S3_OPTIONS)
+        return fs.S3FileSystem(region=region or fs.resolve_s3_region(bucket), **options)
     parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
-    return fs.S3FileSystem(
-        endpoint_override=parts.netloc, scheme=parts.scheme, region=region or "us-east-1", **_S3_OPTIONS
-    )
+    return fs.S3FileSystem(endpoint_override=parts.netloc, scheme=parts.scheme, region=region or "us-east-1", **options)
 
 
 _S3_OPTIONS: dict = {"connect_timeout": 10, "allow_delayed_open": True}
 """Delayed open: a small file is one PUT, not a multipart upload."""
+
+
+def s3_attempts() -> int:
+    """How often a request that fails for a moment is made in all, with growing pauses: AWS's own variable."""
+    return int(os.environ.get("AWS_MAX_ATTEMPTS", "3"))
 
 
 @contextmanager
