@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jr2net.face.model import FaceModelError
+from jr2net.face.model import FaceModel, FaceModelError
+from jr2net.face.parameters import FaceParameters
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -51,3 +52,20 @@ def read_obj_vertices(path: Path, count: int | None = None) -> np.ndarray:
     if not np.isfinite(vertices).all():
         raise FaceModelError(f"{path}: vertices hold NaN or infinite values; copy the file again")
     return vertices
+
+
+def face_obj(model: FaceModel, face: FaceParameters) -> bytes:
+    """The first face of a batch as an ``.obj`` file: model space in millimetres, its albedo as vertex colours.
+
+    Texture coordinates are the model's. Raises ValueError for an empty batch.
+    """
+    if not len(face):
+        raise ValueError("no face to write; give a batch of at least one")
+    shape = model.shape(face.identity[:1], face.expression[:1])[0].detach().cpu().numpy()
+    colour = model.reflectance(face.albedo[:1])[0].detach().clamp(0, 1).cpu().numpy()
+    triangles = model.faces.cpu().numpy() + 1
+    lines = ["# JR2Net; millimetres, y up, z out of the face"]
+    lines += ["v {:.4f} {:.4f} {:.4f} {:.4f} {:.4f} {:.4f}".format(*row) for row in np.hstack([shape, colour]).tolist()]
+    lines += ["vt {:.5f} {:.5f}".format(*row) for row in model.uv.cpu().tolist()]
+    lines += ["f {0}/{0} {1}/{1} {2}/{2}".format(*row) for row in triangles.tolist()]
+    return "\n".join([*lines, ""]).encode()
