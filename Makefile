@@ -1,5 +1,5 @@
 # make cascade [CONFIG=configs/laptop.yaml] [ARGS="key=value …"]    the whole cascade on this machine
-# make test | drills | bench | serve
+# make test | drills | bench | serve | page
 # make detector                                                    the optional face detector, for whole photographs
 
 CONFIG ?= configs/laptop.yaml
@@ -7,7 +7,7 @@ ARGS ?=
 PYTHON := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup detector cascade test drills bench serve clean
+.PHONY: setup detector cascade test drills bench serve page clean
 
 setup: .venv/.ready
 
@@ -39,8 +39,14 @@ drills: setup
 bench: setup
 	$(PYTHON) -m benchmarks $(ARGS)
 
-serve: setup
+serve: setup serve/page/vendor/three.js
 	@$(PYTHON) serve/app.py $(ARGS)
+
+page: setup
+	@$(PYTHON) serve/page/libraries/bundle.py
+
+serve/page/vendor/three.js: serve/page/libraries/package-lock.json serve/page/libraries/three.js | setup
+	@$(PYTHON) serve/page/libraries/bundle.py || true
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache

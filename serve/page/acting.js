@@ -1,0 +1,103 @@
+// The photo acts by a file: a capture plays here, frame by frame; clips, and captures on demand, become a film.
+
+import { film, imitate } from "./api.js";
+import { parseCapture } from "./capture.js";
+import { asCapture, demonstration } from "./demonstration.js";
+import { openPlayer } from "./player.js";
+
+const $ = (id) => document.getElementById(id);
+
+export function offerActing({ face, stage, say, complain, busy, move }) {
+  let [waiting, playing, address, capture] = [null, false, "", null];
+  const player = openPlayer(
+    { player: $("player"), takeName: $("take-name"), takeTime: $("take-time"), play: $("play"), seek: $("seek"), loop: $("loop") },
+    (expression, final) => {
+      playing = !final;
+      move(expression, final);
+    },
+  );
+  const switches = () => ({ pose: String($("pose").checked), light: String($("light").checked) });
+
+  /** Waits for the server, with a way to stop. */
+  const wait = async (doing, ask) => {
+    waiting?.abort();
+    const mine = (waiting = new AbortController());
+    $("problem").hidden = true;
+    $("cancel").hidden = false;
+    busy(true);
+    say(doing);
+    try {
+      return await ask(mine.signal);
+    } catch (problem) {
+      if (problem.name === "AbortError") say("Cancelled.");
+      else {
+        complain(problem);
+        say("The photo did not act.");
+      }
+      return null;
+    } finally {
+      if (waiting === mine) {
+        waiting = null;
+        $("cancel").hidden = true;
+        busy(false);
+      }
+    }
+  };
+  const showFilm = async (driving) => {
+    player.pause();
+    const made = await wait(`Filming ${driving.name} …`, (signal) => film(face().source, driving, { ...switches(), smooth: String($("smooth").checked) }, signal));
+    if (!made || !face()) return;
+    URL.revokeObjectURL(address);
+    address = URL.createObjectURL(made);
+    $("video").src = $("video-download").href = address;
+    $("video-download").download = `${face().photo.name}-acting.mp4`;
+    $("film").hidden = false;
+    $("video").play().catch(() => {}); // where the browser wants a gesture first, the controls are there
+    say("The film is ready.");
+  };
+  const play = (take, file) => {
+    $("film").hidden = true;
+    capture = file;
+    say(`Playing ${take.name}.`);
+    player.load(take);
+  };
+  const take = async (file) => {
+    if (!face()) return say("Choose a photo first.");
+    try {
+      if (/\.csv$/i.test(file.name) || file.type === "text/csv") return play(parseCapture(await file.text(), file.name), file);
+    } catch (error) {
+      return complain(error);
+    }
+    player.close();
+    if (!file.type.startsWith("image/")) return showFilm(file);
+    const picture = await wait(`Acting like ${file.name} …`, (signal) => imitate(face().source, file, switches(), signal));
+    if (!picture) return;
+    await stage.showPicture(picture);
+    say(`The photo acts like ${file.name}.`);
+  };
+
+  $("driving").addEventListener("change", ({ target }) => {
+    if (target.files.length) take(target.files[0]);
+    target.value = "";
+  });
+  $("demonstration").addEventListener("click", () => {
+    const shown = demonstration();
+    play(shown, asCapture(shown));
+  });
+  $("render").addEventListener("click", () => showFilm(capture));
+  $("cancel").addEventListener("click", () => waiting?.abort());
+
+  return {
+    take,
+    pause: player.pause,
+    playing: () => playing,
+    close() {
+      waiting?.abort();
+      player.close();
+      $("film").hidden = true;
+    },
+    enable(on) {
+      for (const id of ["driving", "demonstration", "pose", "light", "smooth"]) $(id).disabled = !on;
+    },
+  };
+}

@@ -1,0 +1,21 @@
+// Light or dark: as the system says until the visitor chooses otherwise.
+
+const STORE = "jr2net-theme";
+const ORDER = ["auto", "light", "dark"];
+const SAID = { auto: "as the system", light: "light", dark: "dark" };
+
+export function offerThemes(button) {
+  const apply = (theme) => {
+    if (theme === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+    button.textContent = theme[0].toUpperCase() + theme.slice(1);
+    button.setAttribute("aria-label", `Theme: ${SAID[theme]}`);
+  };
+  const stored = () => (ORDER.includes(localStorage.getItem(STORE)) ? localStorage.getItem(STORE) : "auto");
+  apply(stored());
+  button.addEventListener("click", () => {
+    const next = ORDER[(ORDER.indexOf(stored()) + 1) % ORDER.length];
+    localStorage.setItem(STORE, next);
+    apply(next);
+  });
+}
