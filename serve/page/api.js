@@ -5,11 +5,10 @@ const KEY = "jr2net-key";
 export const key = () => sessionStorage.getItem(KEY) ?? "";
 export const keepKey = (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY));
 
-/** An answer that is no success: the title and detail of a problem document (RFC 9457), or the status in words. */
+/** An answer that is no success, as the detail of its problem document (RFC 9457) says, or its status in words. */
 export class Problem extends Error {
   constructor({ title, detail, status }, retryAfter = 1) {
-    super(detail || title || "The server gave no reason.");
-    this.title = title || "Something went wrong";
+    super(sentence(detail || FALLBACKS[status] || title || "The server gave no reason"));
     this.status = status;
     this.retryAfter = retryAfter;
   }
@@ -22,13 +21,12 @@ async function call(path, { signal, ...options } = {}) {
     response = await fetch(new URL(path, document.baseURI), { ...options, headers, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem({ title: "No connection.", detail: "The server cannot be reached; try again in a moment." });
+    throw new Problem({ detail: "The server cannot be reached; try again in a moment." });
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
-  const fallback = { title: response.statusText || `Status ${response.status}`, detail: FALLBACKS[response.status] };
-  const wait = Number(response.headers.get("Retry-After")) || 1;
-  throw new Problem({ ...fallback, ...asText(problem), status: response.status }, wait);
+  const said = { title: problem.title || response.statusText, detail: problem.detail, status: response.status };
+  throw new Problem(said, Number(response.headers.get("Retry-After")) || 1);
 }
 
 const FALLBACKS = {
@@ -38,12 +36,7 @@ const FALLBACKS = {
   503: "The server is busy or starting; try again in a moment.",
 };
 
-/** Only what can be shown: a validation error's detail is a list. */
-function asText(problem) {
-  const shown = (value) => (typeof value === "string" ? value : value && JSON.stringify(value));
-  const { title, detail } = problem;
-  return Object.fromEntries(Object.entries({ title: shown(title), detail: shown(detail) }).filter(([, text]) => text));
-}
+const sentence = (text) => `${text}`.replace(/^./, (first) => first.toUpperCase()).replace(/([^.!?…])$/, "$1.");
 
 function form(parts) {
   const body = new FormData();
@@ -64,11 +57,10 @@ const fitted = (format, box) => `v1/reconstruct?${new URLSearchParams({ format, 
 /** Names of the coefficients, sizes and digests of the networks. */
 export const describeModel = async () => (await call("v1/model")).json();
 
-/** The fit of the photo's face; of several, the one that the server puts first. */
+/** The fit of the photo's face, with the digest of the network that found it as `model`. */
 export async function reconstruct({ blob, box }, signal) {
-  const answer = await (await call(fitted("json", box), { ...picture(blob), signal })).json();
-  const first = Array.isArray(answer) ? answer[0] : (answer.images ?? answer.results ?? [answer])[0];
-  return first.faces ? { ...first, ...first.faces[0] } : first;
+  const { model, faces } = await (await call(fitted("json", box), { ...picture(blob), signal })).json();
+  return { model, ...faces[0] };
 }
 
 /** The fitted face as "obj" or "glb". */

@@ -45,3 +45,17 @@ function framesPerSecond(stamps) {
   const step = steps[Math.floor(steps.length / 2)];
   return step > 0 ? 1 / step : USUAL_FPS;
 }
+
+/** A take as such a file. */
+export function writeCapture({ name, fps, frames }) {
+  const pascal = (text) => text[0].toUpperCase() + text.slice(1);
+  const stamp = (frame) => {
+    const whole = Math.floor(frame / fps);
+    const rest = ((frame / fps - whole) * fps).toFixed(3);
+    const clock = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60].map((part) => String(part).padStart(2, "0"));
+    return `${clock.join(":")}:${rest.padStart(6, "0")}`;
+  };
+  const lines = frames.map((frame, i) => [stamp(i), NAMES.length, ...NAMES.map((shape) => frame[shape].toFixed(4))].join(","));
+  const text = [["Timecode", "BlendShapeCount", ...NAMES.map(pascal)].join(","), ...lines].join("\n");
+  return new File([text], `${name}.csv`, { type: "text/csv" });
+}

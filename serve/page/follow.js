@@ -40,7 +40,7 @@ export function follow(source, listener) {
 }
 
 function byStream(source, next, { onPicture, onProblem }, giveUp) {
-  let [socket, opening, closed, worked] = [null, false, false, false];
+  let [socket, opening, closed, greeted, losses] = [null, false, false, false, 0];
   let [pending, asked, watch] = [null, 0, 0];
 
   const connect = async () => {
@@ -66,21 +66,23 @@ function byStream(source, next, { onPicture, onProblem }, giveUp) {
   const receive = (picture) => {
     clearTimeout(watch);
     const waited = performance.now() - asked;
-    [pending, worked] = [null, true];
+    [pending, losses] = [null, 0];
     onPicture(picture, waited, "stream");
     ask();
   };
   const hear = (message) => {
-    if (!message.title && !message.detail) return; // a greeting
+    if (!message.detail) return void (greeted = true);
+    if (!pending && greeted) return; // closing after a long pause: nothing is lost
     clearTimeout(watch);
     pending = null;
     onProblem(new Problem(message));
+    if (greeted) ask();
   };
   const lose = () => {
     clearTimeout(watch);
     socket = null;
-    if (!worked) return giveUp(pending);
-    worked = false; // an idle socket that was closed is opened again; one that never works is not
+    if (!greeted || (pending && ++losses > 1)) return giveUp(pending);
+    greeted = false; // an idle socket that was closed is opened again; one that never works is not
     if (pending) connect();
   };
   connect();

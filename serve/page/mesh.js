@@ -14,9 +14,9 @@ export function openMeshView(canvas) {
   renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
   const scene = new Scene();
   const camera = new Camera();
-  const sun = new DirectionalLight(0xffffff, 2.2);
+  const sun = new DirectionalLight(0xffffff, 1.7);
   sun.position.set(-300, 500, 900);
-  scene.add(new AmbientLight(0xffffff, 1.3), sun);
+  scene.add(new AmbientLight(0xffffff, 0.9), sun);
   const turn = new Group(); // about the head's middle, in the camera's axes
   const pose = new Group(); // as fitted
   scene.add(turn.add(pose));
@@ -68,6 +68,7 @@ export function openMeshView(canvas) {
     frame(part, width, height) {
       if (!seenBy || !width) return;
       renderer.setSize(width, height, false);
+      lines.opacity = Math.min(0.16, width / 4500); // small pictures would be all lines
       camera.projectionMatrix = new Matrix4().fromArray(projection(seenBy, part));
       camera.projectionMatrixInverse.copy(camera.projectionMatrix).invert();
       draw();

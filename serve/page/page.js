@@ -1,19 +1,20 @@
 // The page: a photo comes in, its face is fitted, and what the sliders say goes to the mesh and to the photo.
 
 import { offerActing } from "./acting.js";
-import { describeModel, express, keepKey, key, mesh, Problem, reconstruct } from "./api.js";
+import { describeModel, keepKey, key, mesh, reconstruct } from "./api.js";
 import { complete, NAMES, PRESETS } from "./blendshapes.js";
-import { save } from "./download.js";
+import { offerDownloads } from "./downloads.js";
 import { follow } from "./follow.js";
+import { openMarker } from "./marker.js";
 import { readPhoto } from "./photo.js";
 import { buildSliders } from "./sliders.js";
-import { openMarker } from "./marker.js";
 import { openStage } from "./stage.js";
 import { offerThemes } from "./theme.js";
+import { offerViews } from "./views.js";
 
 const $ = (id) => document.getElementById(id);
-const still = matchMedia("(prefers-reduced-motion: reduce)");
 
+let model = null; // what the server says of itself
 let photo = null; // as `readPhoto` gives it
 let face = null; // {photo, source, fit, follower}: what the page is about, once the photo is fitted
 let meshView = null;
@@ -21,12 +22,13 @@ let loading = new AbortController();
 
 const stage = openStage({ view: $("view"), picture: $("picture"), landmarks: $("landmarks"), mesh: $("mesh"), provenance: $("provenance") });
 const marker = openMarker({ marker: $("marker"), area: $("marking") });
+const views = offerViews({ stage, face: () => face, mesh: () => meshView });
 const sliders = buildSliders($("groups"), $("together"), (expression, final) => {
   acting.pause();
   move(expression, final);
 });
 const acting = offerActing({
-  face: () => face, stage, say, complain, busy,
+  face: () => face, model: () => model, stage, say, complain, busy,
   move(expression, final) {
     sliders.set(expression);
     move(expression, final);
@@ -35,27 +37,26 @@ const acting = offerActing({
 
 /** The mesh at once, the photo as soon as the server has it. */
 function move(expression, final) {
-  if ($("view").dataset.layer === "both" && !$("layers").dataset.chosen) chooseLayer("photo");
+  views.uncover();
   meshView?.express(expression);
   face.follower.show(expression, final);
-  uncompare();
 }
 
-/** Takes a new photo, or the one that is there with a box around the face. */
-async function takePhoto(given, box) {
+/** Takes a new photo, or with a box around the face the one that is there. */
+async function takePhoto(file, box) {
   loading.abort();
   const { signal } = (loading = new AbortController());
   acting.close();
-  offerMarking(false);
   face?.follower.close();
   face = null;
+  offerMarking(false);
   ready(false);
   hush();
   busy(true);
   try {
-    if (given instanceof Blob) photo = await readPhoto(given);
+    if (file) photo = await readPhoto(file);
     if (signal.aborted) return;
-    $("welcome").hidden = true;
+    welcome(false);
     stage.setPhoto(photo);
     $("mesh").hidden = true;
     say("Fitting the face …");
@@ -65,34 +66,31 @@ async function takePhoto(given, box) {
     face = { photo, source, fit, follower: follow(source, { onPicture, onProblem: complain }) };
     sliders.mark(fit.expression);
     sliders.set(fit.expression);
+    describe(face);
     ready(true);
-    describe(fit);
     await showMesh(glb, fit);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     complain(problem);
     say("No face fitted.");
     if (problem.status === 422) offerMarking(true);
+    else welcome(true);
   } finally {
     if (!signal.aborted) busy(false);
   }
 }
 
 async function showMesh(glb, fit) {
-  $("zoom").checked = stage.isSmall(fit.camera);
-  stage.zoom(fit.camera, $("zoom").checked);
-  stage.setLandmarks(fit.landmarks ?? [], $("show-landmarks").checked);
-  delete $("layers").dataset.chosen;
+  views.open(fit);
   try {
     meshView ??= (await import("./mesh.js")).openMeshView($("mesh"));
     await meshView.load(glb, fit);
     stage.whenFramed(meshView.frame);
-    chooseLayer("both");
-    if (!still.matches) meshView.sway();
+    views.presentMesh();
     say("Face fitted. Drag the mesh to turn it; move a slider and the photo follows.");
   } catch (error) {
     console.warn(error);
-    chooseLayer("photo");
+    views.choose("photo");
     say("Face fitted. The 3D view needs WebGL and the bundled library (make page); all else works.");
   }
 }
@@ -104,20 +102,11 @@ async function onPicture(picture, milliseconds, way) {
   if (!acting.playing()) say("The photo follows the sliders.");
 }
 
-function chooseLayer(layer) {
-  for (const choice of document.querySelectorAll("[name=layer]")) choice.checked = choice.value === layer;
-  stage.setLayer(layer);
-}
-
-function describe({ rotation, model, digest, landmarks }) {
-  const [pitch, yaw, roll] = rotation.map((angle) => `${Math.round((angle * 180) / Math.PI)}°`);
-  const seal = (digest ?? model?.digest ?? (typeof model === "string" ? model : "")).slice(0, 12);
+function describe({ photo: { width, height }, fit }) {
+  const [pitch, yaw, roll] = fit.rotation.map((angle) => `${Math.round((angle * 180) / Math.PI)}°`);
   const facts = [
-    ["Head", `pitch ${pitch}, yaw ${yaw}, roll ${roll}`],
-    ["Photo", `${face.photo.width} × ${face.photo.height}`],
-    ["Landmarks", landmarks?.length ?? 0],
-    ["Model", seal || "unnamed"],
-    ["Answer", "—", "speed"],
+    ["Head", `pitch ${pitch}, yaw ${yaw}, roll ${roll}`], ["Photo", `${width} × ${height}`],
+    ["Model", fit.model.slice(0, 10)], ["Answer", "—", "speed"],
   ];
   $("facts").replaceChildren(...facts.map(([term, value, id]) => {
     const pair = document.createElement("div");
@@ -129,9 +118,14 @@ function describe({ rotation, model, digest, landmarks }) {
 
 function ready(on) {
   sliders.enable(on);
-  for (const button of [...$("downloads").children, ...$("presets").children]) button.disabled = !on;
-  for (const part of ["view-controls", "facts"]) $(part).hidden = !on;
   acting.enable(on);
+  for (const button of [...$("downloads").children, ...$("presets").children]) button.disabled = !on;
+  for (const part of ["view-controls", "facts", "downloads"]) $(part).hidden = !on;
+}
+
+function welcome(on) {
+  $("welcome").hidden = !on;
+  $("view").hidden = on;
 }
 
 function say(text) {
@@ -144,23 +138,34 @@ function busy(on) {
 }
 
 function complain(problem) {
-  $("problem-title").textContent = problem instanceof Problem ? problem.title : "";
   $("problem-detail").textContent = problem.message;
   $("problem").hidden = false;
-  if (problem.status === 401) $("key-open").classList.add("wanted");
+  if (problem.status === 401) askForKey();
 }
 
 function hush() {
   $("problem").hidden = true;
 }
 
-function uncompare() {
-  $("compare").setAttribute("aria-pressed", "false");
-  stage.compare(false);
+/** Lets a person say where the face is. */
+function offerMarking(on) {
+  $("marking-controls").hidden = !on;
+  $("view-controls").hidden = on || !face;
+  if (!on) return marker.close();
+  views.choose("photo");
+  stage.showWhole();
+  return marker.open(photo);
+}
+
+function askForKey() {
+  $("key-open").hidden = false;
+  $("key").value = key();
+  if (!$("key-dialog").open) $("key-dialog").showModal();
 }
 
 function offerPhotos() {
   const first = (list) => [...(list ?? [])][0];
+  const drag = (on) => document.body.classList.toggle("dragging", on);
   $("photo").addEventListener("change", ({ target }) => {
     if (target.files.length) takePhoto(target.files[0]);
     target.value = "";
@@ -172,115 +177,59 @@ function offerPhotos() {
   });
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
-    document.body.classList.add("dragging");
+    drag(true);
   });
-  document.addEventListener("dragleave", (event) => event.relatedTarget ?? document.body.classList.remove("dragging"));
+  document.addEventListener("dragleave", (event) => event.relatedTarget ?? drag(false));
   document.addEventListener("drop", (event) => {
     event.preventDefault();
-    document.body.classList.remove("dragging");
+    drag(false);
     const file = first(event.dataTransfer.files);
     if (!file) return;
     if (face && !file.type.startsWith("image/")) acting.take(file);
     else takePhoto(file);
   });
-}
-
-function offerViews() {
-  $("layers").addEventListener("change", ({ target }) => {
-    $("layers").dataset.chosen = target.value;
-    stage.setLayer(target.value);
-  });
-  $("show-landmarks").addEventListener("change", ({ target }) => stage.setLandmarks(face.fit.landmarks ?? [], target.checked));
-  $("zoom").addEventListener("change", ({ target }) => stage.zoom(face.fit.camera, target.checked));
-  $("turn").addEventListener("click", () => {
-    if ($("mesh").hidden) chooseLayer("both");
-    if (still.matches) meshView?.turnBy(0.4, 0);
-    else meshView?.sway();
-  });
-  $("compare").addEventListener("click", ({ target }) => {
-    const on = target.getAttribute("aria-pressed") !== "true";
-    target.setAttribute("aria-pressed", on);
-    stage.compare(on);
-  });
+  $("mark").addEventListener("click", () => offerMarking(true));
+  $("marker-cancel").addEventListener("click", () => (face ? offerMarking(false) : (offerMarking(false), welcome(true))));
+  $("marker-use").addEventListener("click", () => takePhoto(null, marker.box()));
 }
 
 function offerPresets() {
-  const start = (expression) => {
-    acting.pause();
-    sliders.set(expression);
-    move(expression, true);
-  };
   const chip = (name, expression) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: name, disabled: true });
-    button.addEventListener("click", () => start(expression()));
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
+    button.addEventListener("click", () => {
+      acting.pause();
+      sliders.set(expression());
+      move(expression(), true);
+    });
     return button;
   };
   const presets = Object.entries(PRESETS).map(([name, expression]) => chip(name, () => complete(expression)));
   $("presets").append(chip("As fitted", () => face.fit.expression), ...presets);
 }
 
-function offerDownloads() {
-  const attempt = (make) => async ({ target }) => {
-    target.disabled = true;
-    hush();
-    await make().catch(complain);
-    target.disabled = !face;
-  };
-  for (const format of ["obj", "glb"]) {
-    $(`download-${format}`).addEventListener("click", attempt(async () => save(await mesh(face.source, format), `${face.photo.name}.${format}`)));
-  }
-  $("download-coefficients").addEventListener("click", attempt(async () => {
-    const { rotation, translation } = face.fit;
-    save(JSON.stringify({ expression: sliders.get(), rotation, translation }, null, 2), `${face.photo.name}.json`);
-  }));
-  $("download-picture").addEventListener("click", attempt(async () => save(await express(fullSize(face), sliders.get()), `${face.photo.name}-acting.jpg`)));
-}
-
-/** The file as it came, at its own resolution. */
-const fullSize = ({ photo: { original, scale }, source: { box } }) => ({ blob: original, box: box?.map((side) => Math.round(side / scale)) });
-
-/** Lets a person say where the face is. */
-function offerMarking(on) {
-  $("marking-controls").hidden = !on;
-  $("view-controls").hidden = on || !face;
-  if (!on) return marker.close();
-  chooseLayer("photo");
-  stage.showWhole();
-  marker.open(photo);
-}
-
-function offerMarker() {
-  $("mark").addEventListener("click", () => offerMarking(true));
-  $("marker-cancel").addEventListener("click", () => offerMarking(false));
-  $("marker-use").addEventListener("click", () => takePhoto(photo, marker.box()));
-}
-
 function offerKey() {
-  $("key-open").addEventListener("click", () => {
-    $("key").value = key();
-    $("key-dialog").showModal();
-  });
+  $("key-open").addEventListener("click", askForKey);
   $("key-dialog").addEventListener("close", () => {
     const chosen = $("key-dialog").returnValue;
     if (chosen === "save") keepKey($("key").value.trim());
     if (chosen === "forget") keepKey("");
-    $("key-open").classList.remove("wanted");
     if (chosen === "save") hush();
   });
 }
 
 async function introduce() {
-  const model = await describeModel().catch(() => null);
-  const names = model?.expression ?? model?.coefficients ?? model?.names;
-  if (Array.isArray(names) && names.some((name) => !NAMES.includes(name))) console.warn("The server names other blendshapes than this page.");
+  model = await describeModel().catch(() => null);
+  if (!model) return;
+  $("key-open").hidden = model.authentication === "off";
+  const strange = model.expression_names?.filter((name) => !NAMES.includes(name)) ?? [];
+  if (strange.length) complain(new Error(`This page has no slider for ${strange.join(", ")}: it is older than the server.`));
 }
 
 offerThemes($("theme"));
 offerPhotos();
-offerViews();
 offerPresets();
-offerDownloads();
-offerMarker();
+offerDownloads({ face: () => face, sliders, complain });
 offerKey();
 $("problem-close").addEventListener("click", hush);
+ready(false);
 introduce();

@@ -57,5 +57,6 @@ export function openPlayer({ player, takeName, takeTime, play, seek, loop }, onF
       take = null;
     },
     take: () => take,
+    frame: () => frame,
   };
 }

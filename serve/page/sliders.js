@@ -64,7 +64,7 @@ export function buildSliders(container, together, onMove) {
 
 function row({ label, names }, sliders) {
   const line = element("div", { className: names.length > 1 ? "shape pair" : "shape" });
-  const stem = names.length > 1 ? names[0].replace(/Right$/, "") : names[0];
+  const stem = names.length > 1 && partner(names[0]) ? names[0].replace(/Right$/, "") : names.join(" ");
   const head = element("p", { textContent: label });
   head.append(element("code", { textContent: stem }));
   line.append(head, ...names.map((name) => cell(name, label, names.length > 1, sliders)));
@@ -75,7 +75,7 @@ function cell(name, label, paired, sliders) {
   const side = name.endsWith("Left") ? "left" : "right";
   const slider = element("input", { type: "range", id: name, name, min: 0, max: 1, step: 0.01, value: 0, title: name });
   slider.setAttribute("aria-label", paired ? `${label}, ${side} (${name})` : `${label} (${name})`);
-  const output = element("output", { textContent: "0" });
+  const output = element("output", { textContent: "0.00" });
   output.setAttribute("for", name);
   output.setAttribute("aria-hidden", "true"); // the slider says it itself
   const whole = element("div", { className: "cell" });
@@ -95,7 +95,7 @@ function cell(name, label, paired, sliders) {
 function show(slider) {
   slider.style.setProperty("--value", slider.value);
   const output = slider.parentElement.parentElement?.querySelector("output");
-  if (output) output.textContent = Math.round(slider.value * 100);
+  if (output) output.textContent = Number(slider.value).toFixed(2);
 }
 
 const element = (tag, properties) => Object.assign(document.createElement(tag), properties);

@@ -2,14 +2,12 @@
 
 const STORE = "jr2net-theme";
 const ORDER = ["auto", "light", "dark"];
-const SAID = { auto: "as the system", light: "light", dark: "dark" };
 
 export function offerThemes(button) {
   const apply = (theme) => {
     if (theme === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
-    button.textContent = theme[0].toUpperCase() + theme.slice(1);
-    button.setAttribute("aria-label", `Theme: ${SAID[theme]}`);
+    button.textContent = `Theme: ${theme}`;
   };
   const stored = () => (ORDER.includes(localStorage.getItem(STORE)) ? localStorage.getItem(STORE) : "auto");
   apply(stored());
