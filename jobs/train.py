@@ -17,12 +17,12 @@ from typing import Any
 
 import ray.train
 import torch
-import torch.distributed
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.exceptions import WorkerGroupError
 
 from jobs.command_line import USER_ERRORS, main
+from jobs.memory import keep_freed_memory
 from jobs.progress import Progress
 from jobs.stage import run_stage
 from jr2net import storage
@@ -30,7 +30,7 @@ from jr2net.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
 from jr2net.config import Config
 from jr2net.face.load import load_face_model
 from jr2net.training import Training, batches, build, save
-from jr2net.training.log import write_log
+from jr2net.training.workers import distribute
 
 
 def train(run: Run, stage: str) -> list[str]:
@@ -92,6 +92,7 @@ def take_steps(settings: dict[str, Any]) -> None:
     folder = storage.join(config.storage, stage)
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
+    keep_freed_memory()
     torch.set_num_threads(max(1, int(config.scaling.cpus_per_worker)))
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train tells of every report of every worker
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
@@ -101,36 +102,35 @@ def take_steps(settings: dict[str, Any]) -> None:
         upstream = {name: _upstream(stack, storage.join(config.storage, name), name) for name in UPSTREAM[stage]}
         training = build(stage, config, model, upstream, get_device())
         restore(training)
-        training.wrap(partial(prepare_model, move_to_device=False))
+        training.wrap(distribute)
 
-        progress = Progress(stage, training, rank)
+        progress = Progress(stage, training, rank, folder)
         for batch in batches(stage, config, upstream, rank, world, training.step_number):
             if training.step_number >= training.steps:
                 break
-            progress.waited()
+            training.phases.end("data")
             torch.manual_seed(config.seed + training.step_number * world + rank)
-            losses = mean_over_workers(training.step(batch), training.device)
-            progress.stepped(losses)
+            progress.stepped(training.step(batch))
             if training.step_number % config.scaling.checkpoint_every == 0:
-                save_state(training, rank, folder, progress)
+                save_state(training, rank, progress)
 
+        progress.write()
         if rank == 0:
-            write_log(folder, progress.records)
             with tempfile.TemporaryDirectory() as temporary:
                 save(stage, training, config, model, settings["digests"], Path(temporary))
                 storage.upload_folder(Path(temporary), folder)
 
 
-def save_state(training: Training, rank: int, folder: str, progress: Progress) -> None:
+def save_state(training: Training, rank: int, progress: Progress) -> None:
     """Everything that restores the run exactly, kept by Ray Train in ``state/`` of the stage's folder."""
+    progress.write()
     with tempfile.TemporaryDirectory() as temporary:
         checkpoint = None
         if rank == 0:
-            write_log(folder, progress.records)
             torch.save(training.state_dict(), Path(temporary, "state.pt"))
             checkpoint = Checkpoint.from_directory(temporary)
         ray.train.report({"step": training.step_number}, checkpoint=checkpoint)
-    progress.saved()
+    training.phases.end("report")
 
 
 def restore(training: Training) -> None:
@@ -139,16 +139,6 @@ def restore(training: Training) -> None:
         with checkpoint.as_directory() as folder:
             state = torch.load(Path(folder, "state.pt"), map_location=training.device, weights_only=True)
         training.load_state_dict(state)
-
-
-def mean_over_workers(losses: dict[str, float], device: torch.device) -> dict[str, float]:
-    """Each worker's losses are of its part of the batch; their mean is of the whole."""
-    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
-        return losses
-    values = torch.tensor(list(losses.values()), dtype=torch.float64, device=device)
-    torch.distributed.all_reduce(values)
-    values /= torch.distributed.get_world_size()
-    return dict(zip(losses, values.tolist(), strict=True))
 
 
 def _upstream(stack: ExitStack, uri: str, stage: str) -> str:

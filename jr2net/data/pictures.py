@@ -49,7 +49,9 @@ def resize(image: np.ndarray, width: int) -> np.ndarray:
 
 def to_tensor(images: Sequence[np.ndarray], gains: Sequence[np.ndarray] | None = None) -> Tensor:
     """B pictures of one size to a tensor; ``gains`` (3,) each multiply the channels of their picture."""
-    tensor = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).astype(np.float32)).div_(255)
+    # Channel by channel in memory, as the networks' weights are: else every convolution would reorder its own.
+    planes = np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
+    tensor = torch.from_numpy(planes.astype(np.float32)).div_(255)
     if gains is not None:
         tensor.mul_(torch.from_numpy(np.stack(gains))[:, :, None, None]).clamp_(0, 1)
     return tensor

@@ -59,6 +59,7 @@ class DCNetTraining(Training):
         batch = self.to_device(batch)
         target = batch["driving_image"]
         scene = self.scene(batch["source_image"], target)
+        self.phases.end("render")
         generated = generate(self.wrapped["dcnet"], scene)
 
         self.networks["discriminator"].requires_grad_(False)
@@ -68,6 +69,7 @@ class DCNetTraining(Training):
             values |= self.descend("discriminator", self.discriminator_losses(generated, target, scene), batch)
 
         self.update_average()
+        self.phases.end("optimizer")
         self.step_number += 1
         return values
 

@@ -64,16 +64,19 @@ class RecNetTraining(Training):
         if self.step_number < self.photometric_from * self.steps:
             projected = landmarks_2d(self.model, parameters, self.camera)
             return terms | {"landmark": losses.landmark(projected, landmarks, self.camera.size, weights)}
+        self.phases.end("forward")
         rendering = render(self.model, parameters, self.camera)
+        image = rendering.image
+        self.phases.end("render")
         projected = self.camera.project(rendering.vertices[:, self.model.landmarks])
         reflectance = self.model.reflectance(parameters.albedo)
         terms |= {
             "landmark": losses.landmark(projected, landmarks, self.camera.size, weights),
-            "photometric": weights.photometric * losses.photometric(rendering.image, images, rendering.mask),
+            "photometric": weights.photometric * losses.photometric(image, images, rendering.mask),
             "albedo_variance": weights.albedo_variance * losses.albedo_variance(reflectance[:, self.skin]),
         }
         if self.embedder is not None:
-            composed = torch.lerp(images, rendering.image, rendering.mask)
+            composed = torch.lerp(images, image, rendering.mask)
             terms["identity_feature"] = weights.identity_feature * losses.identity_feature(
                 self.embedder(composed), self.embedder(images)
             )

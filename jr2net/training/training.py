@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from jr2net.config import OptimizerConfig
+from jr2net.training.phases import Phases
 from jr2net.training.schedule import learning_rate
 
 Batch = dict[str, Any]
@@ -30,6 +31,7 @@ class Training(ABC):
     wrapped      name -> what the step calls: the plain network, or DistributedDataParallel around it
     steps        optimiser steps of a whole training
     step_number  steps done so far
+    phases       where the time of the steps goes
     """
 
     def __init__(
@@ -46,10 +48,11 @@ class Training(ABC):
         self.settings = optimizer
         self.steps = optimizer.steps
         self.step_number = 0
+        self.phases = Phases()
         self._base_rates = {name: (learning_rates or {}).get(name, optimizer.learning_rate) for name in networks}
         self._optimizers = {
             name: torch.optim.Adam(
-                [p for p in network.parameters() if p.requires_grad], self._base_rates[name], betas=betas
+                [p for p in network.parameters() if p.requires_grad], self._base_rates[name], betas=betas, fused=True
             )
             for name, network in self.networks.items()
         }
@@ -69,18 +72,21 @@ class Training(ABC):
         """
         values = {term: float(loss.detach()) for term, loss in losses.items()}
         self._check_finite(values, batch)
+        self.phases.end("forward")
         optimizer = self._optimizers[name]
         rate = learning_rate(self.step_number, self.settings, self._base_rates[name])
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
+        self.phases.end("backward")
         norm = nn.utils.clip_grad_norm_(
             [p for group in optimizer.param_groups for p in group["params"]], self.settings.clip_gradient
         )
         values[f"{name}_gradient"] = float(norm)
         self._check_finite(values, batch)
         optimizer.step()
+        self.phases.end("optimizer")
         return values
 
     def to_device(self, batch: Batch) -> Batch:

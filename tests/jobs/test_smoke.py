@@ -46,7 +46,7 @@ def test_pairs_are_there_and_described(finished: Path) -> None:
 def test_every_step_is_logged_once(finished: Path) -> None:
     records = read_log(str(finished / "recnet"))
     assert [record["step"] for record in records] == list(range(1, 9))
-    assert {"data", "step"} <= set(records[0]["seconds"])
+    assert {"data", "forward", "backward", "optimizer"} <= set(records[0]["seconds"])
 
 
 def test_what_is_done_is_not_done_again(finished: Path, submit) -> None:
