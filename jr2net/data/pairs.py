@@ -25,11 +25,11 @@ from jr2net.data.pictures import decode_image
 from jr2net.data.shards import PARQUET_OPTIONS, ShardError, list_shards, open_parquet, read_table
 from jr2net.data.stream import Draw, Schedule, prefetch
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
-from jr2net.storage import join, read_bytes, sha256, write_bytes
+from jr2net.storage import join, list_files, read_bytes, write_bytes
 
 DESCRIPTION = "dataset.json"
 PAIRS_PER_GROUP = 64
-_COLUMNS = ["pair_id", "image", "expression", "source_id", "track", "frame"]
+COLUMNS = ["pair_id", "image", "expression", "source_id", "track", "frame"]
 _NAMES_KEY = b"expression_names"
 
 
@@ -57,22 +57,28 @@ def pair_rng(pair_id: str) -> np.random.Generator:
 
 
 def write_pair_shard(uri: str, pairs: Sequence[Pair]) -> int:
-    """Writes one shard, all or nothing, sorted by ``pair_id``: equal pairs give equal bytes, however they arrive.
+    """Writes one shard, all or nothing; returns how many pairs. Raises ShardError as ``encode_pair_shard`` does."""
+    write_bytes(uri, encode_pair_shard(uri, pairs))
+    return len(pairs)
 
-    Returns how many. Raises ShardError when the pairs cannot share a shard.
+
+def encode_pair_shard(name: str, pairs: Sequence[Pair]) -> bytes:
+    """The bytes of a shard, sorted by ``pair_id``: equal pairs give equal bytes, however they arrive.
+
+    Raises ShardError, which calls the shard ``name``, when the pairs cannot share a shard.
     """
     pairs = sorted(pairs, key=lambda pair: pair.pair_id)
     if not pairs:
-        raise ShardError(f"{uri}: a shard needs at least one pair")
+        raise ShardError(f"{name}: a shard needs at least one pair")
     for one, other in pairwise(pairs):
         if one.pair_id == other.pair_id:
-            raise ShardError(f"{uri}: pair_id {one.pair_id} occurs twice; two pairs were made from the same source")
+            raise ShardError(f"{name}: pair_id {one.pair_id} occurs twice; two pairs were made from the same source")
     scores = sorted(pairs[0].scores)
     for pair in pairs:
         if pair.expression.shape != (len(ARKIT_NAMES),) or not np.isfinite(pair.expression).all():
-            raise ShardError(f"{uri}: pair {pair.pair_id}: expression is not {len(ARKIT_NAMES)} finite numbers")
+            raise ShardError(f"{name}: pair {pair.pair_id}: expression is not {len(ARKIT_NAMES)} finite numbers")
         if sorted(pair.scores) != scores or not all(name.startswith("score") for name in scores):
-            raise ShardError(f"{uri}: pair {pair.pair_id}: scores {sorted(pair.scores)}, expected {scores} ('score…')")
+            raise ShardError(f"{name}: pair {pair.pair_id}: scores {sorted(pair.scores)}, expected {scores} ('score…')")
     expression = np.concatenate([pair.expression.astype(np.float32) for pair in pairs])
     columns = {
         "pair_id": pa.array([pair.pair_id for pair in pairs], pa.string()),
@@ -82,46 +88,23 @@ def write_pair_shard(uri: str, pairs: Sequence[Pair]) -> int:
         "track": pa.array([pair.track for pair in pairs], pa.string()),
         "frame": pa.array([pair.frame for pair in pairs], pa.int32()),
     }
-    columns |= {name: pa.array([pair.scores[name] for pair in pairs], pa.float32()) for name in scores}
+    columns |= {score: pa.array([pair.scores[score] for pair in pairs], pa.float32()) for score in scores}
     table = pa.table(columns).replace_schema_metadata({_NAMES_KEY: json.dumps(ARKIT_NAMES).encode()})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **PARQUET_OPTIONS, row_group_size=PAIRS_PER_GROUP)
-    write_bytes(uri, sink.getvalue().to_pybytes())
-    return len(pairs)
+    return sink.getvalue().to_pybytes()
 
 
 def read_pairs(uri: str) -> Iterator[Pair]:
     """All pairs of one shard in order."""
-    with open_parquet(uri, _COLUMNS) as file:
+    with open_parquet(uri, COLUMNS) as file:
         groups = file.num_row_groups
     for group in range(groups):
         yield from _read_group(uri, group)
 
 
-def write_description(folder: str, digests: Mapping[str, str], seed: int) -> dict:
-    """Writes ``dataset.json`` over the shards that lie in ``folder`` and returns it.
-
-    digests: of what the pairs were made with (networks, face model, configuration).
-    """
-    shards, scores = {}, set()
-    for uri in list_shards(folder):
-        with open_parquet(uri, _COLUMNS) as file:
-            scores |= {name for name in file.schema_arrow.names if name.startswith("score")}
-            shards[uri.rpartition("/")[2]] = {"pairs": file.metadata.num_rows, "sha256": sha256(uri)}
-    description = {
-        "expression": list(ARKIT_NAMES),
-        "columns": [*_COLUMNS, *sorted(scores)],
-        "pairs": sum(shard["pairs"] for shard in shards.values()),
-        "shards": shards,
-        "digests": dict(digests),
-        "seed": seed,
-    }
-    write_bytes(join(folder, DESCRIPTION), (json.dumps(description, indent=1) + "\n").encode())
-    return description
-
-
 def read_description(folder: str) -> dict:
-    """What ``write_description`` wrote."""
+    """``dataset.json`` of a finished dataset (``jr2net/synthesis/dataset.py`` writes it)."""
     uri = join(folder, DESCRIPTION)
     try:
         description = json.loads(read_bytes(uri))
@@ -132,14 +115,21 @@ def read_description(folder: str) -> dict:
     return description
 
 
+def list_pair_shards(uri: str) -> list[str]:
+    """The Parquet files of a folder and its folders, sorted, or the one file that ``uri`` names."""
+    if uri.endswith(".parquet"):
+        return [uri]
+    return [join(uri, name) for name in list_files(uri, ".parquet")] or list_shards(uri)
+
+
 class PairSource:
     """The pairs of some shards, counted by metadata and read on demand; safe to share between threads.
 
-    shards: a folder, a shard, or a list of shards (paths or storage URIs).
+    shards: a dataset's folder, a shard, or a list of shards (paths or storage URIs).
     """
 
     def __init__(self, shards: str | Sequence[str], cache_bytes: int = 1 << 30) -> None:
-        names = list_shards(shards) if isinstance(shards, str) else list(shards)
+        names = list_pair_shards(shards) if isinstance(shards, str) else list(shards)
         self.name = shards if isinstance(shards, str) else f"{len(names)} shards"
         with ThreadPoolExecutor(16) as pool:  # at once, since a distant storage answers slowly
             counts = list(pool.map(_group_sizes, names))
@@ -225,14 +215,14 @@ class PairLoader:
 
 
 def _group_sizes(uri: str) -> list[int]:
-    with open_parquet(uri, _COLUMNS) as file:
+    with open_parquet(uri, COLUMNS) as file:
         return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
 
 def _read_group(uri: str, group: int) -> list[Pair]:
-    with open_parquet(uri, _COLUMNS) as file:
+    with open_parquet(uri, COLUMNS) as file:
         scores = [name for name in file.schema_arrow.names if name.startswith("score")]
-        table = read_table(file, uri, group, _COLUMNS + scores)
+        table = read_table(file, uri, group, COLUMNS + scores)
         names = (file.schema_arrow.metadata or {}).get(_NAMES_KEY)
     order = _column_order(uri, json.loads(names) if names else list(ARKIT_NAMES))
     expression = table["expression"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32)
@@ -241,7 +231,7 @@ def _read_group(uri: str, group: int) -> list[Pair]:
     expression = expression.reshape(table.num_rows, -1)[:, order]
     rows = table.drop_columns("expression").to_pylist()
     return [
-        Pair(**{name: row[name] for name in _COLUMNS if name != "expression"}, expression=values,
+        Pair(**{name: row[name] for name in COLUMNS if name != "expression"}, expression=values,
              scores={name: row[name] for name in scores})
         for row, values in zip(rows, expression)
     ]  # fmt: skip

@@ -68,16 +68,32 @@ def read_capture(uri: str) -> Track:
     raise TrackError(f"{uri}: a capture is a Live Link Face .csv or a track .parquet")
 
 
-def read_captures(uri: str) -> list[Track]:
-    """One take, or every .csv and .parquet of a folder in the order of their names."""
+@dataclass(frozen=True)
+class Captures:
+    """Takes that can be used, in the order of their names, and files of their folder that cannot, with the reason."""
+
+    tracks: list[Track]
+    damaged: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_captures(uri: str) -> Captures:
+    """One take, or every .csv and .parquet of a folder. Raises TrackError where no take can be used."""
     filesystem, path = open_filesystem(uri)
     if filesystem.get_file_info(path).type != fs.FileType.Directory:
-        return [read_capture(uri)]
+        return Captures([read_capture(uri)])
     names = sorted(info.base_name for info in filesystem.get_file_info(fs.FileSelector(path)) if info.is_file)
     takes = [name for name in names if name.lower().endswith((".csv", ".parquet"))]
     if not takes:
         raise TrackError(f"{uri}: holds no .csv or .parquet captures; give a take or a folder of takes")
-    return [read_capture(join(uri, name)) for name in takes]
+    tracks, damaged = [], {}
+    for name in takes:
+        try:
+            tracks.append(read_capture(join(uri, name)))
+        except TrackError as error:
+            damaged[name] = str(error).replace(join(uri, name), name)
+    if not tracks:
+        raise TrackError(f"{uri}: none of {len(takes)} captures can be used, e.g. {damaged[takes[0]]}")
+    return Captures(tracks, damaged)
 
 
 def parse_csv(content: bytes, source: str) -> Track:
@@ -146,6 +162,8 @@ def read_track(uri: str) -> Track:
             tables = [read_table(file, uri, group, names) for group in range(file.num_row_groups)]
     except ShardError as error:
         raise TrackError(str(error)) from None
+    if not sum(table.num_rows for table in tables):
+        raise TrackError(f"{uri}: no frames; a capture has one row per frame: export the take again")
     described = json.loads(metadata) if metadata else {}
     table = pa.concat_tables(tables)
 

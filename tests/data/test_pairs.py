@@ -19,7 +19,6 @@ from jr2net.data.pairs import (
     pair_rng,
     read_description,
     read_pairs,
-    write_description,
     write_pair_shard,
 )
 from jr2net.data.shards import ShardError
@@ -81,15 +80,16 @@ def test_coefficients_follow_their_names(pair_folder: Path, tmp_path: Path) -> N
         next(read_pairs(place))
 
 
-def test_description_says_what_is_there(pair_folder: Path) -> None:
-    written = write_description(str(pair_folder), {"dcnet": "abc"}, seed=3)
-    assert written == read_description(str(pair_folder))
-    assert written["pairs"] == 80 and written["expression"] == list(ARKIT_NAMES) and written["seed"] == 3
-    assert written["shards"]["pairs-00001.parquet"]["pairs"] == 10
-    assert written["columns"][-2:] == ["score", "score_landmarks"]
-    (pair_folder / "dataset.json").write_text("{")
+def test_shards_in_folders_of_a_dataset_are_found(pair_folder: Path, tmp_path: Path) -> None:
+    for number, spread in enumerate(("3f", "a0")):
+        write_pair_shard(str(tmp_path / "pairs" / spread / f"pairs-{number}.parquet"), [make_pair(number)])
+    assert len(PairSource(str(tmp_path))) == 2
+
+
+def test_a_damaged_description_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text("{")
     with pytest.raises(ShardError, match=r"dataset\.json: not JSON"):
-        read_description(str(pair_folder))
+        read_description(str(tmp_path))
 
 
 def test_batches_keep_the_loader_contract(pair_folder: Path) -> None:

@@ -100,8 +100,8 @@ def test_folders_of_takes_are_read_in_order(values: np.ndarray, tmp_path: Path) 
     (tmp_path / "b.csv").write_bytes(take(list(ARKIT_NAMES), values.tolist()))
     write_track(str(tmp_path / "a.parquet"), Track("a", values, 30.0))
     (tmp_path / "LICENSE").write_text("MIT")
-    assert [track.name for track in read_captures(str(tmp_path))] == ["a", "b"]
-    assert [track.name for track in read_captures(str(tmp_path / "b.csv"))] == ["b"]
+    assert [track.name for track in read_captures(str(tmp_path)).tracks] == ["a", "b"]
+    assert [track.name for track in read_captures(str(tmp_path / "b.csv")).tracks] == ["b"]
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_real_take(real_ground: Path) -> None:
-    track = read_captures(str(real_ground / "data" / "captures"))[0]
+    track = read_captures(str(real_ground / "data" / "captures")).tracks[0]
     assert (track.name, len(track), track.fps, track.clamped) == ("alex_rom_3", 4030, 30.0, 1)
     assert len(track.extra) == 10 and track.expression.max(0).min() > 0.1
     assert track.expression[0, ARKIT_NAMES.index("jawRight")] == pytest.approx(0.0185036063)

@@ -1,0 +1,130 @@
+"""The networks' part of synthesis: source pictures and wanted faces in, pictures and their scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from jr2net.face.parameters import FaceParameters
+from jr2net.metrics.embedding import csim
+from jr2net.reenactment import Reenactor, generate, set_scene
+from jr2net.synthesis import gates
+
+
+class Stopwatch(dict[str, float]):
+    """Seconds by phase."""
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self[phase] = self.get(phase, 0.0) + perf_counter() - start
+
+
+class Painted(NamedTuple):
+    """images (B, 3, S, S) in [0, 1] and, by column name, scores (B,)."""
+
+    images: Tensor
+    scores: dict[str, Tensor]
+
+    @staticmethod
+    def concatenate(parts: Iterable[Painted]) -> Painted:
+        parts = list(parts)
+        scores = {name: torch.cat([part.scores[name] for part in parts]) for name in parts[0].scores}
+        return Painted(torch.cat([part.images for part in parts]), scores)
+
+
+@dataclass(frozen=True)
+class Painter:
+    """RecNet and DCNet, and who judges what they make.
+
+    reader    ETNet or RecAugNet that reads expressions again; None: RecNet does
+    embedder  face embedder whose cosine is the similarity of identities; None: distance of RecNet's shapes
+    """
+
+    reenactor: Reenactor
+    reader: nn.Module | None = None
+    embedder: nn.Module | None = None
+
+    @property
+    def size(self) -> int:
+        return self.reenactor.camera.size
+
+    @torch.inference_mode()
+    def reconstruct(self, images: Tensor) -> FaceParameters:
+        """The faces of source pictures (B, 3, S, S)."""
+        images = images.to(self._device)
+        return FaceParameters.concatenate(in_halves(self.reenactor.recnet, images))
+
+    @torch.inference_mode()
+    def paint(
+        self, images: Tensor, source: FaceParameters, wanted: FaceParameters, watch: Stopwatch | None = None
+    ) -> Painted:
+        """Source pictures (B, 3, S, S) whose faces are ``source``, acted as ``wanted`` says; on the CPU."""
+        watch = Stopwatch() if watch is None else watch
+        images = images.to(self._device)
+
+        def paint(images: Tensor, source: FaceParameters, wanted: FaceParameters) -> Painted:
+            return self._paint(images, source, wanted, watch)
+
+        return Painted.concatenate(in_halves(paint, images, source, wanted))
+
+    def _paint(self, images: Tensor, source: FaceParameters, wanted: FaceParameters, watch: Stopwatch) -> Painted:
+        face = self.reenactor
+        with watch("render"):
+            scene = set_scene(face.model, face.camera, images, source, wanted)
+        with watch("dcnet"):
+            generated = generate(face.dcnet, scene)
+        with watch("gates"):
+            again = face.recnet(generated)
+            before, after = source.expression, again.expression
+            if self.reader is not None:
+                before, after = (_expression(self.reader(seen)) for seen in (images, generated))
+            if self.embedder is not None:
+                identity = csim(self.embedder(generated), self.embedder(images))
+            else:
+                identity = gates.shape_similarity(source.identity, again.identity, face.model.identity_basis)
+            mask = scene.conditions.mask
+            judged = (
+                gates.covisible_coverage(scene.view.covisible, mask),
+                identity,
+                gates.expression_agreement(before, after, wanted.expression),
+                gates.saturation(generated, mask),
+            )
+            return Painted(generated.cpu(), {n: score.cpu() for n, score in zip(gates.COLUMNS, judged, strict=True)})
+
+    @property
+    def _device(self) -> torch.device:
+        return self.reenactor.model.mean.device
+
+
+def _expression(answer: FaceParameters | Tensor) -> Tensor:
+    """What ETNet or RecAugNet says of expressions."""
+    return answer.expression if isinstance(answer, FaceParameters) else answer
+
+
+def in_halves(work: Callable[..., Any], *batch: Any) -> list[Any]:
+    """``work(*batch)`` as a list of one; where the GPU's memory is too small, of each half of the batch, and so on.
+
+    A smaller batch may differ in the last bits of a float. Raises torch.cuda.OutOfMemoryError at a batch of one.
+    """
+    try:
+        return [work(*batch)]
+    except torch.cuda.OutOfMemoryError:
+        count = len(batch[0])
+        if count == 1:
+            raise
+    # Outside of the handler, which would keep the failed attempt's tensors alive.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = count // 2
+    first, second = ([part[piece] for part in batch] for piece in (slice(0, half), slice(half, count)))
+    return in_halves(work, *first) + in_halves(work, *second)

@@ -1,0 +1,44 @@
+"""A maker of pairs without networks: the source picture darkened by the expression's mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from jr2net.config import SynthesisConfig
+from jr2net.face.parameters import FaceParameters
+from jr2net.synthesis.gates import COLUMNS
+from jr2net.synthesis.maker import PairMaker
+from jr2net.synthesis.painter import Painted, Stopwatch
+
+SIZE = 32
+SETTINGS = SynthesisConfig(pairs=10, pairs_per_shard=4, batch_size=3)
+
+
+@dataclass
+class DarkeningPainter:
+    """Stands for the networks. reconstructed: how many pictures it was shown; scores: what it says of every pair."""
+
+    size: int = SIZE
+    reconstructed: int = 0
+    scores: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COLUMNS, 0.5))
+
+    def reconstruct(self, images: Tensor) -> FaceParameters:
+        self.reconstructed += len(images)
+        count, brightness = len(images), images.mean((1, 2, 3))
+        light = brightness[:, None, None].expand(-1, 9, 3)
+        empty = torch.zeros(count, 3)
+        return FaceParameters(empty, torch.zeros(count, 51), empty, empty, empty, light)
+
+    def paint(
+        self, images: Tensor, source: FaceParameters, wanted: FaceParameters, watch: Stopwatch | None = None
+    ) -> Painted:
+        darker = images * (1 - wanted.expression.mean(1))[:, None, None, None]
+        tinted = darker + 0.1 * (wanted.light - source.light).mean((1, 2))[:, None, None, None]
+        return Painted(tinted, {name: torch.full((len(images),), value) for name, value in self.scores.items()})
+
+
+MakeMaker = Callable[..., PairMaker]
