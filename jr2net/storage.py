@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -50,8 +51,18 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
 
 def read_bytes(uri: str) -> bytes:
     filesystem, path = open_filesystem(uri)
-    with _explained(uri, "read"), filesystem.open_input_file(path) as stream:
-        return stream.read()
+    with _explained(uri, "read"):
+        for left in reversed(range(s3_attempts())):
+            try:
+                with filesystem.open_input_file(path) as stream:
+                    return stream.read()
+            except OSError as error:
+                # Arrow reads into a buffer of the file's size. A moment's failure answers with a message: where that
+                # is longer, Arrow takes the failure for one that lasts and does not ask again.
+                if left == 0 or "Failed to flush response stream" not in str(error):
+                    raise
+                time.sleep(_PAUSE)
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def write_bytes(uri: str, content: bytes) -> None:
@@ -167,6 +178,9 @@ def _s3(endpoint: str | None, bucket: str) -> fs.S3FileSystem:
     parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
     return fs.S3FileSystem(endpoint_override=parts.netloc, scheme=parts.scheme, region=region or "us-east-1", **options)
 
+
+_PAUSE = 0.5
+"""Seconds before a failed read is repeated here."""
 
 _S3_OPTIONS: dict = {"connect_timeout": 10, "allow_delayed_open": True}
 """Delayed open: a small file is one PUT, not a multipart upload."""

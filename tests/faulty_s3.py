@@ -1,0 +1,146 @@
+"""An S3 server on a bad day: a proxy in front of a real one that fails a part of all requests, as networks do.
+
+    with faulty_s3("http://127.0.0.1:9000", rate=0.05) as proxy:
+        os.environ["AWS_ENDPOINT_URL"] = proxy.endpoint
+        …
+        assert proxy.failed  # Counter({"500": 7, "truncated": 5, …})
+
+Headers pass as they are, so that signatures hold.
+"""
+
+from __future__ import annotations
+
+import http.client
+import random
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+FAULTS = ("500", "503", "reset", "lost", "truncated")
+"""``reset``: the connection breaks before the request is done; ``lost``: after it, so that the client cannot know;
+``truncated``: half of a read's body comes (of anything else: ``lost``)."""
+
+_CODES = {"500": "InternalError", "503": "SlowDown"}
+_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+
+
+class FaultyS3(ThreadingHTTPServer):
+    """requests and failed count by method and by kind of fault; ``rate`` may be changed at any time."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, upstream: str, rate: float, faults: Sequence[str], seed: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Request)
+        self.upstream, self.rate, self.faults = urlsplit(upstream).netloc, rate, tuple(faults)
+        self.requests: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.endpoint = f"http://127.0.0.1:{self.server_address[1]}"
+        self._random, self._lock = random.Random(seed), threading.Lock()
+
+    def fate(self, method: str) -> str | None:
+        """Counts a request and draws what becomes of it: a fault, or None."""
+        with self._lock:
+            self.requests[method] += 1
+            if self._random.random() >= self.rate:
+                return None
+            fault = self._random.choice(self.faults)
+            if fault == "truncated" and method != "GET":
+                fault = "lost"
+            self.failed[fault] += 1
+            return fault
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is nothing to tell of."""
+
+
+@contextmanager
+def faulty_s3(upstream: str, rate: float = 0.05, faults: Sequence[str] = FAULTS, seed: int = 0) -> Iterator[FaultyS3]:
+    server = FaultyS3(upstream, rate, faults, seed)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Request(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FaultyS3
+
+    def _answer(self) -> None:
+        body = self._body()
+        fault = self.server.fate(self.command)
+        if fault == "reset":
+            self._break()
+        elif fault in _CODES:
+            error = f"<Error><Code>{_CODES[fault]}</Code><Message>a bad day</Message></Error>".encode()
+            self._send(int(fault), [("Content-Type", "application/xml")], error)
+        else:
+            status, headers, answer = self._forward(body)
+            if fault == "lost":
+                self._break()
+            elif fault == "truncated":
+                self._send(status, headers, answer, sent=len(answer) // 2)
+                self._break()
+            else:
+                self._send(status, headers, answer)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        pieces = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
+
+    def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection(self.server.upstream, timeout=60)
+        try:
+            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in _HOP | {"expect"}:
+                    connection.putheader(name, value)
+            connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body)
+            response = connection.getresponse()
+            answer = response.read()
+            headers = response.getheaders()
+            if self.command == "HEAD":
+                return response.status, headers, b""
+            return response.status, [(k, v) for k, v in headers if k.lower() not in _HOP], answer
+        finally:
+            connection.close()
+
+    def _send(self, status: int, headers: list[tuple[str, str]], body: bytes, sent: int | None = None) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if self.command == "HEAD" or name.lower() not in _HOP:
+                self.send_header(name, value)
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body if sent is None else body[:sent])
+
+    def _break(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.wfile.flush()
+            # No lingering: the client gets a reset instead of an orderly end.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing."""
