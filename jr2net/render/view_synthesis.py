@@ -17,6 +17,8 @@ from jr2net.face.camera import Camera
 from jr2net.render.renderer import Rendering
 
 DEPTH_TOLERANCE = 4.0  # mm: a point this much behind the visible surface still counts as that surface
+MAGNIFICATION = 4.0  # a triangle that the source shows at less than this part of its area is not seen: closed lids
+_SPECK = 3.5 / 9  # of a hidden pixel's neighbourhood; where less is hidden, depths were in doubt and nothing is hidden
 _ELSEWHERE = -1.0  # position of pixels off the face, in picture sides: outside the picture at every resolution
 
 
@@ -26,7 +28,7 @@ class View:
 
     position   (B, S, S, 2)   source pixels (x, y); off the face a place outside the picture, where ``warp`` gives 0
     image      (B, 3, S, S)   the source image resampled there, 0 off the face
-    covisible  (B, 1, S, S)   1 where the driving pixel's surface point is visible in the source view
+    covisible  (B, 1, S, S)   1 where the source view shows the driving pixel's surface point, and not far aside
     mask       (B, 1, S, S)   1 on the driving face
     """
 
@@ -45,15 +47,15 @@ def synthesize_view(source: Rendering, driving: Rendering, faces: Tensor, source
     fragments = driving.fragments
     corner = fragments.corners_in(faces, source.vertices.shape[1])
     point = fragments.gather(source.vertices, corner)  # (3, P): the driving pixels' surface points, in the source view
-    normal = fragments.gather(source.normals, corner)
     pixel = camera.project(point.t())
     in_front = fragments.spread((point[2:] > 0).to(pixel.dtype)).permute(0, 2, 3, 1) > 0  # also of the source's camera
     position = torch.where(in_front, fragments.spread(pixel.t()).permute(0, 2, 3, 1), _ELSEWHERE * camera.size)
 
-    # Normals are in light axes, whose y and z are the camera's flipped.
-    facing = point[0] * normal[0] - point[1] * normal[1] - point[2] * normal[2] < 0
-    seen = facing & _on_visible_surface(point[2], pixel, fragments.item, source.depth, camera)
-    covisible = fragments.spread(seen.to(pixel.dtype)[None])
+    shown = _areas(source, corner, camera) / _areas(driving, fragments.corner, camera)
+    seen = (shown > 1 / MAGNIFICATION) & (point[2] > 0)
+    seen &= _on_visible_surface(point[2], pixel, fragments.item, source.depth, camera)
+    hidden = fragments.spread((~seen).to(pixel.dtype)[None])
+    covisible = fragments.mask - hidden * (functional.avg_pool2d(hidden, 3, 1, 1) > _SPECK)
     return View(position, warp(source_image, position, camera.size), covisible, fragments.mask)
 
 
@@ -81,6 +83,14 @@ def head_motion_warp(source: Rendering, driving: Rendering, source_image: Tensor
     affine = torch.linalg.solve(normal, points.transpose(1, 2) @ target).transpose(1, 2)
     grid = functional.affine_grid(affine, list(source_image.shape), align_corners=False)
     return functional.grid_sample(source_image, grid, padding_mode="border", align_corners=False)
+
+
+@torch.no_grad()
+def _areas(rendering: Rendering, corner: Tensor, camera: Camera) -> Tensor:
+    """Signed areas (P,) in square pixels of triangles whose corners (3, P) index the flattened vertices."""
+    a, b, c = camera.project(rendering.vertices.flatten(0, 1)).index_select(0, corner.flatten()).view(3, -1, 2)
+    (x1, y1), (x2, y2) = (b - a).unbind(-1), (c - a).unbind(-1)
+    return (x1 * y2 - x2 * y1) / 2
 
 
 def _on_visible_surface(depth: Tensor, pixel: Tensor, item: Tensor, visible: Tensor, camera: Camera) -> Tensor:
