@@ -4,6 +4,7 @@ import { clamp, NAMES } from "./blendshapes.js";
 
 const USUAL_FPS = 30;
 const CLOCKS = [24, 25, 30, 50, 60, 120];
+const CLOCK = 60;
 
 /**
  * @returns {{name: string, fps: number, frames: Object<string, number>[]}}
@@ -43,17 +44,21 @@ function framesPerSecond(stamps) {
   const times = parts.map(([, h, m, s, f]) => h * 3600 + m * 60 + Number(s) + f / clock);
   const steps = times.slice(1).map((time, i) => time - times[i]).sort((a, b) => a - b);
   const step = steps[Math.floor(steps.length / 2)];
-  return step > 0 ? 1 / step : USUAL_FPS;
+  return step > 0 ? Math.round(1000 / step) / 1000 : USUAL_FPS;
 }
 
-/** A take as such a file. */
+/**
+ * A take as such a file. Its clock has 60 frames a second, whatever the take's rate, and starts at the last frame of a
+ * second, so that whoever reads it sees how far the clock counts.
+ */
 export function writeCapture({ name, fps, frames }) {
   const pascal = (text) => text[0].toUpperCase() + text.slice(1);
+  const two = (number) => String(number).padStart(2, "0");
   const stamp = (frame) => {
-    const whole = Math.floor(frame / fps);
-    const rest = ((frame / fps - whole) * fps).toFixed(3);
-    const clock = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60].map((part) => String(part).padStart(2, "0"));
-    return `${clock.join(":")}:${rest.padStart(6, "0")}`;
+    const time = (frame - 1) / fps + 1;
+    const whole = Math.floor(time + 1e-6);
+    const [seconds, minutes, hours] = [whole % 60, Math.floor(whole / 60) % 60, Math.floor(whole / 3600)];
+    return `${two(hours)}:${two(minutes)}:${two(seconds)}:${(Math.max(0, time - whole) * CLOCK).toFixed(3).padStart(6, "0")}`;
   };
   const lines = frames.map((frame, i) => [stamp(i), NAMES.length, ...NAMES.map((shape) => frame[shape].toFixed(4))].join(","));
   const text = [["Timecode", "BlendShapeCount", ...NAMES.map(pascal)].join(","), ...lines].join("\n");

@@ -13,6 +13,7 @@ import { offerThemes } from "./theme.js";
 import { offerViews } from "./views.js";
 
 const $ = (id) => document.getElementById(id);
+const SAMPLE = { address: "sample.jpg", box: [153, 158, 510, 516] }; // filmed in the synthetic studio: nobody's face
 
 let model = null; // what the server says of itself
 let photo = null; // as `readPhoto` gives it
@@ -59,6 +60,11 @@ async function takePhoto(file, box) {
     welcome(false);
     stage.setPhoto(photo);
     $("mesh").hidden = true;
+    await introduced;
+    if (!box && model?.detector === false) {
+      say("This server finds no faces by itself: show it where the face is.");
+      return offerMarking(true);
+    }
     say("Fitting the face …");
     const source = { blob: photo.working, box };
     const [fit, glb] = await Promise.all([reconstruct(source, signal), mesh(source, "glb", signal)]);
@@ -170,7 +176,10 @@ function offerPhotos() {
     if (target.files.length) takePhoto(target.files[0]);
     target.value = "";
   });
-  $("sample").addEventListener("click", async () => takePhoto(new File([await (await fetch("sample.jpg")).blob()], "sample.jpg", { type: "image/jpeg" })));
+  $("sample").addEventListener("click", async () => {
+    const content = await (await fetch(SAMPLE.address)).blob();
+    takePhoto(new File([content], SAMPLE.address, { type: "image/jpeg" }), SAMPLE.box);
+  });
   document.addEventListener("paste", (event) => {
     const file = first(event.clipboardData?.files);
     if (file?.type.startsWith("image/")) takePhoto(file);
@@ -232,4 +241,4 @@ offerDownloads({ face: () => face, sliders, complain });
 offerKey();
 $("problem-close").addEventListener("click", hush);
 ready(false);
-introduce();
+const introduced = introduce();

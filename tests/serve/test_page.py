@@ -1,0 +1,314 @@
+"""The page as a person uses it, in a headless browser before the real HTTP application."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import trimesh
+from page_in_browser import FITTED_SMILE, FLAGS, capture, find_browser, photo, serving
+
+from jr2net.face.arkit import ARKIT_NAMES
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the page's drills drive a browser with playwright")
+expect = sync_api.expect
+expect.set_options(timeout=60_000)  # a busy machine is no error of the page
+
+pytestmark = pytest.mark.drill
+PHOTO = {"name": "someone.png", "mimeType": "image/png", "buffer": photo()}
+OpenPage = Callable[..., "sync_api.Page"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    path = find_browser()
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=120_000)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(toy_model) -> Iterator[str]:
+    with serving(toy_model) as address:
+        yield address
+
+
+@pytest.fixture
+def open_page(browser, address) -> Iterator[OpenPage]:
+    """Opens the page. Afterwards its console must be silent, but for what was allowed, and no other host asked."""
+    faults: list[str] = []
+    contexts = []
+
+    def open_at(at: str = address, allowed: str = "^$", width: int = 1280, **options) -> sync_api.Page:
+        def note(fault: str) -> None:
+            if not re.search(allowed, fault):
+                faults.append(fault)
+
+        options = {"reduced_motion": "reduce", "viewport": {"width": width, "height": 844}} | options
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)
+        page.on("console", lambda said: said.type in ("error", "warning") and note(said.text))
+        page.on("pageerror", lambda error: note(str(error)))
+        page.on("request", lambda sent: sent.url.startswith((at, "blob:", "data:")) or note(f"asked {sent.url}"))
+        page.goto(at)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def fit(page: sync_api.Page) -> None:
+    """Chooses the photo; this server has no detector, so a person says where the face is."""
+    page.set_input_files("#photo", PHOTO)
+    page.click("#marker-use")
+    expect(page.locator("#status")).to_contain_text("Face fitted")
+
+
+def wait_for_picture(page: sync_api.Page, before: str | None = None) -> str:
+    """Digest of the generated picture on the stage, once there is another one than before."""
+    expect(page.locator("#provenance")).to_be_visible()
+    source = page.locator("#picture")
+    if before is not None:
+        expect(source).not_to_have_attribute("src", before)
+    return source.get_attribute("src")
+
+
+def middle(page: sync_api.Page) -> float:
+    """Brightness, 0 to 255, of the photo's middle as the page shows it."""
+    pixels = cv2.imdecode(np.frombuffer(page.locator("#view").screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    height, width = pixels.shape
+    return float(pixels[height // 2 - 5 : height // 2 + 5, width // 2 - 5 : width // 2 + 5].mean())
+
+
+def download(page: sync_api.Page, button: str) -> bytes:
+    with page.expect_download() as started:
+        page.click(button)
+    return Path(started.value.path()).read_bytes()
+
+
+def set_slider(page: sync_api.Page, name: str, value: float) -> None:
+    page.locator(f"#{name}").evaluate("(slider) => slider.closest('details').open = true")
+    page.locator(f"#{name}").fill(str(value))
+
+
+def test_a_photo_is_fitted_and_follows_the_sliders(open_page):
+    page = open_page()
+    fit(page)
+    expect(page.locator("#mouthSmileLeft")).to_have_value(str(FITTED_SMILE))
+    expect(page.locator("#jawOpen")).to_have_value("0")
+    expect(page.locator("#mesh")).to_be_visible()
+    set_slider(page, "jawOpen", 0.1)
+    first = wait_for_picture(page)
+    light = middle(page)
+    set_slider(page, "jawOpen", 0.9)
+    wait_for_picture(page, first)
+    assert middle(page) < 0.5 * light
+    expect(page.locator("#speed")).to_contain_text("by stream")
+    page.click("#compare")
+    expect(page.locator("#provenance")).to_be_hidden()
+    assert middle(page) > 0.9 * light
+
+
+def test_the_mesh_turns_and_moves(open_page):
+    page = open_page()
+    fit(page)
+    mesh = page.locator("#mesh")
+    page.check("[name=layer][value=mesh]", force=True)
+    pictures = [mesh.screenshot()]
+    mesh.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    pictures.append(_settled(page, mesh))
+    page.keyboard.press("Home")
+    _settled(page, mesh)
+    set_slider(page, "jawOpen", 1)
+    pictures.append(_settled(page, mesh))
+    assert len({hashlib.sha256(picture).digest() for picture in pictures}) == 3
+    grey = cv2.imdecode(np.frombuffer(pictures[0], np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert grey.std() > 3  # something is drawn
+
+
+def _settled(page: sync_api.Page, locator: sync_api.Locator) -> bytes:
+    page.wait_for_timeout(500)  # what is asked for is drawn with the next frame
+    return locator.screenshot()
+
+
+def test_where_sockets_are_refused_the_photo_follows_by_requests(open_page, toy_model):
+    with serving(toy_model, stream=False) as address:
+        page = open_page(address, allowed="WebSocket")
+        fit(page)
+        set_slider(page, "jawOpen", 0.8)
+        wait_for_picture(page)
+        expect(page.locator("#speed")).to_contain_text("by requests")
+        assert middle(page) < 80
+
+
+def test_of_many_movements_the_last_one_stays(open_page):
+    page = open_page()
+    fit(page)
+    for step in range(30):
+        set_slider(page, "jawOpen", 1 - step / 30)
+    set_slider(page, "jawOpen", 0)
+    wait_for_picture(page)
+    page.wait_for_timeout(1500)
+    assert middle(page) > 140
+
+
+def test_left_and_right_move_together_or_alone(open_page):
+    page = open_page()
+    fit(page)
+    set_slider(page, "eyeBlinkLeft", 0.6)
+    expect(page.locator("#eyeBlinkRight")).to_have_value("0.6")
+    page.uncheck("#together", force=True)
+    set_slider(page, "eyeBlinkLeft", 0.2)
+    expect(page.locator("#eyeBlinkRight")).to_have_value("0.6")
+    page.locator("#eyeBlinkLeft").press("Delete")
+    expect(page.locator("#eyeBlinkLeft")).to_have_value("0")
+
+
+def test_a_capture_plays_and_becomes_a_film(open_page, tmp_path):
+    page = open_page()
+    fit(page)
+    page.set_input_files("#driving", {"name": "take.csv", "mimeType": "text/csv", "buffer": capture()})
+    expect(page.locator("#take-name")).to_have_text("take")
+    expect(page.locator("#play")).to_have_text("Play")  # it has come to its end
+    expect(page.locator("#jawOpen")).to_have_value("1")
+    wait_for_picture(page)
+    page.click("#render")
+    expect(page.locator("#film")).to_be_visible()
+    film = tmp_path / "film.mp4"
+    film.write_bytes(download(page, "#video-download"))
+    frames = cv2.VideoCapture(str(film))
+    assert int(frames.get(cv2.CAP_PROP_FRAME_COUNT)) == 40
+    page.locator("#seek").fill("0")
+    expect(page.locator("#jawOpen")).to_have_value("0")
+
+
+def test_a_broken_capture_is_explained(open_page):
+    page = open_page()
+    fit(page)
+    page.set_input_files(
+        "#driving", {"name": "take.csv", "mimeType": "text/csv", "buffer": b"Timecode,JawOpen\n1,0.5\n"}
+    )
+    expect(page.locator("#problem")).to_contain_text("take.csv lacks eyeBlinkRight")
+    page.click("#problem-close")
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_another_picture_drives_the_photo(open_page):
+    page = open_page(allowed="status of 422")  # that picture's face is not found without a detector
+    fit(page)
+    page.set_input_files("#driving", PHOTO)
+    expect(page.locator("#problem")).to_contain_text("no face detector")
+
+
+def test_downloads(open_page, toy_model):
+    page = open_page()
+    fit(page)
+    set_slider(page, "jawOpen", 0.5)
+    glb = trimesh.load(io.BytesIO(download(page, "#download-glb")), file_type="glb")
+    obj = trimesh.load(io.BytesIO(download(page, "#download-obj")), file_type="obj", process=False)
+    (mesh,) = glb.geometry.values()
+    assert len(mesh.faces) == len(obj.faces) == len(toy_model.faces)
+    coefficients = json.loads(download(page, "#download-coefficients"))["expression"]
+    assert set(coefficients) == set(ARKIT_NAMES)
+    assert coefficients["jawOpen"] == 0.5
+    picture = cv2.imdecode(np.frombuffer(download(page, "#download-picture"), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (360, 480, 3)
+
+
+def test_all_of_it_by_keyboard(open_page):
+    page = open_page()
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    reached = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id"))
+    assert {"theme", "photo", "sample"} <= set(reached)
+    page.locator("#sample").press("Enter")  # its box is known
+    expect(page.locator("#status")).to_contain_text("Face fitted")
+    page.locator("#mark").press("Enter")
+    expect(page.locator("#marker")).to_be_focused()
+    for key in ("ArrowUp", "ArrowLeft", "Shift+ArrowRight"):
+        page.keyboard.press(key)
+    page.locator("#marker-use").press("Enter")
+    expect(page.locator("#marking-controls")).to_be_hidden()
+    expect(page.locator("#status")).to_contain_text("Face fitted")
+    page.locator("#jawOpen").focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#jawOpen")).to_have_value("0.05")
+    wait_for_picture(page)
+    page.locator("#demonstration").press("Enter")
+    page.locator("#play").press("Enter")
+    expect(page.locator("#play")).to_have_text("Play")
+
+
+def test_every_control_has_a_name(open_page):
+    page = open_page()
+    fit(page)
+    nameless = page.locator("button, input, canvas, [tabindex='0']").evaluate_all(
+        """(all) => all.filter((one) => {
+          const name = one.getAttribute("aria-label") || one.textContent.trim();
+          return !name && !one.labels?.length;
+        }).map((one) => one.outerHTML)"""
+    )
+    assert nameless == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_is_wide_enough(open_page, scheme):
+    page = open_page(width=360, color_scheme=scheme, has_touch=True, is_mobile=True)
+    fit(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    set_slider(page, "jawOpen", 0.8)
+    wait_for_picture(page)
+    page.locator("#jawOpen").scroll_into_view_if_needed()
+    expect(page.locator("#picture")).to_be_in_viewport()  # the photo stays while the sliders scroll
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    red = int(re.findall(r"\d+", ground)[0])
+    assert (red < 60) == (scheme == "dark")
+
+
+def test_a_chosen_theme_stays(open_page):
+    page = open_page(color_scheme="light")
+    for _ in range(2):
+        page.click("#theme")
+    page.reload()
+    expect(page.locator("#theme")).to_have_text("Theme: dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_a_key_is_asked_for_and_kept_for_the_session(open_page, toy_model):
+    with serving(toy_model, keys=(hashlib.sha256(b"open sesame").digest(),)) as address:
+        page = open_page(address, allowed="status of 401")
+        page.click("#sample")
+        expect(page.locator("#key-dialog")).to_be_visible()
+        page.fill("#key", "open sesame")
+        page.keyboard.press("Enter")
+        expect(page.locator("#key-dialog")).to_be_hidden()
+        page.click("#sample")
+        expect(page.locator("#status")).to_contain_text("Face fitted")
+        set_slider(page, "jawOpen", 0.7)
+        wait_for_picture(page)
+        expect(page.locator("#speed")).to_contain_text("by stream")
+        assert page.evaluate("Object.keys(localStorage).concat(document.cookie)") == [""]
+
+
+def test_what_is_no_picture_is_explained(open_page):
+    page = open_page()
+    page.set_input_files("#photo", {"name": "notes.txt", "mimeType": "image/png", "buffer": b"not a picture"})
+    expect(page.locator("#problem")).to_contain_text("notes.txt is not a picture")
+    expect(page.locator("#welcome")).to_be_visible()
