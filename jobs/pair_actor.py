@@ -57,7 +57,7 @@ def work_of(run: Run) -> Work:
     if sources.kind == "photos" and settings.face_detector:
         load_face_detector()  # its absence is told before anything starts
     captures = read_captures(settings.captures) if settings.captures else Captures([], {})
-    for name, reason in (sources.damaged | captures.damaged).items():
+    for name, reason in {**sources.damaged, **captures.damaged}.items():
         print(f"[synthesis] set aside: {name}: {reason}", flush=True)
     for track in captures.tracks:
         if track.clamped:

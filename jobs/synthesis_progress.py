@@ -45,11 +45,12 @@ class SynthesisProgress:
             )
 
     def finish(self) -> None:
-        """Keeps the figures of an attempt that made something."""
+        """Keeps the figures of the last attempt that made something."""
+        place = storage.join(self.folder, THROUGHPUT)
         throughput = {
             "pairs": self.kept,
             "seconds": time.monotonic() - self._start,
             "phases": {phase: round(seconds, 3) for phase, seconds in self.seconds.most_common()},
         }
-        if self.planned:
-            storage.write_bytes(storage.join(self.folder, THROUGHPUT), json.dumps(throughput).encode())
+        if self.planned or not storage.exists(place):
+            storage.write_bytes(place, json.dumps(throughput).encode())

@@ -48,12 +48,11 @@ def synthesize(run: Run) -> list[str]:
     work = work_of(run)
     write_once.put_once_or_same(storage.join(folder, dataset.SOURCES), work.to_json())
     missing = dataset.missing_shards(folder, settings)
-    if len(missing):
-        progress = SynthesisProgress(folder, settings.pairs, dataset.planned_in(settings, missing.tolist()))
-        failed = make_shards(run, work, missing, progress)
-        progress.finish()
-        if failed:
-            raise StageError(what_is_missing(folder, failed, dataset.missing_shards(folder, settings)))
+    progress = SynthesisProgress(folder, settings.pairs, dataset.planned_in(settings, missing.tolist()))
+    failed = make_shards(run, work, missing, progress) if len(missing) else {}
+    progress.finish()
+    if failed:
+        raise StageError(what_is_missing(folder, failed, dataset.missing_shards(folder, settings)))
     digests = pair_digests(run.config, run.model, run.folders("synthesis"), work.sources, work.tracks)
     description = dataset.finish(folder, settings, run.config.seed, digests)
     print(f"[synthesis] {summary(description)}", flush=True)

@@ -1,0 +1,107 @@
+"""Sources: frames of clips or faces of photos, by number; what cannot be used says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from blob_clips import make_row
+
+from jr2net.data.face_detector import DetectorError, Face, load_face_detector
+from jr2net.data.shards import ShardError, write_clips
+from jr2net.data.sources import SourceError, SourceList, list_sources, open_sources
+
+SIZE = 32
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    wide = np.full((40, 80, 3), 200, np.uint8)
+    cv2.imwrite(str(folder / "a.jpg"), wide)
+    cv2.imwrite(str(folder / "more" / "b.png"), wide[:, :40])
+    (folder / "c.jpg").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("not a photo")
+    return folder
+
+
+def test_frames_of_clips_are_numbered(tmp_path: Path) -> None:
+    write_clips(str(tmp_path / "a.parquet"), [make_row(0, 2), make_row(1, 3)])
+    sources = open_sources(str(tmp_path), list_sources(str(tmp_path)), SIZE)
+    assert [sources.name(n) for n in range(len(sources))] == [
+        "clip-0/10", "clip-0/12", "clip-1/10", "clip-1/12", "clip-1/14",
+    ]  # fmt: skip
+    picture = sources.read(3)
+    assert picture.source_id == "clip-1/12" and picture.image.shape == (SIZE, SIZE, 3)
+
+
+def test_a_shard_whose_index_is_damaged_is_set_aside(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_clips(str(tmp_path / f"{name}.parquet"), [make_row(0, 2)])
+    damaged = tmp_path / "a.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    listed = list_sources(str(tmp_path))
+    assert list(listed.files) == ["b.parquet"]
+    assert "not a readable Parquet file" in listed.damaged["a.parquet"]
+    assert str(tmp_path) not in listed.damaged["a.parquet"]
+    assert len(open_sources(str(tmp_path), listed, SIZE)) == 2
+    (tmp_path / "b.parquet").unlink()
+    with pytest.raises(ShardError, match="none of 1 shards can be read"):
+        list_sources(str(tmp_path))
+
+
+def test_one_shard_may_be_named(tmp_path: Path) -> None:
+    write_clips(str(tmp_path / "a.parquet"), [make_row(0, 2)])
+    place = str(tmp_path / "a.parquet")
+    assert len(open_sources(place, list_sources(place), SIZE)) == 2
+
+
+def test_a_list_comes_back_and_has_a_digest(photos: Path) -> None:
+    listed = list_sources(str(photos))
+    assert SourceList.from_json(listed.to_json()) == listed
+    (photos / "d.jpg").write_bytes(b"x")
+    assert list_sources(str(photos)).digest != listed.digest
+
+
+def test_faces_are_cut_out_of_photos(photos: Path) -> None:
+    def detector(picture: np.ndarray) -> list[Face]:
+        return [Face.from_box((10, 10, 30, 30))] if picture.shape[1] == 80 else []
+
+    sources = open_sources(str(photos), list_sources(str(photos)), SIZE, detector)
+    assert [sources.name(n) for n in range(3)] == ["a.jpg", "c.jpg", "more/b.png"]
+    assert sources.read(0).image.shape == (SIZE, SIZE, 3)
+    with pytest.raises(SourceError, match="not a picture"):
+        sources.read(1)
+    with pytest.raises(SourceError, match="no face was found"):
+        sources.read(2)
+
+
+def test_without_a_detector_photos_are_crops(photos: Path) -> None:
+    sources = open_sources(str(photos), list_sources(str(photos)), SIZE)
+    assert sources.read(2).image.shape == (SIZE, SIZE, 3)
+    with pytest.raises(SourceError, match="80 x 40 pixels, and without a face detector"):
+        sources.read(0)
+
+
+def test_a_folder_with_neither_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match=r"holds neither clip shards .* nor photos"):
+        list_sources(str(tmp_path))
+
+
+def test_faces_of_real_photos(real_ground: Path) -> None:
+    try:
+        detector = load_face_detector()
+    except DetectorError as error:
+        pytest.skip(str(error))
+    raw = str(real_ground / "data" / "raw")
+    sources = open_sources(raw, list_sources(raw), SIZE, detector)
+    found = {}
+    for number in range(len(sources)):
+        try:
+            found[sources.name(number)] = bool(sources.read(number).image.std() > 5)
+        except SourceError as error:
+            found[sources.name(number)] = str(error)
+    assert sum(face is True for face in found.values()) >= 3, found
