@@ -22,7 +22,7 @@ from jr2net.face.model import FaceModelError
 from jr2net.networks.checkpoint import CheckpointError
 from jr2net.report.result import ReportError
 from jr2net.storage import StorageError
-from jr2net.training.training import NonFiniteLoss
+from jr2net.training.guard import Divergence
 
 USER_ERRORS = (
     ConfigError,
@@ -33,7 +33,7 @@ USER_ERRORS = (
     FaceModelError,
     CheckpointError,
     ReportError,
-    NonFiniteLoss,
+    Divergence,
 )
 """Errors whose message is all that a user needs; others show where in the code they came from."""
 

@@ -16,6 +16,7 @@ from jr2net.face.model import FaceModel
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.reenactment import Scene, generate, recombine, set_scene
+from jr2net.training.pictures import grid
 from jr2net.training.training import Batch, Training
 
 
@@ -56,17 +57,25 @@ class DCNetTraining(Training):
         return self.config.loss.adversarial > 0 and self.step_number >= self.config.adversarial_from * self.steps
 
     def step(self, batch: Batch) -> dict[str, float]:
-        batch = self.to_device(batch)
-        target = batch["driving_image"]
-        scene = self.scene(batch["source_image"], target)
-        self.phases.end("render")
-        generated = generate(self.wrapped["dcnet"], scene)
+        parts = self.parts(batch)
+        made: dict[int, tuple[Tensor, Scene]] = {}
+
+        def of_generator(part: Batch) -> dict[str, Tensor]:
+            scene = self.scene(part["source_image"], part["driving_image"])
+            self.phases.end("render")
+            generated = self.call(generate, self.wrapped["dcnet"], scene)
+            made[id(part)] = generated.detach(), scene
+            return self.generator_losses(generated, part["driving_image"], scene)
+
+        def of_discriminator(part: Batch) -> dict[str, Tensor]:
+            generated, scene = made[id(part)]
+            return self.discriminator_losses(generated, part["driving_image"], scene)
 
         self.networks["discriminator"].requires_grad_(False)
-        values = self.descend("dcnet", self.generator_losses(generated, target, scene), batch)
+        values = self.descend("dcnet", of_generator, parts)
         self.networks["discriminator"].requires_grad_(True)
         if self.adversarial:
-            values |= self.descend("discriminator", self.discriminator_losses(generated, target, scene), batch)
+            values |= self.descend("discriminator", of_discriminator, parts)
 
         self.update_average()
         self.phases.end("optimizer")
@@ -88,16 +97,21 @@ class DCNetTraining(Training):
                 self.perceptual(generated), self.perceptual(target)
             )
         if self.adversarial:
-            judged = self.networks["discriminator"](generated, scene.conditions)
+            judged = self.call(self.networks["discriminator"], generated, scene.conditions)
             terms["adversarial"] = weights.adversarial * losses.adversarial(judged)
         return terms
 
     def discriminator_losses(self, generated: Tensor, target: Tensor, scene: Scene) -> dict[str, Tensor]:
-        judge = self.wrapped["discriminator"]
         pictures = torch.cat([target, generated.detach()])
         twice = scene.conditions.concatenate(scene.conditions)
-        real, fake = judge(pictures, twice).chunk(2)
+        real, fake = self.call(self.wrapped["discriminator"], pictures, twice).chunk(2)
         return {"discriminator": losses.discriminator(real, fake)}
+
+    @torch.no_grad()
+    def pictures(self, batch: Batch) -> Tensor:
+        """Four source pictures, the driving ones, and the reenactments by the averaged generator."""
+        source, driving = (batch[f"{role}_image"][:4].to(self.device) for role in ("source", "driving"))
+        return grid([source, driving, generate(self.average, self.scene(source, driving))])
 
     @torch.no_grad()
     def update_average(self) -> None:

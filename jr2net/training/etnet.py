@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from jr2net import losses
 from jr2net.config import OptimizerConfig
@@ -20,9 +20,14 @@ class ETNetTraining(Training):
         super().__init__({"etnet": network}, optimizer, device)
 
     def step(self, batch: Batch) -> dict[str, float]:
-        batch = self.to_device(batch)
-        predicted = self.wrapped["etnet"](batch["image"])
-        loss = ACTIVATION_WEIGHT * losses.activation(predicted, batch["expression"])
-        values = self.descend("etnet", {"activation": loss}, batch)
+        deviations: list[Tensor] = []
+
+        def losses_of(part: Batch) -> dict[str, Tensor]:
+            predicted = self.call(self.wrapped["etnet"], part["image"])
+            deviations.append(predicted.detach().std(0, correction=0).mean())
+            return {"activation": ACTIVATION_WEIGHT * losses.activation(predicted, part["expression"])}
+
+        values = self.descend("etnet", losses_of, self.parts(batch))
+        values["expression_deviation"] = float(torch.stack(deviations).mean())
         self.step_number += 1
         return values

@@ -15,6 +15,7 @@ from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.render.renderer import landmarks_2d, render
+from jr2net.training.pictures import grid
 from jr2net.training.training import Batch, Training
 
 
@@ -43,16 +44,29 @@ class RecNetTraining(Training):
         self.skin = self.model.has_label("skin")
 
     def step(self, batch: Batch) -> dict[str, float]:
-        batch = self.to_device(batch)
-        images = torch.cat([batch["source_image"], batch["driving_image"]])
-        landmarks = torch.cat([batch["source_landmarks"], batch["driving_landmarks"]])
-        parameters = self.wrapped["recnet"](images)
-        if self.exchange:
-            parameters = exchange_identity(parameters)
-        terms = self.losses(parameters, images, landmarks)
-        values = self.descend("recnet", terms, batch)
+        deviations: list[Tensor] = []
+
+        def losses_of(part: Batch) -> dict[str, Tensor]:
+            images = torch.cat([part["source_image"], part["driving_image"]])
+            landmarks = torch.cat([part["source_landmarks"], part["driving_landmarks"]])
+            parameters = self.call(self.wrapped["recnet"], images)
+            deviations.append(parameters.expression.detach().std(0, correction=0).mean())
+            if self.exchange:
+                parameters = exchange_identity(parameters, part.get("place", 0))
+            return self.losses(parameters, images, landmarks)
+
+        values = self.descend("recnet", losses_of, self.parts(batch))
+        values["expression_deviation"] = float(torch.stack(deviations).mean())
         self.step_number += 1
         return values
+
+    @torch.no_grad()
+    def pictures(self, batch: Batch) -> Tensor:
+        """Four source pictures above what RecNet makes of them, laid over the photo."""
+        images = batch["source_image"][:4].to(self.device)
+        rendering = render(self.model, self.networks["recnet"](images), self.camera)
+        overlay = torch.lerp(images, rendering.image, rendering.mask)
+        return grid([images, overlay])
 
     def losses(self, parameters: FaceParameters, images: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
         """Weighted terms of RecNet's loss. images (B, 3, S, S); landmarks (B, 68, 2) in pixels, NaN undetected."""
@@ -83,14 +97,15 @@ class RecNetTraining(Training):
         return terms
 
 
-def exchange_identity(parameters: FaceParameters) -> FaceParameters:
+def exchange_identity(parameters: FaceParameters, place: int = 0) -> FaceParameters:
     """Identity and albedo swapped between the two frames of every second pair.
 
-    ``parameters`` holds the sources first, then the driving frames, in the same order.
+    ``parameters`` holds the sources first, then the driving frames, in the same order. ``place`` is the first pair's
+    number in the global batch: which pairs are swapped must not depend on how the batch is dealt out.
     """
     pairs = len(parameters) // 2
     order = torch.arange(2 * pairs, device=parameters.identity.device)
-    source_of_identity = torch.where(order % pairs % 2 == 1, (order + pairs) % (2 * pairs), order)
+    source_of_identity = torch.where((order % pairs + place) % 2 == 1, (order + pairs) % (2 * pairs), order)
     return parameters.replace(
         identity=parameters.identity[source_of_identity], albedo=parameters.albedo[source_of_identity]
     )

@@ -1,27 +1,31 @@
 """What the training of every network of the cascade has in common: one step at a time, and a state that restores it.
 
-A ``Training`` knows its networks, losses and optimisers. It knows no loop, no workers and no Ray: whoever drives it
+A ``Training`` knows its networks, losses and optimisers. It knows no loop and no Ray: whoever drives it
 (``jobs/train.py``, a test, a notebook) wraps the networks if need be, feeds batches and saves the state.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from jr2net.config import OptimizerConfig
+from jr2net.face.parameters import FaceParameters
+from jr2net.training.guard import LossWatch, check_finite
 from jr2net.training.phases import Phases
 from jr2net.training.schedule import learning_rate
+from jr2net.training.workers import world_size
 
 Batch = dict[str, Any]
-
-
-class NonFiniteLoss(ArithmeticError):
-    """A loss became NaN or infinite; the message names term, step and samples. Not worth a retry."""
+Losses = Callable[[Batch], dict[str, Tensor]]
+"""A part of a batch to the weighted terms of a loss, each a mean over the part's samples."""
 
 
 class Training(ABC):
@@ -32,6 +36,8 @@ class Training(ABC):
     steps        optimiser steps of a whole training
     step_number  steps done so far
     phases       where the time of the steps goes
+    accumulate   parts in which a worker takes its share of a batch, one after the other, for want of memory
+    bf16         whether networks compute in bfloat16 (autocast); weights, rendering and losses stay float32
     """
 
     def __init__(
@@ -49,6 +55,8 @@ class Training(ABC):
         self.steps = optimizer.steps
         self.step_number = 0
         self.phases = Phases()
+        self.accumulate, self.bf16 = 1, False
+        self._watches = {name: LossWatch() for name in networks}
         self._base_rates = {name: (learning_rates or {}).get(name, optimizer.learning_rate) for name in networks}
         self._optimizers = {
             name: torch.optim.Adam(
@@ -61,39 +69,77 @@ class Training(ABC):
     def step(self, batch: Batch) -> dict[str, float]:
         """Takes one optimiser step on a worker's part of the global batch; returns the losses by name."""
 
+    def pictures(self, batch: Batch) -> Tensor | None:
+        """What people look at to see how far the training is: (3, H, W) in [0, 1]; None where nothing can be shown."""
+        return None
+
     def wrap(self, function: Callable[[nn.Module], nn.Module]) -> None:
         """Replaces what the step calls, e.g. by DistributedDataParallel around each network."""
         self.wrapped = {name: function(network) for name, network in self.networks.items()}
 
-    def descend(self, name: str, losses: dict[str, Tensor], batch: Batch) -> dict[str, float]:
-        """Backward through the sum of ``losses``, then one clipped optimiser step of network ``name``.
+    def call(self, network: Callable[..., Any], *arguments: Any) -> Any:
+        """What a network answers, in float32 whatever it computes in."""
+        if not self.bf16:
+            return network(*arguments)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            answer = network(*arguments)
+        return answer.map(Tensor.float) if isinstance(answer, FaceParameters) else answer.float()
 
-        Raises NonFiniteLoss before the weights are touched.
+    def parts(self, batch: Batch) -> list[Batch]:
+        """A worker's batch on its device, in ``accumulate`` parts of nearly one size.
+
+        ``place`` is the number of a part's first sample in the global batch.
         """
-        values = {term: float(loss.detach()) for term, loss in losses.items()}
-        self._check_finite(values, batch)
-        self.phases.end("forward")
+        batch = {k: v.to(self.device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        size = _size(batch)
+        count = min(self.accumulate, size)
+        if count == 1:
+            return [batch]
+        place = batch.get("place", 0)
+        return [
+            {k: v[first:last] if isinstance(v, Tensor | list) else v for k, v in batch.items()}
+            | {"place": place + first}
+            for first, last in pairwise(size * i // count for i in range(count + 1))
+        ]
+
+    def descend(self, name: str, losses: Losses, parts: Sequence[Batch]) -> dict[str, float]:
+        """Backward through the sum of ``losses`` of all parts, then one clipped optimiser step of network ``name``.
+
+        Raises NonFiniteLoss or ExplodingLoss before the weights are touched. The values returned are such that their
+        mean over the workers is of the global batch.
+        """
         optimizer = self._optimizers[name]
         rate = learning_rate(self.step_number, self.settings, self._base_rates[name])
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        self.phases.end("backward")
+        values: dict[str, float] = {}
+        for part in parts:
+            with nullcontext() if part is parts[-1] else self._keep_to_itself(name):
+                terms = losses(part)
+                found = {term: float(loss.detach()) for term, loss in terms.items()}
+                self._watches[name].check(found, self.step_number, _samples(part))
+                weight = self._weight(part, parts)
+                self.phases.end("forward")
+                total = torch.stack(list(terms.values())).sum()
+                (total if weight == 1 else weight * total).backward()
+                self.phases.end("backward")
+            for term, value in found.items():
+                values[term] = values.get(term, 0.0) + weight * value
         norm = nn.utils.clip_grad_norm_(
             [p for group in optimizer.param_groups for p in group["params"]], self.settings.clip_gradient
         )
         values[f"{name}_gradient"] = float(norm)
-        self._check_finite(values, batch)
+        check_finite(values, self.step_number, [sample for part in parts for sample in _samples(part)])
         optimizer.step()
         self.phases.end("optimizer")
         return values
 
-    def to_device(self, batch: Batch) -> Batch:
-        return {k: v.to(self.device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
-
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a step reads and changes; with the data's position (the step) it restores a run exactly."""
+        """Everything that a step reads and changes; with the data's position (the step) it restores a run exactly.
+
+        Learning rates and random numbers are functions of the step.
+        """
         return {
             "step": self.step_number,
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
@@ -107,11 +153,21 @@ class Training(ABC):
         for name, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
 
-    def _check_finite(self, values: dict[str, float], batch: Batch) -> None:
-        broken = [term for term, value in values.items() if not torch.isfinite(torch.tensor(value))]
-        if broken:
-            samples = ", ".join(map(str, batch.get("sample_id", [])[:8])) or "unknown"
-            raise NonFiniteLoss(
-                f"step {self.step_number}: {', '.join(broken)} became NaN or infinite on samples {samples}; "
-                "lower the learning rate or look at these samples"
-            )
+    def _weight(self, part: Batch, parts: Sequence[Batch]) -> float:
+        """What a part's mean counts so that the mean over workers of the sums over parts is the global batch's."""
+        if world_size() > 1:
+            return _size(part) * world_size() / self.settings.batch_size
+        return 1.0 if len(parts) == 1 else _size(part) / sum(map(_size, parts))
+
+    def _keep_to_itself(self, name: str) -> AbstractContextManager:
+        """No exchange of gradients: more of them are to be added."""
+        wrapped = self.wrapped[name]
+        return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
+
+
+def _size(batch: Batch) -> int:
+    return next(len(value) for value in batch.values() if isinstance(value, Tensor))
+
+
+def _samples(batch: Batch) -> list[object]:
+    return list(batch.get("sample_id") or batch.get("pair_id") or [])

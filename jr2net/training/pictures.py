@@ -1,0 +1,13 @@
+"""Pictures that show how far a training is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def grid(rows: Sequence[Tensor]) -> Tensor:
+    """Rows of pictures, each (B, 3, S, S) in [0, 1], below one another: (3, rows · S, B · S)."""
+    return torch.cat([torch.cat(list(row), dim=-1) for row in rows], dim=-2).clamp(0, 1)
