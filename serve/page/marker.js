@@ -39,12 +39,15 @@ export function openMarker({ marker, area }) {
   });
 
   return {
-    /** Starts in the middle, where most photos have the face. */
-    open(photo) {
+    /** Starts with the box that is known, or where most photos have the face: in the middle, or above it in tall ones. */
+    open(photo, known) {
       size = photo;
-      const [w, h] = [photo.width, photo.height].map((side) => (0.28 * Math.min(photo.width, photo.height)) / side);
+      const { width, height } = photo;
+      const [w, h] = [width, height].map((side) => (0.25 * Math.min(width, height)) / side);
+      const middle = height > width ? 0.35 : 0.5;
       area.hidden = false;
-      put(0.5 - w, 0.5 - h, 0.5 + w, 0.5 + h);
+      if (known) put(known[0] / width, known[1] / height, known[2] / width, known[3] / height);
+      else put(0.5 - w, middle - h, 0.5 + w, middle + h);
       marker.focus({ preventScroll: true });
     },
     close() {

@@ -4,7 +4,7 @@ import {
   AmbientLight, Camera, DirectionalLight, GLTFLoader, Group, Matrix4, Mesh, MeshBasicMaterial, MeshStandardMaterial, Scene,
   Vector3, WebGLRenderer,
 } from "./vendor/three.js";
-import { projection } from "./projection.js";
+import { cropBounds, projection } from "./projection.js";
 
 const FURTHEST = 1.3; // radians the head turns to either side
 const SWAY = { seconds: 4.5, yaw: 0.7 };
@@ -14,9 +14,7 @@ export function openMeshView(canvas) {
   renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
   const scene = new Scene();
   const camera = new Camera();
-  const sun = new DirectionalLight(0xffffff, 1.7);
-  sun.position.set(-300, 500, 900);
-  scene.add(new AmbientLight(0xffffff, 0.9), sun);
+  scene.add(new AmbientLight(0xffffff, 0.5), light(2.1, -500, 600, 900), light(0.7, 900, 100, 200));
   const turn = new Group(); // about the head's middle, in the camera's axes
   const pose = new Group(); // as fitted
   scene.add(turn.add(pose));
@@ -68,7 +66,8 @@ export function openMeshView(canvas) {
     frame(part, width, height) {
       if (!seenBy || !width) return;
       renderer.setSize(width, height, false);
-      lines.opacity = Math.min(0.16, width / 4500); // small pictures would be all lines
+      const shown = (width * cropBounds(seenBy).width) / part.width; // pixels; small faces would be all lines
+      lines.opacity = Math.min(0.16, shown / 4500);
       camera.projectionMatrix = new Matrix4().fromArray(projection(seenBy, part));
       camera.projectionMatrixInverse.copy(camera.projectionMatrix).invert();
       draw();
@@ -97,6 +96,12 @@ export function openMeshView(canvas) {
   turnByPointer(canvas, view);
   turnByKeyboard(canvas, view);
   return view;
+}
+
+function light(strength, ...from) {
+  const sun = new DirectionalLight(0xffffff, strength);
+  sun.position.set(...from);
+  return sun;
 }
 
 const limit = (angle) => Math.min(FURTHEST, Math.max(-FURTHEST, angle));

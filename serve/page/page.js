@@ -69,10 +69,11 @@ async function takePhoto(file, box) {
     const source = { blob: photo.working, box };
     const [fit, glb] = await Promise.all([reconstruct(source, signal), mesh(source, "glb", signal)]);
     fit.expression = complete(fit.expression);
+    signal.throwIfAborted();
     face = { photo, source, fit, follower: follow(source, { onPicture, onProblem: complain }) };
     sliders.mark(fit.expression);
     sliders.set(fit.expression);
-    describe(face);
+    describe(fit);
     ready(true);
     await showMesh(glb, fit);
   } catch (problem) {
@@ -108,11 +109,10 @@ async function onPicture(picture, milliseconds, way) {
   if (!acting.playing()) say("The photo follows the sliders.");
 }
 
-function describe({ photo: { width, height }, fit }) {
+function describe(fit) {
   const [pitch, yaw, roll] = fit.rotation.map((angle) => `${Math.round((angle * 180) / Math.PI)}°`);
   const facts = [
-    ["Head", `pitch ${pitch}, yaw ${yaw}, roll ${roll}`], ["Photo", `${width} × ${height}`],
-    ["Model", fit.model.slice(0, 10)], ["Answer", "—", "speed"],
+    ["Head", `pitch ${pitch}, yaw ${yaw}, roll ${roll}`], ["Model", fit.model.slice(0, 10)], ["Answer", "—", "speed"],
   ];
   $("facts").replaceChildren(...facts.map(([term, value, id]) => {
     const pair = document.createElement("div");
@@ -157,10 +157,14 @@ function hush() {
 function offerMarking(on) {
   $("marking-controls").hidden = !on;
   $("view-controls").hidden = on || !face;
-  if (!on) return marker.close();
+  if (!on) {
+    marker.close();
+    if (face) stage.zoom(face.fit.camera, $("zoom").checked);
+    return;
+  }
   views.choose("photo");
   stage.showWhole();
-  return marker.open(photo);
+  marker.open(photo, face?.fit.box);
 }
 
 function askForKey() {
@@ -198,7 +202,10 @@ function offerPhotos() {
     else takePhoto(file);
   });
   $("mark").addEventListener("click", () => offerMarking(true));
-  $("marker-cancel").addEventListener("click", () => (face ? offerMarking(false) : (offerMarking(false), welcome(true))));
+  $("marker-cancel").addEventListener("click", () => {
+    offerMarking(false);
+    if (!face) welcome(true);
+  });
   $("marker-use").addEventListener("click", () => takePhoto(null, marker.box()));
 }
 

@@ -83,7 +83,7 @@ export function openStage({ view, picture, landmarks, mesh, provenance }) {
       frame();
     },
     /** Whether the face is so small in the photo that one wants to come nearer. */
-    isSmall: (camera) => cropBounds(camera).width < 0.45 * Math.min(size.width, size.height),
+    isSmall: (camera) => cropBounds(camera).width < 0.55 * Math.min(size.width, size.height),
     whenFramed(listener) {
       onFrame = listener;
       frame();

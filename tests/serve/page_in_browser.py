@@ -17,7 +17,9 @@ import pytest
 import uvicorn
 
 from jr2net.compositing import Act
+from jr2net.data.face_detector import Face, FaceDetector
 from jr2net.data.pictures import resize
+from jr2net.data.video import Mp4Writer
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.model import FaceModel
 from jr2net.render.renderer import landmarks_2d
@@ -84,7 +86,9 @@ def find_browser() -> str:
 
 
 @contextmanager
-def serving(model: FaceModel, keys: tuple[bytes, ...] | None = None, stream: bool = True) -> Iterator[str]:
+def serving(
+    model: FaceModel, keys: tuple[bytes, ...] | None = None, stream: bool = True, detector: FaceDetector | None = None
+) -> Iterator[str]:
     """The application's address. Without ``stream`` sockets are refused, as some proxies do."""
     weights = {"weights": "painted"}
     settings = check_settings(
@@ -95,7 +99,7 @@ def serving(model: FaceModel, keys: tuple[bytes, ...] | None = None, stream: boo
             "authentication": "off" if keys is None else "bearer",
         }
     )
-    service = Service(settings, PaintingNetworks(model), model, None)
+    service = Service(settings, PaintingNetworks(model), model, detector)
     api = create_api(service, Door(settings.limits, keys))
     listener = socket.create_server(("127.0.0.1", 0))
     config: dict[str, Any] = {"log_level": "warning", "ws": "auto" if stream else "none"}
@@ -115,6 +119,19 @@ def photo(height: int = 360, width: int = 480) -> bytes:
     """A bright PNG, so that what is painted into it is seen."""
     blots = np.random.default_rng(0).integers(150, 255, (6, 8, 3), np.uint8)
     return cv2.imencode(".png", cv2.resize(blots, (width, height), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+
+
+def middle_face(picture: np.ndarray) -> list[Face]:
+    """A detector that sees a face in the middle of whatever it is shown."""
+    height, width = picture.shape[:2]
+    return [Face((0.3 * width, 0.3 * height, 0.7 * width, 0.7 * height))]
+
+
+def clip(frames: int = 12) -> bytes:
+    """An MP4 of 160 × 120 pixels that grows brighter."""
+    writer = Mp4Writer(160, 120, 25.0, None)
+    pieces = [writer.add(np.full((120, 160, 3), 10 * frame, np.uint8)) for frame in range(frames)]
+    return b"".join([*pieces, writer.finish()])
 
 
 def capture(frames: int = 40, fps: int = 30) -> bytes:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
-from page_in_browser import FITTED_SMILE, FLAGS, capture, find_browser, photo, serving
+from page_in_browser import FITTED_SMILE, FLAGS, capture, clip, find_browser, middle_face, photo, serving
 
 from jr2net.face.arkit import ARKIT_NAMES
 
@@ -95,6 +95,11 @@ def download(page: sync_api.Page, button: str) -> bytes:
     with page.expect_download() as started:
         page.click(button)
     return Path(started.value.path()).read_bytes()
+
+
+def frames_of(film: bytes, folder: Path) -> int:
+    (folder / "film.mp4").write_bytes(film)
+    return int(cv2.VideoCapture(str(folder / "film.mp4")).get(cv2.CAP_PROP_FRAME_COUNT))
 
 
 def set_slider(page: sync_api.Page, name: str, value: float) -> None:
@@ -187,10 +192,7 @@ def test_a_capture_plays_and_becomes_a_film(open_page, tmp_path):
     wait_for_picture(page)
     page.click("#render")
     expect(page.locator("#film")).to_be_visible()
-    film = tmp_path / "film.mp4"
-    film.write_bytes(download(page, "#video-download"))
-    frames = cv2.VideoCapture(str(film))
-    assert int(frames.get(cv2.CAP_PROP_FRAME_COUNT)) == 40
+    assert frames_of(download(page, "#video-download"), tmp_path) == 40
     page.locator("#seek").fill("0")
     expect(page.locator("#jawOpen")).to_have_value("0")
 
@@ -206,8 +208,21 @@ def test_a_broken_capture_is_explained(open_page):
     expect(page.locator("#problem")).to_be_hidden()
 
 
-def test_another_picture_drives_the_photo(open_page):
-    page = open_page(allowed="status of 422")  # that picture's face is not found without a detector
+def test_a_clip_and_another_picture_drive_the_photo(open_page, toy_model, tmp_path):
+    with serving(toy_model, detector=middle_face) as address:
+        page = open_page(address)
+        page.set_input_files("#photo", PHOTO)
+        expect(page.locator("#status")).to_contain_text("Face fitted")  # found without being marked
+        page.set_input_files("#driving", PHOTO)
+        expect(page.locator("#status")).to_contain_text("acts like someone.png")
+        wait_for_picture(page)
+        page.set_input_files("#driving", {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": clip(12)})
+        expect(page.locator("#film")).to_be_visible()
+        assert frames_of(download(page, "#video-download"), tmp_path) == 12
+
+
+def test_a_driving_picture_without_a_face_is_explained(open_page):
+    page = open_page(allowed="status of 422")
     fit(page)
     page.set_input_files("#driving", PHOTO)
     expect(page.locator("#problem")).to_contain_text("no face detector")
