@@ -4,10 +4,12 @@
 
 CONFIG ?= configs/laptop.yaml
 ARGS ?=
+SETTINGS ?= configs/serve-laptop.yaml
+RUN ?= runs/laptop
 PYTHON := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup detector cascade test drills bench serve page clean
+.PHONY: setup detector cascade test drills bench serve weights page clean
 
 setup: .venv/.ready
 
@@ -40,7 +42,11 @@ bench: setup
 	$(PYTHON) -m benchmarks $(ARGS)
 
 serve: setup serve/page/vendor/three.js
-	@$(PYTHON) serve/app.py $(ARGS)
+	@$(PYTHON) -m serve.app $(SETTINGS) $(ARGS)
+
+# The small weights that come with the project, from a finished `make cascade`.
+weights: setup
+	@$(PYTHON) -m serve.weights $(RUN)
 
 page: setup
 	@$(PYTHON) serve/page/libraries/bundle.py

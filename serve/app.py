@@ -1,115 +1,120 @@
-"""Reconstruction as a Ray Serve deployment: a face crop in, named ARKit coefficients out.
+"""The application that ``serve run`` and ``serve deploy`` build: RecAugNet, DCNet and the HTTP API on Ray Serve.
 
-    make serve ARGS="network=runs/laptop/recaugnet"
-    curl --data-binary @face.jpg http://127.0.0.1:8000/reconstruct
+    make serve                                                      # on this machine: http://127.0.0.1:8000/
+    serve run serve.app:build reconstruction.weights=… …             # settings as key=value
+    serve deploy configs/serve.yaml                                  # on a cluster
 
-The body is a JPEG or PNG of a square face crop; another size is resampled, another shape is cropped to its middle.
-The answer is JSON: ``expression`` (51 names, each in [0, 1]), ``rotation`` (pitch, yaw, roll in radians) and
-``translation`` (millimetres in camera space).
+Every setting is documented in ``serve/settings.py``.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Any
 
-import cv2
-import numpy as np
-import torch
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
 from ray import serve
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 
 from jobs.command_line import connect
-from jr2net.config import FaceConfig
-from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.face.load import load_face_model
-from jr2net.reconstruction import load_reconstructor
-
-MAX_BODY_BYTES = 16 * 2**20
+from jr2net.storage import is_remote
+from serve.deployments import Ingress, Reconstruction, Reenactment
+from serve.settings import Deployment, Network, Settings, SettingsError, check_settings, load_settings
 
 
-class Settings(BaseModel):
-    """What the application is built with."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    network: str = Field(..., description="RecNet's or RecAugNet's folder, local or s3://")
-    face_model: str = Field("procedural", description="the face model it was trained with, as in `face.model`")
-    vertices: int | None = Field(None, description="as in `face.vertices`")
-    expression_file: str | None = Field(None, description="as in `face.expression_file`")
+def build(args: dict[str, Any]) -> serve.Application:
+    """What ``import_path: serve.app:build`` names; ``args`` are the fields of ``Settings``, nested or dotted."""
+    return bind(check_settings(_nested(args)))
 
 
-class PictureError(ValueError):
-    """A body that is no picture; the message says what to send."""
+def bind(settings: Settings) -> serve.Application:
+    """The application of these settings. Weights are ``user_config``: a new version of them is no new deployment."""
+    tree = settings.model_dump(mode="json")
+    constant = {**tree, "reconstruction": {**tree["reconstruction"], "weights": ""}}
+    constant["reenactment"] = {**tree["reenactment"], "weights": ""}
+    placed: list[tuple[Any, Network]] = [
+        (Reconstruction, settings.reconstruction),
+        (Reenactment, settings.reenactment),
+    ]
+    networks = [
+        deployment.options(**_options(own), user_config={"weights": own.weights}).bind(constant)
+        for deployment, own in placed
+    ]
+    ingress: Any = Ingress
+    return ingress.options(**_options(settings.ingress)).bind(constant, *networks)
 
 
-@serve.deployment(max_ongoing_requests=64)
-class Reconstruction:
-    """One network on one device; requests that arrive together are answered by one forward pass."""
+def from_here(settings: Settings) -> Settings:
+    """With relative folders as they are seen from here: replicas work elsewhere."""
 
-    def __init__(self, settings: dict) -> None:
-        chosen = Settings.model_validate(settings)
-        face = FaceConfig(model=chosen.face_model, vertices=chosen.vertices, expression_file=chosen.expression_file)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.reconstruct = load_reconstructor(chosen.network, load_face_model(face), self.device)
+    def absolute(path: str) -> str:
+        return path if is_remote(path) or path == "procedural" else str(Path(path).absolute())
 
-    async def __call__(self, request: Request) -> Response:
-        if request.method != "POST":
-            return JSONResponse({"error": "send a picture with POST"}, 405, {"Allow": "POST"})
-        body = await request.body()
-        if len(body) > MAX_BODY_BYTES:
-            return JSONResponse({"error": f"the picture is larger than {MAX_BODY_BYTES} bytes; send a crop"}, 413)
-        try:
-            picture = decode(body, self.reconstruct.camera.size)
-        except PictureError as error:
-            return JSONResponse({"error": str(error)}, 400)
-        return JSONResponse(await self.answer(picture))
-
-    @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.005)
-    async def answer(self, pictures: list[torch.Tensor]) -> list[dict]:
-        return self.fit(pictures)
-
-    def fit(self, pictures: list[torch.Tensor]) -> list[dict]:
-        """Face crops (3, S, S) in [0, 1] to what the HTTP answer holds."""
-        faces = self.reconstruct(torch.stack(pictures).to(self.device)).to("cpu")
-        return [
-            {
-                "expression": dict(zip(ARKIT_NAMES, faces.expression[i].tolist(), strict=True)),
-                "rotation": faces.rotation[i].tolist(),
-                "translation": faces.translation[i].tolist(),
-            }
-            for i in range(len(faces))
-        ]
+    face = settings.face.model_copy(update={"model": absolute(settings.face.model)})
+    networks = {
+        name: own.model_copy(update={"weights": absolute(own.weights)})
+        for name, own in (("reconstruction", settings.reconstruction), ("reenactment", settings.reenactment))
+    }
+    return settings.model_copy(update={"face": face, **networks})
 
 
-def decode(body: bytes, size: int) -> torch.Tensor:
-    """JPEG or PNG bytes to RGB (3, size, size) in [0, 1]. Raises PictureError."""
-    pixels = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR) if body else None
-    if pixels is None:
-        raise PictureError("the body is neither a JPEG nor a PNG; send the file's bytes as they are")
-    height, width = pixels.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = pixels[top : top + side, left : left + side]
-    resized = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
-    return torch.from_numpy(cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)).permute(2, 0, 1).float() / 255
+def _options(own: Deployment) -> dict[str, Any]:
+    """Settings as Ray Serve names them."""
+    threads = str(max(1, round(own.num_cpus)))
+    options: dict[str, Any] = {
+        "max_ongoing_requests": own.max_ongoing_requests,
+        "graceful_shutdown_timeout_s": own.graceful_shutdown_timeout_s,
+        "health_check_period_s": 5,
+        "ray_actor_options": {
+            "num_cpus": own.num_cpus,
+            "num_gpus": own.num_gpus,
+            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": threads}},
+        },
+        "autoscaling_config": {
+            "min_replicas": own.min_replicas,
+            "max_replicas": own.max_replicas,
+            "target_ongoing_requests": own.target_ongoing_requests,
+            "upscale_delay_s": own.upscale_delay_s,
+            "downscale_delay_s": own.downscale_delay_s,
+        },
+    }
+    # Of the ingress the proxy's queue counts, and of the networks the ingress' own.
+    options["max_queued_requests"] = own.max_queued_requests
+    if not isinstance(own, Network):
+        options["autoscaling_config"]["initial_replicas"] = max(1, own.min_replicas)
+    return options
 
 
-def build(settings: Settings) -> serve.Application:
-    """What ``import_path: serve.app:build`` names; ``args`` are the fields of ``Settings``."""
-    return Reconstruction.bind(settings.model_dump())
+def _nested(args: dict[str, Any]) -> dict[str, Any]:
+    """``serve run`` gives ``{"reconstruction.weights": "…"}``, texts all of them; a deploy file gives a tree."""
+    tree: dict[str, Any] = {}
+    for key, value in args.items():
+        node = tree
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise SettingsError(f"args: {key}: {parent!r} is a value, not a section")
+        node[leaf] = yaml.safe_load(value) if isinstance(value, str) and leaf not in _WORDS else value
+    return tree
+
+
+_WORDS = ("weights", "model", "authentication", "detector")
+"""Fields whose texts stay texts: YAML reads ``off`` as false."""
 
 
 def main(arguments: list[str]) -> int:
     """Serves on this machine, or on the cluster that ``RAY_ADDRESS`` names, until it is interrupted."""
+    if not arguments:
+        print("usage: python serve/app.py SETTINGS.yaml [key.sub=value …]", file=sys.stderr)
+        return 1
     try:
-        settings = Settings.model_validate(dict(argument.split("=", 1) for argument in arguments))
-    except ValueError as error:
-        print(f"error: {error}\nusage: python serve/app.py network=FOLDER [face_model=FILE …]", file=sys.stderr)
+        settings = load_settings(arguments[0], arguments[1:])
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     connect()
-    serve.run(build(settings), route_prefix="/reconstruct", blocking=True)
+    serve.run(bind(from_here(settings)), blocking=True)
     return 0
 
 

@@ -65,33 +65,47 @@ def read_video(content: bytes, limits: VideoLimits) -> Iterator[np.ndarray]:
             yield _upright(frame)
 
 
-def encode_mp4(frames: Iterable[np.ndarray], fps: float, mark: Mark | None, crf: int = 18) -> Iterator[bytes]:
-    """Frames (H, W, 3) uint8 RGB of one size as pieces of an H.264 MP4, which plays while it is still being made.
+class Mp4Writer:
+    """H.264 MP4 that is made frame by frame and plays while it is still being made.
 
     Sides are cut to even numbers, as H.264's colours need. ``mark`` is written into the container's metadata.
     """
-    out = _Pieces()
-    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-    with av.open(out, "w", format="mp4", container_options=options) as container:
+
+    def __init__(self, width: int, height: int, fps: float, mark: Mark | None, crf: int = 18) -> None:
+        self.width, self.height = width - width % 2, height - height % 2
+        self.out = _Pieces()
+        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        self.container = av.open(self.out, "w", format="mp4", container_options=options)
         if mark is not None:
-            container.metadata.update({"comment": mark.sentence, "encoder": mark.software})
-        rate = Fraction(fps).limit_denominator(1001)
-        stream = None
-        for picture in frames:
-            height, width = (side - side % 2 for side in picture.shape[:2])
-            if stream is None:
-                stream = container.add_stream("libx264", rate=rate)
-                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                stream.codec_context.gop_size = max(1, round(fps))
-                stream.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency"}
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
-            container.mux(stream.encode(frame))
-            if piece := out.take():
-                yield piece
-        if stream is not None:
-            container.mux(stream.encode(None))
-    if piece := out.take():
-        yield piece
+            self.container.metadata.update({"comment": mark.sentence, "encoder": mark.software})
+        self.stream = self.container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        self.stream.width, self.stream.height, self.stream.pix_fmt = self.width, self.height, "yuv420p"
+        self.stream.codec_context.gop_size = max(1, round(fps))
+        self.stream.codec_context.thread_count = 1
+        self.stream.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency"}
+
+    def add(self, picture: np.ndarray) -> bytes:
+        """Takes a frame (H, W, 3) uint8 RGB; the bytes that are ready, perhaps none."""
+        even = np.ascontiguousarray(picture[: self.height, : self.width])
+        self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        return self.out.take()
+
+    def finish(self) -> bytes:
+        """The last bytes; nothing can be added afterwards."""
+        self.container.mux(self.stream.encode(None))
+        self.container.close()
+        return self.out.take()
+
+
+def encode_mp4(frames: Iterable[np.ndarray], fps: float, mark: Mark | None) -> Iterator[bytes]:
+    """Frames (H, W, 3) uint8 RGB of one size as the pieces of an MP4; no frames make no bytes."""
+    writer = None
+    for picture in frames:
+        writer = writer or Mp4Writer(picture.shape[1], picture.shape[0], fps, mark)
+        if piece := writer.add(picture):
+            yield piece
+    if writer is not None:
+        yield writer.finish()
 
 
 class _Pieces(io.RawIOBase):

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from jr2net.config import load
-from serve.app import Settings
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
@@ -101,5 +100,7 @@ def test_the_service_names_an_application_that_takes_its_arguments():
     config = yaml.safe_load(yaml.safe_load(_text("rayservice.yaml"))["spec"]["serveConfigV2"])
     (application,) = config["applications"]
     module, _, builder = application["import_path"].partition(":")
-    built = getattr(importlib.import_module(module), builder)(Settings(**application["args"]))
-    assert built._bound_deployment.name == application["deployments"][0]["name"]
+    built = getattr(importlib.import_module(module), builder)(application["args"])
+    _, reconstruction, reenactment = built._bound_deployment.init_args
+    bound = {part._bound_deployment.name: part._bound_deployment.user_config for part in (reconstruction, reenactment)}
+    assert bound == {part["name"]: part["user_config"] for part in application["deployments"]}

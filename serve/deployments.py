@@ -1,0 +1,172 @@
+"""The Ray Serve deployments: one for each network, and the ingress that speaks HTTP. All they do is place and batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from ray import serve
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+from ray.serve.metrics import Histogram
+
+from jr2net.data.face_detector import DetectorError, FaceDetector, load_face_detector
+from jr2net.face.load import load_face_model
+from serve.api import create_api
+from serve.keys import Door
+from serve.networks import ActingNetwork, Described, Fit, FittingNetwork, Part, Played
+from serve.problems import Unavailable
+from serve.service import Service
+from serve.settings import Settings
+
+_MILLISECONDS = [1.0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
+_PAUSES = (0.05, 0.2, 0.5, 1.0)  # before work is given to another replica
+_Result = TypeVar("_Result")
+
+
+class _NetworkReplica:
+    """What both network deployments share: weights that can be exchanged while requests are answered.
+
+    ``user_config`` names the weights. New ones are loaded and warmed up beside the old ones, which go on answering; a
+    batch is answered by one or the other.
+    """
+
+    def __init__(self, settings: dict[str, Any], section: str) -> None:
+        self.settings = Settings.model_validate(settings)
+        self.own = getattr(self.settings, section)
+        torch.set_num_threads(max(1, round(self.own.num_cpus)))
+        self.device = torch.device("cuda" if torch.cuda.is_available() and self.own.num_gpus > 0 else "cpu")
+        self.model = load_face_model(self.settings.face)
+        self.network: Any = None
+        self.batch_sizes = Histogram(
+            "jr2net_batch_size", "Requests answered by one forward pass.", [1, 2, 4, 8, 16, 32, 64], ("network",)
+        )
+        self.batch_sizes.set_default_tags({"network": section})
+
+    def batch_as_set(self, batched: Any) -> None:
+        """``batched`` is the method that ``serve.batch`` decorates."""
+        batched.set_max_batch_size(self.own.max_batch_size)
+        batched.set_batch_wait_timeout_s(self.own.batch_wait_s)
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """``{"weights": folder}``. Raises CheckpointError or StorageError; the old weights then stay."""
+        self.network = await asyncio.to_thread(self._prepare, user_config["weights"])
+
+    def _prepare(self, weights: str) -> Any:
+        network = self.load(weights)
+        network.warm_up(self.own.max_batch_size)
+        return network
+
+    def load(self, weights: str) -> Any:
+        raise NotImplementedError
+
+    async def describe(self) -> Described:
+        return self.network.described
+
+    async def answer(self, items: list) -> list:
+        self.batch_sizes.observe(len(items))
+        return await asyncio.to_thread(self.network, items)
+
+
+@serve.deployment
+class Reconstruction(_NetworkReplica):
+    """RecAugNet on one device; crops that arrive together are fitted by one forward pass."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__(settings, "reconstruction")
+        self.batch_as_set(self.fit)
+
+    def load(self, weights: str) -> FittingNetwork:
+        return FittingNetwork.load(weights, self.model, self.device, self.own.runtime, self.own.precision)
+
+    @serve.batch
+    async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
+        return await self.answer(pictures)
+
+
+@serve.deployment
+class Reenactment(_NetworkReplica):
+    """DCNet on one device; parts that arrive together are played by one forward pass."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__(settings, "reenactment")
+        self.batch_as_set(self.play)
+
+    def load(self, weights: str) -> ActingNetwork:
+        return ActingNetwork.load(weights, self.model, self.device)
+
+    @serve.batch
+    async def play(self, parts: list[Part]) -> list[Played]:
+        return await self.answer(parts)
+
+
+class Handles:
+    """``Networks`` behind deployment handles. Work that is lost with a replica is given to another: it may be done
+    twice, since nothing but the answer comes of it."""
+
+    def __init__(self, reconstruction: DeploymentHandle, reenactment: DeploymentHandle, attempts: int) -> None:
+        self.reconstruction, self.reenactment, self.attempts = reconstruction, reenactment, attempts
+
+    async def fit(self, picture: np.ndarray) -> Fit:
+        return await self._surely(lambda: self.reconstruction.fit.remote(picture))
+
+    async def play(self, part: Part) -> Played:
+        return await self._surely(lambda: self.reenactment.play.remote(part))
+
+    async def describe(self) -> dict[str, Described]:
+        return {
+            "reconstruction": await self._surely(lambda: self.reconstruction.describe.remote()),
+            "reenactment": await self._surely(lambda: self.reenactment.describe.remote()),
+        }
+
+    async def _surely(self, ask: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Raises Unavailable."""
+        for attempt in range(self.attempts):
+            try:
+                return await ask()
+            except BackPressureError:
+                raise Unavailable("more requests wait than the server takes; try again in a moment") from None
+            except (RayActorError, DeploymentUnavailableError):
+                await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+            except RayTaskError as error:
+                raise RuntimeError(f"a network failed: {error.cause!r}") from error
+        raise Unavailable(f"the networks were lost {self.attempts} times while they worked on this; try again")
+
+
+@serve.deployment
+@serve.ingress()
+class Ingress:
+    """HTTP, pictures and faces; the networks are elsewhere."""
+
+    def __init__(
+        self, settings: dict[str, Any], reconstruction: DeploymentHandle, reenactment: DeploymentHandle
+    ) -> None:
+        self.settings = Settings.model_validate(settings)
+        self.door = Door.from_environment(self.settings.limits, self.settings.authentication)
+        stages = Histogram("jr2net_stage_ms", "Milliseconds of a request's stages.", _MILLISECONDS, ("stage",))
+        self.service = Service(
+            settings=self.settings,
+            networks=Handles(reconstruction, reenactment, self.settings.attempts),
+            model=load_face_model(self.settings.face),
+            detector=find_detector(self.settings.detector),
+            observe=lambda stage, seconds: stages.observe(1000 * seconds, {"stage": stage}),
+        )
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return create_api(self.service, self.door)
+
+
+def find_detector(wanted: str) -> FaceDetector | None:
+    """By ``Settings.detector``. Raises DetectorError where one is required and not installed."""
+    if wanted == "off":
+        return None
+    try:
+        return load_face_detector()
+    except DetectorError:
+        if wanted == "required":
+            raise
+        return None

@@ -1,0 +1,172 @@
+"""The two networks as plain objects: arrays in, arrays out, a batch at a time. No Ray, no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from jr2net.compositing import Act, acts
+from jr2net.data.pictures import resize, to_tensor
+from jr2net.face.camera import Camera
+from jr2net.face.model import FaceModel
+from jr2net.face.parameters import FaceParameters
+from jr2net.networks.checkpoint import DESCRIPTION, WEIGHTS, CheckpointError, load_network, read_description
+from jr2net.networks.dcnet import DCNet
+from jr2net.reconstruction import Reconstructor, load_reconstructor
+from jr2net.reenactment import generate, set_scene
+from jr2net.render.renderer import landmarks_2d
+from jr2net.storage import local_copy
+
+FaceArrays = dict[str, np.ndarray]
+"""One face: ``FaceParameters`` field by field, float32, without the batch's dimension."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What callers are told about a network: its kind, digest of its weights, and the camera it was made for."""
+
+    kind: str
+    digest: str
+    size: int
+    focal_ratio: float
+
+    @property
+    def camera(self) -> Camera:
+        return Camera.default(self.size, self.focal_ratio)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted face, its 68 landmarks in crop pixels, and the network that found it."""
+
+    face: FaceArrays
+    landmarks: np.ndarray
+    network: Described
+
+
+@dataclass(frozen=True)
+class Part:
+    """What DCNet is asked for: a source crop (any side) uint8, its face, and the face that the result shall show."""
+
+    picture: np.ndarray
+    source: FaceArrays
+    driving: FaceArrays
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came of a part, and the network that made it."""
+
+    act: Act
+    network: Described
+
+
+class Networks(Protocol):
+    """The networks as the HTTP side sees them, wherever they run."""
+
+    async def fit(self, picture: np.ndarray) -> Fit:
+        """A face crop (any side) uint8 RGB to its face."""
+
+    async def play(self, part: Part) -> Played:
+        """A part to the picture of it."""
+
+    async def describe(self) -> dict[str, Described]:
+        """``reconstruction`` and ``reenactment``; whoever is not ready raises."""
+
+
+class FittingNetwork:
+    """RecNet or RecAugNet."""
+
+    def __init__(self, reconstructor: Reconstructor, described: Described) -> None:
+        self.reconstructor = reconstructor
+        self.described = described
+
+    @staticmethod
+    def load(
+        folder: str, model: FaceModel, device: torch.device, runtime: str = "torch", precision: str = "fp32"
+    ) -> FittingNetwork:
+        """Raises CheckpointError or StorageError; RuntimeError where OpenVINO is asked for and not installed."""
+        reconstructor = load_reconstructor(folder, model, device)
+        if runtime == "openvino":
+            from jr2net.openvino import compile_reconstructor
+
+            reconstructor = compile_reconstructor(reconstructor, precision)
+        return FittingNetwork(reconstructor, _describe(folder))
+
+    def __call__(self, pictures: Sequence[np.ndarray]) -> list[Fit]:
+        device = self.reconstructor.model.mean.device
+        with torch.inference_mode():
+            faces = self.reconstructor(_batch(pictures, self.described.size).to(device))
+            landmarks = landmarks_2d(self.reconstructor.model, faces, self.reconstructor.camera).cpu().numpy()
+        fields = {name: value.float().cpu().numpy() for name, value in faces.state().items()}
+        return [
+            Fit({name: value[i] for name, value in fields.items()}, landmarks[i], self.described)
+            for i in range(len(pictures))
+        ]
+
+    def warm_up(self, batch: int) -> None:
+        """The first passes of a network are slow; better before the first request than in it."""
+        picture = np.full((self.described.size, self.described.size, 3), 128, np.uint8)
+        for count in {1, batch}:
+            self([picture] * count)
+
+
+class ActingNetwork:
+    """DCNet beside the face model that sets its scenes."""
+
+    def __init__(self, network: DCNet, model: FaceModel, described: Described) -> None:
+        self.network, self.model, self.described = network, model, described
+
+    @staticmethod
+    def load(folder: str, model: FaceModel, device: torch.device) -> ActingNetwork:
+        """Raises CheckpointError where the folder holds no DCNet, or StorageError."""
+        with local_copy(folder, (DESCRIPTION, WEIGHTS)) as local:
+            network = load_network(local, model)
+        if not isinstance(network, DCNet):
+            raise CheckpointError(f"{folder}: holds a {network.kind}; reenactment.weights must name a DCNet")
+        return ActingNetwork(network.to(device).eval(), model.to(device), _describe(folder))
+
+    def __call__(self, parts: Sequence[Part]) -> list[Played]:
+        device = self.model.mean.device
+        with torch.inference_mode():
+            pictures = _batch([part.picture for part in parts], self.described.size).to(device)
+            source, driving = (
+                to_parameters([getattr(part, name) for part in parts]).to(device) for name in ("source", "driving")
+            )
+            scene = set_scene(self.model, self.described.camera, pictures, source, driving)
+            generated = generate(self.network, scene)
+        return [Played(act, self.described) for act in acts(scene, generated)]
+
+    def warm_up(self, batch: int) -> None:
+        neutral = to_arrays(self.model.to("cpu").neutral(1))
+        picture = np.full((self.described.size, self.described.size, 3), 128, np.uint8)
+        for count in {1, batch}:
+            self([Part(picture, neutral, neutral)] * count)
+
+
+def to_parameters(faces: Sequence[FaceArrays]) -> FaceParameters:
+    """Faces to a batch of them."""
+    return FaceParameters(**{name: torch.from_numpy(np.stack([face[name] for face in faces])) for name in faces[0]})
+
+
+def to_arrays(face: FaceParameters) -> FaceArrays:
+    """The first face of a batch."""
+    return {name: value[0].float().numpy() for name, value in face.state().items()}
+
+
+def _batch(pictures: Sequence[np.ndarray], size: int) -> torch.Tensor:
+    """Crops come at the network's size, but for those that were cut just before its weights were changed."""
+    return to_tensor([resize(picture, size) for picture in pictures])
+
+
+def _describe(folder: str) -> Described:
+    with local_copy(folder, (DESCRIPTION,)) as local:
+        description = read_description(local)
+    architecture = description["architecture"]
+    return Described(
+        description["kind"], description["weights_sha256"], architecture["image_size"], architecture["focal_ratio"]
+    )

@@ -1,0 +1,91 @@
+"""What every request needs: the networks, the face detector, the face model, and the steps from a photo to a fit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from jr2net.data.crop import Crop
+from jr2net.data.face_detector import FaceDetector
+from jr2net.data.photo import PhotoError, decode_photo
+from jr2net.face.model import FaceModel
+from jr2net.portrait import NoFaceError, Portrait, take_portrait
+from jr2net.provenance import Mark
+from serve.networks import Described, FaceArrays, Fit, Networks, Part, Played
+from serve.problems import Problem
+from serve.settings import Settings
+
+_FRESH = 10.0  # seconds for which the networks' descriptions are believed
+
+
+@dataclass
+class Service:
+    """Everything behind the HTTP side. ``observe`` is told the seconds of each stage, for metrics."""
+
+    settings: Settings
+    networks: Networks
+    model: FaceModel
+    detector: FaceDetector | None
+    observe: Callable[[str, float], None] = lambda stage, seconds: None
+    described: dict[str, Described] = field(default_factory=dict)
+    described_at: float = -np.inf
+
+    async def describe(self, fresh: bool = False) -> dict[str, Described]:
+        if fresh or time.monotonic() - self.described_at > _FRESH:
+            self.described, self.described_at = await self.networks.describe(), time.monotonic()
+        return self.described
+
+    async def portrait(
+        self, content: bytes, box: Sequence[float] | None = None, which: int = 0, what: str = "image", side: int = 0
+    ) -> Portrait:
+        """Decodes a photo and finds its face; ``side`` shrinks larger photos. Raises Problem."""
+        return await asyncio.to_thread(self._portrait, content, box, which, what, side)
+
+    def _portrait(self, content: bytes, box: Sequence[float] | None, which: int, what: str, side: int) -> Portrait:
+        try:
+            with self.stage("decode"):
+                photo = decode_photo(content, self.settings.limits.pixels)
+        except PhotoError as error:
+            raise Problem.of(error, what) from None
+        if side and (scale := side / max(photo.shape[:2])) < 1:
+            height, width = (max(1, round(length * scale)) for length in photo.shape[:2])
+            photo = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+            box = [value * scale for value in box] if box is not None else None
+        return self.find(photo, box, which, what)
+
+    def find(self, photo: np.ndarray, box: Sequence[float] | None, which: int, what: str) -> Portrait:
+        """Raises Problem 422."""
+        try:
+            with self.stage("find"):
+                return take_portrait(photo, self.detector, box, which)
+        except (NoFaceError, ValueError) as error:
+            raise Problem(422, f"{what}: {error}") from None
+
+    async def fit(self, photo: np.ndarray, crop: Crop) -> Fit:
+        size = (await self.describe())["reconstruction"].size
+        picture = await asyncio.to_thread(crop.apply, photo, size)
+        with self.stage("fit"):
+            return await self.networks.fit(picture)
+
+    async def play(self, photo: np.ndarray, crop: Crop, source: FaceArrays, driving: FaceArrays) -> Played:
+        size = (await self.describe())["reenactment"].size
+        picture = await asyncio.to_thread(crop.apply, photo, size)
+        with self.stage("play"):
+            return await self.networks.play(Part(picture, source, driving))
+
+    def mark(self, network: Described) -> Mark | None:
+        return Mark(network.digest) if self.settings.mark else None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.observe(name, time.perf_counter() - start)

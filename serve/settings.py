@@ -1,0 +1,143 @@
+"""What the application is built with: strict, and documented field by field.
+
+These are the ``args`` of an application in a ``serve deploy`` file, and what ``make serve`` reads from a file of
+``configs/``. An unknown or ill-typed field is refused by its name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from jr2net.config import FaceConfig, Section
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; the message names the field and the remedy."""
+
+
+class Deployment(Section):
+    """How many replicas run, where, and when there are more of them."""
+
+    min_replicas: int = Field(1, ge=0, description="0 lets it scale to zero; the first request then waits for a start")
+    max_replicas: int = Field(1, ge=1, description="never more than this many")
+    target_ongoing_requests: float = Field(8, gt=0, description="requests under way per replica that scaling aims at")
+    upscale_delay_s: float = Field(5, ge=0, description="how long load must last before replicas are added")
+    downscale_delay_s: float = Field(120, ge=0, description="how long it must be gone before they are removed")
+    num_cpus: float = Field(1, ge=0, description="cores that Ray reserves for a replica; also its torch threads")
+    num_gpus: float = Field(0, ge=0, description="GPUs that Ray reserves for a replica; 0.25: four of them share one")
+    max_ongoing_requests: int = Field(64, ge=1, description="requests that a replica takes at once")
+    max_queued_requests: int = Field(256, ge=1, description="requests that wait for a replica; more are answered 503")
+    graceful_shutdown_timeout_s: float = Field(30, ge=0, description="how long a leaving replica may finish its work")
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Deployment:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("min_replicas is larger than max_replicas; lower it")
+        return self
+
+
+class Network(Deployment):
+    """A deployment that answers requests which come together with one forward pass."""
+
+    weights: str = Field(..., description="the network's folder, local or s3://; can be changed while it serves")
+    max_batch_size: int = Field(16, ge=1, description="most requests of one forward pass")
+    batch_wait_s: float = Field(0.004, ge=0, description="how long the first request waits for others")
+
+    @model_validator(mode="after")
+    def _batches_fill(self) -> Network:
+        if self.max_ongoing_requests < self.max_batch_size:
+            raise ValueError(
+                f"max_ongoing_requests ({self.max_ongoing_requests}) is smaller than max_batch_size "
+                f"({self.max_batch_size}): batches could never fill; raise it"
+            )
+        return self
+
+
+class Reconstruction(Network):
+    """RecAugNet (or RecNet): a face crop to its parameters."""
+
+    runtime: Literal["torch", "openvino"] = Field(
+        "torch", description="what computes the network; openvino is an extra"
+    )
+    precision: Literal["fp32", "bf16", "int8"] = Field(
+        "fp32", description="of openvino; what each changes: bench_serve"
+    )
+
+    @model_validator(mode="after")
+    def _runtime_can(self) -> Reconstruction:
+        if self.runtime == "torch" and self.precision != "fp32":
+            raise ValueError(f"precision {self.precision!r} needs runtime: openvino")
+        return self
+
+
+class Limits(Section):
+    """What is refused before any work is done, and what one key may have at once."""
+
+    body_bytes: int = Field(32 * 2**20, ge=1024, description="larger bodies are answered 413")
+    body_seconds: float = Field(30, gt=0, description="a body that takes longer to arrive is answered 408")
+    pixels: int = Field(40_000_000, ge=4096, description="photos whose header says more are answered 413")
+    images: int = Field(16, ge=1, description="pictures in one call")
+    video_seconds: float = Field(60, gt=0, description="driving videos and captures that last longer are answered 413")
+    video_pixels: int = Field(1920 * 1088, ge=4096, description="pixels of a driving video's frame; more is 413")
+    video_side: int = Field(1280, ge=64, description="longest side of the videos that are made")
+    stream_seconds: float = Field(1800, gt=0, description="a socket is closed after this long")
+    stream_idle_seconds: float = Field(120, gt=0, description="and after a pause of this long")
+    requests_per_second: float = Field(50, gt=0, description="of one key and ingress replica, on average; more are 429")
+    burst: int = Field(100, ge=1, description="requests that may come at once before the rate counts")
+    concurrent: int = Field(64, ge=1, description="requests of one key under way at once; more are answered 429")
+
+
+class Settings(Section):
+    """The whole application."""
+
+    face: FaceConfig = Field(FaceConfig(), description="the face model that the networks were trained with")
+    reconstruction: Reconstruction
+    reenactment: Network
+    ingress: Deployment = Field(Deployment(max_ongoing_requests=100), description="HTTP, pictures and faces")
+    detector: Literal["auto", "required", "off"] = Field(
+        "auto", description="auto: where it is installed, else callers give boxes; required: do not start without"
+    )
+    authentication: Literal["bearer", "off"] = Field(
+        "bearer", description="bearer: keys from JR2NET_API_KEYS of the ingress' environment; off: everybody may call"
+    )
+    limits: Limits = Limits()
+    mark: bool = Field(True, description="generated pictures say in their metadata that they are synthetic")
+    page: bool = Field(True, description="the page for people at /")
+    attempts: int = Field(4, ge=1, description="how often work is given to another replica when one dies on the way")
+
+
+def load_settings(path: str | Path, overrides: list[str] | None = None) -> Settings:
+    """Reads a YAML file and applies ``key.sub=value`` overrides (values are YAML). Raises SettingsError."""
+    try:
+        tree = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: cannot be read as YAML: {error}; give a file of configs/") from None
+    for override in overrides or []:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise SettingsError(f"override {override!r}: write key.sub=value, e.g. authentication=off")
+        node: Any = tree
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise SettingsError(f"override {override!r}: there is no such section")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"override {override!r}: the value is not YAML: {error}") from None
+        node[leaf] = {False: "off"}.get(value, value) if leaf in ("authentication", "detector") else value
+    return check_settings(tree, str(path))
+
+
+def check_settings(tree: Any, source: str = "args") -> Settings:
+    """A tree of settings, validated. Raises SettingsError with one line for each field that is wrong."""
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        lines = [f"{source}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise SettingsError("\n".join(lines)) from None

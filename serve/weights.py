@@ -1,0 +1,47 @@
+"""The small weights that come with the project: ``make weights RUN=runs/laptop`` after ``make cascade``.
+
+Copies RecAugNet and DCNet of a finished run to ``serve/weights/`` in half precision, which halves them and changes a
+coefficient by less than a thousandth. Loading turns them into single precision again.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from jr2net.networks.checkpoint import CheckpointError, load_network, read_description, save_network
+from jr2net.storage import StorageError, join
+
+WEIGHTS = Path(__file__).with_name("weights")
+NETWORKS = ("recaugnet", "dcnet")
+
+
+def copy_weights(run: str, target: Path = WEIGHTS) -> list[Path]:
+    """From a run's storage, local or s3://, to folders of ``target``. Raises CheckpointError or StorageError."""
+    for name in NETWORKS:
+        source = join(run, name)
+        description, network = read_description(source), load_network(source)
+        made_from = {**description["trained_from"], f"{name} in single precision": description["weights_sha256"]}
+        half = network.to(torch.float16)
+        save_network(half, target / name, description["architecture"], description["face_model"], made_from)
+    return [target / name for name in NETWORKS]
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python -m serve.weights RUN", file=sys.stderr)
+        return 1
+    try:
+        for folder in copy_weights(arguments[0]):
+            size = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
+            print(f"[weights] {folder}: {size:.1f} MB")
+    except (CheckpointError, StorageError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

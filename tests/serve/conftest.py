@@ -1,0 +1,102 @@
+"""Small untrained networks of the procedural face, and the HTTP application around them without Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from jr2net.config import BackboneConfig, DCNetConfig, FaceConfig, OptimizerConfig
+from jr2net.face.load import load_face_model
+from jr2net.face.model import FaceModel
+from jr2net.networks.checkpoint import save_network
+from jr2net.networks.dcnet import DCNet
+from jr2net.networks.recnet import RecNet
+from serve.api import create_api
+from serve.keys import Door
+from serve.networks import ActingNetwork, Described, Fit, FittingNetwork, Part, Played
+from serve.service import Service
+from serve.settings import Settings, check_settings
+
+SIZE = 64
+BOX = "20,20,108,108"
+CPU = torch.device("cpu")
+
+
+class InProcess:
+    """``Networks`` without batching or replicas."""
+
+    def __init__(self, fitting: FittingNetwork, acting: ActingNetwork) -> None:
+        self.fitting, self.acting = fitting, acting
+
+    async def fit(self, picture: np.ndarray) -> Fit:
+        return self.fitting([picture])[0]
+
+    async def play(self, part: Part) -> Played:
+        return self.acting([part])[0]
+
+    async def describe(self) -> dict[str, Described]:
+        return {"reconstruction": self.fitting.described, "reenactment": self.acting.described}
+
+
+def picture(seed: int = 0, height: int = 128, width: int = 128, suffix: str = ".png") -> bytes:
+    """Soft random blots; the same for the same seed."""
+    blots = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), np.uint8)
+    return cv2.imencode(suffix, cv2.resize(blots, (width, height), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+
+
+@pytest.fixture(scope="session")
+def face_model() -> FaceModel:
+    return load_face_model(FaceConfig())
+
+
+def write_networks(folder: Path, model: FaceModel, seed: int) -> dict[str, str]:
+    """A RecNet whose answers depend on the picture and a DCNet, both untrained; their folders."""
+    torch.manual_seed(seed)
+    recnet = RecNet(model.sizes, BackboneConfig(layers=10, width=8))
+    for head in (recnet.identity, recnet.albedo, recnet.expression.linear, recnet.rotation):
+        torch.nn.init.normal_(head.weight, std=0.05)
+    dcnet = DCNet(
+        DCNetConfig(width=8, scales=2, blocks=1, optimizer=OptimizerConfig(steps=1, batch_size=1, learning_rate=1e-3))
+    )
+    folders = {}
+    for name, network in (("recnet", recnet), ("dcnet", dcnet)):
+        folders[name] = str(folder / name)
+        save_network(network, folders[name], {"image_size": SIZE, "focal_ratio": 5.0}, model.digest, {})
+    return folders
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory, face_model) -> dict[str, str]:
+    return write_networks(tmp_path_factory.mktemp("weights"), face_model, 0)
+
+
+@pytest.fixture(scope="session")
+def networks(weights, face_model) -> InProcess:
+    return InProcess(
+        FittingNetwork.load(weights["recnet"], face_model, CPU), ActingNetwork.load(weights["dcnet"], face_model, CPU)
+    )
+
+
+@pytest.fixture
+def settings(weights) -> Settings:
+    return settings_of(weights)
+
+
+def settings_of(weights: dict[str, str], **changes) -> Settings:
+    own = {name: {"weights": weights[kind]} for name, kind in (("reconstruction", "recnet"), ("reenactment", "dcnet"))}
+    return check_settings({**own, "authentication": "off", "detector": "off", "page": False, **changes})
+
+
+def client_of(networks, model: FaceModel, settings: Settings, detector=None, digests=None) -> TestClient:
+    service = Service(settings, networks, model, detector)
+    return TestClient(create_api(service, Door(settings.limits, digests)), raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(networks, face_model, settings) -> TestClient:
+    return client_of(networks, face_model, settings)
