@@ -33,6 +33,9 @@ from jr2net.synthesis.maker import pair_digests
 S3_ATTEMPTS = "12"
 """How often a failing request is made: with growing pauses about a minute, in which a server comes back."""
 
+PASSED_ON = ("AWS_MAX_ATTEMPTS", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
+"""Variables that an actor has from the driver; credentials it has from its machine."""
+
 MOST_BLOCKS = 4096
 """Of the list of missing shards: a bound on what the driver keeps of work that waits."""
 
@@ -59,8 +62,13 @@ def synthesize(run: Run) -> list[str]:
     return [DESCRIPTION]
 
 
-def make_shards(run: Run, work: Work, missing: np.ndarray, progress: SynthesisProgress) -> dict[int, str]:
-    """Makes the missing shards on the cluster; those that could not be made, with the reason."""
+def make_shards(
+    run: Run, work: Work, missing: np.ndarray, progress: SynthesisProgress, actor: Any = PairActor
+) -> dict[int, str]:
+    """Makes the missing shards on the cluster; those that could not be made, with the reason.
+
+    actor: what makes them; benchmarks put a simpler one in its place.
+    """
     scaling = run.config.scaling
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -68,7 +76,7 @@ def make_shards(run: Run, work: Work, missing: np.ndarray, progress: SynthesisPr
     results = ray.data.from_items(
         [{"shard": int(index)} for index in missing], override_num_blocks=min(len(missing), MOST_BLOCKS)
     ).map(
-        PairActor,  # type: ignore[arg-type]  # Ray Data makes the actors of it
+        actor,
         fn_constructor_args=[run.config, run.folders("synthesis"), run.folder("synthesis"), work],
         compute=ActorPoolStrategy(
             min_size=min(scaling.synthesis_actors_min, most),
@@ -79,7 +87,7 @@ def make_shards(run: Run, work: Work, missing: np.ndarray, progress: SynthesisPr
         ),
         num_cpus=scaling.cpus_per_worker,
         num_gpus=scaling.gpus_per_actor,
-        runtime_env={"env_vars": {"AWS_MAX_ATTEMPTS": os.environ["AWS_MAX_ATTEMPTS"]}},
+        runtime_env={"env_vars": {name: os.environ[name] for name in PASSED_ON if name in os.environ}},
     )
     failed: dict[int, str] = {}
     in_a_row = 0
