@@ -11,13 +11,10 @@ const USUAL_LIMIT = 60; // seconds of a capture that a server films, where it do
 
 /** `model` is what the server says of itself, once it has; `move` takes an expression to sliders, mesh and photo. */
 export function offerActing({ face, model, stage, say, complain, busy, move }) {
-  let [waiting, playing, address] = [null, false, ""];
+  let [waiting, address] = [null, ""];
   const player = openPlayer(
     { player: $("player"), takeName: $("take-name"), takeTime: $("take-time"), play: $("play"), seek: $("seek"), loop: $("loop") },
-    (expression, final) => {
-      playing = !final;
-      move(expression, final);
-    },
+    move,
   );
   const switches = () => ({ pose: String($("pose").checked), light: String($("light").checked) });
   const smooth = () => ({ smooth: String($("smooth").checked) });
@@ -97,7 +94,7 @@ export function offerActing({ face, model, stage, say, complain, busy, move }) {
   return {
     take,
     pause: player.pause,
-    playing: () => playing,
+    playing: player.playing,
     close() {
       waiting?.abort();
       player.close();

@@ -34,7 +34,10 @@ export function openPlayer({ player, takeName, takeTime, play, seek, loop }, onF
       showFrame();
     } else if (playing) ticking = requestAnimationFrame(tick);
   };
-  play.addEventListener("click", () => take && setPlaying(!playing));
+  play.addEventListener("click", () => {
+    setPlaying(!playing);
+    showFrame(); // of a pause, the last word
+  });
   seek.addEventListener("input", () => {
     if (playing) setPlaying(false);
     frame = Number(seek.value);
@@ -56,6 +59,7 @@ export function openPlayer({ player, takeName, takeTime, play, seek, loop }, onF
       player.hidden = true;
       take = null;
     },
+    playing: () => playing,
     take: () => take,
     frame: () => frame,
   };

@@ -8,6 +8,7 @@ const LINES = [ // iBUG's 68 points: jaw, brows, nose, eyes, mouth; true closes 
 
 export function openStage({ view, picture, landmarks, mesh, provenance }) {
   let [size, shown, original, latest, comparing] = [null, null, "", "", false];
+  let [asked, given] = [0, 0]; // pictures on their way to the screen, which must not overtake each other
   let onFrame = () => {};
 
   const frame = () => {
@@ -34,6 +35,7 @@ export function openStage({ view, picture, landmarks, mesh, provenance }) {
   return {
     setPhoto({ working, width, height }) {
       for (const address of [original, latest]) forget(address);
+      given = ++asked;
       [size, shown, latest, comparing] = [{ width, height }, { left: 0, top: 0, width, height }, "", false];
       original = URL.createObjectURL(working);
       landmarks.replaceChildren();
@@ -43,6 +45,7 @@ export function openStage({ view, picture, landmarks, mesh, provenance }) {
     },
     /** Shows a generated picture in the photo's place, once it can be drawn, so that nothing flickers. */
     async showPicture(blob) {
+      const mine = ++asked;
       const address = URL.createObjectURL(blob);
       const ready = Object.assign(new Image(), { src: address });
       try {
@@ -50,6 +53,8 @@ export function openStage({ view, picture, landmarks, mesh, provenance }) {
       } catch {
         return forget(address);
       }
+      if (mine < given) return forget(address);
+      given = mine;
       const before = latest;
       latest = address;
       present();

@@ -1,9 +1,10 @@
-"""Fetches the page's JavaScript libraries with npm and bundles what the page uses of them into ``serve/page/vendor``.
+"""Fetches the JavaScript libraries of the page and of /docs with npm and puts them into ``serve/page/vendor``.
 
     make page
 
 npm takes the versions and digests of ``package-lock.json`` from whatever registry it is configured for, in a temporary
-folder. Without Node.js or a network the page still works, but for its 3D view; the message says so.
+folder; no package's own scripts are run. Of three.js the bundle holds what the page uses. Without Node.js or a network
+the page still works, but for its 3D view and the documentation's looks; the message says so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 LIBRARIES = Path(__file__).parent
 BUNDLE = LIBRARIES.parent / "vendor" / "three.js"
 _ENTRY = ("package.json", "package-lock.json", ".npmrc", "three.js")
+_COPIED = ("swagger-ui-bundle.js", "swagger-ui.css")
 _SECONDS = 300
 
 
@@ -25,7 +27,7 @@ class BundleError(RuntimeError):
 
 
 def bundle(target: Path = BUNDLE) -> None:
-    """Writes the bundle; an existing one stays as it is when this fails. Raises BundleError."""
+    """Writes the bundle and, beside it, what /docs needs; what is there stays when this fails. Raises BundleError."""
     npm = shutil.which("npm")
     if npm is None:
         raise BundleError("npm is not installed; install Node.js 18 or newer")
@@ -36,7 +38,9 @@ def bundle(target: Path = BUNDLE) -> None:
         _run([npm, "ci"], folder)
         _run([npm, "run", "--silent", "bundle", "--", f"--outfile={made}"], folder)
         target.parent.mkdir(exist_ok=True)
-        shutil.copy(made, target)
+        for name in _COPIED:
+            shutil.copy(Path(folder) / "node_modules" / "swagger-ui-dist" / name, target.parent)
+        shutil.copy(made, target)  # last: whoever sees it has everything
 
 
 def _run(command: list[str], folder: str) -> None:
@@ -54,7 +58,7 @@ def main() -> int:
     try:
         bundle()
     except BundleError as error:
-        print(f"[page] no 3D view: {error}, then run `make page`. Everything else works.", file=sys.stderr)
+        print(f"[page] no 3D view, no /docs: {error}, then run `make page`. Everything else works.", file=sys.stderr)
         return 1
     print(f"[page] {BUNDLE.name}: {BUNDLE.stat().st_size // 1024} KiB")
     return 0
