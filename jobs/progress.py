@@ -1,23 +1,36 @@
-"""What a training tells while it runs: losses and times of every step for the log, a line now and then for people."""
+"""What a training tells while it runs: every step to the log and to TensorBoard, a line now and then to people."""
 
 from __future__ import annotations
 
 import time
 
+from torch import Tensor
+
+from jr2net import storage
+from jr2net.data.pictures import encode_jpeg, to_arrays
 from jr2net.training import Training
+from jr2net.training.board import Board
+from jr2net.training.guard import collapse_warning
 from jr2net.training.log import Record, write_log
 from jr2net.training.schedule import learning_rate
+from jr2net.training.training import Batch
 from jr2net.training.workers import mean_over_workers
 
 
 class Progress:
-    """Keeps the log of a worker's steps until it is written, and tells rank 0's user how far the training is."""
+    """Keeps the log of a worker's steps until it is written, and tells rank 0's user how far the training is.
+
+    folder: the stage's. recent: the records written since they were last looked at, with losses of whole batches.
+    """
 
     INTERVAL = 10.0  # seconds between two lines
 
     def __init__(self, stage: str, training: Training, rank: int, folder: str) -> None:
         self.stage, self.training, self.rank, self.folder = stage, training, rank, folder
-        self.records: list[Record] = []
+        self.recent: list[Record] = []
+        self._records: list[Record] = []
+        self._pictures: dict[int, Tensor] = {}
+        self._board = Board(folder, training.step_number + 1)
         self._first = training.step_number
         self._start = self._shown = time.monotonic()
         training.phases.take()
@@ -27,7 +40,7 @@ class Progress:
     def stepped(self, losses: dict[str, float]) -> None:
         training = self.training
         seconds = training.phases.take()
-        self.records.append(
+        self._records.append(
             {
                 "step": training.step_number,
                 "losses": losses,
@@ -41,12 +54,27 @@ class Progress:
             self._shown = now
             self._show(losses, now - self._start)
 
+    def picture(self, batch: Batch) -> None:
+        """A sample of what the networks can do by now, for the log's folder and for TensorBoard."""
+        if self.rank == 0 and (picture := self.training.pictures(batch)) is not None:
+            step = self.training.step_number
+            content = encode_jpeg(to_arrays(picture[None])[0])
+            storage.write_bytes(storage.join(self.folder, "pictures", f"{step:08d}.jpg"), content)
+            self._pictures[step] = picture.cpu()
+        self.training.phases.end("report")
+
     def write(self) -> None:
         """Stores the records since the last call, with the losses of the whole batches. Every worker calls it."""
-        losses = mean_over_workers([record["losses"] for record in self.records], self.training.device)
-        if self.rank == 0:
-            write_log(self.folder, [{**record, "losses": mean} for record, mean in zip(self.records, losses)])
-        self.records = []
+        losses = mean_over_workers([record["losses"] for record in self._records], self.training.device)
+        records = [{**record, "losses": mean} for record, mean in zip(self._records, losses)]
+        if self.rank == 0 and records:
+            if warning := collapse_warning(records):
+                records[-1]["warning"] = warning
+                print(f"[{self.stage}] warning: {warning}", flush=True)
+            write_log(self.folder, records)
+            self._board.write(records, self._pictures)
+        self.recent += records
+        self._records, self._pictures = [], {}
         self.training.phases.end("report")
 
     def _show(self, losses: dict[str, float], seconds: float) -> None:

@@ -10,16 +10,18 @@ import logging
 import sys
 import tempfile
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray.train
 import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.exceptions import RayActorError
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.exceptions import WorkerGroupError
+from torch import nn
 
 from jobs.command_line import USER_ERRORS, main
 from jobs.memory import keep_freed_memory
@@ -29,35 +31,41 @@ from jr2net import storage
 from jr2net.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
 from jr2net.config import Config
 from jr2net.face.load import load_face_model
-from jr2net.training import Training, batches, build, save
-from jr2net.training.workers import distribute
+from jr2net.training import Divergence, Training, batches, build, save
+from jr2net.training import best as best_weights
+from jr2net.training.best import Best
+from jr2net.training.state import StateWriter, newest_step, read_state
+from jr2net.training.workers import agreed, distribute
 
 
 def train(run: Run, stage: str) -> list[str]:
     """Trains one network on the cluster, from its last saved state if there is one; leaves its weights.
 
-    A worker that fails is started again, ``scaling.max_failures`` times. An error in the data, the settings or the
-    numbers is not worth another attempt, nor is one that comes back.
+    A worker that is lost is started again, ``scaling.max_failures`` times without a step forward. An error in the data,
+    the settings or the numbers is not worth another attempt, nor is one that comes back.
     """
     settings = {"config": run.config.model_dump(mode="json"), "stage": stage, "digests": run.digests(stage)}
-    attempts, last = run.config.scaling.max_failures + 1, ""
-    for attempt in range(attempts):
+    failures, last, reached = 0, "", newest_step(run.folder(stage))
+    while True:
         try:
             trainer(run, stage, settings).fit()
-            break
+            return list(NETWORK_FILES)
         except WorkerGroupError as error:
             causes = [_cause(failure) for failure in error.worker_failures.values()]
             for cause in causes:
                 if isinstance(cause, USER_ERRORS):
                     raise cause from None
-            if attempt + 1 == attempts or str(causes[0]) == last:
+            step, lost = newest_step(run.folder(stage)), any(isinstance(cause, RayActorError) for cause in causes)
+            failures = failures + 1 if step == reached else 1
+            if failures > run.config.scaling.max_failures or (not lost and str(causes[0]) == last):
                 raise
-            last = str(causes[0])
+            reached, last = step, str(causes[0])
             print(f"[{stage}] a worker failed ({last}); going on from the last saved state", flush=True)
-    return list(NETWORK_FILES)
 
 
 def trainer(run: Run, stage: str, settings: dict[str, Any]) -> TorchTrainer:
+    """Ray places the workers and watches them. States are stored by ``jr2net.training.state``: what Ray knows of
+    checkpoints is one file rewritten in place, and a kill at the wrong moment would lose them all."""
     scaling = run.config.scaling
     filesystem, path = storage.open_filesystem(run.folder(stage))
     resources = {"CPU": scaling.cpus_per_worker} | ({"GPU": 1.0} if scaling.gpu else {})
@@ -65,12 +73,16 @@ def trainer(run: Run, stage: str, settings: dict[str, Any]) -> TorchTrainer:
         loop,
         train_loop_config=settings,
         torch_config=TorchConfig(backend="nccl" if scaling.gpu else "gloo"),
-        scaling_config=ScalingConfig(num_workers=scaling.workers, use_gpu=scaling.gpu, resources_per_worker=resources),
+        scaling_config=ScalingConfig(
+            num_workers=scaling.elastic or scaling.workers,  # type: ignore[arg-type]
+            use_gpu=scaling.gpu,
+            resources_per_worker=resources | scaling.resources_per_worker,
+            elastic_resize_monitor_interval_s=scaling.elastic_check_s,  # type: ignore[call-arg]
+        ),
         run_config=RunConfig(
-            name="state",
+            name="ray",
             storage_path=path,
             storage_filesystem=filesystem,
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
             failure_config=FailureConfig(max_failures=0),
             logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]
         ),
@@ -89,11 +101,11 @@ def loop(settings: dict[str, Any]) -> None:
 def take_steps(settings: dict[str, Any]) -> None:
     """Step after step on this worker's part of each global batch, saving the state now and then."""
     config, stage = Config.model_validate(settings["config"]), settings["stage"]
-    folder = storage.join(config.storage, stage)
+    scaling, folder = config.scaling, storage.join(config.storage, stage)
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     keep_freed_memory()
-    torch.set_num_threads(max(1, int(config.scaling.cpus_per_worker)))
+    torch.set_num_threads(max(1, int(scaling.cpus_per_worker)))
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train tells of every report of every worker
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
@@ -101,44 +113,67 @@ def take_steps(settings: dict[str, Any]) -> None:
         model = load_face_model(config.face)
         upstream = {name: _upstream(stack, storage.join(config.storage, name), name) for name in UPSTREAM[stage]}
         training = build(stage, config, model, upstream, get_device())
-        restore(training)
-        training.wrap(distribute)
+        training.accumulate, training.bf16 = scaling.accumulate, scaling.bf16
+        best = Best(scaling.best) if scaling.best else None
+        restore(training, folder, rank, best)
+        training.wrap(partial(_wrapped, compiled=scaling.compile))
 
-        progress = Progress(stage, training, rank, folder)
-        for batch in batches(stage, config, upstream, rank, world, training.step_number):
+        def weights(place: str) -> Path:
+            """The network as it stands, as the files that are its result."""
+            temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"jr2net-{place}-")))
+            save(stage, training, config, model, settings["digests"], temporary)
+            return temporary
+
+        states, progress = StateWriter(folder, scaling.keep_states), Progress(stage, training, rank, folder)
+        stream = batches(stage, config, upstream, rank, world, training.step_number)
+        for batch in stack.enter_context(closing(stream)):  # type: ignore[type-var]
             if training.step_number >= training.steps:
                 break
             training.phases.end("data")
             torch.manual_seed(config.seed + training.step_number * world + rank)
-            progress.stepped(training.step(batch))
-            if training.step_number % config.scaling.checkpoint_every == 0:
-                save_state(training, rank, progress)
+            try:
+                losses = training.step(batch)
+            except Divergence as error:
+                states.finish()
+                raise type(error)(f"{error}. {_kept(folder)}") from None
+            states.confirm()
+            progress.stepped(losses)
+            step = training.step_number
+            if scaling.pictures_every and step % scaling.pictures_every == 0:
+                progress.picture(batch)
+            if step % scaling.log_every == 0 or step % scaling.checkpoint_every == 0:
+                progress.write()
+            if step % scaling.checkpoint_every == 0:
+                if best and best.improves(progress.recent) and rank == 0:
+                    best_weights.keep(folder, weights("best"), best, step)
+                progress.recent = []
+                if rank == 0:
+                    states.take(step, training.state_dict() | {"best": best.value if best else None})
+                training.phases.end("report")
 
         progress.write()
+        states.finish()
         if rank == 0:
-            with tempfile.TemporaryDirectory() as temporary:
-                save(stage, training, config, model, settings["digests"], Path(temporary))
-                storage.upload_folder(Path(temporary), folder)
+            storage.upload_folder(weights("finished"), folder)
 
 
-def save_state(training: Training, rank: int, progress: Progress) -> None:
-    """Everything that restores the run exactly, kept by Ray Train in ``state/`` of the stage's folder."""
-    progress.write()
-    with tempfile.TemporaryDirectory() as temporary:
-        checkpoint = None
-        if rank == 0:
-            torch.save(training.state_dict(), Path(temporary, "state.pt"))
-            checkpoint = Checkpoint.from_directory(temporary)
-        ray.train.report({"step": training.step_number}, checkpoint=checkpoint)
-    training.phases.end("report")
-
-
-def restore(training: Training) -> None:
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            state = torch.load(Path(folder, "state.pt"), map_location=training.device, weights_only=True)
+def restore(training: Training, folder: str, rank: int, best: Best | None) -> None:
+    """Puts the training where its newest state has it; all workers where the first one found it."""
+    step = agreed(newest_step(folder) if rank == 0 else None, training.device)
+    if step is not None:
+        state = read_state(folder, step, training.device)
         training.load_state_dict(state)
+        if best:
+            best.value = state["best"]
+
+
+def _wrapped(network: nn.Module, compiled: bool) -> nn.Module:
+    return distribute(torch.compile(network) if compiled else network)  # type: ignore[arg-type]
+
+
+def _kept(folder: str) -> str:
+    step = newest_step(folder)
+    return "No state was saved yet" if step is None else f"The state of step {step} is kept in {folder}/state"
 
 
 def _upstream(stack: ExitStack, uri: str, stage: str) -> str:

@@ -230,16 +230,41 @@ class ScalingConfig(Section):
     workers: int = Field(2, ge=1, description="training workers")
     gpu: bool = Field(False, description="one GPU for each worker")
     cpus_per_worker: float = Field(1.0, gt=0, description="cores reserved for each training worker")
+    elastic: tuple[int, int] | None = Field(
+        None, description="[fewest, most] training workers, as machines come and go; none: always `workers`"
+    )
+    elastic_check_s: float = Field(60.0, ge=0, description="seconds between two looks for machines that came")
+    resources_per_worker: dict[str, float] = Field(
+        {}, description="further resources of each training worker, e.g. {accelerator_type:H100: 0.001}"
+    )
+    accumulate: int = Field(1, ge=1, description="parts in which a worker takes its share of a batch, to save memory")
+    bf16: bool = Field(False, description="train networks in bfloat16 (autocast); weights and rendering stay float32")
+    compile: bool = Field(False, description="train networks through torch.compile")
     synthesis_actors: int = Field(
         2, ge=1, description="most actors that hold RecNet and DCNet; the pool begins with as many"
     )
     synthesis_actors_min: int = Field(1, ge=1, description="fewest of them, when the cluster or the work shrinks")
-    shards_per_actor: int = Field(
-        2, ge=1, description="shards an actor works on at once: one has the network, others decode, encode and write"
+    shards_per_actor: int | None = Field(
+        None,
+        ge=1,
+        description="shards an actor works on at once: one has the network, the others decode, encode and write; none: "
+        "1, which keeps to one core, or 3 where actors have a GPU to keep busy",
     )
     gpus_per_actor: float = Field(0.0, ge=0, description="share of a GPU each synthesis actor takes")
     checkpoint_every: int = Field(500, ge=1, description="steps between two savings of the training state")
+    log_every: int = Field(100, ge=1, description="steps between two writings of the log, which has every step")
+    keep_states: int = Field(2, ge=1, description="saved training states that are kept, the last ones")
+    best: str | None = Field(
+        None, description="term whose lowest mean between two savings has its weights kept in `best/`, e.g. landmark"
+    )
+    pictures_every: int = Field(500, ge=0, description="steps between two sample pictures of a training; 0: none")
     max_failures: int = Field(3, ge=0, description="worker failures a training run survives")
+
+    @model_validator(mode="after")
+    def _elastic_is_a_range(self) -> ScalingConfig:
+        if self.elastic is not None and not 1 <= self.elastic[0] <= self.elastic[1]:
+            raise ValueError(f"elastic {list(self.elastic)}: write [fewest, most] with 1 <= fewest <= most")
+        return self
 
 
 class Config(Section):

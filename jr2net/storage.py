@@ -113,6 +113,14 @@ def sha256(uri: str) -> str:
     return digest.hexdigest()
 
 
+def remove(uri: str) -> None:
+    """Removes one file; nothing happens if it is not there."""
+    filesystem, path = open_filesystem(uri)
+    with _explained(uri, "removed"):
+        if filesystem.get_file_info(path).is_file:
+            filesystem.delete_file(path)
+
+
 def empty_folder(uri: str, keep: str = "") -> None:
     """Removes everything in a folder but the file ``keep``; nothing happens if there is no such folder."""
     filesystem, path = open_filesystem(uri)

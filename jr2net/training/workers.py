@@ -36,6 +36,15 @@ def distribute(network: nn.Module) -> nn.Module:
     )
 
 
+def agreed(number: int | None, device: torch.device | str = "cpu") -> int | None:
+    """Worker 0's number (0 or more, or None), on every worker."""
+    if world_size() == 1:
+        return number
+    value = torch.tensor(-1 if number is None else number, device=device)
+    torch.distributed.broadcast(value, 0)
+    return None if value.item() < 0 else int(value.item())
+
+
 def mean_over_workers(losses: list[dict[str, float]], device: torch.device | str = "cpu") -> list[dict[str, float]]:
     """Losses of some steps, of each worker's part of the batch, to those of the whole: their mean, in one exchange.
 

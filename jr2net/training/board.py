@@ -1,0 +1,55 @@
+"""A training on TensorBoard: losses, learning rate, throughput, times by phase and sample pictures.
+
+``tensorboard --logdir RUN/recnet/tensorboard``; for a run on S3 the same files lie there.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from jr2net import storage
+from jr2net.training.log import Record
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+FOLDER = "tensorboard"
+
+
+class Board:
+    """Writes event files to ``tensorboard/`` of a stage's folder or URI; ``first``: the first step to come."""
+
+    def __init__(self, folder: str, first: int) -> None:
+        self._place, self._first = storage.join(folder, FOLDER), first
+        self._writer: SummaryWriter | None = None
+        self._local: Path
+
+    def write(self, records: Sequence[Record], pictures: dict[int, Tensor]) -> None:
+        """records: of ``jr2net.training.log``; pictures: step -> (3, H, W) in [0, 1]."""
+        writer = self._writer or self._open()
+        for record in records:
+            step = record["step"]
+            scalars = {f"loss/{term}": value for term, value in record["losses"].items()}
+            scalars |= {f"seconds/{phase}": value for phase, value in record["seconds"].items()}
+            scalars |= {name: record[name] for name in ("learning_rate", "images_per_second")}
+            for name, value in scalars.items():
+                writer.add_scalar(name, value, step)
+        for step, picture in pictures.items():
+            writer.add_image("pictures", picture, step)
+        writer.flush()
+        if storage.is_remote(self._place):
+            storage.upload_folder(self._local, self._place)
+
+    def _open(self) -> SummaryWriter:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import: not before there is something to write
+
+        remote = storage.is_remote(self._place)
+        self._local = Path(tempfile.mkdtemp(prefix="jr2net-board-") if remote else self._place.removeprefix("file://"))
+        # Steps that a killed run had written are repeated: TensorBoard shows them once.
+        self._writer = SummaryWriter(str(self._local), purge_step=self._first)
+        return self._writer
