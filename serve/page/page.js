@@ -94,10 +94,12 @@ async function showMesh(glb, fit) {
     await meshView.load(glb, fit);
     stage.whenFramed(meshView.frame);
     views.presentMesh();
+    views.offerMesh(true);
     say("Face fitted. Drag the mesh to turn it; move a slider and the photo follows.");
   } catch (error) {
     console.warn(error);
     views.choose("photo");
+    views.offerMesh(false);
     say("Face fitted. The 3D view needs WebGL and the bundled library (make page); all else works.");
   }
 }

@@ -45,6 +45,10 @@ export function offerViews({ stage, face, mesh }) {
       choose("both");
       if (!still.matches) mesh().sway();
     },
+    /** Whether there is a mesh to choose. */
+    offerMesh(on) {
+      $("layers").disabled = $("turn").disabled = !on;
+    },
     /** The face moves: it should be seen, unless the visitor wants the mesh. */
     uncover() {
       if (!chosen && $("view").dataset.layer === "both") choose("photo");

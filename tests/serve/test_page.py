@@ -16,6 +16,7 @@ import trimesh
 from page_in_browser import FITTED_SMILE, FLAGS, capture, clip, find_browser, middle_face, photo, serving
 
 from jr2net.face.arkit import ARKIT_NAMES
+from serve.page.libraries import bundle
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page's drills drive a browser with playwright")
 expect = sync_api.expect
@@ -37,6 +38,11 @@ def browser() -> Iterator[sync_api.Browser]:
 
 @pytest.fixture(scope="module")
 def address(toy_model) -> Iterator[str]:
+    if not bundle.BUNDLE.is_file():
+        try:
+            bundle.bundle()
+        except bundle.BundleError as error:
+            pytest.skip(f"the page's 3D library is not there: {error}")
     with serving(toy_model) as address:
         yield address
 
@@ -157,6 +163,19 @@ def test_where_sockets_are_refused_the_photo_follows_by_requests(open_page, toy_
         wait_for_picture(page)
         expect(page.locator("#speed")).to_contain_text("by requests")
         assert middle(page) < 80
+        page.close()
+
+
+def test_without_the_3d_library_all_else_works(open_page, address):
+    page = open_page(address + "nowhere", allowed=".")  # the context, before anything is asked for
+    page.route("**/vendor/three.js", lambda route: route.abort())
+    page.goto(address)
+    fit(page)
+    expect(page.locator("#status")).to_contain_text("make page")
+    expect(page.locator("#mesh")).to_be_hidden()
+    set_slider(page, "jawOpen", 0.9)
+    wait_for_picture(page)
+    assert middle(page) < 80
 
 
 def test_of_many_movements_the_last_one_stays(open_page):
@@ -219,6 +238,7 @@ def test_a_clip_and_another_picture_drive_the_photo(open_page, toy_model, tmp_pa
         page.set_input_files("#driving", {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": clip(12)})
         expect(page.locator("#film")).to_be_visible()
         assert frames_of(download(page, "#video-download"), tmp_path) == 12
+        page.close()
 
 
 def test_a_driving_picture_without_a_face_is_explained(open_page):
@@ -320,6 +340,7 @@ def test_a_key_is_asked_for_and_kept_for_the_session(open_page, toy_model):
         wait_for_picture(page)
         expect(page.locator("#speed")).to_contain_text("by stream")
         assert page.evaluate("Object.keys(localStorage).concat(document.cookie)") == [""]
+        page.close()
 
 
 def test_what_is_no_picture_is_explained(open_page):
