@@ -82,7 +82,7 @@ def make_shards(
             min_size=min(scaling.synthesis_actors_min, most),
             max_size=most,
             initial_size=most,
-            max_concurrent_calls_per_actor=scaling.shards_per_actor,
+            max_concurrent_calls_per_actor=scaling.shards_per_actor or (3 if scaling.gpus_per_actor > 0 else 1),
             enable_true_multi_threading=True,
         ),
         num_cpus=scaling.cpus_per_worker,
