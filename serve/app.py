@@ -29,9 +29,7 @@ def build(args: dict[str, Any]) -> serve.Application:
 
 def bind(settings: Settings) -> serve.Application:
     """The application of these settings. Weights are ``user_config``: a new version of them is no new deployment."""
-    tree = settings.model_dump(mode="json")
-    constant = {**tree, "reconstruction": {**tree["reconstruction"], "weights": ""}}
-    constant["reenactment"] = {**tree["reenactment"], "weights": ""}
+    constant = _what_replicas_know(settings)
     placed: list[tuple[Any, Network]] = [
         (Reconstruction, settings.reconstruction),
         (Reenactment, settings.reenactment),
@@ -83,6 +81,22 @@ def _options(own: Deployment) -> dict[str, Any]:
     if not isinstance(own, Network):
         options["autoscaling_config"]["initial_replicas"] = max(1, own.min_replicas)
     return options
+
+
+def _what_replicas_know(settings: Settings) -> dict[str, Any]:
+    """All settings but the weights and those that Ray alone uses: what changes these starts replicas anew."""
+    tree = settings.model_dump(mode="json")
+    for name in ("reconstruction", "reenactment", "ingress"):
+        tree[name] = {field: value for field, value in tree[name].items() if field not in _PLACEMENT}
+        if name != "ingress":
+            tree[name]["weights"] = ""
+    return tree
+
+
+_PLACEMENT = (
+    "min_replicas", "max_replicas", "target_ongoing_requests", "upscale_delay_s", "downscale_delay_s",
+    "max_queued_requests", "graceful_shutdown_timeout_s",
+)  # fmt: skip
 
 
 def _nested(args: dict[str, Any]) -> dict[str, Any]:

@@ -92,9 +92,10 @@ class FittingNetwork:
         """Raises CheckpointError or StorageError; RuntimeError where OpenVINO is asked for and not installed."""
         reconstructor = load_reconstructor(folder, model, device)
         if runtime == "openvino":
-            from jr2net.openvino import compile_reconstructor
+            from jr2net.openvino import compile_reconstructor, studio_pictures
 
-            reconstructor = compile_reconstructor(reconstructor, precision)
+            pictures = studio_pictures(model, reconstructor.camera.size) if precision == "int8" else None
+            reconstructor = compile_reconstructor(reconstructor, precision, pictures)
         return FittingNetwork(reconstructor, _describe(folder))
 
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[Fit]:

@@ -1,0 +1,234 @@
+"""Drills on a real cluster: nothing is lost and nothing mixed up while replicas die, weights change, numbers change."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+import ray
+import websockets
+from conftest import BOX, CPU, picture, settings_of, write_networks
+from ray import serve
+
+from jr2net.data.photo import decode_photo
+from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.portrait import take_portrait
+from serve import app
+from serve.networks import FittingNetwork
+
+pytestmark = pytest.mark.drill
+
+CLIENTS, SEEDS = 6, range(12)
+PATIENCE = 600.0  # seconds for what the cluster does in its own time, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory, face_model) -> dict[str, dict[str, str]]:
+    """Two versions of the weights."""
+    return {name: write_networks(tmp_path_factory.mktemp(name), face_model, seed) for seed, name in enumerate("ab")}
+
+
+@pytest.fixture(scope="module")
+def expected(versions, face_model) -> dict[str, list[list[float]]]:
+    """By digest: what each picture's expression is, each fitted alone."""
+    crops = [
+        take_portrait(decode_photo(picture(seed)), None, [float(v) for v in BOX.split(",")]).crop.apply(
+            decode_photo(picture(seed)), 64
+        )
+        for seed in SEEDS
+    ]
+    answers = {}
+    for folders in versions.values():
+        network = FittingNetwork.load(folders["recnet"], face_model, CPU)
+        answers[network.described.digest] = [network([crop])[0].face["expression"].tolist() for crop in crops]
+    spread = np.std(np.array(list(answers.values())), axis=1).max()
+    assert spread > 1e-3, "the pictures' answers must differ, or a mix-up would not be seen"
+    return answers
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """An empty Serve on a Ray of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "30",
+    }
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.update({name: value for name, value in environment.items() if name.startswith("RAY_SERVE")})
+    ray.init("local", num_cpus=8, include_dashboard=False, runtime_env={"env_vars": environment})
+    try:
+        serve.start(http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 600})
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+def deploy(folders: dict[str, str], replicas: int = 1) -> None:
+    scale = {"min_replicas": replicas, "max_replicas": replicas, "num_cpus": 0.2, "graceful_shutdown_timeout_s": 60}
+    scale |= {"upscale_delay_s": 0, "downscale_delay_s": 0}
+    own = {"reconstruction": {"weights": folders["recnet"], "max_batch_size": 8, **scale}}
+    own |= {"reenactment": {"weights": folders["dcnet"], **scale}, "ingress": {"num_cpus": 0.2}}
+    settings = settings_of(folders, **own, attempts=10, limits={"requests_per_second": 1000, "burst": 1000})
+    serve.run(app.bind(settings))
+
+
+class Load:
+    """Clients that ask without pause and check every answer against what the picture's must be."""
+
+    def __init__(self, address: str, expected: dict[str, list[list[float]]]) -> None:
+        self.address, self.expected = address, expected
+        self.answered: list[str] = []
+        self.wrong: list[str] = []
+        self.stop = threading.Event()
+
+    def ask(self, client: httpx.Client, seed: int) -> None:
+        query = {"box": BOX}
+        response = client.post(
+            "/v1/reconstruct", content=picture(seed), params=query, headers={"Content-Type": "image/png"}
+        )
+        if response.status_code != 200:
+            self.wrong.append(f"{response.status_code}: {response.text[:200]}")
+            return
+        answer = response.json()
+        found = list(answer["faces"][0]["expression"].values())
+        if np.abs(np.array(found) - self.expected[answer["model"]][seed]).max() > 1e-4:
+            self.wrong.append(f"picture {seed}: another picture's answer")
+        self.answered.append(answer["model"])
+
+    def run(self, seeds: Iterator[int]) -> None:
+        with httpx.Client(base_url=self.address, timeout=PATIENCE) as client:
+            while not self.stop.is_set():
+                try:
+                    self.ask(client, next(seeds))
+                except httpx.HTTPError as error:
+                    self.wrong.append(repr(error))
+
+    def wait_for(self, more: int) -> None:
+        """Until so many more answers have come."""
+        wanted, until = len(self.answered) + more, time.monotonic() + PATIENCE
+        while len(self.answered) < wanted and not self.wrong:
+            assert time.monotonic() < until, "the server answers too slowly"
+            time.sleep(0.1)
+
+
+@contextmanager
+def load(address: str, expected: dict[str, list[list[float]]]) -> Iterator[Load]:
+    under_way = Load(address, expected)
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        for first in range(CLIENTS):
+            clients.submit(under_way.run, itertools.islice(itertools.cycle(SEEDS), first, None))
+        try:
+            under_way.wait_for(2 * CLIENTS)
+            yield under_way
+            under_way.wait_for(2 * CLIENTS)
+        finally:
+            under_way.stop.set()
+    assert under_way.wrong == []
+
+
+def replicas(name: str) -> list[psutil.Process]:
+    """Processes of a deployment's replicas, of this cluster alone."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if f"ServeReplica:default:{name}" in " ".join(child.cmdline())]
+
+
+def running(name: str) -> int:
+    states = serve.status().applications["default"].deployments[name].replica_states
+    return states.get("RUNNING", 0)
+
+
+def until(condition, what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.5)
+
+
+def test_a_killed_replica_loses_no_request(address, versions, expected):
+    deploy(versions["a"], replicas=2)
+    for name in ("Reconstruction", "Reenactment"):
+        until(lambda name=name: running(name) == 2, f"two replicas of {name}")
+    with load(address, expected) as under_way:
+        killed = replicas("Reconstruction")[0]
+        os.kill(killed.pid, signal.SIGKILL)
+        under_way.wait_for(10 * CLIENTS)
+        until(lambda: running("Reconstruction") == 2, "a new replica")
+        assert killed.pid not in [process.pid for process in replicas("Reconstruction")]
+
+
+def test_new_weights_take_over_without_a_gap(address, versions, expected):
+    deploy(versions["a"])
+    until(lambda: running("Reconstruction") == 1, "one replica")
+    before = [process.pid for process in replicas("Reconstruction")]
+    with load(address, expected) as under_way:
+        seen = len(under_way.answered)
+        deploy(versions["b"])
+        new = next(digest for digest in expected if digest != under_way.answered[0])
+        until(lambda: new in under_way.answered[seen:] or under_way.wrong, "an answer of the new weights")
+    assert under_way.answered[-1] == new
+    assert [process.pid for process in replicas("Reconstruction")] == before, "the weights were exchanged in place"
+
+
+def test_replicas_come_and_go_without_a_gap(address, versions, expected):
+    deploy(versions["a"])
+    with load(address, expected) as under_way:
+        for count in (3, 1):
+            deploy(versions["a"], replicas=count)
+            until(lambda count=count: running("Reconstruction") == count, f"{count} replicas")
+            under_way.wait_for(4 * CLIENTS)
+
+
+def test_reenactment_video_and_socket(address, versions):
+    deploy(versions["a"])
+    source = {"source": ("a.png", picture(), "image/png")}
+    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
+        until(lambda: client.get("/readyz").status_code == 200, "ready")
+        acted = client.post("/v1/reenact", files=source, data={"box": BOX, "expression": '{"jawOpen": 1}'})
+        assert acted.status_code == 200 and acted.headers["content-type"] == "image/jpeg"
+        capture = (
+            "Timecode,"
+            + ",".join(ARKIT_NAMES)
+            + "\n"
+            + "".join(f"00:00:00:{n:02}.0," + "0.1," * 50 + "0.1\n" for n in range(12))
+        )
+        files = {**source, "driving": ("take.csv", capture, "text/csv")}
+        with client.stream("POST", "/v1/reenact/video", files=files, data={"box": BOX}) as film:
+            assert film.status_code == 200
+            assert b"".join(film.iter_bytes())[4:8] == b"ftyp"
+    asyncio.run(_converse(address.replace("http", "ws")))
+
+
+async def _converse(address: str) -> None:
+    async with websockets.connect(f"{address}/v1/stream", max_size=2**24) as socket_:
+        encoded = base64.b64encode(picture()).decode()
+        await socket_.send(json.dumps({"source": encoded, "box": [float(v) for v in BOX.split(",")]}))
+        assert json.loads(await socket_.recv())["ready"]
+        pictures = []
+        for value in (0.0, 1.0):
+            await socket_.send(json.dumps({"expression": {"jawOpen": value}}))
+            pictures.append(await socket_.recv())
+        assert all(isinstance(content, bytes) and content[:2] == b"\xff\xd8" for content in pictures)
+        await socket_.send("{")
+        assert json.loads(await socket_.recv())["status"] == 400
