@@ -14,7 +14,7 @@ from jr2net.training.guard import collapse_warning
 from jr2net.training.log import Record, write_log
 from jr2net.training.schedule import learning_rate
 from jr2net.training.training import Batch
-from jr2net.training.workers import mean_over_workers
+from jr2net.training.workers import mean_over_workers, world_size
 
 
 class Progress:
@@ -35,7 +35,8 @@ class Progress:
         self._start = self._shown = time.monotonic()
         training.phases.take()
         if rank == 0 and self._first:
-            print(f"[{stage}] goes on from step {self._first} of {training.steps}", flush=True)
+            workers = "1 worker" if world_size() == 1 else f"{world_size()} workers"
+            print(f"[{stage}] goes on from step {self._first} of {training.steps} on {workers}", flush=True)
 
     def stepped(self, losses: dict[str, float]) -> None:
         training = self.training

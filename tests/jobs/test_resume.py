@@ -6,45 +6,117 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-LONG = ["recnet.optimizer.steps=60", "scaling.checkpoint_every=5"]
+from jr2net.cascade import NETWORKS
+from jr2net.training.log import read_log
+from jr2net.training.state import newest_step
+
+STEPS = 400
+SETTINGS = [f"{network}.optimizer.steps={STEPS}" for network in NETWORKS]
+SETTINGS += ["scaling.checkpoint_every=20", "scaling.log_every=20", "scaling.pictures_every=0"]
+PATIENCE_S = 600
 
 
-def kill_driver(storage: Path) -> None:
-    """SIGKILL to the job's own process, found by the storage in its command line."""
-    for process in Path("/proc").glob("[0-9]*"):
+def processes() -> Iterator[tuple[int, int, bytes]]:
+    """(pid, parent's pid, command line) of everything that runs here."""
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            arguments = (process / "cmdline").read_bytes().split(b"\0")
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            yield int(folder.name), parent, (folder / "cmdline").read_bytes()
         except OSError:
             continue
+
+
+def workers() -> list[int]:
+    """Training workers of the cluster that these tests have started, and of no other."""
+    found = list(processes())
+    ours, grown = {os.getpid()}, True
+    while grown:
+        children = {pid for pid, parent, _ in found if parent in ours} - ours
+        ours, grown = ours | children, bool(children)
+    return [pid for pid, _, command in found if pid in ours and command.startswith(b"ray::RayTrainWorker")]
+
+
+def kill_worker(storage: str) -> None:
+    for pid in workers()[:1]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_every_worker(storage: str) -> None:
+    for pid in workers():
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_driver(storage: str) -> None:
+    """SIGKILL to the job's own process, found by the storage in its command line."""
+    for pid, _, command in processes():
+        arguments = command.split(b"\0")
         if f"storage={storage}".encode() in arguments and b"jobs/submit.py" not in arguments:
-            os.kill(int(process.name), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+
+
+def kill_after(stage: str, step: int, kill: Callable[[str], None], storage: str, process) -> None:
+    """Kills once a state beyond ``step`` is stored and the workers are at it again."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and process.poll() is None:
+        newest = newest_step(f"{storage}/{stage}")
+        if newest is not None and newest > step and len(workers()) == 2:
+            kill(storage)
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{stage} saved no state after step {step}, or ended before it could be killed")
+
+
+def killed_and_resumed(stage: str, storage: str, start, submit) -> str:
+    """Trains ``stage`` through the death of a worker, of all of them and of the driver; returns all that was said."""
+    job = ("jobs/train.py", stage, f"storage={storage}", *SETTINGS)
+    process = start(*job)
+    said = []
+    for step, kill in ((0, kill_worker), (100, kill_every_worker), (200, kill_driver)):
+        kill_after(stage, step, kill, storage, process)
+    log, _ = process.communicate(timeout=PATIENCE_S)
+    said.append(log)
+    assert process.returncode != 0, log
+    assert not (Path(storage) / stage / "manifest.json").exists()
+    status, log = submit(*job)
+    said.append(log)
+    assert status == 0, log
+    return "\n".join(said)
+
+
+@pytest.fixture(scope="module")
+def whole(submit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cascade that nobody disturbed."""
+    storage = tmp_path_factory.mktemp("whole") / "run"
+    status, log = submit("jobs/cascade.py", f"storage={storage}", *SETTINGS)
+    assert status == 0, log
+    return storage
 
 
 @pytest.mark.drill
-def test_a_training_whose_driver_is_killed_ends_with_the_same_weights(start, submit, tmp_path: Path) -> None:
-    status, log = submit("jobs/prepare.py", f"storage={tmp_path}/whole")
-    assert status == 0, log
-    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
-    status, log = submit("jobs/train.py", "recnet", f"storage={tmp_path}/whole", *LONG)
-    assert status == 0, log
-
+@pytest.mark.parametrize("stage", NETWORKS)
+def test_a_training_killed_three_times_ends_with_the_same_weights(
+    stage: str, whole: Path, start, submit, tmp_path: Path
+) -> None:
     killed = tmp_path / "killed"
-    process = start("jobs/train.py", "recnet", f"storage={killed}", *LONG)
-    deadline = time.monotonic() + 300
-    while not list(killed.glob("recnet/log/*.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    kill_driver(killed)
-    log, _ = process.communicate(timeout=300)
-    assert process.returncode != 0, log
-    assert not (killed / "recnet" / "manifest.json").exists()
+    shutil.copytree(whole, killed)
+    shutil.rmtree(killed / stage)
+    said = killed_and_resumed(stage, str(killed), start, submit)
+    assert said.count("a worker failed") >= 2
+    assert said.count("goes on from step") >= 3
+    assert [record["step"] for record in read_log(str(killed / stage))] == list(range(1, STEPS + 1))
+    for name in ("model.safetensors", "model.json"):
+        assert (killed / stage / name).read_bytes() == (whole / stage / name).read_bytes(), name
 
-    status, log = submit("jobs/train.py", "recnet", f"storage={killed}", *LONG)
+
+@pytest.mark.drill
+def test_a_finished_training_is_not_entered_again(whole: Path, submit) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (whole / "recnet").rglob("*")}
+    status, log = submit("jobs/train.py", "recnet", f"storage={whole}", *SETTINGS)
     assert status == 0, log
-    assert "goes on from step" in log
-    assert (killed / "recnet/model.safetensors").read_bytes() == (
-        tmp_path / "whole/recnet/model.safetensors"
-    ).read_bytes()
+    assert "done already" in log
+    assert before == {path: path.stat().st_mtime_ns for path in (whole / "recnet").rglob("*")}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import small_trainings as small
 import torch
 
 from jr2net import storage
+from jr2net.face.model import FaceModel
 from jr2net.training.state import StateWriter, newest_step, read_state, saved_steps
 
 
@@ -66,3 +68,27 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     writer.confirm()
     with pytest.raises(storage.StorageError, match="state"):
         writer.finish()
+
+
+@pytest.mark.parametrize("network", small.NETWORKS)
+def test_a_training_resumed_from_storage_ends_with_the_same_bytes(
+    network: str, toy_model: FaceModel, tmp_path: Path
+) -> None:
+    batch, killed_at = small.batch(toy_model, 3), 5  # of 8: DCNet's discriminator has begun
+    straight = small.training(network, toy_model, 3)
+    writer = StateWriter(str(tmp_path), 2)
+    while straight.step_number < straight.steps:
+        straight.step(batch)
+        writer.confirm()
+        if straight.step_number == killed_at:
+            writer.take(killed_at, straight.state_dict())
+    writer.finish()
+
+    resumed = small.training(network, toy_model, 3)
+    for parameter in resumed.networks[next(iter(resumed.networks))].parameters():
+        parameter.data.fill_(torch.nan)  # nothing of the initial weights may matter
+    resumed.load_state_dict(read_state(str(tmp_path), killed_at, "cpu"))
+    while resumed.step_number < resumed.steps:
+        resumed.step(batch)
+    ends = small.weights(resumed)
+    assert all(torch.equal(value, ends[key]) for key, value in small.weights(straight).items())

@@ -1,0 +1,240 @@
+"""Training: where a step's time goes, what the job adds to it, what a second worker brings, what saving costs.
+
+Everything is measured on untrained networks, whose steps cost what those of trained ones do, and on people whom the
+studio films for the purpose. On a machine with a CUDA device the phases are measured there; without one, the rows of
+the paper's sizes are a processor's, with a smaller batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from statistics import fmean, median
+
+import ray
+import torch
+import torch.distributed
+import torch.multiprocessing
+
+from benchmarks.results import Measurement, best_ms
+from jobs.command_line import connect
+from jobs.prepare import prepare
+from jobs.stage import run_stage
+from jobs.train import train
+from jr2net import losses, storage
+from jr2net.cascade import Run
+from jr2net.config import Config, load
+from jr2net.face.load import load_face_model
+from jr2net.face.model import FaceModel
+from jr2net.render.renderer import render
+from jr2net.training import Training, batches, build, save
+from jr2net.training.log import read_log
+from jr2net.training.recnet import RecNetTraining
+from jr2net.training.state import pack
+from jr2net.training.workers import distribute
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+JOB_STEPS = {"recnet": 600, "dcnet": 80}
+WARM_STEPS = 20  # of a run, not counted
+PHASE_STEPS = 8
+PAPER_BATCH_ON_CPU = 4
+SIZES = ("laptop", "paper")
+STUDIO = [
+    "data={studio: {people: 200, frames: 3, test_people: 2, test_frames: 2, people_per_shard: 100, variety: 0.35}}"
+]
+
+
+def measure() -> Iterator[Measurement]:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with tempfile.TemporaryDirectory(prefix="jr2net-bench-") as temporary:
+        for size in SIZES:
+            for network in ("recnet", "dcnet"):
+                yield from _phases(network, size, device, Path(temporary))
+        for mode in ("bf16", "compile"):
+            if device == "cpu":
+                print(f"{mode} gains and memory at the paper's sizes: not measured, no CUDA device")
+        yield from _jobs(Path(temporary, "run"))
+
+
+def configuration(size: str, place: Path, *overrides: str) -> Config:
+    given = [f"storage={place}", "face={model: procedural}", *STUDIO, *overrides]
+    return load(CONFIGS / f"{size}.yaml", given)
+
+
+# Phases of a step
+
+
+def _phases(network: str, size: str, device: str, place: Path) -> Iterator[Measurement]:
+    """Milliseconds of every phase of the step, of the fastest of some; and rendering's part of RecNet's."""
+    config = configuration(size, place)
+    batch_size = getattr(config, network).optimizer.batch_size
+    if size == "paper" and device == "cpu":
+        batch_size = PAPER_BATCH_ON_CPU
+    model = load_face_model(config.face)
+    training = _untrained(network, config, model, device, place)
+    batch = _noise(config.image_size, batch_size)
+    training.step_number = training.steps - 1  # every term of the losses is in use
+    case = f"({network}, {size}, {config.image_size} px, batch {batch_size})"
+    taken = []
+    for step in range(PHASE_STEPS + 1):
+        training.phases.take()
+        training.step(batch)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        training.phases.end("forward")
+        training.step_number = training.steps - 1
+        if step:  # the first warms up
+            taken.append(training.phases.take())
+    fastest = min(taken, key=lambda seconds: sum(seconds.values()))
+    for phase, seconds in fastest.items():
+        yield Measurement(f"training_phase_ms {phase} {case}", 1000 * seconds, "ms")
+    step_ms = best_ms(partial(_repeat, training, batch), at_least=3)
+    yield Measurement(f"training_step_ms {case}", step_ms, "ms")
+    yield Measurement(f"training_images_per_second {case}", 1000 * batch_size / step_ms, "images/s")
+    if isinstance(training, RecNetTraining):
+        share = _render_ms(training, batch) / step_ms
+        yield Measurement(f"recnet_step_render_share {case}", share, "of the step, backward included")
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        _repeat(training, batch)
+        yield Measurement(f"training_memory {case}", torch.cuda.max_memory_allocated() / 2**30, "GiB")
+        training.bf16 = True
+        yield Measurement(f"bf16_gain {case}", step_ms / best_ms(partial(_repeat, training, batch)), "times faster")
+        training.bf16 = False
+        training.wrap(torch.compile)  # type: ignore[arg-type]
+        yield Measurement(f"compile_gain {case}", step_ms / best_ms(partial(_repeat, training, batch)), "times faster")
+
+
+def _repeat(training: Training, batch: dict) -> None:
+    training.step(batch)
+    training.step_number = training.steps - 1
+
+
+def _render_ms(training: RecNetTraining, batch: dict) -> float:
+    """Rendering's forward and backward in one step, up to the gradients of the face's parameters."""
+    images = torch.cat([batch["source_image"], batch["driving_image"]]).to(training.device)
+    with torch.no_grad():
+        parameters = training.networks["recnet"](images)
+    leaves = parameters.map(lambda value: value.clone().requires_grad_())
+
+    def forward_backward() -> object:
+        rendering = render(training.model, leaves, training.camera)
+        loss = losses.photometric(rendering.image, images, rendering.mask)
+        return torch.autograd.grad(loss, list(leaves.state().values()), allow_unused=True)
+
+    return best_ms(forward_backward, at_least=3)
+
+
+def _untrained(network: str, config: Config, model: FaceModel, device: str, place: Path) -> Training:
+    if network == "recnet":
+        return build("recnet", config, model, {}, device)
+    recnet = place / f"recnet-{config.image_size}"
+    recnet.mkdir(exist_ok=True)
+    save("recnet", build("recnet", config, model, {}), config, model, {}, recnet)
+    return build(network, config, model, {"recnet": recnet}, device)
+
+
+def _noise(size: int, samples: int) -> dict:
+    generator = torch.Generator().manual_seed(0)
+    batch: dict = {"sample_id": [str(i) for i in range(samples)]}
+    for role in ("source", "driving"):
+        batch[f"{role}_image"] = torch.rand(samples, 3, size, size, generator=generator)
+        batch[f"{role}_landmarks"] = size * torch.rand(samples, 68, 2, generator=generator)
+    return batch
+
+
+# Jobs
+
+
+def _jobs(place: Path) -> Iterator[Measurement]:
+    connect()
+    try:
+        for network, steps in JOB_STEPS.items():
+            overrides = [f"{network}.optimizer.steps={steps}" for network, steps in JOB_STEPS.items()]
+            config = configuration("laptop", place, *overrides)
+            run = Run(config)
+            with contextlib.redirect_stdout(None):
+                run_stage(run, "prepare", prepare)
+            before = _bare_rate(network, run)
+            two = _job_rate(network, run, 2)
+            after = _bare_rate(network, run)
+            one = _job_rate(network, run, 1)
+            case = f"({network}, laptop)"
+            yield Measurement(f"train_images_per_second {case}", two, "images/s on 2 workers")
+            peer = "the same steps in a bare loop, 2 processes"
+            yield Measurement(f"train_job_vs_bare_loop {case}", two / fmean([before, after]), "ratio", peer)
+            yield Measurement(f"train_scaling_1_to_2 {case}", two / one, "times faster")
+            yield _saving(network, run, steps, two)
+    finally:
+        ray.shutdown()
+
+
+def _job_rate(network: str, run: Run, workers: int) -> float:
+    """Images a second of the job, all its phases included, after its first steps."""
+    scaling = run.config.scaling.model_copy(update={"workers": workers})
+    again = Run(run.config.model_copy(update={"scaling": scaling}))
+    storage.empty_folder(again.folder(network))
+    with contextlib.redirect_stdout(None):
+        run_stage(again, network, partial(train, stage=network))
+    records = read_log(again.folder(network))[WARM_STEPS:]
+    seconds = sum(sum(record["seconds"].values()) for record in records)
+    return len(records) * getattr(run.config, network).optimizer.batch_size / seconds
+
+
+def _saving(network: str, run: Run, steps: int, rate: float) -> Measurement:
+    """What copying the state costs of the time between two savings; it is stored while training goes on."""
+    config = run.config
+    upstream = {name: run.folder(name) for name in ("prepare", "recnet")}
+    training = build(network, config, run.model, upstream)
+    training.step(next(iter(batches(network, config, upstream))))
+    state = training.state_dict()
+    seconds = median(_seconds(lambda: pack(state)) for _ in range(5))
+    between = config.scaling.checkpoint_every * getattr(config, network).optimizer.batch_size / rate
+    return Measurement(f"state_saving_share ({network}, laptop)", 100 * seconds / between, "% of the training time")
+
+
+def _seconds(function) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _bare_rate(network: str, run: Run) -> float:
+    """Images a second of the same steps on two processes, with no data to make, nothing to log and nothing to save."""
+    with socket.socket() as free, tempfile.TemporaryDirectory() as temporary:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        out = Path(temporary, "rate.json")
+        arguments = (network, run.config.model_dump(mode="json"), port, str(out))
+        torch.multiprocessing.start_processes(_bare_loop, arguments, nprocs=2, start_method="spawn")
+        return json.loads(out.read_text())
+
+
+def _bare_loop(rank: int, network: str, settings: dict, port: int, out: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    run = Run(Config.model_validate(settings))
+    upstream = {name: run.folder(name) for name in ("prepare", "recnet")}
+    training = build(network, run.config, run.model, upstream)
+    training.wrap(distribute)
+    stream = batches(network, run.config, upstream, rank, 2)
+    some = [next(stream) for _ in range(8)]
+    stream.close()  # type: ignore[attr-defined]
+    for step in range(training.steps):
+        if step == WARM_STEPS:
+            torch.distributed.barrier()
+            start = time.perf_counter()
+        training.step(some[step % len(some)])
+    if rank == 0:
+        images = (training.steps - WARM_STEPS) * training.settings.batch_size
+        Path(out).write_text(json.dumps(images / (time.perf_counter() - start)))
+    torch.distributed.destroy_process_group()
