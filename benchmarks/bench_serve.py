@@ -1,0 +1,295 @@
+"""Serving: the HTTP API against the bare batched forward and a plain FastAPI server on the same core; the network.
+
+``python -m benchmarks serve``. Ray, its proxy, the ingress and the network share the first core that this process may
+use; the clients have the others. Every request is one photo with the box of its face: decoded, cropped, fitted,
+answered as JSON.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import torch
+
+from benchmarks.results import Measurement, best_ms
+from jr2net.config import BackboneConfig, DCNetConfig, FaceConfig, OptimizerConfig
+from jr2net.data.pictures import to_tensor
+from jr2net.face.camera import Camera
+from jr2net.face.load import load_face_model
+from jr2net.face.model import FaceModel
+from jr2net.networks.checkpoint import save_network
+from jr2net.networks.dcnet import DCNet
+from jr2net.networks.etnet import ETNet
+from jr2net.networks.recaugnet import RecAugNet
+from jr2net.networks.recnet import RecNet
+from jr2net.openvino import compile_reconstructor, studio_pictures
+from jr2net.reconstruction import Reconstructor, load_reconstructor
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = ROOT / "serve" / "weights"
+BOX = (150.0, 130.0, 370.0, 350.0)
+CLIENTS = 24
+CORES = sorted(os.sched_getaffinity(0))
+SECONDS = float(os.environ.get("JR2NET_BENCH_SECONDS", "12"))
+SIZES = {"laptop's sizes, 64 px": (64, 18, 18, 32), "paper's sizes, 224 px": (224, 50, 34, 64)}
+
+
+def measure() -> Iterator[Measurement]:
+    model = load_face_model(FaceConfig())
+    yield from _network_alone(model)
+    yield from _what_precision_changes(model)
+    with tempfile.TemporaryDirectory() as folder:
+        for label, sizes in SIZES.items():
+            weights = _untrained(Path(folder, str(sizes[0])), model, *sizes)
+            yield from _serving(label, weights)
+
+
+def _network_alone(model: FaceModel) -> Iterator[Measurement]:
+    """RecAugNet at the paper's sizes, one picture on one core. The paper has 20 ms on a GPU."""
+    reconstructor = Reconstructor(_recaugnet(model, 50, 34, 64), model, Camera.default(224))
+    picture = torch.rand(1, 3, 224, 224)
+    name = "recaugnet_224_one_core_ms ({})"
+    yield Measurement(name.format("PyTorch, fp32"), best_ms(lambda: reconstructor(picture)), "ms", "paper, GPU: 20 ms")
+    if importlib.util.find_spec("openvino") is None:
+        print("OpenVINO is not installed: PyTorch alone")
+        return
+    for precision in ("fp32", "bf16", "int8"):
+        compiled = compile_reconstructor(reconstructor, precision, torch.rand(16, 3, 224, 224))
+        took = best_ms(partial(compiled, picture))
+        yield Measurement(name.format(f"OpenVINO, {precision}"), took, "ms", "paper, GPU: 20 ms")
+
+
+def _what_precision_changes(model: FaceModel) -> Iterator[Measurement]:
+    """Of trained weights: how far the 51 coefficients move, on pictures that int8 was not calibrated with."""
+    if not (SHIPPED / "recaugnet").is_dir() or importlib.util.find_spec("openvino") is None:
+        print("no trained weights in serve/weights, or no OpenVINO: the change in coefficients is left out")
+        return
+    reconstructor = load_reconstructor(SHIPPED / "recaugnet", model)
+    pictures = studio_pictures(model, reconstructor.camera.size, people=32)
+    seen, unseen = pictures[0::2], pictures[1::2]
+    truth = reconstructor(unseen).expression
+    for precision in ("fp32", "bf16", "int8"):
+        answer = compile_reconstructor(reconstructor, precision, seen)(unseen).expression
+        change, most = (answer - truth).abs().mean(), (answer - truth).abs().max()
+        spread = truth.std(0).mean()
+        yield Measurement(
+            f"expression_change (OpenVINO, {precision}, mean)", float(change), "of [0, 1]", "PyTorch fp32"
+        )
+        yield Measurement(
+            f"expression_change (OpenVINO, {precision}, largest)", float(most), "of [0, 1]", "PyTorch fp32"
+        )
+        yield Measurement(
+            f"expression_change (OpenVINO, {precision}, of spread)", float(change / spread), "", "PyTorch fp32"
+        )
+
+
+def _serving(label: str, weights: Path) -> Iterator[Measurement]:
+    photos = [_photo(seed) for seed in range(8)]
+    with _on_first_core():
+        bare = _bare_rate(weights, photos)
+    yield Measurement(f"bare_forward_per_s ({label}, batch 16)", bare, "pictures/s")
+
+    with _server("fastapi", weights) as plain:
+        theirs, _ = _saturate(plain.address, photos)
+    yield Measurement(f"fastapi_per_s ({label})", theirs, "requests/s")
+
+    with _server("ray", weights) as ours:
+        yield Measurement(f"serve_cold_start_s ({label})", ours.start_s, "s")
+        rate, times = _saturate(ours.address, photos)
+        yield Measurement(f"serve_per_s ({label})", rate, "requests/s")
+        yield Measurement(f"serve_vs_bare_forward ({label})", rate / bare, "of its rate", "bare batched forward")
+        yield Measurement(f"serve_vs_fastapi ({label})", rate / theirs, "times", "FastAPI + uvicorn, one by one")
+        many, _ = _saturate(ours.address, photos, pictures=16)
+        yield Measurement(f"serve_vs_bare_forward ({label}, 16 pictures a call)", many / bare, "of its rate", "bare")
+        for share in (0.2, 0.5, 0.8):
+            for name, value in _percentiles(_steady(ours.address, photos, share * rate)):
+                yield Measurement(f"serve_{name}_ms ({label}, {share:.0%} of saturation)", value, "ms")
+        acted, times = _saturate(ours.address, photos, reenact=True)
+        yield Measurement(f"serve_reenact_per_s ({label})", acted, "requests/s")
+        for name, value in _percentiles(times):
+            yield Measurement(f"serve_reenact_{name}_ms ({label}, saturated)", value, "ms")
+        for name, megabytes in ours.memory().items():
+            yield Measurement(f"serve_memory_mb ({label}, {name})", megabytes, "MB")
+
+
+def _bare_rate(weights: Path, photos: list[bytes]) -> float:
+    """Pictures a second of decoding, cropping and fitting in batches of 16, on one thread."""
+    from jr2net.data.photo import decode_photo
+    from jr2net.portrait import take_portrait
+
+    reconstruct = load_reconstructor(weights / "recaugnet", load_face_model(FaceConfig()))
+    size = reconstruct.camera.size
+
+    def batch() -> None:
+        portraits = [take_portrait(decode_photo(photos[n % 8]), None, BOX) for n in range(16)]
+        reconstruct(to_tensor([portrait.crop.apply(portrait.photo, size) for portrait in portraits]))
+
+    batch()
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < SECONDS:
+        batch()
+        done += 16
+    return done / (time.perf_counter() - start)
+
+
+class _Server:
+    def __init__(self, process: subprocess.Popen, address: str, start_s: float) -> None:
+        self.process, self.address, self.start_s = process, address, start_s
+
+    def memory(self) -> dict[str, float]:
+        """Megabytes of each replica that are its own (unique set size)."""
+        import psutil
+
+        found = {}
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            name = " ".join(child.cmdline())
+            if "ServeReplica" in name:
+                found[name.split(":")[-1].split()[0]] = child.memory_full_info().uss / 2**20
+        return found
+
+
+@contextmanager
+def _server(kind: str, weights: Path) -> Iterator[_Server]:
+    """A server in a process of its own, on the first core; the clients then have the others."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = time.perf_counter()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
+    environment["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = "120"
+    environment.pop("RAY_ADDRESS", None)
+    with _on_first_core():
+        command = [sys.executable, "-m", "benchmarks.serve_servers", kind, str(weights), str(port)]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        with httpx.Client(base_url=address, timeout=30) as client:
+            while not _answers(client):
+                if process.poll() is not None or time.perf_counter() - started > 600:
+                    raise RuntimeError(f"the {kind} server did not start")
+                time.sleep(0.2)
+        yield _Server(process, address, time.perf_counter() - started)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return _ask(client, _photo(0)) == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _ask(client: httpx.Client, photo: bytes, pictures: int = 1, reenact: bool = False) -> int:
+    box = ",".join(map(str, BOX))
+    if reenact:
+        data = {"box": box, "expression": '{"jawOpen": 0.7}'}
+        return client.post("/v1/reenact", files={"source": ("a.jpg", photo)}, data=data).status_code
+    if pictures > 1:
+        files = [("image", (f"{n}.jpg", photo)) for n in range(pictures)]
+        return client.post("/v1/reconstruct", files=files, params={"box": box}).status_code
+    headers = {"Content-Type": "image/jpeg"}
+    return client.post("/v1/reconstruct", content=photo, params={"box": box}, headers=headers).status_code
+
+
+def _saturate(address: str, photos: list[bytes], pictures: int = 1, reenact: bool = False) -> tuple[float, list[float]]:
+    """Pictures a second that many clients get who never pause, and the seconds that each request took."""
+    times: list[float] = []
+    until = time.perf_counter() + SECONDS + 2
+    counts_from = until - SECONDS
+
+    def client(number: int) -> None:
+        with httpx.Client(base_url=address, timeout=120) as connection:
+            while (start := time.perf_counter()) < until:
+                status = _ask(connection, photos[number % len(photos)], pictures, reenact)
+                end = time.perf_counter()
+                if status != 200:
+                    raise RuntimeError(f"answered {status}")
+                if counts_from <= end <= until:
+                    times.append(end - start)
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(client, range(max(2, CLIENTS // pictures))))
+    return len(times) * pictures / SECONDS, times
+
+
+def _steady(address: str, photos: list[bytes], rate: float) -> list[float]:
+    """Seconds of requests that begin at a steady rate, whether or not earlier ones are answered."""
+    times: list[float] = []
+    lock = threading.Lock()
+    local = threading.local()
+
+    def one(number: int, due: float) -> None:
+        if not hasattr(local, "client"):
+            local.client = httpx.Client(base_url=address, timeout=120)
+        time.sleep(max(0.0, due - time.perf_counter()))
+        _ask(local.client, photos[number % len(photos)])
+        with lock:
+            times.append(time.perf_counter() - due)  # waiting for a free client counts
+
+    begin = time.perf_counter() + 0.5
+    with ThreadPoolExecutor(4 * CLIENTS) as pool:
+        for number in range(max(20, int(rate * SECONDS))):
+            pool.submit(one, number, begin + number / rate)
+    return times
+
+
+def _percentiles(times: list[float]) -> Iterator[tuple[str, float]]:
+    cuts = statistics.quantiles(times, n=100, method="inclusive") if len(times) > 1 else times * 99
+    for percent in (50, 95, 99):
+        yield f"p{percent}", 1000 * cuts[percent - 1]
+
+
+@contextmanager
+def _on_first_core() -> Iterator[None]:
+    """What runs or is started inside has the first core of this process, and torch one thread."""
+    os.sched_setaffinity(0, CORES[:1])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, CORES[1:] or CORES)
+
+
+def _photo(seed: int) -> bytes:
+    """A JPEG of 512 × 512 pixels."""
+    blots = np.random.default_rng(seed).integers(0, 255, (24, 24, 3), np.uint8)
+    return cv2.imencode(".jpg", cv2.resize(blots, (512, 512), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+
+
+def _recaugnet(model: FaceModel, rec_layers: int, et_layers: int, width: int) -> RecAugNet:
+    """Untrained; with the frozen batch normalisation of published backbones where it is as wide as those."""
+    torch.manual_seed(0)
+    published = "published.pth" if width == 64 else None
+
+    def backbone(layers: int) -> BackboneConfig:
+        return BackboneConfig.model_validate({"layers": layers, "width": width, "weights": published})
+
+    recnet = RecNet(model.sizes, backbone(rec_layers), pretrained=False)
+    return RecAugNet(recnet, ETNet(backbone(et_layers), pretrained=False)).eval()
+
+
+def _untrained(folder: Path, model: FaceModel, size: int, rec_layers: int, et_layers: int, width: int) -> Path:
+    """Both networks of one size as checkpoints: how fast they are does not depend on what they have learnt."""
+    seen = {"image_size": size, "focal_ratio": 5.0}
+    save_network(_recaugnet(model, rec_layers, et_layers, width), folder / "recaugnet", seen, model.digest, {})
+    steps = OptimizerConfig(steps=1, batch_size=1, learning_rate=1e-3)
+    dcnet = DCNet(DCNetConfig(width=width // 2, scales=3, blocks=2, optimizer=steps))
+    save_network(dcnet, folder / "dcnet", seen, model.digest, {})
+    return folder

@@ -1,0 +1,65 @@
+"""The servers that ``bench_serve`` measures: ``python -m benchmarks.serve_servers ray|fastapi WEIGHTS PORT``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+
+def serve_with_ray(weights: Path, port: int) -> None:
+    """Ours: Ray, proxy, ingress and both networks."""
+    import ray
+    from ray import serve
+
+    from serve.app import bind
+    from serve.settings import check_settings
+
+    ray.init("local", num_cpus=8, include_dashboard=False, logging_level=logging.WARNING)
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    replica = {"num_cpus": 0.5}
+    settings = {
+        "reconstruction": {"weights": str(weights / "recaugnet"), "max_batch_size": 16, **replica},
+        "reenactment": {"weights": str(weights / "dcnet"), "max_batch_size": 8, **replica},
+        "ingress": replica,
+        "authentication": "off",
+        "detector": "off",
+        "limits": {"requests_per_second": 1e6, "burst": 1_000_000, "concurrent": 10_000},
+    }
+    serve.run(bind(check_settings(settings)))
+    while True:
+        time.sleep(3600)
+
+
+def serve_with_fastapi(weights: Path, port: int) -> None:
+    """The plain way: one process, the same decoding and network, called for each request by itself."""
+    import uvicorn
+    from fastapi import FastAPI, Request
+
+    from jr2net.config import FaceConfig
+    from jr2net.data.photo import decode_photo
+    from jr2net.face.load import load_face_model
+    from jr2net.portrait import take_portrait
+    from serve.networks import FittingNetwork
+    from serve.reconstruct import as_json
+
+    network = FittingNetwork.load(str(weights / "recaugnet"), load_face_model(FaceConfig()), torch.device("cpu"))
+    size = network.described.size
+    api = FastAPI()
+
+    @api.post("/v1/reconstruct")
+    async def reconstruct(request: Request, box: str) -> dict:
+        portrait = take_portrait(decode_photo(await request.body()), None, [float(v) for v in box.split(",")])
+        (fit,) = network([portrait.crop.apply(portrait.photo, size)])
+        return {"model": fit.network.digest, "faces": [as_json(portrait, fit)]}
+
+    uvicorn.run(api, host="127.0.0.1", port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    kind, folder, number = sys.argv[1:]
+    torch.set_num_threads(1)
+    {"ray": serve_with_ray, "fastapi": serve_with_fastapi}[kind](Path(folder), int(number))
