@@ -213,12 +213,12 @@ def _bare_rate(network: str, run: Run) -> float:
         port = free.getsockname()[1]
         free.close()
         out = Path(temporary, "rate.json")
-        arguments = (network, run.config.model_dump(mode="json"), port, str(out))
+        arguments = (network, run.config.model_dump(mode="json"), port, WARM_STEPS, str(out))
         torch.multiprocessing.start_processes(_bare_loop, arguments, nprocs=2, start_method="spawn")
         return json.loads(out.read_text())
 
 
-def _bare_loop(rank: int, network: str, settings: dict, port: int, out: str) -> None:
+def _bare_loop(rank: int, network: str, settings: dict, port: int, warm: int, out: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
@@ -230,11 +230,11 @@ def _bare_loop(rank: int, network: str, settings: dict, port: int, out: str) -> 
     some = [next(stream) for _ in range(8)]
     stream.close()  # type: ignore[attr-defined]
     for step in range(training.steps):
-        if step == WARM_STEPS:
+        if step == warm:
             torch.distributed.barrier()
             start = time.perf_counter()
         training.step(some[step % len(some)])
     if rank == 0:
-        images = (training.steps - WARM_STEPS) * training.settings.batch_size
+        images = (training.steps - warm) * training.settings.batch_size
         Path(out).write_text(json.dumps(images / (time.perf_counter() - start)))
     torch.distributed.destroy_process_group()

@@ -46,7 +46,7 @@ class Progress:
                 "step": training.step_number,
                 "losses": losses,
                 "learning_rate": learning_rate(training.step_number - 1, training.settings),
-                "images_per_second": round(training.settings.batch_size / sum(seconds.values()), 2),
+                "images_per_second": round(training.settings.batch_size / max(sum(seconds.values()), 1e-6), 2),
                 "seconds": seconds,
             }
         )

@@ -27,6 +27,16 @@ def test_every_epoch_takes_every_sample_once_in_another_order() -> None:
     assert orders[0] != list(epoch_order(10, 1, 0))
 
 
+def test_an_epoch_on_workers_that_come_and_go_takes_every_sample_once() -> None:
+    worlds = [2, 2, 1, 3, 3, 1, 2, 4]  # of each step: whoever is there deals it out
+    drawn = [
+        draw for step, world in enumerate(worlds) for rank in range(world)
+        for draw in Schedule(16, 6, 7, rank, world).step(step)
+    ]  # fmt: skip
+    for epoch in range(3):
+        assert sorted(draw.sample for draw in drawn if draw.epoch == epoch) == list(range(16))
+
+
 def test_batches_may_be_larger_than_the_data() -> None:
     draws = Schedule(samples=3, batch_size=8, seed=0).step(0)
     assert [draw.epoch for draw in draws] == [0, 0, 0, 1, 1, 1, 2, 2]

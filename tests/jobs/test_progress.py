@@ -1,0 +1,60 @@
+"""What a training tells: every step in the log and on TensorBoard, its times by phase, pictures, a warning in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from jobs.progress import Progress
+from jr2net.face.model import FaceModel
+from jr2net.training import Training
+from jr2net.training.log import read_log
+
+
+@pytest.fixture
+def training(toy_model: FaceModel, monkeypatch: pytest.MonkeyPatch) -> Training:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "training")
+    import small_trainings as small
+
+    made = small.training("recnet", toy_model, 2)
+    made.batch = small.batch(toy_model, 2)  # type: ignore[attr-defined]
+    return made
+
+
+def run(training: Training, folder: Path, steps: int, rank: int = 0) -> Progress:
+    progress = Progress("recnet", training, rank, str(folder))
+    for _ in range(steps):
+        training.phases.end("data")
+        progress.stepped(training.step(training.batch))  # type: ignore[attr-defined]
+    progress.picture(training.batch)  # type: ignore[attr-defined]
+    progress.write()
+    return progress
+
+
+def test_every_step_is_in_the_log_and_on_tensorboard(training: Training, tmp_path: Path) -> None:
+    progress = run(training, tmp_path, 3)
+    records = read_log(str(tmp_path))
+    assert [record["step"] for record in records] == [1, 2, 3]
+    assert {"data", "forward", "render", "backward", "optimizer"} <= set(records[0]["seconds"])
+    assert records == progress.recent
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss/photometric")] == [1, 2, 3]
+    assert {"seconds/render", "images_per_second", "learning_rate"} <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["pictures"]
+    assert (tmp_path / "pictures" / "00000003.jpg").stat().st_size > 0
+
+
+def test_only_the_first_worker_writes(training: Training, tmp_path: Path) -> None:
+    run(training, tmp_path, 2, rank=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mean_face_is_told(training: Training, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    training.step_number = 500
+    progress = Progress("recnet", training, 0, str(tmp_path))
+    progress.stepped({"landmark": 1.0, "expression_deviation": 1e-6})
+    progress.write()
+    assert "[recnet] warning: steps 500 to 500: expressions deviate by 1e-06" in capsys.readouterr().out
+    assert "mean face" in read_log(str(tmp_path))[0]["warning"]
