@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from ray import serve
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.metrics import Histogram
@@ -130,10 +130,10 @@ class Handles:
                 return await ask()
             except BackPressureError:
                 raise Unavailable("more requests wait than the server takes; try again in a moment") from None
-            except (RayActorError, DeploymentUnavailableError):
+            except (RayTaskError, TaskCancelledError):
+                raise  # an error of the network's own, or a client that has gone: no other replica would do better
+            except (RayError, DeploymentUnavailableError):
                 await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
-            except RayTaskError as error:
-                raise RuntimeError(f"a network failed: {error.cause!r}") from error
         raise Unavailable(f"the networks were lost {self.attempts} times while they worked on this; try again")
 
 

@@ -51,6 +51,7 @@ _COEFFICIENT = {"type": "number", "minimum": 0, "maximum": 1}
 _FACE = {
     "type": "object",
     "properties": {
+        "model": {"type": "string", "description": "digest of the network that fitted this one"},
         "expression": {"type": "object", "properties": dict.fromkeys(ARKIT_NAMES, _COEFFICIENT)},
         "identity": {**_NUMBERS, "description": "standard deviations of the face model"},
         "albedo": {**_NUMBERS, "description": "standard deviations of the face model"},

@@ -25,6 +25,7 @@ def as_json(portrait: Portrait, fit: Fit) -> dict[str, Any]:
     face = {name: numbers(value) for name, value in fit.face.items()}
     face["expression"] = dict(zip(ARKIT_NAMES, face["expression"], strict=True))
     return {
+        "model": fit.network.digest,
         **face,
         "landmarks": numbers(portrait.crop.to_image(fit.landmarks.astype(np.float64), camera.size), 3),
         "box": numbers(np.array(portrait.face.box), 3),
