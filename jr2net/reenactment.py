@@ -50,13 +50,19 @@ def recombine(source: FaceParameters, driving: FaceParameters, pose: bool = True
 
 @torch.no_grad()
 def set_scene(
-    model: FaceModel, camera: Camera, source_image: Tensor, source: FaceParameters, driving: FaceParameters
+    model: FaceModel,
+    camera: Camera,
+    source_image: Tensor,
+    source: FaceParameters | Rendering,
+    driving: FaceParameters,
 ) -> Scene:
     """Renders both faces and warps the source into the driving view.
 
-    source_image (B, 3, S, S) in [0, 1]; ``driving`` is a ``recombine``-d face: what the result should show.
+    source_image (B, 3, S, S) in [0, 1]; ``source``: its face, or that face rendered before; ``driving`` is a
+    ``recombine``-d face: what the result should show.
     """
-    source_rendering, driving_rendering = render(model, source, camera), render(model, driving, camera)
+    source_rendering = source if isinstance(source, Rendering) else render(model, source, camera)
+    driving_rendering = render(model, driving, camera)
     view = synthesize_view(source_rendering, driving_rendering, model.faces, source_image, camera)
     conditions = Conditions(
         normal=driving_rendering.normal,

@@ -49,6 +49,8 @@ OPPOSING: tuple[tuple[str, ...], ...] = (
 )
 """Shapes that no face makes together; where a sample has both, the weaker one gives way."""
 
+_OPPOSING = np.array([(_INDEX[one], _INDEX[other]) for one, other in OPPOSING])
+
 _PAIRED = tuple(sorted({name[: -len("Left")] for name in ARKIT_NAMES if name.endswith("Left")} - {"jaw", "mouth"}))
 _SINGLE = (
     *(name for name in ARKIT_NAMES if not name.endswith(("Left", "Right"))), "jawLeft", "jawRight", "mouthLeft",
@@ -164,8 +166,9 @@ def sweep(name: str, frames: int) -> np.ndarray:
 def plausible(track: np.ndarray) -> np.ndarray:
     """Coefficients (T, 51) within [0, 1], float32, without opposing shapes and with mouthClose at most jawOpen."""
     track = np.clip(track, 0, 1)
-    for one, other in OPPOSING:
-        a, b = _INDEX[one], _INDEX[other]
+    # Coefficients only ever fall here: shapes that do not meet now never will.
+    meet = ((track[:, _OPPOSING[:, 0]] > 0) & (track[:, _OPPOSING[:, 1]] > 0)).any(0)
+    for a, b in _OPPOSING[meet]:
         excess = np.minimum(track[:, a], track[:, b])
         track[:, a] -= excess
         track[:, b] -= excess

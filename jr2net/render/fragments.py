@@ -61,6 +61,25 @@ class Fragments:
             corner = corner % attributes.shape[1]
         return _Interpolation.apply(attributes.flatten(0, 1).t(), corner, self.weight)
 
+    def take(self, index: Tensor, vertices: int) -> Fragments:
+        """The pictures at ``index`` (M,) int64, each any number of times, of meshes of so many ``vertices``.
+
+        Hit pixels stand in the order of their pictures, as ``fragments_of`` finds them.
+        """
+        side, batch = self.face[0].numel(), self.face.shape[0]
+        counts = torch.bincount(self.item, minlength=batch)
+        lengths = counts[index]
+        picture = torch.repeat_interleave(torch.arange(len(index), device=index.device), lengths)
+        within = torch.arange(len(picture), device=index.device) - (lengths.cumsum(0) - lengths)[picture]
+        place = (counts.cumsum(0) - counts)[index][picture] + within
+        moved = picture - self.item[place]
+        return Fragments(
+            self.face[index],
+            self.pixel[place] + moved * side,
+            self.corner[:, place] + moved * vertices,
+            self.weight[:, place],
+        )
+
     def spread(self, values: Tensor) -> Tensor:
         """Values at hit pixels (C, P) to maps (B, C, H, W), zero on background."""
         batch, height, width = self.face.shape

@@ -64,6 +64,20 @@ class Rendering:
         """(B, 3, S, S): albedo x light. Not clamped to [0, 1], so that gradients flow everywhere."""
         return self.albedo * self.light
 
+    def take(self, index: Tensor) -> Rendering:
+        """The pictures at ``index`` (M,) int64, each any number of times; maps made before need not be made again."""
+        many = self.reflectance.shape[0] > 1
+        taken = Rendering(
+            self.vertices[index],
+            self.normals[index],
+            self.fragments.take(index, self.vertices.shape[1]),
+            self.reflectance[index] if many else self.reflectance,
+            self.illumination[index],
+        )
+        made = ("depth", "normal", "light", "albedo", "image")
+        taken.__dict__.update({name: self.__dict__[name][index] for name in made if name in self.__dict__})
+        return taken
+
     def _interpolate(self, attributes: Tensor) -> Tensor:
         return self.fragments.spread(self.fragments.gather(attributes))
 

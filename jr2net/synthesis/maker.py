@@ -41,7 +41,12 @@ class Paints(Protocol):
     def reconstruct(self, images: Tensor) -> FaceParameters: ...
 
     def paint(
-        self, images: Tensor, source: FaceParameters, wanted: FaceParameters, watch: Stopwatch | None = None
+        self,
+        images: Tensor,
+        faces: FaceParameters,
+        which: Tensor,
+        wanted: FaceParameters,
+        watch: Stopwatch | None = None,
     ) -> Painted: ...
 
 
@@ -122,7 +127,8 @@ class PairMaker:
             pairs, places = [pairs[at] for at in chosen], [places[at] for at in chosen]
             if not pairs:
                 return
-        source = faces[torch.tensor(places, device=faces.identity.device)]
+        which = torch.tensor(places, device=faces.identity.device)
+        source = faces[which]
         expression = torch.from_numpy(np.stack([pair.expression for pair in pairs])).to(source.expression)
         wanted = source.replace(expression=expression)
         if poses:
@@ -130,7 +136,7 @@ class PairMaker:
                 driving = self.painter.reconstruct(torch.stack([poses[pair.driving or 0] for pair in pairs]))
             wanted = recombine(source, driving.replace(expression=expression))
         with self.turn:
-            painted = self.painter.paint(images[places], source, wanted, made.seconds)
+            painted = self.painter.paint(images, faces, which, wanted, made.seconds)
         with made.seconds("encode"):
             self._keep(pairs, [read[at] for at in places], painted, made)
 

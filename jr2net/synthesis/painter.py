@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from jr2net.face.parameters import FaceParameters
 from jr2net.metrics.embedding import csim
 from jr2net.reenactment import Reenactor, generate, set_scene
+from jr2net.render.renderer import render
 from jr2net.synthesis import gates
 
 
@@ -66,32 +68,47 @@ class Painter:
 
     @torch.inference_mode()
     def paint(
-        self, images: Tensor, source: FaceParameters, wanted: FaceParameters, watch: Stopwatch | None = None
+        self,
+        images: Tensor,
+        faces: FaceParameters,
+        which: Tensor,
+        wanted: FaceParameters,
+        watch: Stopwatch | None = None,
     ) -> Painted:
-        """Source pictures (B, 3, S, S) whose faces are ``source``, acted as ``wanted`` says; on the CPU."""
+        """Source pictures acted as ``wanted`` (B faces) says; the result is on the CPU.
+
+        images (N, 3, S, S) and faces: the sources; which (B,) int64: the source of each wanted face.
+        """
         watch = Stopwatch() if watch is None else watch
         images = images.to(self._device)
 
-        def paint(images: Tensor, source: FaceParameters, wanted: FaceParameters) -> Painted:
-            return self._paint(images, source, wanted, watch)
+        def paint(which: Tensor, wanted: FaceParameters) -> Painted:
+            return self._paint(images, faces, which, wanted, watch)
 
-        return Painted.concatenate(in_halves(paint, images, source, wanted))
+        return Painted.concatenate(in_halves(paint, which.to(self._device), wanted))
 
-    def _paint(self, images: Tensor, source: FaceParameters, wanted: FaceParameters, watch: Stopwatch) -> Painted:
+    def _paint(
+        self, images: Tensor, faces: FaceParameters, which: Tensor, wanted: FaceParameters, watch: Stopwatch
+    ) -> Painted:
         face = self.reenactor
         with watch("render"):
+            used, place = which.unique(return_inverse=True)
+            rendered = render(face.model, faces[used], face.camera)
+            rendered.image, rendered.depth, rendered.normal, rendered.light  # noqa: B018  made once, taken along
+            source = rendered.take(place) if len(used) < len(which) else rendered
+            images, before = images[which], faces.expression[which]
             scene = set_scene(face.model, face.camera, images, source, wanted)
         with watch("dcnet"):
             generated = generate(face.dcnet, scene)
         with watch("gates"):
             again = face.recnet(generated)
-            before, after = source.expression, again.expression
+            after = again.expression
             if self.reader is not None:
                 before, after = (_expression(self.reader(seen)) for seen in (images, generated))
             if self.embedder is not None:
                 identity = csim(self.embedder(generated), self.embedder(images))
             else:
-                identity = gates.shape_similarity(source.identity, again.identity, face.model.identity_basis)
+                identity = gates.shape_similarity(faces.identity[which], again.identity, self._shape_metric)
             mask = scene.conditions.mask
             judged = (
                 gates.covisible_coverage(scene.view.covisible, mask),
@@ -100,6 +117,10 @@ class Painter:
                 gates.saturation(generated, mask),
             )
             return Painted(generated.cpu(), {n: score.cpu() for n, score in zip(gates.COLUMNS, judged, strict=True)})
+
+    @cached_property
+    def _shape_metric(self) -> Tensor:
+        return gates.shape_metric(self.reenactor.model.identity_basis)
 
     @property
     def _device(self) -> torch.device:

@@ -31,9 +31,10 @@ def contact_sheet(maker: PairMaker, seed: int = 0, count: int = SOURCES, batch_s
         painted: list[np.ndarray] = []
         for first in range(0, len(places), batch_size):
             part = places[first : first + batch_size]
-            source = faces[torch.tensor(part, device=faces.identity.device)]
+            which = torch.tensor(part, device=faces.identity.device)
+            source = faces[which]
             expression = torch.from_numpy(wanted[first : first + batch_size]).to(source.expression)
-            made = maker.painter.paint(images[part], source, source.replace(expression=expression))
+            made = maker.painter.paint(images, faces, which, source.replace(expression=expression))
             painted += pictures.to_arrays(made.images)
         rows.append(np.concatenate(painted, 1))
     return np.concatenate(

@@ -34,11 +34,16 @@ class DarkeningPainter:
         return FaceParameters(empty, torch.zeros(count, 51), empty, empty, empty, light)
 
     def paint(
-        self, images: Tensor, source: FaceParameters, wanted: FaceParameters, watch: Stopwatch | None = None
+        self,
+        images: Tensor,
+        faces: FaceParameters,
+        which: Tensor,
+        wanted: FaceParameters,
+        watch: Stopwatch | None = None,
     ) -> Painted:
-        darker = images * (1 - wanted.expression.mean(1))[:, None, None, None]
-        tinted = darker + 0.1 * (wanted.light - source.light).mean((1, 2))[:, None, None, None]
-        return Painted(tinted, {name: torch.full((len(images),), value) for name, value in self.scores.items()})
+        darker = images[which] * (1 - wanted.expression.mean(1))[:, None, None, None]
+        tinted = darker + 0.1 * (wanted.light - faces.light[which]).mean((1, 2))[:, None, None, None]
+        return Painted(tinted, {name: torch.full((len(which),), value) for name, value in self.scores.items()})
 
 
 MakeMaker = Callable[..., PairMaker]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from jr2net.config import GatesConfig
@@ -9,6 +10,7 @@ from jr2net.synthesis.gates import (
     expression_agreement,
     rejection,
     saturation,
+    shape_metric,
     shape_similarity,
 )
 
@@ -24,8 +26,8 @@ def test_similarity_falls_with_millimetres() -> None:
     basis = torch.zeros(2, 5, 3)
     basis[0, :, 2] = 3.0
     same, other = torch.zeros(1, 2), torch.tensor([[1.0, 9.0]])
-    assert shape_similarity(same, same, basis).item() == 1
-    assert shape_similarity(same, other, basis).item() == 0.25  # 1 / (1 + 3 mm)
+    assert shape_similarity(same, same, shape_metric(basis)).item() == 1
+    assert shape_similarity(same, other, shape_metric(basis)).item() == pytest.approx(0.25)  # 1 / (1 + 3 mm)
 
 
 def test_agreement_is_of_changes() -> None:
