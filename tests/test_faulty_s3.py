@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+import torch
 from faulty_s3 import FAULTS, faulty_s3
 from moto.server import ThreadedMotoServer
 
 from jr2net import storage
+from jr2net.training.state import StateWriter, newest_step, read_state, saved_steps
 
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 
@@ -42,6 +44,20 @@ def test_what_is_stored_survives_every_fault(server: str, fault: str, monkeypatc
         assert storage.list_files(f"s3://bad-day/{fault}") == ["0", "1", "2", "3"]
         assert proxy.failed and set(proxy.failed) <= {fault, "lost"}
         assert proxy.requests.total() < 60  # no storm
+
+
+def test_training_states_survive_all_faults_together(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with faulty_s3(server, rate=0.2, seed=2) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        writer = StateWriter("s3://bad-day/recnet", keep=2)
+        for step in (10, 20, 30):
+            writer.take(step, {"step": step, "weight": torch.full((5000,), float(step))})
+            writer.confirm()
+        writer.finish()
+        assert saved_steps("s3://bad-day/recnet/state") == [20, 30]
+        assert newest_step("s3://bad-day/recnet") == 30
+        assert read_state("s3://bad-day/recnet", 30, "cpu")["weight"].unique().tolist() == [30.0]
+        assert proxy.failed
 
 
 def test_a_server_that_always_fails_is_one_error(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,9 @@ def read_state(folder: str, step: int, device: torch.device | str) -> dict[str, 
 
 
 def saved_steps(place: str) -> list[int]:
-    return [int(name.removesuffix(_SUFFIX)) for name in storage.list_files(place, _SUFFIX)]
+    """Steps of the states in ``state/``, ascending; whatever else lies there is none."""
+    names = (name.removesuffix(_SUFFIX) for name in storage.list_files(place, _SUFFIX))
+    return [int(name) for name in names if name.isdigit()]
 
 
 def pack(state: dict[str, Any]) -> bytes:
