@@ -54,6 +54,7 @@ export function offerActing({ face, model, stage, say, complain, busy, move }) {
     $("video-download").download = `${face().photo.name}-acting.mp4`;
     $("film").hidden = false;
     $("video").play().catch(() => {}); // where the browser wants a gesture first, the controls are there
+    $("film").scrollIntoView({ block: "nearest" });
     say("The film is ready.");
   };
   /** As much of the take as the server films at once: all of it, or what comes from here on. */
