@@ -89,7 +89,9 @@ class OptimizerConfig(Section):
     batch_size: int = Field(..., ge=1, description="global batch size")
     learning_rate: float = Field(..., gt=0, description="Adam's rate after warm-up")
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
-    decay: Literal["none", "cosine"] = Field("cosine", description="learning rate after warm-up")
+    decay: Literal["none", "cosine", "step"] = Field(
+        "cosine", description="learning rate after warm-up; step: a fifth of it in the second half (Deep3D's)"
+    )
     clip_gradient: float = Field(1.0, gt=0, description="gradient norm above which gradients are scaled down")
 
 

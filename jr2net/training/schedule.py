@@ -8,7 +8,8 @@ from jr2net.config import OptimizerConfig
 
 
 def learning_rate(step: int, optimizer: OptimizerConfig, base: float | None = None) -> float:
-    """Rate at ``step`` (0 … steps-1): linear warm-up, then constant or half a cosine down to 2 % of ``base``.
+    """Rate at ``step`` (0 … steps-1): linear warm-up, then by ``optimizer.decay`` constant, half a cosine down to 2 % of
+    ``base``, or a fifth of it from half of the steps on (Deng et al. 2019: epoch 10 of 20).
 
     ``base`` replaces the configured rate (DCNet's discriminator has its own).
     """
@@ -17,5 +18,7 @@ def learning_rate(step: int, optimizer: OptimizerConfig, base: float | None = No
         return base * (step + 1) / optimizer.warmup
     if optimizer.decay == "none":
         return base
+    if optimizer.decay == "step":
+        return base if 2 * step < optimizer.steps else 0.2 * base
     progress = (step - optimizer.warmup) / max(1, optimizer.steps - optimizer.warmup)
     return base * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))

@@ -152,6 +152,8 @@ def test_schedule_warms_up_and_decays(config: Config) -> None:
     assert max(rates) == rates[10] == pytest.approx(1.0)
     assert rates[-1] < 0.03
     assert learning_rate(50, optimizer.model_copy(update={"decay": "none"}), base=0.5) == 0.5
+    stepwise = optimizer.model_copy(update={"decay": "step"})
+    assert [learning_rate(step, stepwise) for step in (10, 49, 50, 99)] == pytest.approx([1.0, 1.0, 0.2, 0.2])
 
 
 def test_same_shape_and_expression_is_the_same_picture(config: Config, toy_model: FaceModel, batch: dict) -> None:
