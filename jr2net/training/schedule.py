@@ -8,8 +8,8 @@ from jr2net.config import OptimizerConfig
 
 
 def learning_rate(step: int, optimizer: OptimizerConfig, base: float | None = None) -> float:
-    """Rate at ``step`` (0 … steps-1): linear warm-up, then by ``optimizer.decay`` constant, half a cosine down to 2 % of
-    ``base``, or a fifth of it from half of the steps on (Deng et al. 2019: epoch 10 of 20).
+    """Rate at ``step`` (0 … steps-1): linear warm-up, then by ``optimizer.decay`` constant, half a cosine down to 2 %
+    of ``base``, or a fifth of it from half of the steps on (Deng et al. 2019: epoch 10 of 20).
 
     ``base`` replaces the configured rate (DCNet's discriminator has its own).
     """
