@@ -17,6 +17,7 @@ import yaml
 from ray import serve
 
 from jobs.command_line import connect
+from jr2net.networks.checkpoint import CheckpointError, read_description
 from jr2net.storage import is_remote
 from serve.deployments import Ingress, Reconstruction, Reenactment
 from serve.settings import Deployment, Network, Settings, SettingsError, check_settings, load_settings
@@ -123,12 +124,14 @@ def main(arguments: list[str]) -> int:
         print("usage: python serve/app.py SETTINGS.yaml [key.sub=value …]", file=sys.stderr)
         return 1
     try:
-        settings = load_settings(arguments[0], arguments[1:])
-    except SettingsError as error:
+        settings = from_here(load_settings(arguments[0], arguments[1:]))
+        for own in (settings.reconstruction, settings.reenactment):
+            read_description(own.weights)
+    except (SettingsError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     connect()
-    serve.run(bind(from_here(settings)), blocking=True)
+    serve.run(bind(settings), blocking=True)
     return 0
 
 

@@ -55,6 +55,10 @@ def test_files_of_configs_are_settings(capsys):
     with pytest.raises(SettingsError, match="cannot be read"):
         load_settings(CONFIGS / "none.yaml")
     assert app.main([]) == 1 and "usage" in capsys.readouterr().err
+    missing = ["reconstruction.weights=/none/recaugnet"]
+    assert (
+        app.main([str(CONFIGS / "serve-laptop.yaml"), *missing]) == 1 and "/none/recaugnet" in capsys.readouterr().err
+    )
     assert app.main([str(CONFIGS / "none.yaml")]) == 1 and "none.yaml" in capsys.readouterr().err
 
 

@@ -1,0 +1,177 @@
+"""Videos and the socket, with the networks in this process."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+
+import av
+import cv2
+import numpy as np
+import pytest
+from conftest import BOX, client_of, picture, settings_of
+from starlette.websockets import WebSocketDisconnect
+
+from jr2net.data.face_detector import Face
+from jr2net.data.photo import decode_photo
+from jr2net.data.video import encode_mp4
+from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.provenance import SOURCE_TYPE, is_marked
+from serve.keys import Door
+
+HERE = [Face((20.0, 20.0, 108.0, 108.0))]
+
+
+def capture(frames: int, fps: int = 30) -> bytes:
+    """A Live Link Face CSV in which the jaw opens."""
+    lines = ["Timecode," + ",".join(name[:1].upper() + name[1:] for name in ARKIT_NAMES)]
+    for n in range(frames):
+        values = ["0.0"] * len(ARKIT_NAMES)
+        values[ARKIT_NAMES.index("jawOpen")] = str(n / frames)
+        lines.append(f"00:00:{n // fps:02}:{n % fps:02}.0," + ",".join(values))
+    return "\n".join(lines).encode()
+
+
+def clip(frames: int, faceless: tuple[int, ...] = ()) -> bytes:
+    """A driving video; frames without a face are black."""
+    made = [decode_photo(picture(1)) * (n not in faceless) for n in range(frames)]
+    return b"".join(encode_mp4([frame.astype(np.uint8) for frame in made], 25, None))
+
+
+def see(photo: np.ndarray) -> list[Face]:
+    """A detector that finds a face in whatever is not black."""
+    return HERE if photo.max() > 40 else []
+
+
+@pytest.fixture
+def seeing(networks, face_model, settings):
+    return client_of(networks, face_model, settings, detector=see)
+
+
+def film(client, driving: bytes, **data):
+    files = {"source": ("a.png", picture(height=150, width=201)), "driving": ("b", driving)}
+    return client.post("/v1/reenact/video", files=files, data={"box": BOX, **data})
+
+
+def frames_of(response) -> list[np.ndarray]:
+    assert response.status_code == 200 and response.headers["content-type"] == "video/mp4", response.text[:300]
+    with av.open(io.BytesIO(response.content), "r", format="mp4") as container:
+        assert SOURCE_TYPE in container.metadata["comment"]
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def test_a_photo_acts_as_a_capture_does(client):
+    frames = frames_of(film(client, capture(12)))
+    assert len(frames) == 12 and frames[0].shape == (150, 200, 3)
+    assert (
+        np.abs(frames[0].astype(int) - frames[-1])[20:108, 20:108].mean()
+        > np.abs(frames[0].astype(int) - frames[-1])[:, 150:].mean()
+    )
+
+
+def test_fast_captures_are_thinned_out(client):
+    assert len(frames_of(film(client, capture(66, fps=60)))) == 33
+
+
+def test_a_photo_acts_as_a_video_does(seeing):
+    assert len(frames_of(film(seeing, clip(10)))) == 10
+    assert len(frames_of(film(seeing, clip(6), pose="true", light="true", relative="true", smooth="false"))) == 6
+
+
+def test_a_frame_without_a_face_repeats_the_one_before(seeing):
+    assert len(frames_of(film(seeing, clip(6, faceless=(2, 3))))) == 6
+    refused = film(seeing, clip(6, faceless=(0,)))
+    assert refused.status_code == 422 and "driving, first frame: no face was found" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("driving", "data", "status", "said"),
+    [
+        (b"", {}, 422, "driving: send a video"),
+        (capture(0), {}, 422, "no frames"),
+        (b"Timecode,JawOpen\n0,0", {}, 422, "missing"),
+        (b"\0\1\2\3\4\5\6\7\x8f", {}, 415, "not a CSV"),
+        (capture(9), {"pose": "true"}, 422, "a capture drives the expression alone"),
+        (capture(400), {}, 413, "cut it to 10 s"),
+        (clip(3)[:900], {}, 400, "damaged"),
+        (capture(3), {"speed": "2"}, 422, "unknown part 'speed'"),
+    ],
+)
+def test_what_cannot_drive_is_refused_before_the_film_begins(
+    networks, face_model, weights, driving, data, status, said
+):
+    client = client_of(networks, face_model, settings_of(weights, limits={"video_seconds": 10}), detector=see)
+    response = film(client, driving, **data)
+    assert response.status_code == status, response.text
+    assert said in response.json()["detail"]
+
+
+def first_message(**more) -> str:
+    box = [float(value) for value in BOX.split(",")]
+    return json.dumps({"source": base64.b64encode(picture()).decode(), "box": box, **more})
+
+
+def test_the_socket_turns_coefficients_into_pictures(client):
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_text(first_message())
+        greeting = socket.receive_json()
+        assert greeting["ready"] and (greeting["width"], greeting["height"]) == (128, 128)
+        assert list(greeting["expression"]) == list(ARKIT_NAMES)
+        pictures = []
+        for value in (0.0, 0.5, 0.0):
+            socket.send_json({"expression": {"jawOpen": value}})
+            pictures.append(socket.receive_bytes())
+        assert pictures[0] == pictures[2] and is_marked(pictures[1])
+        assert cv2.imdecode(np.frombuffer(pictures[1], np.uint8), 1).shape == (128, 128, 3)
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ("{", 400),
+        ("[]", 400),
+        ("{}", 422),
+        ('{"expression": {"jaw": 1}}', 422),
+        ('{"expression": {"jawOpen": NaN}}', 422),
+        ('{"expression": {}, "source": ""}', 422),
+    ],
+)
+def test_a_wrong_message_is_answered_and_the_socket_stays(client, message, status):
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_text(first_message())
+        socket.receive_json()
+        socket.send_text(message)
+        assert socket.receive_json()["status"] == status
+        socket.send_json({"expression": {}})
+        assert socket.receive_bytes()[:2] == b"\xff\xd8"
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "code"),
+    [
+        ("hello", 400, 1007),
+        ("{}", 422, 1007),
+        ('{"source": "*"}', 400, 1007),
+        ('{"source": "AAAA"}', 415, 1007),
+        (first_message(box=[1, 2, 3]), 422, 1007),
+        (first_message(box=[1, 2, 3, "x"]), 422, 1007),
+    ],
+)
+def test_a_wrong_first_message_ends_it(client, message, status, code):
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_text(message)
+        assert socket.receive_json()["status"] == status
+        with pytest.raises(WebSocketDisconnect) as ended:
+            socket.receive_json()
+        assert ended.value.code == code
+
+
+def test_the_socket_asks_for_a_key(networks, face_model, settings, monkeypatch):
+    monkeypatch.setenv("JR2NET_API_KEYS", "open-sesame")
+    digests = Door.from_environment(settings.limits, "bearer").digests
+    client = client_of(networks, face_model, settings, digests=digests)
+    for key, status in (("wrong", 401), (None, 401), ("open-sesame", None)):
+        with client.websocket_connect("/v1/stream") as socket:
+            socket.send_text(first_message(**({"key": key} if key else {})))
+            assert socket.receive_json().get("status") == status
