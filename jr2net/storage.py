@@ -40,9 +40,8 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
         return fs.LocalFileSystem(), str(Path(path).expanduser().absolute())
     try:
         if uri.startswith("s3://") and "?" not in uri:
-            filesystem = _s3(
-                os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"), urlsplit(uri).netloc
-            )
+            endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+            filesystem = _s3(endpoint, urlsplit(uri).netloc, s3_attempts())
             return filesystem, uri.removeprefix("s3://").rstrip("/")
         return fs.FileSystem.from_uri(uri)
     except (OSError, ValueError) as error:
@@ -178,8 +177,8 @@ def _write_local(path: Path, content: bytes) -> None:
 
 
 @lru_cache(maxsize=8)
-def _s3(endpoint: str | None, bucket: str) -> fs.S3FileSystem:
-    options = _S3_OPTIONS | {"retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=s3_attempts())}
+def _s3(endpoint: str | None, bucket: str, attempts: int) -> fs.S3FileSystem:
+    options = _S3_OPTIONS | {"retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=attempts)}
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if endpoint is None:
         return fs.S3FileSystem(region=region or fs.resolve_s3_region(bucket), **options)

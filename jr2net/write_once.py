@@ -131,17 +131,17 @@ def _bucket_and_key(uri: str) -> tuple[str, str]:
 
 
 def _client() -> Any:
-    return _make_client(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
+    return _make_client(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"), s3_attempts())
 
 
 @lru_cache(maxsize=8)
-def _make_client(endpoint: str | None) -> Any:
+def _make_client(endpoint: str | None, attempts: int) -> Any:
     """Safe to share between threads."""
     import boto3
     from botocore.config import Config
 
     settings = Config(
-        retries={"mode": "standard", "max_attempts": s3_attempts()},
+        retries={"mode": "standard", "max_attempts": attempts},
         connect_timeout=10,
         request_checksum_calculation="when_required",  # other servers than Amazon's refuse what boto3 adds by itself
         response_checksum_validation="when_required",
