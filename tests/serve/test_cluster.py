@@ -25,6 +25,7 @@ import websockets
 from conftest import BOX, CPU, picture, settings_of, write_networks
 from ray import serve
 
+from jobs.ray_settings import LOCAL_SETTINGS
 from jr2net.data.photo import decode_photo
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.portrait import take_portrait
@@ -74,7 +75,8 @@ def address() -> Iterator[str]:
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "30",
     }
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    for name, value in LOCAL_SETTINGS.items():
+        os.environ.setdefault(name, value)
     os.environ.update({name: value for name, value in environment.items() if name.startswith("RAY_SERVE")})
     ray.init("local", num_cpus=8, include_dashboard=False, runtime_env={"env_vars": environment})
     try:
