@@ -42,7 +42,7 @@ def train(run: Run, stage: str) -> list[str]:
     """Trains one network on the cluster, from its last saved state if there is one; leaves its weights.
 
     A worker that is lost is started again, ``scaling.max_failures`` times without a step forward. An error in the data,
-    the settings or the numbers is not worth another attempt, nor is one that comes back.
+    the settings or the numbers is not worth another attempt, nor is one that comes back at the same place.
     """
     settings = {"config": run.config.model_dump(mode="json"), "stage": stage, "digests": run.digests(stage)}
     failures, last, reached = 0, "", newest_step(run.folder(stage))
@@ -56,8 +56,9 @@ def train(run: Run, stage: str) -> list[str]:
                 if isinstance(cause, USER_ERRORS):
                     raise cause from None
             step, lost = newest_step(run.folder(stage)), any(isinstance(cause, RayActorError) for cause in causes)
-            failures = failures + 1 if step == reached else 1
-            if failures > run.config.scaling.max_failures or (not lost and str(causes[0]) == last):
+            stuck = step == reached
+            failures = failures + 1 if stuck else 1
+            if failures > run.config.scaling.max_failures or (stuck and not lost and str(causes[0]) == last):
                 raise
             reached, last = step, str(causes[0])
             print(f"[{stage}] a worker failed ({last}); going on from the last saved state", flush=True)
@@ -185,7 +186,8 @@ def _upstream(stack: ExitStack, uri: str, stage: str) -> str:
 
 def _cause(error: BaseException) -> BaseException:
     """The exception that a worker raised, without what Ray wraps around it."""
-    inner = getattr(error, "_base_exc", None) or getattr(error, "cause", None)
+    names = ("_base_exc", "cause", "health_check_failure")
+    inner = next((found for name in names if (found := getattr(error, name, None)) is not None), None)
     return _cause(inner) if isinstance(inner, BaseException) else error
 
 
