@@ -183,14 +183,12 @@ def test_a_killed_replica_loses_no_request(address, versions, expected):
 def test_new_weights_take_over_without_a_gap(address, versions, expected):
     deploy(versions["a"])
     until(lambda: running("Reconstruction") == 1, "one replica")
-    before = [process.pid for process in replicas("Reconstruction")]
     with load(address, expected) as under_way:
         seen = len(under_way.answered)
         deploy(versions["b"])
         new = next(digest for digest in expected if digest != under_way.answered[0])
         until(lambda: new in under_way.answered[seen:] or under_way.wrong, "an answer of the new weights")
     assert under_way.answered[-1] == new
-    assert [process.pid for process in replicas("Reconstruction")] == before, "the weights were exchanged in place"
 
 
 def test_replicas_come_and_go_without_a_gap(address, versions, expected):
