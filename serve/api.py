@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, Query, Request, WebSocket
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
 from jr2net.face.arkit import ARKIT_NAMES
@@ -45,7 +46,9 @@ _RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")  # 
 
 def create_api(service: Service, door: Door) -> FastAPI:
     settings, limits = service.settings, service.settings.limits
-    api = FastAPI(title="JR2Net", version="1", description=DESCRIPTION, redirect_slashes=False)
+    api = FastAPI(
+        title="JR2Net", version="1", description=DESCRIPTION, redirect_slashes=False, docs_url=None, redoc_url=None
+    )
     problems.install(api)
 
     async def caller(request: Request, authorization: Annotated[str | None, Header()] = None) -> AsyncIterator[None]:
@@ -209,6 +212,17 @@ def create_api(service: Service, door: Door) -> FastAPI:
         if len(texts) != len(images):
             raise Problem(422, f"box: {len(texts)} for {len(images)} pictures; send one for each, in order, or none")
         return [await image.read() for image in images], [parse_box(text) for text in texts]
+
+    @api.get("/docs", include_in_schema=False)
+    async def documentation() -> HTMLResponse:
+        """Swagger UI, from here where it was built with the page; no other host is asked."""
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title="JR2Net",
+            swagger_js_url="vendor/swagger-ui-bundle.js",
+            swagger_css_url="vendor/swagger-ui.css",
+            swagger_favicon_url="icon.svg",
+        )
 
     if settings.page and PAGE.is_dir():
         api.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
