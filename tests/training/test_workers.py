@@ -54,8 +54,13 @@ def on_workers(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    # Forked from this process they would inherit its threads' locks, and wait for them for ever.
+    torch.multiprocessing.set_forkserver_preload(["jr2net.training"])
     torch.multiprocessing.start_processes(
-        worker, (world, port, network, model, batch, accumulate, steps, str(out)), nprocs=world, start_method="fork"
+        worker,
+        (world, port, network, model, batch, accumulate, steps, str(out)),
+        nprocs=world,
+        start_method="forkserver",
     )
     return [torch.load(out / f"{rank}.pt") for rank in range(world)]
 
