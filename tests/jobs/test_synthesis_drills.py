@@ -16,7 +16,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from flaky_proxy import flaky_proxy
+from faulty_s3 import faulty_s3
 from moto.server import ThreadedMotoServer
 from ray.cluster_utils import Cluster
 from tiny_run import SMOKE, make_upstream
@@ -186,7 +186,7 @@ def test_an_actor_and_a_node_are_killed_and_requests_fail(
     monkeypatch.setenv("AWS_ENDPOINT_URL", direct)
     boto3.client("s3", endpoint_url=direct).create_bucket(Bucket="bucket")
     storage.upload_folder(upstream, "s3://bucket/run")
-    with flaky_proxy(direct, share=0.05) as proxy:
+    with faulty_s3(direct, rate=0.05) as proxy:
         process = start("s3://bucket/run", endpoint=proxy.endpoint)
         wait_for_shards("s3://bucket/run/synthesis", 3, process)
         os.kill(workers(cluster)[0], signal.SIGKILL)
@@ -194,7 +194,7 @@ def test_an_actor_and_a_node_are_killed_and_requests_fail(
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         cluster.add_node(num_cpus=1)
         assert_finished(process)
-        assert proxy.failed > 0.02 * proxy.passed
+        assert proxy.failed.total() > 0.02 * proxy.requests.total()
     assert_same("s3://bucket/run/synthesis", whole)
     server.stop()
 
