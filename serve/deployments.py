@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ _PAUSES = (0.05, 0.2, 0.5, 1.0)  # before work is given to another replica
 _Result = TypeVar("_Result")
 
 
-class _NetworkReplica:
+class _NetworkReplica(ABC):
     """What both network deployments share: weights that can be exchanged while requests are answered.
 
     ``user_config`` names the weights. New ones are loaded and warmed up beside the old ones, which go on answering; a
@@ -61,8 +62,9 @@ class _NetworkReplica:
         network.warm_up(self.own.max_batch_size)
         return network
 
+    @abstractmethod
     def load(self, weights: str) -> Any:
-        raise NotImplementedError
+        """The network of a folder, local or s3://."""
 
     async def describe(self) -> Described:
         return self.network.described

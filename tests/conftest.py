@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,21 @@ def real_ground() -> Path:
     if not (REAL_GROUND / "assets").is_dir():
         pytest.skip(f"no real ground: {REAL_GROUND}/assets does not exist (set JR2NET_REAL_GROUND)")
     return REAL_GROUND
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    """Endpoint of an S3 server in this process, with the bucket ``bucket``."""
+    import boto3  # not at the top: most tests need neither
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    credentials = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    boto3.client("s3", endpoint_url=endpoint, **credentials).create_bucket(Bucket="bucket")
+    yield endpoint
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from jr2net import storage, write_once
 from jr2net.storage import StorageError, join, read_bytes
 from jr2net.write_once import iter_files, put_once, put_once_or_same, remove, remove_unfinished
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    endpoint = "http://{}:{}".format(*server.get_host_and_port())
-    credentials = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    boto3.client("s3", endpoint_url=endpoint, **credentials).create_bucket(Bucket="bucket")
-    yield endpoint
-    server.stop()
 
 
 @pytest.fixture(params=["folder", "s3"])
