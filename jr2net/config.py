@@ -21,7 +21,9 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the file or override, the field and the remedy."""
 
 
-ExpressionKind = Literal["captured", "natural", "large", "random", "extreme", "sweep", "permuted", "interpolated"]
+ExpressionKind = Literal[
+    "captured", "natural", "large", "random", "dense", "extreme", "sweep", "permuted", "interpolated"
+]
 """Kinds of expressions that synthesis draws; ``jr2net/data/samplers.py`` says what each is."""
 
 
@@ -99,6 +101,10 @@ class RecNetLossConfig(Section):
     """Weights after Deep3DFaceReconstruction; landmark distances in pixels of a picture with side 224, squared."""
 
     photometric: float = Field(1.92, ge=0, description="colour distance over the visible skin")
+    photometric_geometry: bool = Field(
+        True,
+        description="colour moves shape and pose too; false: albedo and light alone, the rest follows landmarks",
+    )
     landmark: float = Field(1.6e-3, ge=0, description="squared distance of projected to detected landmarks")
     landmark_linear_from: float | None = Field(
         None,
@@ -212,6 +218,9 @@ class ETNetConfig(Section):
     backbone: BackboneConfig = BackboneConfig(layers=34)
     from_recnet: bool = Field(True, description="start from RecNet's backbone where layers and width are the same")
     optimizer: OptimizerConfig
+    squared_until: float = Field(
+        0.0, ge=0, le=1, description="part of the steps that learns with squared error before the activation loss"
+    )
     jitter: float = Field(0.1, ge=0, le=0.5, description="augmentation: shift and scale of the crop")
 
 

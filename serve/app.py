@@ -67,6 +67,7 @@ def _options(own: Deployment) -> dict[str, Any]:
         "ray_actor_options": {
             "num_cpus": own.num_cpus,
             "num_gpus": own.num_gpus,
+            "resources": own.resources,
             "runtime_env": {"env_vars": {"OMP_NUM_THREADS": threads}},
         },
         "autoscaling_config": {
@@ -96,7 +97,7 @@ def _what_replicas_know(settings: Settings) -> dict[str, Any]:
 
 _PLACEMENT = (
     "min_replicas", "max_replicas", "target_ongoing_requests", "upscale_delay_s", "downscale_delay_s",
-    "max_queued_requests", "graceful_shutdown_timeout_s",
+    "max_queued_requests", "graceful_shutdown_timeout_s", "resources",
 )  # fmt: skip
 
 

@@ -29,6 +29,9 @@ class Deployment(Section):
     downscale_delay_s: float = Field(120, ge=0, description="how long it must be gone before they are removed")
     num_cpus: float = Field(1, ge=0, description="cores that Ray reserves for a replica; also its torch threads")
     num_gpus: float = Field(0, ge=0, description="GPUs that Ray reserves for a replica; 0.25: four of them share one")
+    resources: dict[str, float] = Field(
+        {}, description="custom Ray resources that a replica takes: says on which nodes it may live"
+    )
     max_ongoing_requests: int = Field(64, ge=1, description="requests that a replica takes at once")
     max_queued_requests: int = Field(256, ge=1, description="requests that wait for a replica; more are answered 503")
     graceful_shutdown_timeout_s: float = Field(30, ge=0, description="how long a leaving replica may finish its work")

@@ -61,9 +61,18 @@ def _large(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
 
 def _random(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
     """One to eight shapes, each anywhere between 0 and 1."""
+    return _shapes(rng, int(rng.integers(1, 9)))
+
+
+def _dense(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
+    """Four to sixteen shapes, each anywhere between 0 and 1: no face that one meets, and three lessons in one."""
+    return _shapes(rng, int(rng.integers(4, 17)))
+
+
+def _shapes(rng: np.random.Generator, count: int) -> np.ndarray:
     pose = np.zeros(len(ARKIT_NAMES))
-    chosen = rng.choice(len(pose), int(rng.integers(1, 9)), replace=False)
-    pose[chosen] = rng.random(len(chosen))
+    chosen = rng.choice(len(pose), count, replace=False)
+    pose[chosen] = rng.random(count)
     return plausible(pose[None])[0]
 
 
@@ -112,6 +121,7 @@ _MAKERS: Mapping[str, Callable[[np.random.Generator, Sequence[Track]], np.ndarra
     "natural": _natural,
     "large": _large,
     "random": _random,
+    "dense": _dense,
     "extreme": _extreme,
     "sweep": _sweep,
     "permuted": _permuted,

@@ -79,10 +79,11 @@ class RecNetTraining(Training):
             projected = landmarks_2d(self.model, parameters, self.camera)
             return terms | {"landmark": losses.landmark(projected, landmarks, self.camera.size, weights)}
         self.phases.end("forward")
-        rendering = render(self.model, parameters, self.camera)
+        seen = parameters if weights.photometric_geometry else geometry_held(parameters)
+        rendering = render(self.model, seen, self.camera)
         image = rendering.image
         self.phases.end("render")
-        projected = self.camera.project(rendering.vertices[:, self.model.landmarks])
+        projected = landmarks_2d(self.model, parameters, self.camera)
         reflectance = self.model.reflectance(parameters.albedo)
         terms |= {
             "landmark": losses.landmark(projected, landmarks, self.camera.size, weights),
@@ -95,6 +96,16 @@ class RecNetTraining(Training):
                 self.embedder(composed), self.embedder(images)
             )
         return terms
+
+
+def geometry_held(parameters: FaceParameters) -> FaceParameters:
+    """The same parameters; gradients reach albedo and light alone."""
+    return parameters.replace(
+        identity=parameters.identity.detach(),
+        expression=parameters.expression.detach(),
+        rotation=parameters.rotation.detach(),
+        translation=parameters.translation.detach(),
+    )
 
 
 def exchange_identity(parameters: FaceParameters, place: int = 0) -> FaceParameters:

@@ -62,7 +62,7 @@ def build(
         tracker = ETNet(config.etnet.backbone)
         if config.etnet.from_recnet and config.etnet.backbone == config.recnet.backbone:
             tracker.backbone.load_state_dict(_load(RecNet, upstream["recnet"], model).backbone.state_dict())
-        return ETNetTraining(tracker, config.etnet.optimizer, device)
+        return ETNetTraining(tracker, config.etnet.optimizer, device, config.etnet.squared_until)
     if stage == "recaugnet":
         augmented = RecAugNet(_load(RecNet, upstream["recnet"], model), _load(ETNet, upstream["etnet"], model))
         return _recnet_training(augmented, config, model, config.recaugnet.optimizer, device)

@@ -24,6 +24,7 @@ import ray
 import websockets
 from conftest import BOX, CPU, picture, settings_of, write_networks
 from ray import serve
+from ray.cluster_utils import Cluster
 
 from jobs.ray_settings import LOCAL_SETTINGS
 from jr2net.data.photo import decode_photo
@@ -63,35 +64,53 @@ def expected(versions, face_model) -> dict[str, list[list[float]]]:
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """An empty Serve on a Ray of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def cluster() -> Iterator[Cluster]:
+    """One machine, which more can join."""
     environment = {
+        **LOCAL_SETTINGS,
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "OMP_NUM_THREADS": "1",
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "30",
     }
-    for name, value in LOCAL_SETTINGS.items():
-        os.environ.setdefault(name, value)
-    os.environ.update({name: value for name, value in environment.items() if name.startswith("RAY_SERVE")})
-    ray.init("local", num_cpus=8, include_dashboard=False, runtime_env={"env_vars": environment})
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 8, "resources": {"steady": 8}})
+        try:
+            ray.init(machines.address)
+            yield machines
+        finally:
+            ray.shutdown()
+            machines.shutdown()
+
+
+@pytest.fixture(scope="module")
+def address(cluster: Cluster) -> Iterator[str]:
+    """An empty Serve whose only proxy is on the first machine: all machines here have one address between them, and a
+    proxy on each would share the port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     try:
-        serve.start(http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 600})
+        serve.start(
+            proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 600}
+        )
         yield f"http://127.0.0.1:{port}"
     finally:
         serve.shutdown()
-        ray.shutdown()
 
 
-def deploy(folders: dict[str, str], replicas: int = 1) -> None:
+def deploy(folders: dict[str, str], replicas: int = 1, fitting_on: dict[str, float] | None = None) -> None:
     scale = {"min_replicas": replicas, "max_replicas": replicas, "num_cpus": 0.2, "graceful_shutdown_timeout_s": 60}
     scale |= {"upscale_delay_s": 0, "downscale_delay_s": 0}
     own = {"reconstruction": {"weights": folders["recnet"], "max_batch_size": 8, **scale}}
-    own |= {"reenactment": {"weights": folders["dcnet"], **scale}, "ingress": {"num_cpus": 0.2}}
+    own["reconstruction"]["resources"] = fitting_on or {}
+    own |= {
+        "reenactment": {"weights": folders["dcnet"], **scale},
+        "ingress": {"num_cpus": 0.2, "resources": {"steady": 1}},
+    }
     settings = settings_of(folders, **own, attempts=10, limits={"requests_per_second": 1000, "burst": 1000})
     serve.run(app.bind(settings))
 
@@ -198,6 +217,19 @@ def test_replicas_come_and_go_without_a_gap(address, versions, expected):
             deploy(versions["a"], replicas=count)
             until(lambda count=count: running("Reconstruction") == count, f"{count} replicas")
             under_way.wait_for(4 * CLIENTS)
+
+
+def test_a_removed_machine_loses_no_request(cluster, address, versions, expected):
+    machine = {"num_cpus": 1, "resources": {"fitting": 1}}
+    leaving, _ = cluster.add_node(**machine), cluster.add_node(**machine)
+    cluster.wait_for_nodes()
+    deploy(versions["a"], replicas=2, fitting_on={"fitting": 1})
+    until(lambda: running("Reconstruction") == 2, "a replica on each of two machines")
+    with load(address, expected) as under_way:
+        cluster.remove_node(leaving, allow_graceful=False)
+        under_way.wait_for(10 * CLIENTS)
+        cluster.add_node(**machine)
+        until(lambda: running("Reconstruction") == 2, "a replica on the new machine")
 
 
 def test_reenactment_video_and_socket(address, versions):

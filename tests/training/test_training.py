@@ -64,7 +64,8 @@ def batch(config: Config, toy_model: FaceModel) -> dict:
 def recnet_training(config: Config, model: FaceModel) -> Training:
     torch.manual_seed(0)
     network = RecNet(model.sizes, SMALL)
-    return RecNetTraining(network, model, camera(config), config.recnet.optimizer, config.recnet.loss)
+    loss = config.recnet.loss.model_copy(update={"photometric_geometry": True})
+    return RecNetTraining(network, model, camera(config), config.recnet.optimizer, loss)
 
 
 def dcnet_training(config: Config, model: FaceModel) -> Training:
@@ -162,3 +163,25 @@ def test_same_shape_and_expression_is_the_same_picture(config: Config, toy_model
     inside = scene.view.covisible.bool().expand(-1, 3, -1, -1)
     assert inside.float().mean() > 0.2
     torch.testing.assert_close(scene.view.image[inside], batch["source_image"][inside], atol=1e-4, rtol=0)
+
+
+def test_colour_leaves_the_geometry_alone_where_that_is_wanted(config: Config, toy_model: FaceModel) -> None:
+    face = toy_model.neutral(2)
+    view = camera(config)
+    landmarks = landmarks_2d(toy_model, face, view)
+    images = torch.rand(2, 3, view.size, view.size, generator=torch.Generator().manual_seed(0))
+    reached = {}
+    for moves in (True, False):
+        loss = config.recnet.loss.model_copy(update={"photometric_geometry": moves})
+        training = RecNetTraining(RecNet(toy_model.sizes, SMALL), toy_model, view, config.recnet.optimizer, loss)
+        parameters = face.map(lambda value: value.clone().requires_grad_())
+        training.losses(parameters, images, landmarks)["photometric"].backward()
+        reached[moves] = {name for name, value in parameters.state().items() if value.grad is not None}
+    assert reached[False] == {"albedo", "light"}
+    assert reached[True] > reached[False]
+
+
+def test_etnet_learns_with_squared_error_first(config: Config, batch: dict) -> None:
+    optimizer = config.etnet.optimizer.model_copy(update={"steps": 4})
+    training = ETNetTraining(ETNet(SMALL), optimizer, squared_until=0.5)
+    assert ["squared" in training.step(batch) for _ in range(4)] == [True, True, False, False]
