@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -31,12 +32,14 @@ class Framing:
 
     def matrix(self, width: int, size: int, mirrored: bool) -> np.ndarray:
         """(2, 3) affine from points of a picture ``width`` pixels wide to those of the batch's, ``size`` wide."""
-        cosine, sine = self.scale * np.cos(self.roll), self.scale * np.sin(self.roll)
-        turn = np.array([[cosine, -sine], [sine, cosine]]) * (size / width)
-        if mirrored:
-            turn[:, 0] *= -1  # x counted from the middle changes its sign first
-        middle = size * (0.5 + np.asarray(self.shift)) - turn @ np.full(2, width / 2)
-        return np.hstack([turn, middle[:, None]])
+        # Plain numbers: this is done for every picture of every step, and arrays this small are slow.
+        scale = self.scale * size / width
+        cosine, sine = scale * math.cos(self.roll), scale * math.sin(self.roll)
+        across = -1 if mirrored else 1  # x counted from the middle changes its sign first
+        rows = (across * cosine, -sine), (across * sine, cosine)
+        return np.array(
+            [(x, y, size * (0.5 + shift) - (x + y) * width / 2) for (x, y), shift in zip(rows, self.shift, strict=True)]
+        )
 
 
 def draw_gain(rng: np.random.Generator, jitter: float) -> np.ndarray:

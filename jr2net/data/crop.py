@@ -6,6 +6,7 @@ centres at +0.5, in the picture and in the crop.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -98,7 +99,8 @@ def transform(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def resample(image: np.ndarray, matrix: np.ndarray, size: int, border: int) -> np.ndarray:
     """A picture (H, W, C) seen through a (2, 3) affine to (size, size) pixels; where it shrinks, areas are averaged."""
-    shrink = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    (across_x, down_x, _), (across_y, down_y, _) = matrix
+    shrink = 1 / math.sqrt(abs(across_x * down_y - down_x * across_y))
     if shrink > 1.5:  # interpolation would skip pixels: shrink by area to the wanted scale first
         height, width = image.shape[:2]
         small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
