@@ -27,6 +27,8 @@ from jobs.ray_settings import LOCAL_SETTINGS
 HOST = "127.0.0.1"
 DASHBOARD_PORT = 8265
 START_TIMEOUT_S = 120
+GOODBYE_S = 5
+"""What a local cluster may take to end by itself. It has nothing to save."""
 SERVICES = (
     "port",
     "dashboard-port",
@@ -86,7 +88,7 @@ def local_cluster() -> Iterator[str]:
         finally:
             head.send_signal(signal.SIGTERM)
             try:
-                head.wait(30)
+                head.wait(GOODBYE_S)
             except subprocess.TimeoutExpired:
                 os.killpg(head.pid, signal.SIGKILL)
 
