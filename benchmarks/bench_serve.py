@@ -45,6 +45,7 @@ ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "serve" / "weights"
 BOX = (150.0, 130.0, 370.0, 350.0)
 CLIENTS = 24
+START_TIMEOUT_S = 180
 CORES = sorted(os.sched_getaffinity(0))
 SECONDS = float(os.environ.get("JR2NET_BENCH_SECONDS", "12"))
 SIZES = {"laptop's sizes, 64 px": (64, 18, 18, 32), "paper's sizes, 224 px": (224, 50, 34, 64)}
@@ -181,8 +182,8 @@ def _server(kind: str, weights: Path) -> Iterator[_Server]:
     try:
         with httpx.Client(base_url=address, timeout=30) as client:
             while not _answers(client):
-                if process.poll() is not None or time.perf_counter() - started > 600:
-                    raise RuntimeError(f"the {kind} server did not start")
+                if process.poll() is not None or time.perf_counter() - started > START_TIMEOUT_S:
+                    raise RuntimeError(f"the {kind} server did not answer with 200 within {START_TIMEOUT_S} s")
                 time.sleep(0.2)
         yield _Server(process, address, time.perf_counter() - started)
     finally:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import torch
+from fastapi import FastAPI, Request  # here, where FastAPI looks for what annotations name
 
 
 def serve_with_ray(weights: Path, port: int) -> None:
@@ -37,7 +38,6 @@ def serve_with_ray(weights: Path, port: int) -> None:
 def serve_with_fastapi(weights: Path, port: int) -> None:
     """The plain way: one process, the same decoding and network, called for each request by itself."""
     import uvicorn
-    from fastapi import FastAPI, Request
 
     from jr2net.config import FaceConfig
     from jr2net.data.photo import decode_photo

@@ -17,6 +17,7 @@ from jr2net.data.photo import PhotoError, decode_photo
 from jr2net.face.model import FaceModel
 from jr2net.portrait import NoFaceError, Portrait, take_portrait
 from jr2net.provenance import Mark
+from serve.gathering import Gathering
 from serve.networks import Described, FaceArrays, Fit, Networks, Part, Played
 from serve.problems import Problem
 from serve.settings import Settings
@@ -36,6 +37,9 @@ class Service:
     described: dict[str, Described] = field(default_factory=dict)
     described_at: float = -np.inf
 
+    def __post_init__(self) -> None:
+        self.gathering = Gathering(self.settings.reconstruction.max_batch_size, self.settings.gather_s)
+
     async def describe(self, fresh: bool = False) -> dict[str, Described]:
         if fresh or time.monotonic() - self.described_at > _FRESH:
             self.described, self.described_at = await self.networks.describe(), time.monotonic()
@@ -45,7 +49,8 @@ class Service:
         self, content: bytes, box: Sequence[float] | None = None, which: int = 0, what: str = "image", side: int = 0
     ) -> Portrait:
         """Decodes a photo and finds its face; ``side`` shrinks larger photos. Raises Problem."""
-        return await asyncio.to_thread(self._portrait, content, box, which, what, side)
+        with self.gathering.preparing():
+            return await asyncio.to_thread(self._portrait, content, box, which, what, side)
 
     def _portrait(self, content: bytes, box: Sequence[float] | None, which: int, what: str, side: int) -> Portrait:
         try:
@@ -69,7 +74,10 @@ class Service:
 
     async def fit(self, photo: np.ndarray, crop: Crop) -> Fit:
         size = (await self.describe())["reconstruction"].size
-        picture = await asyncio.to_thread(crop.apply, photo, size)
+        with self.gathering.preparing():
+            picture = await asyncio.to_thread(crop.apply, photo, size)
+        with self.stage("gather"):
+            await self.gathering.together()
         with self.stage("fit"):
             return await self.networks.fit(picture)
 

@@ -110,6 +110,11 @@ class Settings(Section):
     limits: Limits = Limits()
     mark: bool = Field(True, description="generated pictures say in their metadata that they are synthetic")
     page: bool = Field(True, description="the page for people at /")
+    gather_s: float = Field(
+        0.05,
+        ge=0,
+        description="how long a picture that is ready waits for those being decoded, to share a forward pass",
+    )
     attempts: int = Field(4, ge=1, description="how often work is given to another replica when one dies on the way")
 
 
