@@ -127,6 +127,13 @@ def _serving(label: str, weights: Path) -> Iterator[Measurement]:
             yield Measurement(f"serve_reenact_{name}_ms ({label}, saturated)", value, "ms")
         for name, megabytes in ours.memory().items():
             yield Measurement(f"serve_memory_mb ({label}, {name})", megabytes, "MB")
+    if importlib.util.find_spec("openvino") is None:
+        return
+    with _server("ray-int8", weights) as ours:
+        rate, _ = _saturate(ours.address, photos)
+        yield Measurement(f"serve_per_s ({label}, OpenVINO int8)", rate, "requests/s")
+        peer = "FastAPI + uvicorn, one by one, PyTorch"
+        yield Measurement(f"serve_vs_fastapi ({label}, OpenVINO int8)", rate / theirs, "times", peer)
 
 
 def _bare_rate(weights: Path, photos: list[bytes]) -> float:

@@ -1,18 +1,24 @@
-"""The servers that ``bench_serve`` measures: ``python -m benchmarks.serve_servers ray|fastapi WEIGHTS PORT``."""
+"""The servers that ``bench_serve`` measures: ``python -m benchmarks.serve_servers ray|ray-int8|fastapi WEIGHTS PORT``."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
 from fastapi import FastAPI, Request  # here, where FastAPI looks for what annotations name
 
+from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS
 
-def serve_with_ray(weights: Path, port: int) -> None:
-    """Ours: Ray, proxy, ingress and both networks."""
+
+def serve_with_ray(weights: Path, port: int, **reconstruction: str) -> None:
+    """Ours: Ray, proxy, ingress and both networks; ``reconstruction``: further settings of that deployment."""
+    os.environ.update(LOCAL_SETTINGS | SERVE_SETTINGS)  # before Ray Serve reads them
+
     import ray
     from ray import serve
 
@@ -23,7 +29,7 @@ def serve_with_ray(weights: Path, port: int) -> None:
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     replica = {"num_cpus": 0.5}
     settings = {
-        "reconstruction": {"weights": str(weights / "recaugnet"), "max_batch_size": 16, **replica},
+        "reconstruction": {"weights": str(weights / "recaugnet"), "max_batch_size": 16, **replica, **reconstruction},
         "reenactment": {"weights": str(weights / "dcnet"), "max_batch_size": 8, **replica},
         "ingress": replica,
         "authentication": "off",
@@ -62,4 +68,6 @@ def serve_with_fastapi(weights: Path, port: int) -> None:
 if __name__ == "__main__":
     kind, folder, number = sys.argv[1:]
     torch.set_num_threads(1)
-    {"ray": serve_with_ray, "fastapi": serve_with_fastapi}[kind](Path(folder), int(number))
+    serve_with_int8 = partial(serve_with_ray, runtime="openvino", precision="int8")
+    servers = {"ray": serve_with_ray, "ray-int8": serve_with_int8, "fastapi": serve_with_fastapi}
+    servers[kind](Path(folder), int(number))

@@ -14,3 +14,9 @@ LOCAL_SETTINGS = {
     "RAY_worker_niceness": "0",  # as urgent as what else runs here; Ray would have 15
 }
 """Of a cluster of our own."""
+
+SERVE_SETTINGS = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",  # HAProxy speaks to the ingress' replicas directly, without Ray's own proxy
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # replicas speak gRPC to each other
+}
+"""Of every process that serves, on Linux, set before Ray Serve is imported: half of a request's overhead is gone."""

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from jobs.ray_settings import SERVE_SETTINGS
 from jr2net.face.model import FaceModel
 
 torch.set_num_threads(1)
+os.environ.update(SERVE_SETTINGS)  # before Ray Serve, which reads them when it is imported
 
 REAL_GROUND = Path(os.environ.get("JR2NET_REAL_GROUND", Path(__file__).parents[2] / "shared"))
 

@@ -26,7 +26,7 @@ from conftest import BOX, CPU, picture, settings_of, write_networks
 from ray import serve
 from ray.cluster_utils import Cluster
 
-from jobs.ray_settings import LOCAL_SETTINGS
+from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS
 from jr2net.data.photo import decode_photo
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.portrait import take_portrait
@@ -68,6 +68,7 @@ def cluster() -> Iterator[Cluster]:
     """One machine, which more can join."""
     environment = {
         **LOCAL_SETTINGS,
+        **SERVE_SETTINGS,
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "OMP_NUM_THREADS": "1",
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
