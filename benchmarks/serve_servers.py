@@ -1,4 +1,4 @@
-"""The servers that ``bench_serve`` measures: ``python -m benchmarks.serve_servers ray|ray-int8|fastapi WEIGHTS PORT``."""
+"""The servers that ``bench_serve`` measures: ``python -m benchmarks.serve_servers KIND WEIGHTS PORT``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -69,5 +70,9 @@ if __name__ == "__main__":
     kind, folder, number = sys.argv[1:]
     torch.set_num_threads(1)
     serve_with_int8 = partial(serve_with_ray, runtime="openvino", precision="int8")
-    servers = {"ray": serve_with_ray, "ray-int8": serve_with_int8, "fastapi": serve_with_fastapi}
+    servers: dict[str, Callable[[Path, int], None]] = {
+        "ray": serve_with_ray,
+        "ray-int8": serve_with_int8,
+        "fastapi": serve_with_fastapi,
+    }
     servers[kind](Path(folder), int(number))
