@@ -6,9 +6,8 @@ import importlib
 import sys
 from pathlib import Path
 
-import torch
-
 from benchmarks.results import RESULTS, machine, record
+from jr2net.threads import use_threads
 
 
 def main(names: list[str]) -> int:
@@ -17,7 +16,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
-    torch.set_num_threads(1)  # parallelism comes from processes, and a second thread slows small operations down
+    use_threads(1)  # parallelism comes from processes, and a second thread slows small operations down
     print(f"on {machine()}")
     for name in names or known:
         for measurement in importlib.import_module(f"benchmarks.bench_{name}").measure():

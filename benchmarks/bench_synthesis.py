@@ -44,6 +44,7 @@ from jr2net.reconstruction import camera
 from jr2net.reenactment import generate, set_scene
 from jr2net.synthesis import dataset
 from jr2net.synthesis.plan import MOST_PAIRS_PER_SOURCE
+from jr2net.threads import use_threads
 from jr2net.write_once import put_once
 
 LAPTOP = str(Path(__file__).parents[1] / "configs" / "laptop.yaml")
@@ -119,7 +120,7 @@ def bare_loop(run: Run, processes: int) -> float:
 
 @torch.inference_mode()
 def _bare_pace(config: Config) -> float:
-    torch.set_num_threads(1)
+    use_threads(1)
     run, size = Run(config), config.synthesis.batch_size
     recnet, dcnet = (load_network(run.folder(name), run.model) for name in ("recnet", "dcnet"))
     rng = np.random.default_rng(0)

@@ -34,6 +34,7 @@ from jr2net.config import Config, load
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.render.renderer import render
+from jr2net.threads import use_threads
 from jr2net.training import Training, batches, build, save
 from jr2net.training.log import read_log
 from jr2net.training.recnet import RecNetTraining, geometry_held
@@ -228,7 +229,7 @@ def _bare_rate(network: str, run: Run, warm: int) -> float:
 
 def _bare_loop(rank: int, network: str, settings: dict, port: int, warm: int, out: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
+    use_threads(1)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     run = Run(Config.model_validate(settings))
     upstream = {name: run.folder(name) for name in ("prepare", "recnet")}

@@ -14,6 +14,7 @@ import torch
 from fastapi import FastAPI, Request  # here, where FastAPI looks for what annotations name
 
 from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS
+from jr2net.threads import use_threads
 
 
 def serve_with_ray(weights: Path, port: int, **reconstruction: str) -> None:
@@ -68,7 +69,7 @@ def serve_with_fastapi(weights: Path, port: int) -> None:
 
 if __name__ == "__main__":
     kind, folder, number = sys.argv[1:]
-    torch.set_num_threads(1)
+    use_threads(1)
     serve_with_int8 = partial(serve_with_ray, runtime="openvino", precision="int8")
     servers: dict[str, Callable[[Path, int], None]] = {
         "ray": serve_with_ray,

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import ray
-import torch
 
 from jobs.command_line import main
 from jobs.stage import run_stage
@@ -24,6 +23,7 @@ from jr2net.face.model import FaceModel
 from jr2net.report.curves import training_log
 from jr2net.report.html import write_report
 from jr2net.report.provenance import machine, versions
+from jr2net.threads import use_threads
 from jr2net.training.log import read_log
 
 
@@ -37,7 +37,7 @@ def evaluate(run: Run) -> list[str]:
 
 @ray.remote
 def judge(run: Run, model: FaceModel) -> None:
-    torch.set_num_threads(max(1, int(run.config.scaling.cpus_per_worker)))
+    use_threads(max(1, int(run.config.scaling.cpus_per_worker)))
     with ExitStack() as stack:
         folders = run.folders("evaluation")
         for name in NETWORKS:

@@ -24,6 +24,7 @@ from jr2net.storage import StorageError
 from jr2net.synthesis import dataset
 from jr2net.synthesis.maker import PairMaker, captures_digest, load_pair_maker, source_folder
 from jr2net.synthesis.preview import contact_sheet, encode_sheet
+from jr2net.threads import use_threads
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class PairActor:
     """{"shard": index} to what became of it. Several threads may call it: they take turns at the networks."""
 
     def __init__(self, config: Config, folders: dict[str, str], folder: str, work: Work) -> None:
-        torch.set_num_threads(1)  # a second one gains nothing here, and bytes must not depend on their number
+        use_threads(1)  # a second one gains nothing here, and bytes must not depend on their number
         self.config, self.folders, self.folder, self.work = config, folders, folder, work
         self.maker = self._load(config)
         self.pairs = metrics.Counter("jr2net_synthesis_pairs", "pairs written")

@@ -23,6 +23,7 @@ from jr2net.data.shards import ShardError, list_shards, read_clips, write_clips
 from jr2net.data.studio.film import KINDS, Kind, film_people
 from jr2net.face.model import FaceModel
 from jr2net.report.html import duration
+from jr2net.threads import use_threads
 
 
 def prepare(run: Run) -> list[str]:
@@ -64,6 +65,7 @@ def planned_films(config: Config) -> Iterator[Film]:
 @ray.remote
 def shoot(model: FaceModel, config: Config, place: str, film: Film) -> None:
     """Writes one shard unless it is there: a shard is there whole or not at all, and always the same bytes."""
+    use_threads(1)
     if not storage.exists(place):
         studio = config.data.studio
         rows = film_people(model, studio, config.seed, film.first, film.count, film.kind, config.image_size)

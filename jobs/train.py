@@ -31,6 +31,7 @@ from jr2net import storage
 from jr2net.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
 from jr2net.config import Config
 from jr2net.face.load import load_face_model
+from jr2net.threads import use_threads
 from jr2net.training import Divergence, Training, batches, build, save
 from jr2net.training import best as best_weights
 from jr2net.training.best import Best
@@ -106,7 +107,7 @@ def take_steps(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     keep_freed_memory()
-    torch.set_num_threads(max(1, int(scaling.cpus_per_worker)))
+    use_threads(max(1, int(scaling.cpus_per_worker)))
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train tells of every report of every worker
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 

@@ -17,6 +17,7 @@ from ray.serve.metrics import Histogram
 
 from jr2net.data.face_detector import DetectorError, FaceDetector, load_face_detector
 from jr2net.face.load import load_face_model
+from jr2net.threads import use_threads
 from serve.api import create_api
 from serve.keys import Door
 from serve.networks import ActingNetwork, Described, Fit, FittingNetwork, Part, Played
@@ -39,7 +40,7 @@ class _NetworkReplica(ABC):
     def __init__(self, settings: dict[str, Any], section: str) -> None:
         self.settings = Settings.model_validate(settings)
         self.own = getattr(self.settings, section)
-        torch.set_num_threads(max(1, round(self.own.num_cpus)))
+        use_threads(max(1, round(self.own.num_cpus)))
         self.device = torch.device("cuda" if torch.cuda.is_available() and self.own.num_gpus > 0 else "cpu")
         self.model = load_face_model(self.settings.face)
         self.network: Any = None
@@ -147,6 +148,7 @@ class Ingress:
     def __init__(
         self, settings: dict[str, Any], reconstruction: DeploymentHandle, reenactment: DeploymentHandle
     ) -> None:
+        use_threads(1)
         self.settings = Settings.model_validate(settings)
         self.door = Door.from_environment(self.settings.limits, self.settings.authentication)
         stages = Histogram("jr2net_stage_ms", "Milliseconds of a request's stages.", _MILLISECONDS, ("stage",))

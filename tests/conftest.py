@@ -1,4 +1,4 @@
-"""Shared by every test: one torch thread, and where the real ground lies."""
+"""Shared by every test: one thread, and where the real ground lies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 
 from jobs.ray_settings import SERVE_SETTINGS
 from jr2net.face.model import FaceModel
+from jr2net.threads import use_threads
 
-torch.set_num_threads(1)
+use_threads(1)
 os.environ.update(SERVE_SETTINGS)  # before Ray Serve, which reads them when it is imported
 
 REAL_GROUND = Path(os.environ.get("JR2NET_REAL_GROUND", Path(__file__).parents[2] / "shared"))

@@ -10,6 +10,8 @@ import torch.distributed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from jr2net.training.shared_gradients import share_gradients
+
 _ONE_BUCKET_MB = 1024
 
 
@@ -21,7 +23,8 @@ def distribute(network: nn.Module) -> nn.Module:
     """The network with its gradients averaged over all workers during backward.
 
     On GPUs gradients travel in buckets while backward goes on. On a processor, which does both, there is nothing to
-    hide behind: they travel at once. Nothing but parameters changes in training, so buffers stay where they are.
+    hide behind: they travel at once, and within one machine through its memory. Nothing but parameters changes in
+    training, so buffers stay where they are.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if world_size() == 1 or not parameters:
@@ -31,9 +34,11 @@ def distribute(network: nn.Module) -> nn.Module:
         return DistributedDataParallel(
             network, device_ids=[device], gradient_as_bucket_view=True, forward_sync_buffers=False
         )
-    return DistributedDataParallel(
+    wrapped = DistributedDataParallel(
         network, gradient_as_bucket_view=True, forward_sync_buffers=False, bucket_cap_mb=_ONE_BUCKET_MB
     )
+    share_gradients(wrapped, parameters)
+    return wrapped
 
 
 def agreed(number: int | None, device: torch.device | str = "cpu") -> int | None:

@@ -19,6 +19,7 @@ import torch.distributed
 import torch.multiprocessing
 
 from jr2net.face.model import FaceModel
+from jr2net.threads import use_threads
 from jr2net.training import Training
 from jr2net.training.workers import agreed, distribute, mean_over_workers
 
@@ -38,7 +39,7 @@ def worker(
     rank: int, world: int, port: int, network: str, model: FaceModel, batch: dict, accumulate: int, steps: int, out: str
 ) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
-    torch.set_num_threads(1)
+    use_threads(1)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
     training = small.training(network, model, len(batch["sample_id"]), 2 * steps)
     training.accumulate = accumulate
