@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -70,9 +71,16 @@ class _NetworkReplica(ABC):
     async def describe(self) -> Described:
         return self.network.described
 
-    async def answer(self, items: list) -> list:
+    async def answer(self, groups: list[list]) -> list[list]:
+        """Groups of several ingress replicas to their answers, by one forward pass."""
+        items = [item for group in groups for item in group]
         self.batch_sizes.observe(len(items))
-        return await asyncio.to_thread(self.network, items)
+        answers = iter(await asyncio.to_thread(self.network, items))
+        return [list(islice(answers, len(group))) for group in groups]
+
+
+def _items(groups: list[list]) -> int:
+    return sum(map(len, groups))
 
 
 @serve.deployment
@@ -86,9 +94,9 @@ class Reconstruction(_NetworkReplica):
     def load(self, weights: str) -> FittingNetwork:
         return FittingNetwork.load(weights, self.model, self.device, self.own.runtime, self.own.precision)
 
-    @serve.batch
-    async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
-        return await self.answer(pictures)
+    @serve.batch(batch_size_fn=_items)
+    async def fit(self, groups: list[list[np.ndarray]]) -> list[list[Fit]]:
+        return await self.answer(groups)
 
 
 @serve.deployment
@@ -102,9 +110,9 @@ class Reenactment(_NetworkReplica):
     def load(self, weights: str) -> ActingNetwork:
         return ActingNetwork.load(weights, self.model, self.device)
 
-    @serve.batch
-    async def play(self, parts: list[Part]) -> list[Played]:
-        return await self.answer(parts)
+    @serve.batch(batch_size_fn=_items)
+    async def play(self, groups: list[list[Part]]) -> list[list[Played]]:
+        return await self.answer(groups)
 
 
 class Handles:
@@ -114,11 +122,11 @@ class Handles:
     def __init__(self, reconstruction: DeploymentHandle, reenactment: DeploymentHandle, attempts: int) -> None:
         self.reconstruction, self.reenactment, self.attempts = reconstruction, reenactment, attempts
 
-    async def fit(self, picture: np.ndarray) -> Fit:
-        return await self._surely(lambda: self.reconstruction.fit.remote(picture))
+    async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
+        return await self._surely(lambda: self.reconstruction.fit.remote(pictures))
 
-    async def play(self, part: Part) -> Played:
-        return await self._surely(lambda: self.reenactment.play.remote(part))
+    async def play(self, parts: list[Part]) -> list[Played]:
+        return await self._surely(lambda: self.reenactment.play.remote(parts))
 
     async def describe(self) -> dict[str, Described]:
         return {

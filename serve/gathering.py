@@ -1,58 +1,79 @@
-"""Requests that arrive together share a forward pass: what is ready waits a little for what is still being decoded."""
+"""Requests that arrive together travel together: one call to a network's replica, and one forward pass, for many."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
-class Gathering:
-    """A gate before a network that batches. Where nothing else is on its way, it stands open.
+class Gathering(Generic[Item, Answer]):
+    """Collects what is ready while more is being prepared, and asks for the answers of all of it at once.
 
-    Without it, on a machine whose cores are all busy, the network takes whatever few pictures are there, which costs it
-    more, which leaves less for decoding the next: batches stay small just when they should be large.
+    A lone item goes at once. But where every core is busy, a network that took whatever few pictures are there would
+    spend more on each, which leaves less for decoding the next: batches would stay small just when they should be
+    large. And a call to a replica costs as much for one picture as for sixteen.
 
-    full      pictures that need not wait for more
-    patience  seconds that a picture waits at most
+    ask       a group of items to their answers, in the same order
+    full      most items of a group; so many wait for no more
+    patience  seconds that an item waits at most for those being prepared
     """
 
-    def __init__(self, full: int, patience: float) -> None:
-        self.full, self.patience = full, patience
+    def __init__(self, ask: Callable[[list[Item]], Awaitable[Sequence[Answer]]], full: int, patience: float) -> None:
+        self.ask, self.full, self.patience = ask, full, patience
         self._preparing = 0
-        self._ready: set[asyncio.Future[None]] = set()
+        self._ready: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._patience_ends: asyncio.TimerHandle | None = None
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
-        """Around the work that comes before ``together``."""
+        """Around the work that comes before an item is ready."""
         self._preparing += 1
         try:
             yield
         finally:
             self._preparing -= 1
             # Not at once: the same request may go on with its next piece of preparation.
-            asyncio.get_running_loop().call_soon(self._open_if_due)
+            asyncio.get_running_loop().call_soon(self._go_if_due)
 
-    async def together(self) -> None:
-        """Returns when the batch is full, when nothing more is being prepared, or when patience ends."""
-        if not self._preparing:
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._ready.add(turn)
-        self._open_if_due()
+    async def __call__(self, item: Item) -> Answer:
+        """The item's answer. Raises what ``ask`` raises."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        if not self._ready:
+            self._patience_ends = loop.call_later(self.patience, self._go)
+        self._ready.append((item, answer))
+        self._go_if_due()
+        return await answer
+
+    def _go_if_due(self) -> None:
+        if self._ready and (not self._preparing or len(self._ready) >= self.full):
+            self._go()
+
+    def _go(self) -> None:
+        if self._patience_ends is not None:
+            self._patience_ends.cancel()
+        group, self._ready = self._ready, []
+        task = asyncio.ensure_future(self._answer([entry for entry in group if not entry[1].done()]))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _answer(self, group: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        """Whoever has gone meanwhile is passed over; an error is everybody's."""
         try:
-            await asyncio.wait_for(turn, self.patience)
-        except TimeoutError:
-            self._open()  # those who came later go along: they may share the pass
-        finally:
-            self._ready.discard(turn)
-
-    def _open_if_due(self) -> None:
-        if not self._preparing or len(self._ready) >= self.full:
-            self._open()
-
-    def _open(self) -> None:
-        for turn in self._ready:
-            if not turn.done():
-                turn.set_result(None)
-        self._ready.clear()
+            answers = await self.ask([item for item, _ in group]) if group else []
+        except BaseException as error:
+            for _, waiting in group:
+                if not waiting.done():
+                    waiting.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for (_, waiting), answer in zip(group, answers, strict=True):
+                if not waiting.done():
+                    waiting.set_result(answer)

@@ -66,13 +66,13 @@ class Played:
 
 
 class Networks(Protocol):
-    """The networks as the HTTP side sees them, wherever they run."""
+    """The networks as the HTTP side sees them, wherever they run. Answers come in the order of what was asked."""
 
-    async def fit(self, picture: np.ndarray) -> Fit:
-        """A face crop (any side) uint8 RGB to its face."""
+    async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
+        """Face crops (any side) uint8 RGB to their faces; at most a batch."""
 
-    async def play(self, part: Part) -> Played:
-        """A part to the picture of it."""
+    async def play(self, parts: list[Part]) -> list[Played]:
+        """Parts to the pictures of them; at most a batch."""
 
     async def describe(self) -> dict[str, Described]:
         """``reconstruction`` and ``reenactment``; whoever is not ready raises."""

@@ -38,7 +38,9 @@ class Service:
     described_at: float = -np.inf
 
     def __post_init__(self) -> None:
-        self.gathering = Gathering(self.settings.reconstruction.max_batch_size, self.settings.gather_s)
+        own, patience = self.settings, self.settings.gather_s
+        self.fitting = Gathering(self.networks.fit, own.reconstruction.max_batch_size, patience)
+        self.playing = Gathering(self.networks.play, own.reenactment.max_batch_size, patience)
 
     async def describe(self, fresh: bool = False) -> dict[str, Described]:
         if fresh or time.monotonic() - self.described_at > _FRESH:
@@ -49,7 +51,7 @@ class Service:
         self, content: bytes, box: Sequence[float] | None = None, which: int = 0, what: str = "image", side: int = 0
     ) -> Portrait:
         """Decodes a photo and finds its face; ``side`` shrinks larger photos. Raises Problem."""
-        with self.gathering.preparing():
+        with self.fitting.preparing():
             return await asyncio.to_thread(self._portrait, content, box, which, what, side)
 
     def _portrait(self, content: bytes, box: Sequence[float] | None, which: int, what: str, side: int) -> Portrait:
@@ -74,18 +76,17 @@ class Service:
 
     async def fit(self, photo: np.ndarray, crop: Crop) -> Fit:
         size = (await self.describe())["reconstruction"].size
-        with self.gathering.preparing():
+        with self.fitting.preparing():
             picture = await asyncio.to_thread(crop.apply, photo, size)
-        with self.stage("gather"):
-            await self.gathering.together()
         with self.stage("fit"):
-            return await self.networks.fit(picture)
+            return await self.fitting(picture)
 
     async def play(self, photo: np.ndarray, crop: Crop, source: FaceArrays, driving: FaceArrays) -> Played:
         size = (await self.describe())["reenactment"].size
-        picture = await asyncio.to_thread(crop.apply, photo, size)
+        with self.playing.preparing():
+            picture = await asyncio.to_thread(crop.apply, photo, size)
         with self.stage("play"):
-            return await self.networks.play(Part(picture, source, driving))
+            return await self.playing(Part(picture, source, driving))
 
     def mark(self, network: Described) -> Mark | None:
         return Mark(network.digest) if self.settings.mark else None

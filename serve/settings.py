@@ -44,8 +44,14 @@ class Deployment(Section):
 
 
 class Network(Deployment):
-    """A deployment that answers requests which come together with one forward pass."""
+    """A deployment that answers requests which come together with one forward pass.
 
+    The ingress sends what is ready in one call, up to ``max_batch_size`` pictures; replicas are scaled by calls.
+    """
+
+    target_ongoing_requests: float = Field(2, gt=0, description="calls under way per replica that scaling aims at")
+    max_ongoing_requests: int = Field(64, ge=1, description="calls that a replica takes at once")
+    max_queued_requests: int = Field(256, ge=1, description="calls that wait for a replica; more are answered 503")
     weights: str = Field(..., description="the network's folder, local or s3://; can be changed while it serves")
     max_batch_size: int = Field(16, ge=1, description="most requests of one forward pass")
     batch_wait_s: float = Field(0.004, ge=0, description="how long the first request waits for others")
@@ -113,7 +119,7 @@ class Settings(Section):
     gather_s: float = Field(
         0.05,
         ge=0,
-        description="how long a picture that is ready waits for those being decoded, to share a forward pass",
+        description="how long a picture that is ready waits for others that are being decoded, to go with them",
     )
     attempts: int = Field(4, ge=1, description="how often work is given to another replica when one dies on the way")
 

@@ -28,16 +28,16 @@ CPU = torch.device("cpu")
 
 
 class InProcess:
-    """``Networks`` without batching or replicas."""
+    """``Networks`` without replicas; one by one, since in a batch the last digits are rounded otherwise."""
 
     def __init__(self, fitting: FittingNetwork, acting: ActingNetwork) -> None:
         self.fitting, self.acting = fitting, acting
 
-    async def fit(self, picture: np.ndarray) -> Fit:
-        return self.fitting([picture])[0]
+    async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
+        return [self.fitting([picture])[0] for picture in pictures]
 
-    async def play(self, part: Part) -> Played:
-        return self.acting([part])[0]
+    async def play(self, parts: list[Part]) -> list[Played]:
+        return [self.acting([part])[0] for part in parts]
 
     async def describe(self) -> dict[str, Described]:
         return {"reconstruction": self.fitting.described, "reenactment": self.acting.described}

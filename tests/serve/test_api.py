@@ -8,14 +8,14 @@ import json
 import numpy as np
 import pytest
 import trimesh
-from conftest import BOX, SIZE, client_of, picture, settings_of
+from conftest import BOX, SIZE, InProcess, client_of, picture, settings_of
 from PIL import Image
 
 from jr2net.data.face_detector import Face
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.provenance import is_marked
 from serve.keys import Door
-from serve.networks import Described
+from serve.networks import Described, Part
 from serve.problems import Unavailable
 
 PNG = {"Content-Type": "image/png"}
@@ -103,20 +103,17 @@ def test_beyond_the_face_the_photo_keeps_its_pixels(client):
     assert not np.array_equal(before[20:108, 20:108], after[20:108, 20:108])
 
 
-def test_relative_coefficients_are_added_to_the_sources_own(client, networks):
-    played = []
-    acting = networks.acting
+def test_relative_coefficients_are_added_to_the_sources_own(networks, face_model, settings):
+    played: list[Part] = []
 
-    async def play(part):
-        played.append(part)
-        return acting([part])[0]
+    class Recording(InProcess):
+        async def play(self, parts):
+            played.extend(parts)
+            return await super().play(parts)
 
-    networks.play = play
-    try:
-        assert reenact(client, expression='{"jawOpen": 0.5, "eyeBlinkLeft": -1}', relative="true").status_code == 200
-        assert reenact(client, expression='{"jawOpen": 0.5}').status_code == 200
-    finally:
-        del networks.play
+    client = client_of(Recording(networks.fitting, networks.acting), face_model, settings)
+    assert reenact(client, expression='{"jawOpen": 0.5, "eyeBlinkLeft": -1}', relative="true").status_code == 200
+    assert reenact(client, expression='{"jawOpen": 0.5}').status_code == 200
     added, absolute = played
     jaw, blink, smile = (ARKIT_NAMES.index(name) for name in ("jawOpen", "eyeBlinkLeft", "mouthSmileLeft"))
     own = added.source["expression"]
@@ -258,14 +255,14 @@ def test_what_is_served_is_described(client, networks):
 
 
 def test_networks_of_different_cameras_are_not_ready(networks, face_model, settings):
-    class Mixed:
+    class Mixed(InProcess):
         async def describe(self):
             return {
-                "reconstruction": networks.fitting.described,
+                "reconstruction": self.fitting.described,
                 "reenactment": Described("dcnet", "0" * 64, SIZE, 4.0),
             }
 
-    response = client_of(Mixed(), face_model, settings).get("/readyz")
+    response = client_of(Mixed(networks.fitting, networks.acting), face_model, settings).get("/readyz")
     assert "different cameras" in problem(response, 503)
 
 

@@ -1,4 +1,4 @@
-"""Pictures that are ready wait for those on their way, and for nothing else."""
+"""Items that are ready wait for those on their way, and for nothing else; then they go together."""
 
 from __future__ import annotations
 
@@ -9,65 +9,104 @@ import pytest
 from serve.gathering import Gathering
 
 
-def passed_in(gate: Gathering, delays: list[float]) -> list[list[int]]:
-    """Numbers of the requests that went through at the same moment, in order; each is prepared for its delay."""
-    rounds: list[list[int]] = []
+class Network:
+    """Doubles numbers, and remembers the groups in which they came; refuses groups with a 13."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+
+    async def __call__(self, numbers: list[int]) -> list[int]:
+        self.groups.append(sorted(numbers))
+        await asyncio.sleep(0.01)
+        if 13 in numbers:
+            raise RuntimeError("13")
+        return [2 * number for number in numbers]
+
+
+def groups_of(full: int, patience: float, delays: list[float]) -> list[list[int]]:
+    """The groups in which requests go, of which each is prepared for its delay, in two pieces."""
+    network = Network()
+    gathering = Gathering(network, full, patience)
 
     async def request(number: int) -> None:
-        with gate.preparing():
-            await asyncio.sleep(delays[number] / 2)
-        with gate.preparing():
-            await asyncio.sleep(delays[number] / 2)
-        await gate.together()
-        now = asyncio.get_running_loop().time()
-        if not rounds or now - moments[-1] > 0.02:
-            rounds.append([])
-        moments.append(now)
-        rounds[-1].append(number)
+        for _ in range(2):
+            with gathering.preparing():
+                await asyncio.sleep(delays[number] / 2)
+        assert await gathering(number) == 2 * number
 
     async def all_of_them() -> None:
         await asyncio.gather(*(request(number) for number in range(len(delays))))
 
-    moments: list[float] = []
     asyncio.run(all_of_them())
-    return [sorted(numbers) for numbers in rounds]
+    return network.groups
 
 
-def test_a_lone_picture_does_not_wait():
+def test_a_lone_item_does_not_wait() -> None:
+    network = Network()
+
     async def alone() -> None:
-        gate = Gathering(full=8, patience=60)
-        with gate.preparing():
+        gathering = Gathering(network, full=8, patience=60)
+        with gathering.preparing():
             pass
-        await asyncio.wait_for(gate.together(), 5)
+        assert await asyncio.wait_for(gathering(1), 5) == 2
 
     asyncio.run(alone())
+    assert network.groups == [[1]]
 
 
 @pytest.mark.parametrize(
-    ("full", "patience", "delays", "rounds"),
+    ("full", "patience", "delays", "groups"),
     [
         (8, 60, [0.0, 0.2, 0.1], [[0, 1, 2]]),  # all wait for the last that is on its way
-        (2, 60, [0.0, 0.01, 0.4], [[0, 1], [2]]),  # a full batch waits for nobody
+        (2, 60, [0.0, 0.01, 0.4], [[0, 1], [2]]),  # a full group waits for nobody
         (8, 0.1, [0.0, 0.6], [[0], [1]]),  # nor does anybody wait for ever
     ],
 )
-def test_pictures_go_together(full, patience, delays, rounds):
-    assert passed_in(Gathering(full, patience), delays) == rounds
+def test_items_go_together(full: int, patience: float, delays: list[float], groups: list[list[int]]) -> None:
+    assert groups_of(full, patience, delays) == groups
 
 
-def test_a_request_that_fails_holds_nobody_up():
-    async def two() -> None:
-        gate = Gathering(full=8, patience=60)
+def test_a_request_that_fails_holds_nobody_up() -> None:
+    async def two() -> list:
+        gathering = Gathering(Network(), full=8, patience=60)
 
         async def failing() -> None:
-            with gate.preparing():
+            with gathering.preparing():
                 await asyncio.sleep(0.05)
                 raise ValueError("no picture")
 
-        async def ready() -> None:
+        async def ready() -> int:
             await asyncio.sleep(0.01)
-            await gate.together()
+            return await gathering(1)
 
-        await asyncio.wait_for(asyncio.gather(failing(), ready(), return_exceptions=True), 5)
+        return await asyncio.wait_for(asyncio.gather(failing(), ready(), return_exceptions=True), 5)
 
-    asyncio.run(two())
+    error, answer = asyncio.run(two())
+    assert isinstance(error, ValueError) and answer == 2
+
+
+def test_an_error_is_everybodys_and_the_next_group_is_answered() -> None:
+    async def three() -> tuple[list, int]:
+        gathering = Gathering(Network(), full=2, patience=60)
+        with gathering.preparing():
+            together = await asyncio.gather(gathering(13), gathering(1), return_exceptions=True)
+        return together, await gathering(2)
+
+    together, later = asyncio.run(three())
+    assert [str(error) for error in together] == ["13", "13"] and later == 4
+
+
+def test_who_has_gone_is_not_asked_for_and_takes_nobody_along() -> None:
+    network = Network()
+
+    async def two() -> int:
+        gathering = Gathering(network, full=8, patience=60)
+        with gathering.preparing():
+            gone, stays = asyncio.ensure_future(gathering(1)), asyncio.ensure_future(gathering(2))
+            await asyncio.sleep(0)
+            gone.cancel()
+            await asyncio.sleep(0)
+        return await asyncio.wait_for(stays, 5)
+
+    assert asyncio.run(two()) == 4
+    assert network.groups == [[2]]

@@ -20,15 +20,15 @@ class Handle:
         self.errors, self.calls = list(errors), 0
         self.fit = self
 
-    async def remote(self, item: str) -> str:
+    async def remote(self, items: list[str]) -> list[str]:
         self.calls += 1
         if self.errors:
             raise self.errors.pop(0)
-        return f"answer to {item}"
+        return [f"answer to {item}" for item in items]
 
 
-def _fit(handle: Handle, attempts: int = 3) -> str:
-    return asyncio.run(Handles(handle, handle, attempts).fit("picture"))
+def _fit(handle: Handle, attempts: int = 3) -> list[str]:
+    return asyncio.run(Handles(handle, handle, attempts).fit(["picture"]))
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def at_once(monkeypatch):
 
 def test_lost_work_is_asked_for_again():
     handle = Handle(ActorDiedError(), ActorUnavailableError("gone", None))
-    assert _fit(handle) == "answer to picture" and handle.calls == 3
+    assert _fit(handle) == ["answer to picture"] and handle.calls == 3
 
 
 def test_not_for_ever():
