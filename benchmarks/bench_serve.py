@@ -1,13 +1,14 @@
 """Serving: the HTTP API against the bare batched forward and a plain FastAPI server on the same core; the network.
 
 ``python -m benchmarks serve``. Ray, its proxy, the ingress and the network share the first core that this process may
-use; the clients have the others. Every request is one photo with the box of its face: decoded, cropped, fitted,
-answered as JSON.
+use; the clients have the others. Every request is one photo with the box of its face, fitted and answered as JSON, or
+made to act and answered as a JPEG.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import socket
 import statistics
@@ -28,8 +29,8 @@ import numpy as np
 import torch
 
 from benchmarks.results import Measurement, best_ms
+from benchmarks.serve_plain import Plain
 from jr2net.config import BackboneConfig, DCNetConfig, FaceConfig, OptimizerConfig
-from jr2net.data.pictures import to_tensor
 from jr2net.face.camera import Camera
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
@@ -44,6 +45,8 @@ from jr2net.reconstruction import Reconstructor, load_reconstructor
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "serve" / "weights"
 BOX = (150.0, 130.0, 370.0, 350.0)
+EXPRESSION = {"jawOpen": 0.7}
+BATCH = {"reconstruct": 16, "reenact": 8}  # of the bare loop, and the most that a replica takes at once
 CLIENTS = 24
 START_TIMEOUT_S = 180
 CORES = sorted(os.sched_getaffinity(0))
@@ -103,57 +106,62 @@ def _what_precision_changes(model: FaceModel) -> Iterator[Measurement]:
 def _serving(label: str, weights: Path) -> Iterator[Measurement]:
     photos = [_photo(seed) for seed in range(8)]
     with _on_first_core():
-        bare = _bare_rate(weights, photos)
-    yield Measurement(f"bare_forward_per_s ({label}, batch 16)", bare, "pictures/s")
+        bare = _bare_rates(weights, photos)
+    for request, rate in bare.items():
+        yield Measurement(f"bare_{request}_per_s ({label}, batch {BATCH[request]})", rate, "pictures/s")
 
     with _server("fastapi", weights) as plain:
-        theirs, _ = _saturate(plain.address, photos)
-    yield Measurement(f"fastapi_per_s ({label})", theirs, "requests/s")
+        theirs = {request: _saturate(plain.address, photos, request)[0] for request in BATCH}
+    for request, rate in theirs.items():
+        yield Measurement(f"fastapi_{request}_per_s ({label})", rate, "requests/s")
 
     with _server("ray", weights) as ours:
         yield Measurement(f"serve_cold_start_s ({label})", ours.start_s, "s")
-        rate, times = _saturate(ours.address, photos)
-        yield Measurement(f"serve_per_s ({label})", rate, "requests/s")
-        yield Measurement(f"serve_vs_bare_forward ({label})", rate / bare, "of its rate", "bare batched forward")
-        yield Measurement(f"serve_vs_fastapi ({label})", rate / theirs, "times", "FastAPI + uvicorn, one by one")
-        many, _ = _saturate(ours.address, photos, pictures=16)
-        yield Measurement(f"serve_vs_bare_forward ({label}, 16 pictures a call)", many / bare, "of its rate", "bare")
-        for share in (0.2, 0.5, 0.8):
-            for name, value in _percentiles(_steady(ours.address, photos, share * rate)):
-                yield Measurement(f"serve_{name}_ms ({label}, {share:.0%} of saturation)", value, "ms")
-        acted, times = _saturate(ours.address, photos, reenact=True)
-        yield Measurement(f"serve_reenact_per_s ({label})", acted, "requests/s")
-        for name, value in _percentiles(times):
-            yield Measurement(f"serve_reenact_{name}_ms ({label}, saturated)", value, "ms")
+        for request in BATCH:
+            name = "serve" if request == "reconstruct" else "serve_reenact"
+            rate, _ = _saturate(ours.address, photos, request)
+            yield Measurement(f"{name}_per_s ({label})", rate, "requests/s")
+            share = rate / bare[request]
+            yield Measurement(f"{name}_vs_bare_forward ({label})", share, "of its rate", "bare batched forward")
+            times_theirs = rate / theirs[request]
+            yield Measurement(f"{name}_vs_fastapi ({label})", times_theirs, "times", "FastAPI + uvicorn, one by one")
+            for load in (0.2, 0.5, 0.8):
+                for percentile, value in _percentiles(_steady(ours.address, photos, request, load * rate)):
+                    yield Measurement(f"{name}_{percentile}_ms ({label}, {load:.0%} of saturation)", value, "ms")
+        many, _ = _saturate(ours.address, photos, "reconstruct", pictures=16)
+        share = many / bare["reconstruct"]
+        yield Measurement(f"serve_vs_bare_forward ({label}, 16 pictures a call)", share, "of its rate", "bare")
         for name, megabytes in ours.memory().items():
             yield Measurement(f"serve_memory_mb ({label}, {name})", megabytes, "MB")
     if importlib.util.find_spec("openvino") is None:
         return
     with _server("ray-int8", weights) as ours:
-        rate, _ = _saturate(ours.address, photos)
+        rate, _ = _saturate(ours.address, photos, "reconstruct")
         yield Measurement(f"serve_per_s ({label}, OpenVINO int8)", rate, "requests/s")
         peer = "FastAPI + uvicorn, one by one, PyTorch"
-        yield Measurement(f"serve_vs_fastapi ({label}, OpenVINO int8)", rate / theirs, "times", peer)
+        yield Measurement(f"serve_vs_fastapi ({label}, OpenVINO int8)", rate / theirs["reconstruct"], "times", peer)
 
 
-def _bare_rate(weights: Path, photos: list[bytes]) -> float:
-    """Pictures a second of decoding, cropping and fitting in batches of 16, on one thread."""
-    from jr2net.data.photo import decode_photo
-    from jr2net.portrait import take_portrait
+def _bare_rates(weights: Path, photos: list[bytes]) -> dict[str, float]:
+    """Pictures a second on one thread: decoded, cropped and fitted in batches; reenacted, pasted and encoded too."""
+    plain = Plain(weights)
 
-    reconstruct = load_reconstructor(weights / "recaugnet", load_face_model(FaceConfig()))
-    size = reconstruct.camera.size
+    def batch(request: str) -> None:
+        some = [photos[number % len(photos)] for number in range(BATCH[request])]
+        if request == "reconstruct":
+            plain.fit(some, BOX)
+        else:
+            plain.reenact(some, BOX, EXPRESSION)
 
-    def batch() -> None:
-        portraits = [take_portrait(decode_photo(photos[n % 8]), None, BOX) for n in range(16)]
-        reconstruct(to_tensor([portrait.crop.apply(portrait.photo, size) for portrait in portraits]))
-
-    batch()
-    start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < SECONDS:
-        batch()
-        done += 16
-    return done / (time.perf_counter() - start)
+    rates = {}
+    for request, pictures in BATCH.items():
+        batch(request)
+        start, done = time.perf_counter(), 0
+        while time.perf_counter() - start < SECONDS:
+            batch(request)
+            done += pictures
+        rates[request] = done / (time.perf_counter() - start)
+    return rates
 
 
 class _Server:
@@ -205,10 +213,10 @@ def _answers(client: httpx.Client) -> bool:
         return False
 
 
-def _ask(client: httpx.Client, photo: bytes, pictures: int = 1, reenact: bool = False) -> int:
+def _ask(client: httpx.Client, photo: bytes, request: str = "reconstruct", pictures: int = 1) -> int:
     box = ",".join(map(str, BOX))
-    if reenact:
-        data = {"box": box, "expression": '{"jawOpen": 0.7}'}
+    if request == "reenact":
+        data = {"box": box, "expression": json.dumps(EXPRESSION)}
         return client.post("/v1/reenact", files={"source": ("a.jpg", photo)}, data=data).status_code
     if pictures > 1:
         files = [("image", (f"{n}.jpg", photo)) for n in range(pictures)]
@@ -217,7 +225,7 @@ def _ask(client: httpx.Client, photo: bytes, pictures: int = 1, reenact: bool = 
     return client.post("/v1/reconstruct", content=photo, params={"box": box}, headers=headers).status_code
 
 
-def _saturate(address: str, photos: list[bytes], pictures: int = 1, reenact: bool = False) -> tuple[float, list[float]]:
+def _saturate(address: str, photos: list[bytes], request: str, pictures: int = 1) -> tuple[float, list[float]]:
     """Pictures a second that many clients get who never pause, and the seconds that each request took."""
     times: list[float] = []
     until = time.perf_counter() + SECONDS + 2
@@ -226,7 +234,7 @@ def _saturate(address: str, photos: list[bytes], pictures: int = 1, reenact: boo
     def client(number: int) -> None:
         with httpx.Client(base_url=address, timeout=120) as connection:
             while (start := time.perf_counter()) < until:
-                status = _ask(connection, photos[number % len(photos)], pictures, reenact)
+                status = _ask(connection, photos[number % len(photos)], request, pictures)
                 end = time.perf_counter()
                 if status != 200:
                     raise RuntimeError(f"answered {status}")
@@ -238,7 +246,7 @@ def _saturate(address: str, photos: list[bytes], pictures: int = 1, reenact: boo
     return len(times) * pictures / SECONDS, times
 
 
-def _steady(address: str, photos: list[bytes], rate: float) -> list[float]:
+def _steady(address: str, photos: list[bytes], request: str, rate: float) -> list[float]:
     """Seconds of requests that begin at a steady rate, whether or not earlier ones are answered."""
     times: list[float] = []
     lock = threading.Lock()
@@ -248,7 +256,7 @@ def _steady(address: str, photos: list[bytes], rate: float) -> list[float]:
         if not hasattr(local, "client"):
             local.client = httpx.Client(base_url=address, timeout=120)
         time.sleep(max(0.0, due - time.perf_counter()))
-        _ask(local.client, photos[number % len(photos)])
+        _ask(local.client, photos[number % len(photos)], request)
         with lock:
             times.append(time.perf_counter() - due)  # waiting for a free client counts
 

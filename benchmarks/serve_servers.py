@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -9,9 +10,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-import torch
-from fastapi import FastAPI, Request  # here, where FastAPI looks for what annotations name
+from fastapi import FastAPI, Form, Request, Response, UploadFile  # here, where FastAPI looks for what annotations name
 
 from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS
 from jr2net.threads import use_threads
@@ -44,27 +45,27 @@ def serve_with_ray(weights: Path, port: int, **reconstruction: str) -> None:
 
 
 def serve_with_fastapi(weights: Path, port: int) -> None:
-    """The plain way: one process, the same decoding and network, called for each request by itself."""
+    """The plain way: one process, the same decoding and networks, called for each request by itself."""
     import uvicorn
 
-    from jr2net.config import FaceConfig
-    from jr2net.data.photo import decode_photo
-    from jr2net.face.load import load_face_model
-    from jr2net.portrait import take_portrait
-    from serve.networks import FittingNetwork
-    from serve.reconstruct import as_json
+    from benchmarks.serve_plain import Plain
 
-    network = FittingNetwork.load(str(weights / "recaugnet"), load_face_model(FaceConfig()), torch.device("cpu"))
-    size = network.described.size
-    api = FastAPI()
+    plain, api = Plain(weights), FastAPI()
 
     @api.post("/v1/reconstruct")
     async def reconstruct(request: Request, box: str) -> dict:
-        portrait = take_portrait(decode_photo(await request.body()), None, [float(v) for v in box.split(",")])
-        (fit,) = network([portrait.crop.apply(portrait.photo, size)])
-        return {"model": fit.network.digest, "faces": [as_json(portrait, fit)]}
+        return plain.reconstruct(await request.body(), _numbers(box))
+
+    @api.post("/v1/reenact")
+    async def reenact(source: UploadFile, box: Annotated[str, Form()], expression: Annotated[str, Form()]) -> Response:
+        (picture,) = plain.reenact([await source.read()], _numbers(box), json.loads(expression))
+        return Response(picture, media_type="image/jpeg")
 
     uvicorn.run(api, host="127.0.0.1", port=port, log_level="warning")
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in text.split(",")]
 
 
 if __name__ == "__main__":
