@@ -22,8 +22,7 @@ SHARED_MEMORY = Path("/dev/shm")
 class SharedGradients:
     """Memory for the gradients (N,) float32 of every worker, and for their mean.
 
-    ``average`` is called by all workers with gradients of equal size. A worker that is lost shows as the error of
-    ``torch.distributed`` that it is without this.
+    All workers call ``average`` with gradients of one size. A lost worker is noticed at the next barrier, which raises.
     """
 
     def __init__(self, memory: Tensor) -> None:
