@@ -45,6 +45,7 @@ bench: setup
 ifeq ($(shell uname),Linux)
 serve: export RAY_SERVE_ENABLE_HA_PROXY ?= 1
 serve: export RAY_SERVE_THROUGHPUT_OPTIMIZED ?= 1
+serve: export RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH ?= 536870912
 endif
 serve: setup serve/page/vendor/three.js
 	@$(PYTHON) -m serve.app $(SETTINGS) $(ARGS)

@@ -18,5 +18,6 @@ LOCAL_SETTINGS = {
 SERVE_SETTINGS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # HAProxy speaks to the ingress' replicas directly, without Ray's own proxy
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # replicas speak gRPC to each other
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(1 << 29),  # a group of pictures is larger than the usual 4 MiB
 }
 """Of every process that serves, on Linux, set before Ray Serve is imported: half of a request's overhead is gone."""

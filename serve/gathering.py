@@ -16,12 +16,15 @@ class Gathering(Generic[Item, Answer]):
 
     A lone item goes at once. But where every core is busy, a network that took whatever few pictures are there would
     spend more on each, which leaves less for decoding the next: batches would stay small just when they should be
-    large. And a call to a replica costs as much for one picture as for sixteen.
+    large. And a call to a replica costs as much for one picture as for sixteen. So what is ready also waits while
+    groups are under way, as small segments do in TCP (Nagle, RFC 896).
 
     ask       a group of items to their answers, in the same order
-    full      most items of a group; so many wait for no more
+    full      most items of a group; so many wait for nothing
     patience  seconds that an item waits at most for those being prepared
     """
+
+    AT_ONCE = 2  # groups under way that are not full: one in the network, one on its way
 
     def __init__(self, ask: Callable[[list[Item]], Awaitable[Sequence[Answer]]], full: int, patience: float) -> None:
         self.ask, self.full, self.patience = ask, full, patience
@@ -29,6 +32,7 @@ class Gathering(Generic[Item, Answer]):
         self._ready: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._patience_ends: asyncio.TimerHandle | None = None
+        self._patient = True
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
@@ -46,13 +50,18 @@ class Gathering(Generic[Item, Answer]):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         if not self._ready:
-            self._patience_ends = loop.call_later(self.patience, self._go)
+            self._patience_ends, self._patient = loop.call_later(self.patience, self._no_longer), True
         self._ready.append((item, answer))
         self._go_if_due()
         return await answer
 
+    def _no_longer(self) -> None:
+        self._patient = False
+        self._go_if_due()
+
     def _go_if_due(self) -> None:
-        if self._ready and (not self._preparing or len(self._ready) >= self.full):
+        waits = len(self._under_way) >= self.AT_ONCE or (self._preparing and self._patient)
+        if self._ready and (len(self._ready) >= self.full or not waits):
             self._go()
 
     def _go(self) -> None:
@@ -61,7 +70,11 @@ class Gathering(Generic[Item, Answer]):
         group, self._ready = self._ready, []
         task = asyncio.ensure_future(self._answer([entry for entry in group if not entry[1].done()]))
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._returned)
+
+    def _returned(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._go_if_due()
 
     async def _answer(self, group: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         """Whoever has gone meanwhile is passed over; an error is everybody's."""

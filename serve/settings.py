@@ -46,7 +46,8 @@ class Deployment(Section):
 class Network(Deployment):
     """A deployment that answers requests which come together with one forward pass.
 
-    The ingress sends what is ready in one call, up to ``max_batch_size`` pictures; replicas are scaled by calls.
+    The ingress sends what is ready in one call, up to ``max_batch_size`` pictures; replicas are scaled by calls. An
+    ingress replica has two calls under way that are not full, and any number of full ones.
     """
 
     target_ongoing_requests: float = Field(2, gt=0, description="calls under way per replica that scaling aims at")

@@ -110,3 +110,26 @@ def test_who_has_gone_is_not_asked_for_and_takes_nobody_along() -> None:
 
     assert asyncio.run(two()) == 4
     assert network.groups == [[2]]
+
+
+def test_while_two_groups_are_under_way_only_a_full_one_follows() -> None:
+    groups: list[list[int]] = []
+
+    async def requests() -> list[int]:
+        free = asyncio.Event()
+
+        async def slow(numbers: list[int]) -> list[int]:
+            groups.append(numbers)
+            await free.wait()
+            return numbers
+
+        gathering = Gathering(slow, full=3, patience=0.01)
+        under_way = []
+        for number in range(7):
+            under_way.append(asyncio.ensure_future(gathering(number)))
+            await asyncio.sleep(0.02)
+        free.set()
+        return await asyncio.wait_for(asyncio.gather(*under_way), 5)
+
+    assert asyncio.run(requests()) == list(range(7))
+    assert groups == [[0], [1], [2, 3, 4], [5, 6]]
