@@ -80,6 +80,7 @@ class Gathering(Generic[Item, Answer]):
         """Whoever has gone meanwhile is passed over; an error is everybody's."""
         try:
             answers = await self.ask([item for item, _ in group]) if group else []
+            answered = list(zip(group, answers, strict=True))
         except BaseException as error:
             for _, waiting in group:
                 if not waiting.done():
@@ -87,6 +88,6 @@ class Gathering(Generic[Item, Answer]):
             if not isinstance(error, Exception):
                 raise
         else:
-            for (_, waiting), answer in zip(group, answers, strict=True):
+            for (_, waiting), answer in answered:
                 if not waiting.done():
                     waiting.set_result(answer)

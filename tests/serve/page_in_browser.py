@@ -57,14 +57,17 @@ class PaintingNetworks:
         kinds = {"reconstruction": "recaugnet", "reenactment": "dcnet"}
         self.described = {name: Described(kind, "c0ffee" * 10, SIZE, 5.0) for name, kind in kinds.items()}
 
-    async def fit(self, picture: np.ndarray) -> Fit:
+    async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
         face = self.model.neutral(1)
         face.expression[0, ARKIT_NAMES.index("mouthSmileLeft")] = FITTED_SMILE
         described = self.described["reconstruction"]
         landmarks = landmarks_2d(self.model, face, described.camera)[0].numpy()
-        return Fit(to_arrays(face), landmarks, described)
+        return [Fit(to_arrays(face), landmarks, described) for _ in pictures]
 
-    async def play(self, part: Part) -> Played:
+    async def play(self, parts: list[Part]) -> list[Played]:
+        return [self._played(part) for part in parts]
+
+    def _played(self, part: Part) -> Played:
         picture = resize(part.picture, SIZE).copy()
         middle = slice(SIZE // 4, 3 * SIZE // 4)
         opened = part.driving["expression"][ARKIT_NAMES.index("jawOpen")]

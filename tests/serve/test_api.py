@@ -224,7 +224,7 @@ def test_a_rate_and_a_number_at_once_for_each_key(networks, face_model, weights)
 
 def test_networks_that_are_gone_are_503(face_model, settings):
     class Gone:
-        async def fit(self, picture):
+        async def fit(self, pictures):
             raise Unavailable("the networks were lost")
 
         play = fit

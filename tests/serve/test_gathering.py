@@ -133,3 +133,15 @@ def test_while_two_groups_are_under_way_only_a_full_one_follows() -> None:
 
     assert asyncio.run(requests()) == list(range(7))
     assert groups == [[0], [1], [2, 3, 4], [5, 6]]
+
+
+def test_too_few_answers_are_an_error_and_leave_nobody_waiting() -> None:
+    async def two() -> list:
+        async def forgetful(numbers: list[int]) -> list[int]:
+            return numbers[1:]
+
+        gathering = Gathering(forgetful, full=2, patience=60)
+        with gathering.preparing():
+            return await asyncio.wait_for(asyncio.gather(gathering(1), gathering(2), return_exceptions=True), 5)
+
+    assert [type(error) for error in asyncio.run(two())] == [ValueError, ValueError]
