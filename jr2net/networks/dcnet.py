@@ -122,7 +122,7 @@ class DCNet(nn.Module):
         side = source_image.shape[-1]
         predicted = _BOUND * torch.tanh(self.motion(_normalize(features)) / _BOUND)
         predicted = F.interpolate(predicted, size=side, mode="bilinear", align_corners=False)
-        near = 2 * F.avg_pool2d(mask, side // 4 | 1, stride=1, padding=side // 8)
+        near = 2 * share_around(mask, side // 8)
         follow = torch.sigmoid(predicted[:, :1] + _FOLLOW_FAR + (_FOLLOW_NEAR - _FOLLOW_FAR) * near)
         follow = torch.where(mask > 0, 1.0, follow)
         return sample(source_image, follow * extend_motion(position, side) + _DISPLACEMENT * side * predicted[:, 1:])
@@ -131,6 +131,16 @@ class DCNet(nn.Module):
 def channels_at_scales(width: int, scales: int) -> list[int]:
     """Channels at 1, 1/2, 1/4, … of the picture's side: doubling twice, then constant."""
     return [width * min(2**scale, 4) for scale in range(scales + 1)]
+
+
+def share_around(mask: Tensor, reach: int) -> Tensor:
+    """(B, 1, S, S): which share of the square of 2 · ``reach`` + 1 pixels around each pixel a mask of 0 and 1 covers.
+
+    Rows are counted first and then columns: the counts are whole numbers, so nothing is rounded before the division.
+    """
+    side = 2 * reach + 1
+    rows = F.avg_pool2d(mask, (1, side), stride=1, padding=(0, reach), divisor_override=1)
+    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(reach, 0), divisor_override=1) / side**2
 
 
 def coarsen(position: Tensor, size: tuple[int, int], side: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from jr2net.config import DCNetConfig
-from jr2net.networks.dcnet import CONDITION_CHANNELS, Conditions, DCNet, coarsen
+from jr2net.networks.dcnet import CONDITION_CHANNELS, Conditions, DCNet, coarsen, share_around
 from jr2net.networks.discriminator import PatchDiscriminator
 
 OPTIMIZER = {"steps": 1, "batch_size": 1, "learning_rate": 1e-3}
@@ -130,6 +130,11 @@ def test_coarse_positions_are_means_of_what_lies_on_the_face() -> None:
     coarse = coarsen(position, (8, 8), 64)
     assert (coarse[0, 0, 0] == -64).all()
     torch.testing.assert_close(coarse[0, 4, 3], torch.tensor([28.0, 36.0]))  # (x, y) of the 8 x 8 pixels' middle
+
+
+def test_shares_are_those_of_whole_squares_to_the_last_bit() -> None:
+    mask = (torch.rand(2, 1, 40, 56, generator=torch.Generator().manual_seed(5)) > 0.4).float()
+    assert torch.equal(share_around(mask, 7), nn.functional.avg_pool2d(mask, 15, stride=1, padding=7))
 
 
 def test_answers_do_not_depend_on_the_batch() -> None:
