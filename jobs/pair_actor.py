@@ -20,6 +20,7 @@ from jr2net.data.shards import ShardError
 from jr2net.data.sources import SourceList, list_sources
 from jr2net.data.tracks import Captures, read_captures
 from jr2net.face.load import load_face_model
+from jr2net.memory import keep_freed_memory
 from jr2net.storage import StorageError
 from jr2net.synthesis import dataset
 from jr2net.synthesis.maker import PairMaker, captures_digest, load_pair_maker, source_folder
@@ -71,6 +72,7 @@ class PairActor:
 
     def __init__(self, config: Config, folders: dict[str, str], folder: str, work: Work) -> None:
         use_threads(1)  # a second one gains nothing here, and bytes must not depend on their number
+        keep_freed_memory()
         self.config, self.folders, self.folder, self.work = config, folders, folder, work
         self.maker = self._load(config)
         self.pairs = metrics.Counter("jr2net_synthesis_pairs", "pairs written")

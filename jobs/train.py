@@ -24,13 +24,13 @@ from ray.train.v2.api.exceptions import WorkerGroupError
 from torch import nn
 
 from jobs.command_line import USER_ERRORS, main
-from jobs.memory import keep_freed_memory
 from jobs.progress import Progress
 from jobs.stage import run_stage
 from jr2net import storage
 from jr2net.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
 from jr2net.config import Config
 from jr2net.face.load import load_face_model
+from jr2net.memory import keep_freed_memory
 from jr2net.threads import use_threads
 from jr2net.training import Divergence, Training, batches, build, save
 from jr2net.training import best as best_weights

@@ -18,6 +18,7 @@ from ray.serve.metrics import Histogram
 
 from jr2net.data.face_detector import DetectorError, FaceDetector, load_face_detector
 from jr2net.face.load import load_face_model
+from jr2net.memory import keep_freed_memory
 from jr2net.threads import use_threads
 from serve.api import create_api
 from serve.keys import Door
@@ -28,6 +29,7 @@ from serve.settings import Settings
 
 _MILLISECONDS = [1.0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
 _PAUSES = (0.05, 0.2, 0.5, 1.0)  # before work is given to another replica
+_KEPT = 2**28  # bytes that an ingress keeps for the next photo; the largest photos take more, and give it back
 _Result = TypeVar("_Result")
 
 
@@ -42,6 +44,7 @@ class _NetworkReplica(ABC):
         self.settings = Settings.model_validate(settings)
         self.own = getattr(self.settings, section)
         use_threads(max(1, round(self.own.num_cpus)))
+        keep_freed_memory()
         self.device = torch.device("cuda" if torch.cuda.is_available() and self.own.num_gpus > 0 else "cpu")
         self.model = load_face_model(self.settings.face)
         self.network: Any = None
@@ -157,6 +160,7 @@ class Ingress:
         self, settings: dict[str, Any], reconstruction: DeploymentHandle, reenactment: DeploymentHandle
     ) -> None:
         use_threads(1)
+        keep_freed_memory(_KEPT)
         self.settings = Settings.model_validate(settings)
         self.door = Door.from_environment(self.settings.limits, self.settings.authentication)
         stages = Histogram("jr2net_stage_ms", "Milliseconds of a request's stages.", _MILLISECONDS, ("stage",))
