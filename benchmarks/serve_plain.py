@@ -35,7 +35,7 @@ class Plain:
         """Photos, decoded and cropped one by one, to their faces by one forward pass."""
         portraits = [take_portrait(decode_photo(photo), None, box) for photo in photos]
         size = self.fitting.described.size
-        fits = self.fitting([portrait.crop.apply(portrait.photo, size) for portrait in portraits])
+        fits = self.fitting([portrait.cut(size) for portrait in portraits])
         return list(zip(portraits, fits, strict=True))
 
     def reconstruct(self, photo: bytes, box: Box) -> dict[str, Any]:
@@ -48,10 +48,7 @@ class Plain:
         wanted = np.array([expression.get(name, 0.0) for name in ARKIT_NAMES], np.float32)
         fitted, size = self.fit(photos, box), self.acting.described.size
         played = self.acting(
-            [
-                Part(portrait.crop.apply(portrait.photo, size), fit.face, expressed(fit.face, wanted, False))
-                for portrait, fit in fitted
-            ]
+            [Part(portrait.cut(size), fit.face, expressed(fit.face, wanted, False)) for portrait, fit in fitted]
         )
         return [
             encode_picture(composite(portrait.photo, portrait.crop, one.act, False), None, "jpeg")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
@@ -31,10 +31,17 @@ class Portrait:
     face: Face
     crop: Crop
     found: int
+    _cuts: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    def cut(self, size: int) -> np.ndarray:
+        """(size, size, 3) uint8: what a network of that size is shown. Cut once, however often it is asked for."""
+        if size not in self._cuts:
+            self._cuts[size] = self.crop.apply(self.photo, size)
+        return self._cuts[size]
 
     def picture(self, size: int) -> Tensor:
-        """(1, 3, size, size) in [0, 1]: what a network of that size is shown."""
-        return to_tensor([self.crop.apply(self.photo, size)])
+        """The same as (1, 3, size, size) in [0, 1]."""
+        return to_tensor([self.cut(size)])
 
 
 def take_portrait(

@@ -76,7 +76,7 @@ def create_api(service: Service, door: Door) -> FastAPI:
         async def fit(number: int) -> tuple[Any, Any]:
             what = f"image {number}" if len(images) > 1 else "image"
             portrait = await service.portrait(images[number], boxes[number], face, what)
-            return portrait, await service.fit(portrait.photo, portrait.crop)
+            return portrait, await service.fit(portrait)
 
         with answering():
             fitted = await _all(fit(number) for number in range(len(images)))
@@ -115,7 +115,7 @@ def create_api(service: Service, door: Door) -> FastAPI:
             else:
                 assert driving is not None
                 other = await service.portrait(driving, driving_box, what="driving")
-                face = driven(source.fit.face, (await service.fit(other.photo, other.crop)).face, switches)
+                face = driven(source.fit.face, (await service.fit(other)).face, switches)
             picture, network = await play(service, source, face, switches.whole)
         with service.stage("encode"):
             content = await asyncio.to_thread(encode_picture, picture, service.mark(network), kind)
@@ -190,7 +190,7 @@ def create_api(service: Service, door: Door) -> FastAPI:
             raise Problem(422, "source: missing; send the photo that shall act as a file")
         box = parse_box(await text_of(form, "box"))
         portrait = await service.portrait(content, box, what="source", side=side)
-        return Source(portrait, await service.fit(portrait.photo, portrait.crop))
+        return Source(portrait, await service.fit(portrait))
 
     async def _images(request: Request, body: bytes, box: str | None):
         """Pictures of a raw or multipart body, and the box of each."""

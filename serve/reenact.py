@@ -68,7 +68,7 @@ def driven(source: FaceArrays, driving: FaceArrays, switches: Switches) -> FaceA
 async def play(service: Service, source: Source, driving: FaceArrays, whole: bool) -> tuple[np.ndarray, Described]:
     """The photo (H, W, 3) with the driving face, and the network that made it."""
     portrait = source.portrait
-    played = await service.play(portrait.photo, portrait.crop, source.fit.face, driving)
+    played = await service.play(portrait, source.fit.face, driving)
 
     def finish() -> np.ndarray:
         with service.stage("composite"):
@@ -159,7 +159,7 @@ async def _video_faces(
             yield last
 
     async def fit(portrait: Portrait) -> FaceParameters:
-        return to_parameters([(await service.fit(portrait.photo, portrait.crop)).face])
+        return to_parameters([(await service.fit(portrait)).face])
 
     origin = None
     async for fitted in _ahead(portraits(), fit):

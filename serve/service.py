@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from jr2net.data.crop import Crop
 from jr2net.data.face_detector import FaceDetector
 from jr2net.data.photo import PhotoError, decode_photo
 from jr2net.face.model import FaceModel
@@ -74,17 +73,17 @@ class Service:
         except (NoFaceError, ValueError) as error:
             raise Problem(422, f"{what}: {error}") from None
 
-    async def fit(self, photo: np.ndarray, crop: Crop) -> Fit:
+    async def fit(self, portrait: Portrait) -> Fit:
         size = (await self.describe())["reconstruction"].size
         with self.fitting.preparing():
-            picture = await asyncio.to_thread(crop.apply, photo, size)
+            picture = await asyncio.to_thread(portrait.cut, size)
         with self.stage("fit"):
             return await self.fitting(picture)
 
-    async def play(self, photo: np.ndarray, crop: Crop, source: FaceArrays, driving: FaceArrays) -> Played:
+    async def play(self, portrait: Portrait, source: FaceArrays, driving: FaceArrays) -> Played:
         size = (await self.describe())["reenactment"].size
         with self.playing.preparing():
-            picture = await asyncio.to_thread(crop.apply, photo, size)
+            picture = await asyncio.to_thread(portrait.cut, size)
         with self.stage("play"):
             return await self.playing(Part(picture, source, driving))
 

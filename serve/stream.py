@@ -102,7 +102,7 @@ async def _source(first: dict[str, Any], service: Service) -> Source:
     box = first.get("box")
     box = None if box is None else check_box(box)
     portrait = await service.portrait(content, box, what="source", side=service.settings.limits.video_side)
-    return Source(portrait, await service.fit(portrait.photo, portrait.crop))
+    return Source(portrait, await service.fit(portrait))
 
 
 async def _end(socket: WebSocket, problem: Problem) -> None:
