@@ -83,11 +83,10 @@ class Crop:
         if side < picture.shape[0]:
             picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
         size = picture.shape[0]
-        ramp = np.clip((np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / max(feather * size, 1e-6), 0, 1)
-        matrix = _index_matrix(cv2.invertAffineTransform(self.matrix(size)))
+        matrix = index_matrix(cv2.invertAffineTransform(self.matrix(size)))
         shape = (image.shape[1], image.shape[0])
         back = cv2.warpAffine(picture, matrix, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        weight = cv2.warpAffine(np.minimum.outer(ramp, ramp).astype(np.float32), matrix, shape)[..., None]
+        weight = cv2.warpAffine(square_weight(size, feather), matrix, shape)[..., None]
         mixed = image * (1 - weight) + back * weight
         return np.rint(mixed).astype(image.dtype) if image.dtype == np.uint8 else mixed.astype(image.dtype)
 
@@ -107,10 +106,16 @@ def resample(image: np.ndarray, matrix: np.ndarray, size: int, border: int) -> n
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
         matrix = matrix @ np.diag([width / small[0], height / small[1], 1.0])
     # Cubic, because bilinear interpolation would leave training pictures less sharp than those of evaluation.
-    return cv2.warpAffine(image, _index_matrix(matrix), (size, size), flags=cv2.INTER_CUBIC, borderMode=border)
+    return cv2.warpAffine(image, index_matrix(matrix), (size, size), flags=cv2.INTER_CUBIC, borderMode=border)
 
 
-def _index_matrix(matrix: np.ndarray) -> np.ndarray:
+def square_weight(size: int, feather: float) -> np.ndarray:
+    """(size, size) float32: 1, and falling to 0 over the outer ``feather`` of the square's side."""
+    ramp = np.clip((np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / max(feather * size, 1e-6), 0, 1)
+    return np.minimum.outer(ramp, ramp).astype(np.float32)
+
+
+def index_matrix(matrix: np.ndarray) -> np.ndarray:
     """The same affine for OpenCV, whose pixel centres lie at integers instead of +0.5."""
     shifted = matrix.copy()
     shifted[:, 2] += 0.5 * matrix[:, :2].sum(1) - 0.5
