@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from jr2net.config import BackboneConfig
-from jr2net.networks.resnet import ResNet, soft_argmax
+from jr2net.networks.resnet import ResNet, max_pool, soft_argmax
 from jr2net.networks.weights import WeightsError
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -153,3 +153,12 @@ def test_points_join_the_features_and_leave_published_weights_alone(tmp_path: Pa
     assert features.shape == (2, network.channels) == (2, 512 + 14)
     assert features[:, 512:].abs().max() <= 2
     assert ResNet(BackboneConfig(layers=50, points=7)).channels == 2048 + 14
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 2, 7, 9), (3, 1, 1, 4)])
+def test_pooling_is_the_same_whether_or_not_gradients_are_asked_for(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    expected = torch.nn.functional.max_pool2d(x, 3, 2, 1)
+    with torch.inference_mode():
+        assert torch.equal(max_pool(x), expected)
+    assert torch.equal(max_pool(x), expected)
