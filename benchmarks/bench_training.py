@@ -33,6 +33,7 @@ from jr2net.cascade import Run
 from jr2net.config import Config, load
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
+from jr2net.memory import keep_freed_memory
 from jr2net.render.renderer import render
 from jr2net.threads import use_threads
 from jr2net.training import Training, batches, build, save
@@ -230,6 +231,7 @@ def _bare_rate(network: str, run: Run, warm: int) -> float:
 def _bare_loop(rank: int, network: str, settings: dict, port: int, warm: int, out: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     use_threads(1)
+    keep_freed_memory()
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     run = Run(Config.model_validate(settings))
     upstream = {name: run.folder(name) for name in ("prepare", "recnet")}
