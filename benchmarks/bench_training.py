@@ -53,6 +53,7 @@ SIZES = ("laptop", "paper")
 
 def measure() -> Iterator[Measurement]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="jr2net-bench-") as temporary:
         for size in SIZES:
             for network in ("recnet", "dcnet"):

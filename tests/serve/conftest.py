@@ -54,7 +54,7 @@ def face_model() -> FaceModel:
     return load_face_model(FaceConfig())
 
 
-def write_networks(folder: Path, model: FaceModel, seed: int) -> dict[str, str]:
+def write_networks(folder: Path, model: FaceModel, seed: int, size: int = SIZE) -> dict[str, str]:
     """A RecNet whose answers depend on the picture and a DCNet, both untrained; their folders."""
     torch.manual_seed(seed)
     recnet = RecNet(model.sizes, BackboneConfig(layers=10, width=8))
@@ -66,7 +66,7 @@ def write_networks(folder: Path, model: FaceModel, seed: int) -> dict[str, str]:
     folders = {}
     for name, network in (("recnet", recnet), ("dcnet", dcnet)):
         folders[name] = str(folder / name)
-        save_network(network, folders[name], {"image_size": SIZE, "focal_ratio": 5.0}, model.digest, {})
+        save_network(network, folders[name], {"image_size": size, "focal_ratio": 5.0}, model.digest, {})
     return folders
 
 

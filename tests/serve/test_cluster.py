@@ -233,6 +233,19 @@ def test_a_removed_machine_loses_no_request(cluster, address, versions, expected
         until(lambda: running("Reconstruction") == 2, "a replica on the new machine")
 
 
+def test_a_group_of_large_pictures_arrives(address, tmp_path, face_model):
+    """Sixteen answers at the paper's 224 pixels are 15 MB, and gRPC's messages end at 4 MiB unless told otherwise."""
+    deploy(write_networks(tmp_path, face_model, seed=0, size=224))
+    with httpx.Client(base_url=address, timeout=PATIENCE) as client, ThreadPoolExecutor(24) as clients:
+        until(lambda: client.get("/readyz").status_code == 200, "ready")
+
+        def act(seed: int) -> int:
+            files, data = {"source": ("a.png", picture(seed))}, {"box": BOX, "expression": '{"jawOpen": 1}'}
+            return client.post("/v1/reenact", files=files, data=data).status_code
+
+        assert set(clients.map(act, range(48))) == {200}
+
+
 def test_reenactment_video_and_socket(address, versions):
     deploy(versions["a"])
     source = {"source": ("a.png", picture(), "image/png")}
