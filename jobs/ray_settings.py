@@ -11,6 +11,7 @@ LOCAL_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away with notice
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its new behaviour, without its warning
+    "MALLOC_ARENA_MAX": "1",  # what one thread frees the next may have: see jr2net/memory.py; the image sets it too
     "RAY_worker_niceness": "0",  # as urgent as what else runs here; Ray would have 15
 }
 """Of a cluster of our own."""

@@ -13,6 +13,9 @@ def keep_freed_memory(most: int = 2**31 - 1) -> None:
 
     For processes that do one thing again and again: each step, batch or picture asks for the same blocks as the one
     before, and the process stays as large as the largest made it.
+
+    It holds for the main thread. Others have heaps of at most 64 MiB of their own, unless ``MALLOC_ARENA_MAX=1`` was in
+    the environment when the process started, as it is of Ray's workers (``jobs/ray_settings.py``).
     """
     if not sys.platform.startswith("linux"):
         return

@@ -84,6 +84,14 @@ class BasicBlock(nn.Module):
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
+class Pointwise(nn.Conv2d):
+    """A 1 × 1 convolution. With one thread on a CPU and fewer than 16 pictures PyTorch takes a slower path for it,
+    unless it is dilated, which means nothing to one pixel: a fifth of RecAugNet's time at the paper's sizes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, dilation=2 if x.device.type == "cpu" else 1)
+
+
 class Bottleneck(nn.Module):
     """1 × 1, 3 × 3 (with the stride) and 1 × 1 convolutions beside a shortcut (ResNet-50)."""
 
@@ -92,11 +100,11 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs: int, width: int, stride: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
         outputs = width * self.expansion
-        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.conv1 = Pointwise(inputs, width, 1, bias=False)
         self.bn1 = norm(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
         self.bn2 = norm(width)
-        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.conv3 = Pointwise(width, outputs, 1, bias=False)
         self.bn3 = norm(outputs)
         self.downsample = _shortcut(inputs, outputs, stride, norm)
 

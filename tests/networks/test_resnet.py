@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from jr2net.config import BackboneConfig
-from jr2net.networks.resnet import ResNet, max_pool, soft_argmax
+from jr2net.networks.resnet import Pointwise, ResNet, max_pool, soft_argmax
 from jr2net.networks.weights import WeightsError
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -162,3 +162,10 @@ def test_pooling_is_the_same_whether_or_not_gradients_are_asked_for(shape: tuple
     with torch.inference_mode():
         assert torch.equal(max_pool(x), expected)
     assert torch.equal(max_pool(x), expected)
+
+
+def test_a_pointwise_convolution_mixes_the_channels_of_each_pixel() -> None:
+    convolution = Pointwise(3, 5, 1, bias=False)
+    x = torch.randn(2, 3, 6, 7, generator=torch.Generator().manual_seed(4))
+    mixed = torch.einsum("oc,bchw->bohw", convolution.weight[:, :, 0, 0], x)
+    torch.testing.assert_close(convolution(x), mixed)
