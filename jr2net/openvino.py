@@ -96,7 +96,7 @@ def _convert(reconstructor: Reconstructor) -> tuple[Any, Any]:
     except ImportError:
         raise OpenVINOError("openvino is not installed; pip install '.[openvino]', or take runtime: torch") from None
     size = reconstructor.camera.size
-    with torch.no_grad():
+    with torch.no_grad():  # not inference mode, in which pooling is written out (networks/resnet.py)
         model = openvino.convert_model(
             _AsTuple(reconstructor.network).cpu().eval(),
             example_input=torch.rand(2, 3, size, size),
