@@ -41,14 +41,8 @@ drills: setup
 bench: setup
 	$(PYTHON) -m benchmarks $(ARGS)
 
-# Half of a request's overhead is gone (jobs/ray_settings.py); HAProxy comes with Ray on Linux.
-ifeq ($(shell uname),Linux)
-serve: export RAY_SERVE_ENABLE_HA_PROXY ?= 1
-serve: export RAY_SERVE_THROUGHPUT_OPTIMIZED ?= 1
-serve: export RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH ?= 536870912
-endif
 serve: setup serve/page/vendor/three.js
-	@$(PYTHON) -m serve.app $(SETTINGS) $(ARGS)
+	@$(PYTHON) -m serve $(SETTINGS) $(ARGS)
 
 # The small weights that come with the project, from a finished `make cascade`.
 weights: setup

@@ -20,5 +20,7 @@ SERVE_SETTINGS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # HAProxy speaks to the ingress' replicas directly, without Ray's own proxy
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # replicas speak gRPC to each other
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(1 << 29),  # a group of pictures is larger than the usual 4 MiB
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # its 0.1 s take 5 % of a core, and 1 % more of Ray's own servers
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",  # ten times a second nobody reads them
 }
 """Of every process that serves, on Linux, set before Ray Serve is imported: half of a request's overhead is gone."""

@@ -122,7 +122,7 @@ _WORDS = ("weights", "model", "authentication", "detector")
 def main(arguments: list[str]) -> int:
     """Serves on this machine, or on the cluster that ``RAY_ADDRESS`` names, until it is interrupted."""
     if not arguments:
-        print("usage: python serve/app.py SETTINGS.yaml [key.sub=value …]", file=sys.stderr)
+        print("usage: python -m serve SETTINGS.yaml [key.sub=value …]", file=sys.stderr)
         return 1
     try:
         settings = from_here(load_settings(arguments[0], arguments[1:]))
@@ -134,7 +134,3 @@ def main(arguments: list[str]) -> int:
     connect()
     serve.run(bind(settings), blocking=True)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jobs.ray_settings import SERVE_SETTINGS
 from jr2net.config import load
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,11 @@ def test_one_version_of_ray_everywhere():
     assert f"rayproject/ray:{version}-py311" in _text("Dockerfile")
     for name in ("rayjob.yaml", "rayservice.yaml"):
         assert f'rayVersion: "{version}"' in _text(name)
+
+
+def test_the_image_serves_with_the_settings_of_this_machine():
+    found = dict(re.findall(r"(RAY_SERVE_\w+)=(\S+)", _text("Dockerfile")))
+    assert found == SERVE_SETTINGS
 
 
 def test_one_image_everywhere():
