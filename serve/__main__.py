@@ -1,4 +1,7 @@
-"""Serves on this machine, or on the cluster that ``RAY_ADDRESS`` names: ``python -m serve SETTINGS.yaml [key.sub=value …]``."""
+"""Serves on this machine, or on the cluster that ``RAY_ADDRESS`` names.
+
+python -m serve SETTINGS.yaml [key.sub=value …]
+"""
 
 import os
 import sys
@@ -9,7 +12,7 @@ if sys.platform == "linux":  # HAProxy comes with Ray there alone
     for name, value in SERVE_SETTINGS.items():
         os.environ.setdefault(name, value)  # Ray Serve reads them when it is imported
 
-from serve.app import main  # noqa: E402
+from serve.app import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

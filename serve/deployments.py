@@ -111,7 +111,7 @@ class Reenactment(_NetworkReplica):
         self.batch_as_set(self.play)
 
     def load(self, weights: str) -> ActingNetwork:
-        return ActingNetwork.load(weights, self.model, self.device)
+        return ActingNetwork.load(weights, self.model, self.device, self.own.precision)
 
     @serve.batch(batch_size_fn=_items)
     async def play(self, groups: list[list[Part]]) -> list[list[Played]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from jr2net.compositing import Act, acts
 from jr2net.data.pictures import resize, to_tensor
@@ -16,6 +17,7 @@ from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.networks.checkpoint import DESCRIPTION, WEIGHTS, CheckpointError, load_network, read_description
 from jr2net.networks.dcnet import DCNet
+from jr2net.networks.precision import prepare
 from jr2net.reconstruction import Reconstructor, load_reconstructor
 from jr2net.reenactment import generate, set_scene
 from jr2net.render.renderer import landmarks_2d
@@ -96,6 +98,8 @@ class FittingNetwork:
 
             pictures = studio_pictures(model, reconstructor.camera.size) if precision == "int8" else None
             reconstructor = compile_reconstructor(reconstructor, precision, pictures)
+        else:
+            reconstructor = replace(reconstructor, network=prepare(reconstructor.network, precision))
         return FittingNetwork(reconstructor, _describe(folder))
 
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[Fit]:
@@ -119,17 +123,17 @@ class FittingNetwork:
 class ActingNetwork:
     """DCNet beside the face model that sets its scenes."""
 
-    def __init__(self, network: DCNet, model: FaceModel, described: Described) -> None:
+    def __init__(self, network: nn.Module, model: FaceModel, described: Described) -> None:
         self.network, self.model, self.described = network, model, described
 
     @staticmethod
-    def load(folder: str, model: FaceModel, device: torch.device) -> ActingNetwork:
+    def load(folder: str, model: FaceModel, device: torch.device, precision: str = "fp32") -> ActingNetwork:
         """Raises CheckpointError where the folder holds no DCNet, or StorageError."""
         with local_copy(folder, (DESCRIPTION, WEIGHTS)) as local:
             network = load_network(local, model)
         if not isinstance(network, DCNet):
             raise CheckpointError(f"{folder}: holds a {network.kind}; reenactment.weights must name a DCNet")
-        return ActingNetwork(network.to(device).eval(), model.to(device), _describe(folder))
+        return ActingNetwork(prepare(network.to(device), precision), model.to(device), _describe(folder))
 
     def __call__(self, parts: Sequence[Part]) -> list[Played]:
         device = self.model.mean.device

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from jr2net.config import BackboneConfig
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.networks.expression import ExpressionHead
+from jr2net.networks.precision import in_float32
 from jr2net.networks.resnet import ResNet
 
 
@@ -33,4 +34,6 @@ class ETNet(nn.Module):
         return cls(BackboneConfig(**architecture["backbone"]), pretrained=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.expression(self.backbone(image))
+        features = self.backbone(image).float()
+        with in_float32(features):
+            return self.expression(features)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jr2net.networks.precision import in_float32
+
 # Ridge of the affine fit, as a share of a picture full of face: a picture without a face does not move.
 _RIDGE = 1e-6
 
@@ -20,7 +22,8 @@ def extend_motion(position: Tensor, side: int) -> Tensor:
     inside = ((position > 0) & (position < side)).all(-1, keepdim=True).permute(0, 3, 1, 2).to(position.dtype)
     place = pixel_centres(position.shape[1], position)
     displacement = (position.permute(0, 3, 1, 2) - place) * inside
-    affine = _fit_affine(displacement, inside, place / side - 0.5)
+    with in_float32(position):
+        affine = _fit_affine(displacement, inside, place / side - 0.5)
     deviation = (displacement - affine) * inside
     return affine + _fill(deviation, inside)
 

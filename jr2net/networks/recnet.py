@@ -12,6 +12,7 @@ from jr2net.config import BackboneConfig
 from jr2net.face.light import SH_BASES, ambient
 from jr2net.face.parameters import FaceParameters
 from jr2net.networks.expression import ExpressionHead
+from jr2net.networks.precision import in_float32
 from jr2net.networks.resnet import ResNet
 
 # Where training starts: a frontal mean face that fills the crop, under grey light.
@@ -55,7 +56,12 @@ class RecNet(nn.Module):
         return cls(architecture["sizes"], BackboneConfig(**architecture["backbone"]), pretrained=False)
 
     def forward(self, image: Tensor) -> FaceParameters:
-        features = self.backbone(image)
+        features = self.backbone(image).float()
+        with in_float32(features):
+            return self._read(features)
+
+    def _read(self, features: Tensor) -> FaceParameters:
+        """What the heads make of features (B, C)."""
         shift_x, shift_y, log_distance = self.translation(features).unbind(-1)
         translation = torch.stack(
             [_SHIFT_MM * shift_x, _SHIFT_MM * shift_y, START_DISTANCE * (_LOG_DISTANCE * log_distance).exp()], dim=-1

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jr2net.config import BackboneConfig
+from jr2net.networks.precision import in_float32
 from jr2net.networks.weights import WeightsError, read_weights
 
 # Points are read off the maps at an eighth of the picture's side: fine enough, and each place sees most of the face.
@@ -55,9 +56,10 @@ class FrozenBatchNorm(nn.Module):
 def soft_argmax(maps: Tensor) -> Tensor:
     """Expected place (B, C, 2), x and y in [-1, 1], under the softmax of each map (B, C, H, W) (Levine et al. 2016)."""
     height, width = maps.shape[-2:]
-    weight = maps.flatten(2).softmax(-1).unflatten(2, (height, width))
-    x, y = (torch.linspace(-1, 1, side, dtype=maps.dtype, device=maps.device) for side in (width, height))
-    return torch.stack([weight.sum(2) @ x, weight.sum(3) @ y], dim=-1)
+    with in_float32(maps):
+        weight = maps.float().flatten(2).softmax(-1).unflatten(2, (height, width))
+        x, y = (torch.linspace(-1, 1, side, device=maps.device) for side in (width, height))
+        return torch.stack([weight.sum(2) @ x, weight.sum(3) @ y], dim=-1)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from jr2net.config import OptimizerConfig
-from jr2net.face.parameters import FaceParameters
+from jr2net.networks.precision import in_bfloat16
 from jr2net.training.guard import LossWatch, check_finite
 from jr2net.training.phases import Phases
 from jr2net.training.schedule import learning_rate
@@ -81,9 +81,7 @@ class Training(ABC):
         """What a network answers, in float32 whatever it computes in."""
         if not self.bf16:
             return network(*arguments)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            answer = network(*arguments)
-        return answer.map(Tensor.float) if isinstance(answer, FaceParameters) else answer.float()
+        return in_bfloat16(self.device, network, *arguments)
 
     def parts(self, batch: Batch) -> list[Batch]:
         """A worker's batch on its device, in ``accumulate`` parts of nearly one size.
