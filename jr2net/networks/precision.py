@@ -39,7 +39,11 @@ class Bfloat16(nn.Module):
 def prepare(network: nn.Module, precision: str = "fp32") -> nn.Module:
     """The same network as it only answers: ``fp32`` rounds differently, ``bf16`` has eight bits of mantissa.
 
-    Weights are laid out channels last, which convolutions on a CPU like better: at 224 pixels a tenth of the time.
+    At 224 pixels on a CPU it takes a fifth less time: weights are laid out channels last, and 1 × 1 convolutions take
+    the way that ``networks/resnet.py`` (Pointwise) explains.
     """
     nn.utils.convert_conv2d_weight_memory_format(network.eval(), torch.channels_last)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.weight.device.type == "cpu":
+            module.dilation = (2, 2)
     return Bfloat16(network) if precision == "bf16" else network
