@@ -7,6 +7,7 @@ made to act and answered as a JPEG.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import os
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -35,13 +37,16 @@ from jr2net.face.camera import Camera
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.memory import keep_freed_memory
-from jr2net.networks.checkpoint import save_network
+from jr2net.networks.checkpoint import load_network, save_network
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.etnet import ETNet
+from jr2net.networks.precision import prepare
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
 from jr2net.openvino import compile_reconstructor, studio_pictures
 from jr2net.reconstruction import Reconstructor, load_reconstructor
+from jr2net.reenactment import generate, set_scene
+from serve.networks import ActingNetwork, Described, Part, to_arrays
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "serve" / "weights"
@@ -58,7 +63,8 @@ WINDOWS = {64: SECONDS, 224: 3 * SECONDS}  # by a picture's side: where a batch 
 
 def measure() -> Iterator[Measurement]:
     model = load_face_model(FaceConfig())
-    yield from _network_alone(model)
+    yield from _recaugnet_alone(model)
+    yield from _dcnet_alone(model)
     yield from _what_precision_changes(model)
     with tempfile.TemporaryDirectory() as folder:
         for label, sizes in SIZES.items():
@@ -66,43 +72,62 @@ def measure() -> Iterator[Measurement]:
             yield from _serving(label, weights, WINDOWS[sizes[0]])
 
 
-def _network_alone(model: FaceModel) -> Iterator[Measurement]:
+def _recaugnet_alone(model: FaceModel) -> Iterator[Measurement]:
     """RecAugNet at the paper's sizes, one picture on one core. The paper has 20 ms on a GPU."""
-    reconstructor = Reconstructor(_recaugnet(model, 50, 34, 64), model, Camera.default(224))
+    plain = Reconstructor(_recaugnet(model, 50, 34, 64), model, Camera.default(224))
     picture = torch.rand(1, 3, 224, 224)
     name = "recaugnet_224_one_core_ms ({})"
-    yield Measurement(name.format("PyTorch, fp32"), best_ms(lambda: reconstructor(picture)), "ms", "paper, GPU: 20 ms")
+    for precision in ("fp32", "bf16"):
+        prepared = replace(plain, network=prepare(copy.deepcopy(plain.network), precision))
+        took = best_ms(partial(prepared, picture))
+        yield Measurement(name.format(f"PyTorch, {precision}"), took, "ms", "paper, GPU: 20 ms")
     if importlib.util.find_spec("openvino") is None:
         print("OpenVINO is not installed: PyTorch alone")
         return
     for precision in ("fp32", "bf16", "int8"):
-        compiled = compile_reconstructor(reconstructor, precision, torch.rand(16, 3, 224, 224))
+        compiled = compile_reconstructor(plain, precision, torch.rand(16, 3, 224, 224))
         took = best_ms(partial(compiled, picture))
         yield Measurement(name.format(f"OpenVINO, {precision}"), took, "ms", "paper, GPU: 20 ms")
 
 
+def _dcnet_alone(model: FaceModel) -> Iterator[Measurement]:
+    """A picture of 224 pixels made to act on one core: its scene is rendered, DCNet draws it."""
+    camera = Camera.default(224)
+    neutral = to_arrays(model.neutral(1))
+    part = Part(np.full((224, 224, 3), 128, np.uint8), neutral, neutral)
+    for precision in ("fp32", "bf16"):
+        acting = ActingNetwork(prepare(_dcnet(64), precision), model, Described("dcnet", "", camera.size, 5.0))
+        took = best_ms(partial(acting, [part]))
+        yield Measurement(f"dcnet_224_one_core_ms (with its scene, PyTorch, {precision})", took, "ms")
+
+
 def _what_precision_changes(model: FaceModel) -> Iterator[Measurement]:
-    """Of trained weights: how far the 51 coefficients move, on pictures that int8 was not calibrated with."""
-    if not (SHIPPED / "recaugnet").is_dir() or importlib.util.find_spec("openvino") is None:
-        print("no trained weights in serve/weights, or no OpenVINO: the change in coefficients is left out")
+    """Of trained weights: how far coefficients and pixels move, on pictures that int8 was not calibrated with."""
+    if not (SHIPPED / "recaugnet").is_dir():
+        print("no trained weights in serve/weights: what precision changes is left out")
         return
     reconstructor = load_reconstructor(SHIPPED / "recaugnet", model)
     pictures = studio_pictures(model, reconstructor.camera.size, people=32)
     seen, unseen = pictures[0::2], pictures[1::2]
-    truth = reconstructor(unseen).expression
-    for precision in ("fp32", "bf16", "int8"):
-        answer = compile_reconstructor(reconstructor, precision, seen)(unseen).expression
-        change, most = (answer - truth).abs().mean(), (answer - truth).abs().max()
-        spread = truth.std(0).mean()
-        yield Measurement(
-            f"expression_change (OpenVINO, {precision}, mean)", float(change), "of [0, 1]", "PyTorch fp32"
-        )
-        yield Measurement(
-            f"expression_change (OpenVINO, {precision}, largest)", float(most), "of [0, 1]", "PyTorch fp32"
-        )
-        yield Measurement(
-            f"expression_change (OpenVINO, {precision}, of spread)", float(change / spread), "", "PyTorch fp32"
-        )
+    faces = reconstructor(unseen)
+    computed = {"PyTorch, bf16": replace(reconstructor, network=prepare(copy.deepcopy(reconstructor.network), "bf16"))}
+    if importlib.util.find_spec("openvino") is not None:
+        for precision in ("fp32", "bf16", "int8"):
+            computed[f"OpenVINO, {precision}"] = compile_reconstructor(reconstructor, precision, seen)
+    for how, changed in computed.items():
+        moved = (changed(unseen).expression - faces.expression).abs()
+        share = moved.mean() / faces.expression.std(0).mean()
+        for what, value, unit in (("mean", moved.mean(), "of [0, 1]"), ("largest", moved.max(), "of [0, 1]")):
+            yield Measurement(f"expression_change ({how}, {what})", float(value), unit, "PyTorch fp32")
+        yield Measurement(f"expression_change ({how}, of spread)", float(share), "", "PyTorch fp32")
+
+    dcnet = load_network(SHIPPED / "dcnet", model).eval()
+    with torch.inference_mode():
+        driving = faces.replace(expression=faces.expression.roll(1, 0))
+        scene = set_scene(model, reconstructor.camera, unseen, faces, driving)
+        moved = (generate(prepare(copy.deepcopy(dcnet), "bf16"), scene) - generate(dcnet, scene)).abs()
+    for what, value in (("mean", moved.mean()), ("largest", moved.max())):
+        yield Measurement(f"picture_change (PyTorch, bf16, {what})", float(value), "of [0, 1]", "PyTorch fp32")
 
 
 def _serving(label: str, weights: Path, seconds: float) -> Iterator[Measurement]:
@@ -136,13 +161,17 @@ def _serving(label: str, weights: Path, seconds: float) -> Iterator[Measurement]
         yield Measurement(f"serve_vs_bare_forward ({label}, 16 pictures a call)", share, "of its rate", "bare")
         for name, megabytes in ours.memory().items():
             yield Measurement(f"serve_memory_mb ({label}, {name})", megabytes, "MB")
-    if importlib.util.find_spec("openvino") is None:
-        return
-    with _server("ray-int8", weights) as ours:
-        rate, _ = _saturate(ours.address, photos, seconds, "reconstruct")
-        yield Measurement(f"serve_per_s ({label}, OpenVINO int8)", rate, "requests/s")
-        peer = "FastAPI + uvicorn, one by one, PyTorch"
-        yield Measurement(f"serve_vs_fastapi ({label}, OpenVINO int8)", rate / theirs["reconstruct"], "times", peer)
+    fewer_bits = {"ray-bf16": "bf16"}
+    if importlib.util.find_spec("openvino") is not None:
+        fewer_bits["ray-int8"] = "OpenVINO int8, DCNet bf16"
+    for kind, how in fewer_bits.items():
+        with _server(kind, weights) as ours:
+            for request in BATCH:
+                name = "serve" if request == "reconstruct" else "serve_reenact"
+                rate, _ = _saturate(ours.address, photos, seconds, request)
+                yield Measurement(f"{name}_per_s ({label}, {how})", rate, "requests/s")
+                peer = "FastAPI + uvicorn, one by one, PyTorch fp32"
+                yield Measurement(f"{name}_vs_fastapi ({label}, {how})", rate / theirs[request], "times", peer)
 
 
 def _bare_rates(weights: Path, photos: list[bytes], seconds: float) -> dict[str, float]:
@@ -307,11 +336,15 @@ def _recaugnet(model: FaceModel, rec_layers: int, et_layers: int, width: int) ->
     return RecAugNet(recnet, ETNet(backbone(et_layers), pretrained=False)).eval()
 
 
+def _dcnet(width: int) -> DCNet:
+    """Half as wide as the backbones beside it."""
+    steps = OptimizerConfig(steps=1, batch_size=1, learning_rate=1e-3)
+    return DCNet(DCNetConfig(width=width // 2, scales=3, blocks=2, optimizer=steps))
+
+
 def _untrained(folder: Path, model: FaceModel, size: int, rec_layers: int, et_layers: int, width: int) -> Path:
     """Both networks of one size as checkpoints: how fast they are does not depend on what they have learnt."""
     seen = {"image_size": size, "focal_ratio": 5.0}
     save_network(_recaugnet(model, rec_layers, et_layers, width), folder / "recaugnet", seen, model.digest, {})
-    steps = OptimizerConfig(steps=1, batch_size=1, learning_rate=1e-3)
-    dcnet = DCNet(DCNetConfig(width=width // 2, scales=3, blocks=2, optimizer=steps))
-    save_network(dcnet, folder / "dcnet", seen, model.digest, {})
+    save_network(_dcnet(width), folder / "dcnet", seen, model.digest, {})
     return folder

@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +17,8 @@ from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS
 from jr2net.threads import use_threads
 
 
-def serve_with_ray(weights: Path, port: int, **reconstruction: str) -> None:
-    """Ours: Ray, proxy, ingress and both networks; ``reconstruction``: further settings of that deployment."""
+def serve_with_ray(weights: Path, port: int, runtime: str = "torch", *precisions: str) -> None:
+    """Ours: Ray, proxy, ingress and both networks, and what these compute in."""
     os.environ.update(LOCAL_SETTINGS | SERVE_SETTINGS)  # before Ray Serve reads them
 
     import ray
@@ -31,9 +30,10 @@ def serve_with_ray(weights: Path, port: int, **reconstruction: str) -> None:
     ray.init("local", num_cpus=8, include_dashboard=False, logging_level=logging.WARNING)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     replica = {"num_cpus": 0.5}
+    fitting, acting = ({"precision": precision, **replica} for precision in precisions or ("fp32", "fp32"))
     settings = {
-        "reconstruction": {"weights": str(weights / "recaugnet"), "max_batch_size": 16, **replica, **reconstruction},
-        "reenactment": {"weights": str(weights / "dcnet"), "max_batch_size": 8, **replica},
+        "reconstruction": {"weights": str(weights / "recaugnet"), "max_batch_size": 16, "runtime": runtime, **fitting},
+        "reenactment": {"weights": str(weights / "dcnet"), "max_batch_size": 8, **acting},
         "ingress": replica,
         "authentication": "off",
         "detector": "off",
@@ -71,10 +71,7 @@ def _numbers(text: str) -> list[float]:
 if __name__ == "__main__":
     kind, folder, number = sys.argv[1:]
     use_threads(1)
-    serve_with_int8 = partial(serve_with_ray, runtime="openvino", precision="int8")
-    servers: dict[str, Callable[[Path, int], None]] = {
-        "ray": serve_with_ray,
-        "ray-int8": serve_with_int8,
-        "fastapi": serve_with_fastapi,
-    }
-    servers[kind](Path(folder), int(number))
+    servers: dict[str, Callable[..., None]] = {"ray": serve_with_ray, "fastapi": serve_with_fastapi}
+    server, _, how = kind.partition("-")
+    computing = {"": (), "bf16": ("torch", "bf16", "bf16"), "int8": ("openvino", "int8", "bf16")}
+    servers[server](Path(folder), int(number), *computing[how])
