@@ -120,7 +120,9 @@ class Settings(Section):
         "auto", description="auto: where it is installed, else callers give boxes; required: do not start without"
     )
     authentication: Literal["bearer", "off"] = Field(
-        "bearer", description="bearer: keys from JR2NET_API_KEYS of the ingress' environment; off: everybody may call"
+        "bearer",
+        description="bearer: keys from JR2NET_API_KEYS of the ingress' environment; off: everybody may call, and behind "
+        "a proxy all together have the limits of one key",
     )
     limits: Limits = Limits()
     mark: bool = Field(True, description="generated pictures say in their metadata that they are synthetic")
