@@ -121,8 +121,8 @@ class Settings(Section):
     )
     authentication: Literal["bearer", "off"] = Field(
         "bearer",
-        description="bearer: keys from JR2NET_API_KEYS of the ingress' environment; off: everybody may call, and behind "
-        "a proxy all together have the limits of one key",
+        description="bearer: keys from JR2NET_API_KEYS of the ingress' environment; off: everybody may call, and those "
+        "behind one proxy share the limits of one key",
     )
     limits: Limits = Limits()
     mark: bool = Field(True, description="generated pictures say in their metadata that they are synthetic")
