@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,11 @@ def test_files_of_configs_are_settings(capsys):
         app.main([str(CONFIGS / "serve-laptop.yaml"), *missing]) == 1 and "/none/recaugnet" in capsys.readouterr().err
     )
     assert app.main([str(CONFIGS / "none.yaml")]) == 1 and "none.yaml" in capsys.readouterr().err
+
+
+def test_it_is_a_command():
+    ran = subprocess.run([sys.executable, "-m", "serve"], capture_output=True, text=True, cwd=CONFIGS.parent)
+    assert ran.returncode == 1 and ran.stderr.startswith("usage: python -m serve SETTINGS.yaml")
 
 
 def test_weights_are_what_can_be_changed_without_a_new_deployment():
