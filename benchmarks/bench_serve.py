@@ -45,6 +45,7 @@ from jr2net.networks.recnet import RecNet
 from jr2net.openvino import compile_reconstructor, studio_pictures
 from jr2net.reconstruction import Reconstructor, load_reconstructor
 from jr2net.reenactment import generate, set_scene
+from jr2net.render.renderer import landmarks_2d
 from serve.networks import ActingNetwork, Described, Part, to_arrays
 
 ROOT = Path(__file__).parents[1]
@@ -109,16 +110,22 @@ def _what_precision_changes(model: FaceModel) -> Iterator[Measurement]:
     pictures = studio_pictures(model, reconstructor.camera.size, people=32)
     seen, unseen = pictures[0::2], pictures[1::2]
     faces = reconstructor(unseen)
+    places = landmarks_2d(model, faces, reconstructor.camera)
+    eyes = (places[:, 36] - places[:, 45]).norm(dim=-1).mean()
     computed = {"PyTorch, bf16": replace(reconstructor, network=prepare(copy.deepcopy(reconstructor.network), "bf16"))}
     if importlib.util.find_spec("openvino") is not None:
         for precision in ("fp32", "bf16", "int8"):
             computed[f"OpenVINO, {precision}"] = compile_reconstructor(reconstructor, precision, seen)
     for how, changed in computed.items():
-        moved = (changed(unseen).expression - faces.expression).abs()
+        answer = changed(unseen)
+        moved = (answer.expression - faces.expression).abs()
         share = moved.mean() / faces.expression.std(0).mean()
         for what, value, unit in (("mean", moved.mean(), "of [0, 1]"), ("largest", moved.max(), "of [0, 1]")):
             yield Measurement(f"expression_change ({how}, {what})", float(value), unit, "PyTorch fp32")
         yield Measurement(f"expression_change ({how}, of spread)", float(share), "", "PyTorch fp32")
+        distance = (landmarks_2d(model, answer, reconstructor.camera) - places).norm(dim=-1) / eyes
+        for what, value in (("mean", distance.mean()), ("largest", distance.max())):
+            yield Measurement(f"landmark_change ({how}, {what})", float(value), "of the eyes' distance", "PyTorch fp32")
 
     dcnet = load_network(SHIPPED / "dcnet", model).eval()
     with torch.inference_mode():

@@ -2,7 +2,7 @@
 
 An optional extra (``pip install .[openvino]``). ``fp32`` changes coefficients by rounding only. ``bf16`` computes with
 eight bits of mantissa, and is fast where the processor has AMX or AVX-512 bf16. ``int8`` is NNCF's post-training
-quantisation of the backbones, its ranges taken from pictures; it is fast where the processor has VNNI.
+quantisation of the convolutions, its ranges taken from pictures; it is fast where the processor has VNNI.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ def _quantize(model: Any, pictures: Tensor) -> Any:
         yield from pictures[:, None].numpy()
 
     samples: Sequence[np.ndarray] = list(batches())
-    # Heads stay as they are: they are a thousandth of the work, and where quantisation would tell.
-    heads = nncf.IgnoredScope(types=["MatMul"], validate=False)
-    return nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), ignored_scope=heads)
+    # Convolutions alone are nearly all of the work. With sums, means and places in eight bits too, it would take 8 %
+    # less time at 224 pixels, and landmarks would move six times as far.
+    others = {operation.get_type_name() for operation in model.get_ops()} - {"Convolution"}
+    rest = nncf.IgnoredScope(types=sorted(others), validate=False)
+    return nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), ignored_scope=rest)
