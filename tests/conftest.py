@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from jobs.ray_settings import SERVE_SETTINGS
+from jr2net.config import FaceConfig
+from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.threads import use_threads
 
@@ -40,6 +42,12 @@ def s3_server() -> Iterator[str]:
     boto3.client("s3", endpoint_url=endpoint, **credentials).create_bucket(Bucket="bucket")
     yield endpoint
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def procedural_model() -> FaceModel:
+    """The face that needs nothing from outside, as every configuration names it by default."""
+    return load_face_model(FaceConfig())
 
 
 @pytest.fixture(scope="session")

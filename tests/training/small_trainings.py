@@ -58,7 +58,7 @@ def batch(model: FaceModel, samples: int) -> dict:
         "sample_id": [f"sample-{i}" for i in range(samples)],
         "expression": torch.rand(samples, 51, generator=generator),
     }
-    faces = model.neutral(samples).replace(identity=torch.randn(samples, 4, generator=generator))
+    faces = model.neutral(samples).replace(identity=torch.randn(samples, model.sizes["identity"], generator=generator))
     for role in ("source", "driving"):
         face = faces.replace(expression=0.3 * torch.rand(samples, 51, generator=generator))
         picture = render(model, face, view)
