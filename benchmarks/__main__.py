@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.results import RESULTS, machine, record
-from jr2net.threads import use_threads
+from jr2net.process import use_threads
 
 
 def main(names: list[str]) -> int:

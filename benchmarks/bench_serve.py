@@ -35,17 +35,17 @@ from jr2net.config import BackboneConfig, DCNetConfig, FaceConfig, OptimizerConf
 from jr2net.face.camera import Camera
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
-from jr2net.memory import keep_freed_memory
+from jr2net.inference.openvino import compile_reconstructor, studio_pictures
+from jr2net.inference.reconstruction import Reconstructor, load_reconstructor
 from jr2net.networks.checkpoint import load_network, save_network
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.precision import prepare
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
-from jr2net.openvino import compile_reconstructor, studio_pictures
-from jr2net.reconstruction import Reconstructor, load_reconstructor
-from jr2net.reenactment import generate, set_scene
+from jr2net.process import tune_malloc
 from jr2net.render.renderer import landmarks_2d
+from jr2net.render.scene import set_scene
 from serve.networks import ActingNetwork, Described, Part, to_arrays
 
 ROOT = Path(__file__).parents[1]
@@ -131,7 +131,7 @@ def _what_precision_changes(model: FaceModel) -> Iterator[Measurement]:
     with torch.inference_mode():
         driving = faces.replace(expression=faces.expression.roll(1, 0))
         scene = set_scene(model, reconstructor.camera, unseen, faces, driving)
-        moved = (generate(prepare(copy.deepcopy(dcnet), "bf16"), scene) - generate(dcnet, scene)).abs()
+        moved = (prepare(copy.deepcopy(dcnet), "bf16")(scene) - dcnet(scene)).abs()
     for what, value in (("mean", moved.mean()), ("largest", moved.max())):
         yield Measurement(f"picture_change (PyTorch, bf16, {what})", float(value), "of [0, 1]", "PyTorch fp32")
 
@@ -182,7 +182,7 @@ def _serving(label: str, weights: Path, seconds: float) -> Iterator[Measurement]
 
 def _bare_rates(weights: Path, photos: list[bytes], seconds: float) -> dict[str, float]:
     """Pictures a second on one thread: decoded, cropped and fitted in batches; reenacted, pasted and encoded too."""
-    keep_freed_memory()  # as our replicas do
+    tune_malloc()  # as our replicas do
     plain = Plain(weights)
 
     def batch(request: str) -> None:

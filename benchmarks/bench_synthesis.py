@@ -31,21 +31,23 @@ from jobs.ray_settings import LOCAL_SETTINGS
 from jobs.submit import free_ports
 from jobs.synthesis_progress import SynthesisProgress
 from jobs.synthesize import make_shards
-from jr2net import manifest, storage
-from jr2net.cascade import NETWORK_FILES, Run
+from jr2net import storage
 from jr2net.config import Config, load
-from jr2net.data.pictures import encode_jpeg, to_tensor
-from jr2net.data.samplers import sample
-from jr2net.data.shards import ClipRow, write_clips
+from jr2net.data.shards import write_clips
+from jr2net.expressions.samplers import sample
+from jr2net.face.camera import Camera
+from jr2net.images.arrays import encode_jpeg, to_tensor
+from jr2net.images.clip import ClipRow
 from jr2net.networks.checkpoint import load_network, save_network
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.recnet import RecNet
-from jr2net.reconstruction import camera
-from jr2net.reenactment import generate, set_scene
+from jr2net.process import use_threads
+from jr2net.render.scene import set_scene
+from jr2net.run import manifest
+from jr2net.run.cascade import NETWORK_FILES, Run
+from jr2net.storage import put_once
 from jr2net.synthesis import dataset
 from jr2net.synthesis.plan import MOST_PAIRS_PER_SOURCE
-from jr2net.threads import use_threads
-from jr2net.write_once import put_once
 
 LAPTOP = str(Path(__file__).parents[1] / "configs" / "laptop.yaml")
 WORKERS = 2
@@ -129,7 +131,7 @@ def _bare_pace(config: Config) -> float:
     expressions = torch.from_numpy(np.stack([sample("large", rng, ()).expression for _ in range(size)]))
     wanted, made, start = source.replace(expression=expressions), 0, 0.0
     while not start or time.perf_counter() - start < BARE_SECONDS:
-        generate(dcnet, set_scene(run.model, camera(config), images, source, wanted))
+        dcnet(set_scene(run.model, Camera.from_config(config), images, source, wanted))
         start = start or time.perf_counter()  # the first warms up
         made += size
     return (made - size) / (time.perf_counter() - start)

@@ -24,19 +24,19 @@ import torch.distributed
 import torch.multiprocessing
 
 from benchmarks.results import Measurement, best_ms
-from jobs.command_line import connect
 from jobs.prepare import prepare
+from jobs.ray_settings import connect
 from jobs.stage import run_stage
 from jobs.train import train
-from jr2net import losses, storage
-from jr2net.cascade import Run
+from jr2net import storage
 from jr2net.config import Config, load
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
-from jr2net.memory import keep_freed_memory
+from jr2net.process import tune_malloc, use_threads
 from jr2net.render.renderer import render
-from jr2net.threads import use_threads
-from jr2net.training import Training, batches, build, save
+from jr2net.run.cascade import Run
+from jr2net.run.trainings import batches, build, save
+from jr2net.training import Training, losses
 from jr2net.training.log import read_log
 from jr2net.training.recnet import RecNetTraining, geometry_held
 from jr2net.training.state import pack
@@ -53,7 +53,7 @@ SIZES = ("laptop", "paper")
 
 def measure() -> Iterator[Measurement]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    keep_freed_memory()
+    tune_malloc()
     with tempfile.TemporaryDirectory(prefix="jr2net-bench-") as temporary:
         for size in SIZES:
             for network in ("recnet", "dcnet"):
@@ -232,7 +232,7 @@ def _bare_rate(network: str, run: Run, warm: int) -> float:
 def _bare_loop(rank: int, network: str, settings: dict, port: int, warm: int, out: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     use_threads(1)
-    keep_freed_memory()
+    tune_malloc()
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     run = Run(Config.model_validate(settings))
     upstream = {name: run.folder(name) for name in ("prepare", "recnet")}

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from jr2net.compositing import composite
 from jr2net.config import FaceConfig
-from jr2net.data.photo import decode_photo
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.load import load_face_model
-from jr2net.portrait import Portrait, take_portrait
-from jr2net.provenance import encode_picture
+from jr2net.images.mark import encode_picture
+from jr2net.images.photo import decode_photo
+from jr2net.inference.compositing import composite
+from jr2net.inference.portrait import Portrait, take_portrait
 from serve.networks import ActingNetwork, Fit, FittingNetwork, Part
 from serve.reconstruct import as_json
 from serve.reenact import expressed

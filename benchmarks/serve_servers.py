@@ -14,7 +14,7 @@ from typing import Annotated
 from fastapi import FastAPI, Form, Request, Response, UploadFile  # here, where FastAPI looks for what annotations name
 
 from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS
-from jr2net.threads import use_threads
+from jr2net.process import use_threads
 
 
 def serve_with_ray(weights: Path, port: int, runtime: str = "torch", *precisions: str) -> None:

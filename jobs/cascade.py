@@ -15,7 +15,7 @@ from jobs.prepare import prepare
 from jobs.stage import Work, run_stage
 from jobs.synthesize import synthesize
 from jobs.train import train
-from jr2net.cascade import NETWORKS, STAGES, Run
+from jr2net.run.cascade import NETWORKS, STAGES, Run
 
 WORK: dict[str, Work] = {
     "prepare": prepare,

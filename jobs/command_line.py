@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
-
-from jobs.ray_settings import LOCAL_SETTINGS, TRAIN_SETTINGS
+from jobs.ray_settings import connect
 from jr2net import storage
-from jr2net.cascade import STAGES, Run, StageError
 from jr2net.config import Config, ConfigError, load, to_yaml
-from jr2net.data.shards import ShardError
-from jr2net.data.tracks import TrackError
-from jr2net.face.model import FaceModelError
-from jr2net.networks.checkpoint import CheckpointError
-from jr2net.report.result import ReportError
-from jr2net.storage import StorageError
-from jr2net.training.guard import Divergence
-
-USER_ERRORS = (
-    ConfigError,
-    StorageError,
-    StageError,
-    ShardError,
-    TrackError,
-    FaceModelError,
-    CheckpointError,
-    ReportError,
-    Divergence,
-)
-"""Errors whose message is all that a user needs; others show where in the code they came from."""
+from jr2net.errors import UserError
+from jr2net.run.cascade import STAGES, Run
 
 PATHS = (
     "storage",
@@ -82,7 +60,7 @@ def main(
         for stage in options.force:
             storage.empty_folder(run.folder(stage))
         work(run, options)
-    except USER_ERRORS as error:
+    except UserError as error:
         print(f"error: {plain(error)}", file=sys.stderr, flush=True)
         return 1
     return 0
@@ -109,15 +87,6 @@ def place(config: Config, folder: str | None) -> Config:
             )
         node[name] = str(Path(folder or ".", value).absolute())
     return Config.model_validate(tree)
-
-
-def connect() -> None:
-    """Joins the cluster that ``RAY_ADDRESS`` names, as it does in a submitted job, or starts one for this process."""
-    address = os.environ.get("RAY_ADDRESS")
-    for name, value in (TRAIN_SETTINGS if address else TRAIN_SETTINGS | LOCAL_SETTINGS).items():
-        os.environ.setdefault(name, value)
-    if not ray.is_initialized():
-        ray.init(address=address or "local", logging_level=logging.WARNING)
 
 
 def plain(error: BaseException) -> str:

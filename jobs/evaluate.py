@@ -16,14 +16,14 @@ import ray
 from jobs.command_line import main
 from jobs.stage import run_stage
 from jr2net import storage
-from jr2net.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
 from jr2net.data.pairs import read_description
 from jr2net.evaluation import evaluate as measure
 from jr2net.face.model import FaceModel
+from jr2net.process import use_threads
 from jr2net.report.curves import training_log
 from jr2net.report.html import write_report
-from jr2net.report.provenance import machine, versions
-from jr2net.threads import use_threads
+from jr2net.run.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
+from jr2net.run.environment import machine, versions
 from jr2net.training.log import read_log
 
 

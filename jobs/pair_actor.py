@@ -12,20 +12,19 @@ import torch
 from ray.util import metrics
 
 from jr2net import storage
-from jr2net.cascade import NETWORK_FILES, NETWORKS, Run
 from jr2net.config import Config
-from jr2net.data.face_detector import load_face_detector
 from jr2net.data.pairs import encode_pair_shard
-from jr2net.data.shards import ShardError
 from jr2net.data.sources import SourceList, list_sources
-from jr2net.data.tracks import Captures, read_captures
+from jr2net.expressions.tracks import Captures, read_captures
 from jr2net.face.load import load_face_model
-from jr2net.memory import keep_freed_memory
+from jr2net.images.face_detector import load_face_detector
+from jr2net.process import tune_malloc, use_threads
+from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run
 from jr2net.storage import StorageError
+from jr2net.storage.parquet import ShardError
 from jr2net.synthesis import dataset
 from jr2net.synthesis.maker import PairMaker, captures_digest, load_pair_maker, source_folder
 from jr2net.synthesis.preview import contact_sheet, encode_sheet
-from jr2net.threads import use_threads
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class PairActor:
 
     def __init__(self, config: Config, folders: dict[str, str], folder: str, work: Work) -> None:
         use_threads(1)  # a second one gains nothing here, and bytes must not depend on their number
-        keep_freed_memory()
+        tune_malloc()
         self.config, self.folders, self.folder, self.work = config, folders, folder, work
         self.maker = self._load(config)
         self.pairs = metrics.Counter("jr2net_synthesis_pairs", "pairs written")

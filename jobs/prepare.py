@@ -16,14 +16,15 @@ import ray
 from jobs.command_line import main
 from jobs.stage import run_stage
 from jr2net import storage
-from jr2net.cascade import Run
 from jr2net.config import Config
-from jr2net.data.pictures import decode_image
-from jr2net.data.shards import ShardError, list_shards, read_clips, write_clips
-from jr2net.data.studio.film import KINDS, Kind, film_people
+from jr2net.data.shards import list_shards, read_clips, write_clips
 from jr2net.face.model import FaceModel
-from jr2net.report.html import duration
-from jr2net.threads import use_threads
+from jr2net.images.arrays import decode_image
+from jr2net.process import use_threads
+from jr2net.run.cascade import Run
+from jr2net.run.environment import duration
+from jr2net.storage.parquet import ShardError
+from jr2net.studio.film import KINDS, Kind, film_people
 
 
 def prepare(run: Run) -> list[str]:

@@ -7,7 +7,7 @@ import time
 from torch import Tensor
 
 from jr2net import storage
-from jr2net.data.pictures import encode_jpeg, to_arrays
+from jr2net.images.arrays import encode_jpeg, to_arrays
 from jr2net.training import Training
 from jr2net.training.board import Board
 from jr2net.training.guard import collapse_warning

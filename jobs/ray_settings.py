@@ -1,4 +1,11 @@
-"""Environment variables under which Ray runs: of every job, and of a cluster of our own."""
+"""How Ray is joined, and the environment variables under which it runs: of every job, and of a cluster of our own."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import ray
 
 TRAIN_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the controller's pace: its 2 s make every start and report slow
@@ -11,7 +18,7 @@ LOCAL_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away with notice
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its new behaviour, without its warning
-    "MALLOC_ARENA_MAX": "1",  # what one thread frees the next may have: see jr2net/memory.py; the image sets it too
+    "MALLOC_ARENA_MAX": "1",  # what one thread frees the next may have: see jr2net/process.py; the image sets it too
     "RAY_worker_niceness": "0",  # as urgent as what else runs here; Ray would have 15
 }
 """Of a cluster of our own."""
@@ -24,3 +31,12 @@ SERVE_SETTINGS = {
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",  # ten times a second nobody reads them
 }
 """Of every process that serves, on Linux, set before Ray Serve is imported: half of a request's overhead is gone."""
+
+
+def connect() -> None:
+    """Joins the cluster that ``RAY_ADDRESS`` names, as it does in a submitted job, or starts one for this process."""
+    address = os.environ.get("RAY_ADDRESS")
+    for name, value in (TRAIN_SETTINGS if address else TRAIN_SETTINGS | LOCAL_SETTINGS).items():
+        os.environ.setdefault(name, value)
+    if not ray.is_initialized():
+        ray.init(address=address or "local", logging_level=logging.WARNING)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from jr2net import manifest
-from jr2net.cascade import Run
+from jr2net.run import manifest
+from jr2net.run.cascade import Run
 
 Work = Callable[[Run], Iterable[str]]
 """Does a stage's work and returns the files it made, as paths in the stage's folder."""

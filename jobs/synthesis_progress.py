@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from jr2net import storage
-from jr2net.report.html import duration
+from jr2net.run.environment import duration
 
 INTERVAL = 10.0  # seconds between two lines
 THROUGHPUT = "throughput.json"

@@ -24,9 +24,9 @@ from jobs.command_line import main
 from jobs.pair_actor import PairActor, Work, work_of
 from jobs.stage import run_stage
 from jobs.synthesis_progress import SynthesisProgress
-from jr2net import storage, write_once
-from jr2net.cascade import Run, StageError
+from jr2net import storage
 from jr2net.data.pairs import DESCRIPTION, read_description
+from jr2net.run.cascade import Run, StageError
 from jr2net.synthesis import dataset, verify
 from jr2net.synthesis.maker import pair_digests
 
@@ -47,9 +47,9 @@ def synthesize(run: Run) -> list[str]:
     """Writes the shards that are missing, then ``dataset.json``, which says that the dataset is complete."""
     os.environ.setdefault("AWS_MAX_ATTEMPTS", S3_ATTEMPTS)
     folder, settings = run.folder("synthesis"), run.config.synthesis
-    write_once.remove_unfinished(folder)
+    storage.remove_unfinished(folder)
     work = work_of(run)
-    write_once.put_once_or_same(storage.join(folder, dataset.SOURCES), work.to_json())
+    storage.put_once_or_same(storage.join(folder, dataset.SOURCES), work.to_json())
     missing = dataset.missing_shards(folder, settings)
     progress = SynthesisProgress(folder, settings.pairs, dataset.planned_in(settings, missing.tolist()))
     failed = make_shards(run, work, missing, progress) if len(missing) else {}

@@ -23,16 +23,17 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.exceptions import WorkerGroupError
 from torch import nn
 
-from jobs.command_line import USER_ERRORS, main
+from jobs.command_line import main
 from jobs.progress import Progress
 from jobs.stage import run_stage
 from jr2net import storage
-from jr2net.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
 from jr2net.config import Config
+from jr2net.errors import UserError
 from jr2net.face.load import load_face_model
-from jr2net.memory import keep_freed_memory
-from jr2net.threads import use_threads
-from jr2net.training import Divergence, Training, batches, build, save
+from jr2net.process import tune_malloc, use_threads
+from jr2net.run.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
+from jr2net.run.trainings import batches, build, save
+from jr2net.training import Divergence, Training
 from jr2net.training import best as best_weights
 from jr2net.training.best import Best
 from jr2net.training.state import StateWriter, newest_step, read_state
@@ -54,7 +55,7 @@ def train(run: Run, stage: str) -> list[str]:
         except WorkerGroupError as error:
             causes = [_cause(failure) for failure in error.worker_failures.values()]
             for cause in causes:
-                if isinstance(cause, USER_ERRORS):
+                if isinstance(cause, UserError):
                     raise cause from None
             step, lost = newest_step(run.folder(stage)), any(isinstance(cause, RayActorError) for cause in causes)
             stuck = step == reached
@@ -95,7 +96,7 @@ def loop(settings: dict[str, Any]) -> None:
     """What Ray Train calls on every worker."""
     try:
         take_steps(settings)
-    except USER_ERRORS:
+    except UserError:
         logging.disable()  # the driver says it once; no traceback from every worker beside it
         raise
 
@@ -106,7 +107,7 @@ def take_steps(settings: dict[str, Any]) -> None:
     scaling, folder = config.scaling, storage.join(config.storage, stage)
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    keep_freed_memory()
+    tune_malloc()
     use_threads(max(1, int(scaling.cpus_per_worker)))
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train tells of every report of every worker
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")

@@ -16,15 +16,17 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from jr2net.errors import UserError
 
-class ConfigError(ValueError):
+
+class ConfigError(UserError, ValueError):
     """A configuration that cannot be used; the message names the file or override, the field and the remedy."""
 
 
 ExpressionKind = Literal[
     "captured", "natural", "large", "random", "dense", "extreme", "sweep", "permuted", "interpolated"
 ]
-"""Kinds of expressions that synthesis draws; ``jr2net/data/samplers.py`` says what each is."""
+"""Kinds of expressions that synthesis draws; ``jr2net/expressions/samplers.py`` says what each is."""
 
 
 class Section(BaseModel):

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from starlette.staticfiles import StaticFiles
 
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.provenance import encode_picture
+from jr2net.images.mark import encode_picture
 from serve import problems
 from serve.bodies import (
     file_of,

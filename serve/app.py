@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from ray import serve
 
-from jobs.command_line import connect
+from jobs.ray_settings import connect
 from jr2net.networks.checkpoint import CheckpointError, read_description
 from jr2net.storage import is_remote
 from serve.deployments import Ingress, Reconstruction, Reenactment

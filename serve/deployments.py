@@ -16,10 +16,9 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.metrics import Histogram
 
-from jr2net.data.face_detector import DetectorError, FaceDetector, load_face_detector
 from jr2net.face.load import load_face_model
-from jr2net.memory import keep_freed_memory
-from jr2net.threads import use_threads
+from jr2net.images.face_detector import DetectorError, FaceDetector, load_face_detector
+from jr2net.process import tune_malloc, use_threads
 from serve.api import create_api
 from serve.keys import Door
 from serve.networks import ActingNetwork, Described, Fit, FittingNetwork, Part, Played
@@ -44,7 +43,7 @@ class _NetworkReplica(ABC):
         self.settings = Settings.model_validate(settings)
         self.own = getattr(self.settings, section)
         use_threads(max(1, round(self.own.num_cpus)))
-        keep_freed_memory()
+        tune_malloc()
         self.device = torch.device("cuda" if torch.cuda.is_available() and self.own.num_gpus > 0 else "cpu")
         self.model = load_face_model(self.settings.face)
         self.network: Any = None
@@ -160,7 +159,7 @@ class Ingress:
         self, settings: dict[str, Any], reconstruction: DeploymentHandle, reenactment: DeploymentHandle
     ) -> None:
         use_threads(1)
-        keep_freed_memory(_KEPT)
+        tune_malloc(_KEPT)
         self.settings = Settings.model_validate(settings)
         self.door = Door.from_environment(self.settings.limits, self.settings.authentication)
         stages = Histogram("jr2net_stage_ms", "Milliseconds of a request's stages.", _MILLISECONDS, ("stage",))

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from jr2net.compositing import Act, acts
-from jr2net.data.pictures import resize, to_tensor
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
+from jr2net.images.arrays import resize, to_tensor
+from jr2net.inference.compositing import Act, acts
+from jr2net.inference.reconstruction import Reconstructor, load_reconstructor
 from jr2net.networks.checkpoint import DESCRIPTION, WEIGHTS, CheckpointError, load_network, read_description
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.precision import prepare
-from jr2net.reconstruction import Reconstructor, load_reconstructor
-from jr2net.reenactment import generate, set_scene
 from jr2net.render.renderer import landmarks_2d
+from jr2net.render.scene import set_scene
 from jr2net.storage import local_copy
 
 FaceArrays = dict[str, np.ndarray]
@@ -94,7 +94,7 @@ class FittingNetwork:
         """Raises CheckpointError or StorageError; RuntimeError where OpenVINO is asked for and not installed."""
         reconstructor = load_reconstructor(folder, model, device)
         if runtime == "openvino":
-            from jr2net.openvino import compile_reconstructor, studio_pictures
+            from jr2net.inference.openvino import compile_reconstructor, studio_pictures
 
             pictures = studio_pictures(model, reconstructor.camera.size) if precision == "int8" else None
             reconstructor = compile_reconstructor(reconstructor, precision, pictures)
@@ -143,7 +143,7 @@ class ActingNetwork:
                 to_parameters([getattr(part, name) for part in parts]).to(device) for name in ("source", "driving")
             )
             scene = set_scene(self.model, self.described.camera, pictures, source, driving)
-            generated = generate(self.network, scene)
+            generated = self.network(scene)
         return [Played(act, self.described) for act in acts(scene, generated)]
 
     def warm_up(self, batch: int) -> None:

@@ -19,8 +19,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from jr2net.data.photo import PhotoError
-from jr2net.data.video import VideoError
+from jr2net.images.photo import PhotoError
+from jr2net.images.video import VideoError
 
 LOGGER = logging.getLogger("ray.serve")
 MEDIA_TYPE = "application/problem+json"

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from jr2net.compositing import draw_mesh
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.gltf import face_glb
 from jr2net.face.model import FaceModel
 from jr2net.face.obj_file import face_obj
-from jr2net.portrait import Portrait
-from jr2net.provenance import encode_picture
+from jr2net.images.mark import encode_picture
+from jr2net.inference.compositing import draw_mesh
+from jr2net.inference.portrait import Portrait
 from serve.networks import Fit, to_parameters
 
 MEDIA_TYPES = {"json": "application/json", "obj": "model/obj", "glb": "model/gltf-binary", "overlay": "image/jpeg"}

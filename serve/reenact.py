@@ -9,13 +9,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from jr2net.compositing import composite
-from jr2net.data.tracks import Track, TrackError, parse_csv
-from jr2net.data.video import Mp4Writer, VideoError, VideoLimits, probe_video, read_video
+from jr2net.expressions.tracks import Track, TrackError, parse_csv
 from jr2net.face.parameters import FaceParameters
-from jr2net.portrait import Portrait
-from jr2net.reenactment import recombine
-from jr2net.smoothing import CropSmoother, FaceSmoother
+from jr2net.images.video import Mp4Writer, VideoError, VideoLimits, probe_video, read_video
+from jr2net.inference.compositing import composite
+from jr2net.inference.portrait import Portrait
+from jr2net.inference.smoothing import CropSmoother, FaceSmoother
+from jr2net.render.scene import recombine
 from serve.networks import Described, FaceArrays, Fit, to_arrays, to_parameters
 from serve.problems import Problem
 from serve.service import Service

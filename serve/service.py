@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from jr2net.data.face_detector import FaceDetector
-from jr2net.data.photo import PhotoError, decode_photo
 from jr2net.face.model import FaceModel
-from jr2net.portrait import NoFaceError, Portrait, take_portrait
-from jr2net.provenance import Mark
+from jr2net.images.face_detector import FaceDetector
+from jr2net.images.mark import Mark
+from jr2net.images.photo import PhotoError, decode_photo
+from jr2net.inference.portrait import NoFaceError, Portrait, take_portrait
 from serve.gathering import Gathering
 from serve.networks import Described, FaceArrays, Fit, Networks, Part, Played
 from serve.problems import Problem

@@ -13,9 +13,10 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from jr2net.config import FaceConfig, Section
+from jr2net.errors import UserError
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError, ValueError):
     """Settings that cannot be used; the message names the field and the remedy."""
 
 

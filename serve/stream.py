@@ -11,7 +11,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.provenance import encode_picture
+from jr2net.images.mark import encode_picture
 from serve.bodies import check_box, parse_expression, parse_json
 from serve.keys import Door
 from serve.problems import Problem, answering

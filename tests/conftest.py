@@ -13,7 +13,7 @@ from jobs.ray_settings import SERVE_SETTINGS
 from jr2net.config import FaceConfig
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
-from jr2net.threads import use_threads
+from jr2net.process import use_threads
 
 use_threads(1)
 os.environ.update(SERVE_SETTINGS)  # before Ray Serve, which reads them when it is imported

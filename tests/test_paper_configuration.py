@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from jr2net.cascade import NETWORKS
 from jr2net.config import Config, load
 from jr2net.face.load import load_face_model
-from jr2net.training import build, save
+from jr2net.run.cascade import NETWORKS
+from jr2net.run.trainings import build, save
 
 PAPER = Path(__file__).parents[1] / "configs" / "paper.yaml"
 

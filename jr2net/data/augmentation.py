@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from jr2net.data.crop import resample, transform
-from jr2net.data.landmarks import mirror_landmarks
+from jr2net.face.landmarks import mirror_landmarks
+from jr2net.images.crop import resample, transform
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from jr2net.data import pictures
 from jr2net.data.augmentation import Framing, draw_gain, frame_image, frame_landmarks
 from jr2net.data.cache import KeepWhileFits
-from jr2net.data.pictures import decode_image
-from jr2net.data.shards import ClipRow, RowEntry, ShardError, index_shards, list_shards, read_group
+from jr2net.data.shards import RowEntry, index_shards, list_shards, read_group
 from jr2net.data.stream import Draw, Schedule, prefetch
+from jr2net.images import arrays as pictures
+from jr2net.images.arrays import decode_image
+from jr2net.images.clip import ClipRow
+from jr2net.storage.parquet import ShardError
 
 
 class FrameRef(NamedTuple):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from jr2net.data import pictures
 from jr2net.data.clips import ClipSource, FrameRef
-from jr2net.data.shards import ShardError
+from jr2net.images import arrays as pictures
+from jr2net.storage.parquet import ShardError
 
 
 def all_frames(source: ClipSource) -> list[FrameRef]:
@@ -42,13 +42,6 @@ def load_frames(source: ClipSource, refs: Sequence[FrameRef], size: int) -> dict
             values = [getattr(truth, name)[ref.frame] for truth, ref in zip(truths, refs)]
             batch[f"truth_{name}"] = torch.from_numpy(np.stack(values))
     return batch
-
-
-def frame_batches(source: ClipSource, size: int, batch_size: int) -> Iterator[dict]:
-    """Every frame in order, in batches of ``load_frames``; the last may be smaller."""
-    refs = all_frames(source)
-    for first in range(0, len(refs), batch_size):
-        yield load_frames(source, refs[first : first + batch_size], size)
 
 
 def same_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple[FrameRef, FrameRef]]:

@@ -18,14 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from jr2net.data import pictures
 from jr2net.data.augmentation import Framing, draw_gain, frame_image
 from jr2net.data.cache import KeepWhileFits
-from jr2net.data.pictures import decode_image
-from jr2net.data.shards import PARQUET_OPTIONS, ShardError, list_shards, open_parquet, read_table
+from jr2net.data.shards import list_shards
 from jr2net.data.stream import Draw, Schedule, prefetch
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
+from jr2net.images import arrays as pictures
+from jr2net.images.arrays import decode_image
 from jr2net.storage import join, list_files, read_bytes, write_bytes
+from jr2net.storage.parquet import PARQUET_OPTIONS, ShardError, open_parquet, read_table
 
 DESCRIPTION = "dataset.json"
 PAIRS_PER_GROUP = 64

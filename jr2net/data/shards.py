@@ -18,69 +18,13 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from jr2net.data.landmarks import LANDMARKS
+from jr2net.face.landmarks import LANDMARKS
+from jr2net.images.clip import ClipRow, ClipTruth
 from jr2net.storage import join, open_filesystem, write_bytes
+from jr2net.storage.parquet import PARQUET_OPTIONS, ShardError, one_line, open_parquet, read_table
 
 ROW_GROUP_BYTES = 1 << 20
 """Images per row group: what reading one row at random costs at most (or one row, if it is larger)."""
-
-
-PARQUET_OPTIONS: dict = {
-    "compression": "zstd",
-    "use_dictionary": False,
-    "write_statistics": False,  # they would repeat whole pictures in the footer, as minimum and maximum
-    "write_page_checksum": True,  # a flipped bit is an error, not another picture
-}
-"""How the project writes Parquet."""
-
-
-class ShardError(ValueError):
-    """A shard that cannot be read or written; the message names the file, the field and the remedy."""
-
-
-@dataclass(frozen=True)
-class ClipTruth:
-    """What the studio knows of one row of T frames; the arrays are those of ``FaceParameters``, float32.
-
-    identity (K,), albedo (A,), expression (T, 51), rotation (T, 3), translation (T, 3), light (T, 9, 3)
-    """
-
-    identity: np.ndarray
-    albedo: np.ndarray
-    expression: np.ndarray
-    rotation: np.ndarray
-    translation: np.ndarray
-    light: np.ndarray
-
-
-@dataclass(frozen=True)
-class ClipRow:
-    """A run of T frames of one clip.
-
-    frame      (T,) int32           numbers in the footage, ascending
-    images     T × bytes            JPEG or PNG, square
-    landmarks  (T, 68, 2) float32   pixels of the image as stored, NaN where undetected
-    """
-
-    clip_id: str
-    identity: str
-    fps: float
-    frame: np.ndarray
-    images: tuple[bytes, ...]
-    landmarks: np.ndarray
-    truth: ClipTruth | None = None
-    license: str = ""
-
-    def __post_init__(self) -> None:
-        count = len(self.images)
-        if len(self.frame) != count or self.landmarks.shape != (count, LANDMARKS, 2):
-            raise ShardError(
-                f"clip {self.clip_id!r}: {count} images, {len(self.frame)} frame numbers and landmarks of shape "
-                f"{self.landmarks.shape}; expected one number and 68 × 2 landmarks per image"
-            )
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 @dataclass(frozen=True)
@@ -149,7 +93,7 @@ def index_shard(uri: str) -> list[RowEntry]:
         try:
             rows = file.read(_INDEX_COLUMNS, use_threads=False).to_pylist()
         except (pa.ArrowException, OSError) as error:
-            raise ShardError(f"{uri}: is damaged ({_one_line(error)}); write the shard again") from None
+            raise ShardError(f"{uri}: is damaged ({one_line(error)}); write the shard again") from None
     for place, row in zip(places, rows):
         if not row["frame"] or row["identity"] is None or row["clip_id"] is None:
             raise ShardError(
@@ -182,35 +126,6 @@ def read_clips(uri: str) -> Iterator[ClipRow]:
         groups = file.num_row_groups
     for group in range(groups):
         yield from read_group(uri, group)
-
-
-def open_parquet(uri: str, columns: Sequence[str]) -> pq.ParquetFile:
-    """A Parquet file that has these columns; anything else is a ShardError."""
-    filesystem, path = open_filesystem(uri)
-    try:
-        file = pq.ParquetFile(filesystem.open_input_file(path), page_checksum_verification=True)
-    except FileNotFoundError:
-        raise ShardError(f"{uri}: no such shard; check the path or prepare the data again") from None
-    except (pa.ArrowException, OSError) as error:
-        raise ShardError(
-            f"{uri}: not a readable Parquet file ({_one_line(error)}); remove it and write it again"
-        ) from None
-    missing = [name for name in columns if name not in file.schema_arrow.names]
-    if missing:
-        raise ShardError(f"{uri}: column {missing[0]!r} is missing; a shard of this kind has {', '.join(columns)}")
-    return file
-
-
-def read_table(file: pq.ParquetFile, uri: str, group: int, columns: list[str]) -> pa.Table:
-    """Some columns of one row group; damage is a ShardError."""
-    try:
-        return file.read_row_group(group, columns=columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise ShardError(f"{uri}: row group {group} is damaged ({_one_line(error)}); write the shard again") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _grouped(rows: Iterable[ClipRow]) -> Iterator[list[ClipRow]]:

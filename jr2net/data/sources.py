@@ -17,15 +17,17 @@ import cv2
 import numpy as np
 
 from jr2net import storage
-from jr2net.data import pictures
 from jr2net.data.clips import ClipSource
-from jr2net.data.face_detector import FaceDetector
-from jr2net.data.shards import ShardError, index_shard
+from jr2net.data.shards import index_shard
+from jr2net.errors import UserError
+from jr2net.images import arrays as pictures
+from jr2net.images.face_detector import FaceDetector
+from jr2net.storage.parquet import ShardError
 
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
-class SourceError(ValueError):
+class SourceError(UserError, ValueError):
     """A picture that cannot be used; the message is the reason, in a few words that name no place."""
 
 

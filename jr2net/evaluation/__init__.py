@@ -10,12 +10,12 @@ import torch
 from jr2net.config import Config
 from jr2net.data.sets import test_clips, training_clips
 from jr2net.evaluation.expression import expression_sweeps
+from jr2net.evaluation.figures import Grid
 from jr2net.evaluation.reconstruction import mean_landmarks, measure_reconstruction
 from jr2net.evaluation.reenactment import Cascade, measure_reenactment
+from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.checkpoint import load_network
-from jr2net.reconstruction import camera
-from jr2net.report.figures import Grid
 
 __all__ = ["evaluate"]
 
@@ -31,7 +31,7 @@ def evaluate(
     networks = {
         stage: load_network(folders[stage], model).to(device).eval() for stage in ("recnet", "dcnet", "recaugnet")
     }
-    cascade = Cascade(**networks, model=model.to(device), camera=camera(config))
+    cascade = Cascade(**networks, model=model.to(device), camera=Camera.from_config(config))
     sets = test_clips(config, folders["prepare"])
     answer = mean_landmarks(training_clips(config, folders["prepare"]), config.image_size).to(device)
 

@@ -6,10 +6,10 @@ import torch
 
 from jr2net.data.clips import ClipSource, FrameRef
 from jr2net.data.evaluation_frames import load_frames
+from jr2net.evaluation.figures import Grid, expression_grid
 from jr2net.evaluation.reenactment import Cascade
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.reenactment import generate, set_scene
-from jr2net.report.figures import Grid, expression_grid
+from jr2net.render.scene import set_scene
 
 COEFFICIENTS = (0.0, 0.5, 1.0)
 SHAPES = (
@@ -40,5 +40,5 @@ def expression_sweeps(clips: ClipSource, cascade: Cascade) -> Grid:
         sources = source.map(lambda value: value.expand(len(COEFFICIENTS), *value.shape[1:]))
         images = source_image.expand(len(COEFFICIENTS), -1, -1, -1)
         scene = set_scene(cascade.model, cascade.camera, images, sources, sources.replace(expression=expression))
-        sweeps[name] = generate(cascade.dcnet, scene)
+        sweeps[name] = cascade.dcnet(scene)
     return expression_grid("Synthesised expressions", "What ETNet learns from.", sweeps, COEFFICIENTS, source_image[0])

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from jr2net.data.clips import ClipSource
 from jr2net.data.evaluation_frames import all_frames, load_frames
+from jr2net.evaluation.figures import Grid, overlay_grid
+from jr2net.evaluation.metrics.expression import expression_errors
+from jr2net.evaluation.metrics.geometry import expression_rmse_mm, geometry_errors
+from jr2net.evaluation.metrics.landmarks import nme
 from jr2net.evaluation.reenactment import Cascade
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
-from jr2net.metrics.expression import expression_errors
-from jr2net.metrics.geometry import expression_rmse_mm, geometry_errors
-from jr2net.metrics.landmarks import nme
 from jr2net.render.renderer import landmarks_2d
-from jr2net.report.figures import Grid, overlay_grid
 
 BATCH = 32
 MOST_MESHES = 300  # of a test set are aligned by ICP, evenly spread over it

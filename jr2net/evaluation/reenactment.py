@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from jr2net.data.clips import ClipSource, FrameRef
 from jr2net.data.evaluation_frames import cross_identity_pairs, load_frames, same_identity_pairs
+from jr2net.evaluation.figures import Grid, picture_grid
+from jr2net.evaluation.metrics.images import compare_images
+from jr2net.evaluation.metrics.landmarks import efl
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
-from jr2net.metrics.images import compare_images
-from jr2net.metrics.landmarks import efl
-from jr2net.reenactment import Scene, generate, recombine, set_scene
 from jr2net.render.renderer import landmarks_2d
-from jr2net.report.figures import Grid, picture_grid
+from jr2net.render.scene import Scene, recombine, set_scene
 
 BATCH = 16
 SHOWN = 8
@@ -91,7 +91,7 @@ def _play(clips: ClipSource, pairs: Pairs, cascade: Cascade) -> Iterator[Played]
         driving_image = load_frames(clips, drivers, cascade.camera.size)["image"].to(device)
         source, driving = cascade.recnet(source_image), cascade.recnet(driving_image)
         scene = set_scene(cascade.model, cascade.camera, source_image, source, recombine(source, driving))
-        yield Played(driving_image, scene, generate(cascade.dcnet, scene))
+        yield Played(driving_image, scene, cascade.dcnet(scene))
 
 
 def _located(cascade: Cascade, images: Tensor) -> Tensor:

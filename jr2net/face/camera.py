@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jr2net.config import Config
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -30,6 +32,11 @@ class Camera:
         A face at 1,080 mm then spans about as much of the crop as the clips' own cropping gives it.
         """
         return Camera(size, focal_ratio * size, (size / 2, size / 2))
+
+    @staticmethod
+    def from_config(config: Config) -> Camera:
+        """The camera of every crop of a run."""
+        return Camera.default(config.image_size, config.face.focal_ratio)
 
     def project(self, points: Tensor) -> Tensor:
         """Camera-space points (..., 3) in mm to pixels (..., 2)."""

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.face.landmarks import OUTER_MOUTH
 from jr2net.face.model import FaceModel, FaceModelError
 from jr2net.face.model_file import assemble
 from jr2net.face.obj_file import read_obj, read_obj_vertices
@@ -204,7 +205,7 @@ def _read_landmarks(path: Path, kept_as: np.ndarray) -> np.ndarray:
 
 def _inside_lips(vertices: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """(N,) bool: inside the outer lip's landmarks (48 to 59) as seen from the front."""
-    outline = vertices[landmarks[48:60], :2].astype(np.float32)
+    outline = vertices[landmarks[OUTER_MOUTH], :2].astype(np.float32)
     return np.array([cv2.pointPolygonTest(outline, (float(x), float(y)), False) >= 0 for x, y in vertices[:, :2]])
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jr2net.errors import UserError
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.light import ambient
 from jr2net.face.parameters import FaceParameters
 
 
-class FaceModelError(ValueError):
+class FaceModelError(UserError, ValueError):
     """A face model whose arrays do not fit together; the message names the source, the field and the remedy."""
 
 

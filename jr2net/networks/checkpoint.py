@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from jr2net import storage
+from jr2net.errors import UserError
 from jr2net.face.model import FaceModel
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.etnet import ETNet
@@ -29,7 +30,7 @@ Network = RecNet | DCNet | ETNet | RecAugNet
 _KINDS: dict[str, type[Network]] = {kind.kind: kind for kind in (RecNet, DCNet, ETNet, RecAugNet)}
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError, ValueError):
     """A checkpoint that cannot be used; the message names the file, the field and the remedy."""
 
 

@@ -11,13 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jr2net.config import DCNetConfig
-from jr2net.networks.conditions import CONDITION_CHANNELS, Conditions
 from jr2net.networks.encoders import ContextEncoder, TextureEncoder
 from jr2net.networks.modulation import ConditionEncoder, ModulatedBlock
 from jr2net.networks.motion import extend_motion, sample
+from jr2net.render.conditions import CONDITION_CHANNELS
+from jr2net.render.scene import Scene
 from jr2net.render.view_synthesis import warp
-
-__all__ = ["CONDITION_CHANNELS", "Conditions", "DCNet"]
 
 _ARCHITECTURE = ("width", "scales", "context_scales", "blocks")
 
@@ -82,22 +81,16 @@ class DCNet(nn.Module):
         optimizer = {"steps": 1, "batch_size": 1, "learning_rate": 1.0}
         return cls(DCNetConfig.model_validate(values | {"optimizer": optimizer}))
 
-    def forward(
-        self,
-        source_image: Tensor,
-        source_light: Tensor,
-        source_normal: Tensor,
-        source_mask: Tensor,
-        conditions: Conditions,
-        position: Tensor,
-    ) -> Tensor:
-        """Pictures (B, 3, S, S) in [0, 1].
-
-        source_image (B, 3, S, S) in [0, 1]; source_light, source_normal (B, 3, S, S) and source_mask (B, 1, S, S) of
-        the source's rendering; position (B, S, S, 2): where each driving pixel lies in the source, in pixels.
-        """
+    def forward(self, scene: Scene) -> Tensor:
+        """A scene of B (source, driving) pairs to images (B, 3, S, S) in [0, 1]."""
+        source_image, source, conditions, position = (
+            scene.source_image,
+            scene.source,
+            scene.conditions,
+            scene.view.position,
+        )
         side = source_image.shape[-1]
-        texture = self.texture(source_image, source_light, source_normal, source_mask)
+        texture = self.texture(source_image, source.light, source.normal, source.mask)
         texture = [warp(x, coarsen(position, x.shape[-2:], side), side) for x in texture]
         modulation = torch.cat([conditions.stack(), source_image], dim=1)
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jr2net.networks.conditions import CONDITION_CHANNELS, Conditions
 from jr2net.networks.resnet import group_norm
+from jr2net.render.conditions import CONDITION_CHANNELS, Conditions
 
 
 class PatchDiscriminator(nn.Module):

@@ -10,8 +10,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from jr2net.errors import UserError
 
-class WeightsError(ValueError):
+
+class WeightsError(UserError, ValueError):
     """A weight file that cannot be used; the message names the file, the parameter and the remedy."""
 
 

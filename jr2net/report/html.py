@@ -12,12 +12,13 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
+from jr2net.evaluation.figures import Grid, Picture
 from jr2net.report import curves
 from jr2net.report.curves import TrainingLog
-from jr2net.report.figures import Grid, Picture
 from jr2net.report.paper import PAPER_TABLES, PaperTable
 from jr2net.report.result import EVALUATED, missing, plain, test_sets, to_json
 from jr2net.report.tables import Table, headlines, section_tables
+from jr2net.run.environment import duration
 from jr2net.storage import join, write_bytes
 
 _TEMPLATES = jinja2.Environment(
@@ -105,16 +106,6 @@ def render_html(result: Mapping[str, Any], grids: Sequence[Grid] = (), logs: Seq
         ends=curves.ends,
         duration=duration,
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _set_views(result: Mapping[str, Any], section: str) -> list[SetView]:

@@ -17,6 +17,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jr2net.errors import UserError
+
 EVALUATED = ("reconstruction", "landmarks", "reenactment", "expression")
 """The sections that hold test sets of methods of metrics."""
 
@@ -51,7 +53,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
 """What a run on this ground (``result["ground"]``) promises to measure; real clips have no true meshes."""
 
 
-class ReportError(ValueError):
+class ReportError(UserError, ValueError):
     """A result that no report can be made of; the message names the field and the remedy."""
 
 

@@ -23,13 +23,12 @@ import numpy as np
 
 from jr2net.config import SynthesisConfig
 from jr2net.data.pairs import COLUMNS, DESCRIPTION, Pair, encode_pair_shard
-from jr2net.data.shards import ShardError
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.storage import join, read_bytes
+from jr2net.storage import iter_files, join, put_once_or_same, read_bytes
+from jr2net.storage.parquet import ShardError
 from jr2net.synthesis.gates import COLUMNS as SCORES
 from jr2net.synthesis.maker import MadeShard
 from jr2net.synthesis.plan import shard_count, shard_range
-from jr2net.write_once import iter_files, put_once_or_same
 
 SOURCES = "sources.json"
 PAIRS, MANIFESTS = "pairs", "manifests"

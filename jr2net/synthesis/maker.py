@@ -15,18 +15,19 @@ import torch
 from torch import Tensor
 
 from jr2net.config import Config, SynthesisConfig, digest
-from jr2net.data import pictures
 from jr2net.data.clips import ClipSource
-from jr2net.data.face_detector import load_face_detector
 from jr2net.data.pairs import Pair
 from jr2net.data.sets import training_clips
 from jr2net.data.sources import ClipFrames, Picture, SourceError, SourceList, Sources, open_sources
-from jr2net.data.tracks import Track
+from jr2net.expressions.tracks import Track
+from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
+from jr2net.images import arrays as pictures
+from jr2net.images.face_detector import load_face_detector
+from jr2net.inference.reenactment import Reenactor
 from jr2net.networks.checkpoint import load_network, read_description
-from jr2net.reconstruction import camera
-from jr2net.reenactment import Reenactor, recombine
+from jr2net.render.scene import recombine
 from jr2net.synthesis.gates import rejection
 from jr2net.synthesis.painter import Painted, Painter, Stopwatch
 from jr2net.synthesis.plan import Plan, PlannedPair
@@ -199,7 +200,7 @@ def load_pair_maker(
         driving = sources if settings.driving is None else ClipFrames(ClipSource(settings.driving), size)
     digests = pair_digests(config, model, folders, listed, tracks)
     return PairMaker(
-        Painter(Reenactor(**networks, model=model.to(device), camera=camera(config)), reader, embedder),
+        Painter(Reenactor(**networks, model=model.to(device), camera=Camera.from_config(config)), reader, embedder),
         sources,
         Plan(settings, config.seed, len(sources), digests, tracks, len(driving) if driving is not None else 0),
         settings,

@@ -10,12 +10,13 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jr2net.face.parameters import FaceParameters
-from jr2net.metrics.embedding import csim
-from jr2net.reenactment import Reenactor, generate, set_scene
+from jr2net.inference.reenactment import Reenactor
 from jr2net.render.renderer import render
+from jr2net.render.scene import set_scene
 from jr2net.synthesis import gates
 
 
@@ -99,14 +100,14 @@ class Painter:
             images, before = images[which], faces.expression[which]
             scene = set_scene(face.model, face.camera, images, source, wanted)
         with watch("dcnet"):
-            generated = generate(face.dcnet, scene)
+            generated = face.dcnet(scene)
         with watch("gates"):
             again = face.recnet(generated)
             after = again.expression
             if self.reader is not None:
                 before, after = (_expression(self.reader(seen)) for seen in (images, generated))
             if self.embedder is not None:
-                identity = csim(self.embedder(generated), self.embedder(images))
+                identity = F.cosine_similarity(self.embedder(generated), self.embedder(images), dim=-1)
             else:
                 identity = gates.shape_similarity(faces.identity[which], again.identity, self._shape_metric)
             mask = scene.conditions.mask

@@ -9,9 +9,9 @@ import numpy as np
 
 from jr2net.config import SynthesisConfig
 from jr2net.data.pairs import make_pair_id, pair_rng
-from jr2net.data.samplers import WITH_CAPTURES, WITHOUT_CAPTURES, draw_kind, sample
 from jr2net.data.stream import epoch_order
-from jr2net.data.tracks import Track
+from jr2net.expressions.samplers import WITH_CAPTURES, WITHOUT_CAPTURES, draw_kind, sample
+from jr2net.expressions.tracks import Track
 
 MOST_PAIRS_PER_SOURCE = 16
 """Where the configuration leaves it open: reconstructing a source then costs little, and a shard has many people."""

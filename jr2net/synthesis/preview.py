@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import torch
 
-from jr2net.data import pictures
-from jr2net.data.samplers import single_shape
 from jr2net.data.sources import Picture, SourceError, Sources
+from jr2net.expressions.samplers import single_shape
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.images import arrays as pictures
 from jr2net.synthesis.maker import PairMaker
 
 STRENGTHS = (0.0, 0.5, 1.0)

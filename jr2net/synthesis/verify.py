@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from jr2net.data.pairs import DESCRIPTION, make_pair_id, read_pairs
-from jr2net.data.pictures import decode_image
-from jr2net.data.shards import ShardError
-from jr2net.storage import StorageError, join, read_bytes
+from jr2net.images.arrays import decode_image
+from jr2net.storage import StorageError, iter_files, join, read_bytes
+from jr2net.storage.parquet import ShardError
 from jr2net.synthesis.dataset import MANIFESTS, PAIRS, SOURCES, manifest_name, read_manifests, shard_name
-from jr2net.write_once import iter_files
 
 Description = Mapping[str, Any]
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jr2net import losses
 from jr2net.config import DCNetConfig
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.discriminator import PatchDiscriminator
-from jr2net.reenactment import Scene, generate, recombine, set_scene
+from jr2net.render.scene import Scene, recombine, set_scene
+from jr2net.training import losses
 from jr2net.training.pictures import grid
 from jr2net.training.training import Batch, Training
 
@@ -63,7 +63,7 @@ class DCNetTraining(Training):
         def of_generator(part: Batch) -> dict[str, Tensor]:
             scene = self.scene(part["source_image"], part["driving_image"])
             self.phases.end("render")
-            generated = self.call(generate, self.wrapped["dcnet"], scene)
+            generated = self.call(self.wrapped["dcnet"], scene)
             made[id(part)] = generated.detach(), scene
             return self.generator_losses(generated, part["driving_image"], scene)
 
@@ -111,7 +111,7 @@ class DCNetTraining(Training):
     def pictures(self, batch: Batch) -> Tensor:
         """Four source pictures, the driving ones, and the reenactments by the averaged generator."""
         source, driving = (batch[f"{role}_image"][:4].to(self.device) for role in ("source", "driving"))
-        return grid([source, driving, generate(self.average, self.scene(source, driving))])
+        return grid([source, driving, self.average(self.scene(source, driving))])
 
     @torch.no_grad()
     def update_average(self) -> None:

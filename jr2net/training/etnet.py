@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jr2net import losses
 from jr2net.config import OptimizerConfig
+from jr2net.training import losses
 from jr2net.training.training import Batch, Training
 
 ACTIVATION_WEIGHT = 1000.0

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jr2net.errors import UserError
+
 EXPLOSION = 1000.0
 """Times its recent mean at which a loss counts as exploding."""
 
@@ -15,7 +17,7 @@ COLLAPSE = 0.002
 _SETTLED = 100  # steps before a loss has a level and an answer has a spread
 
 
-class Divergence(ArithmeticError):
+class Divergence(UserError, ArithmeticError):
     """A training that cannot go on; the message names term, step and samples. Not worth a retry."""
 
 

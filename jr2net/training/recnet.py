@@ -9,12 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jr2net import losses
 from jr2net.config import OptimizerConfig, RecNetLossConfig
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.render.renderer import landmarks_2d, render
+from jr2net.training import losses
 from jr2net.training.pictures import grid
 from jr2net.training.training import Batch, Training
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from jr2net.data.shards import ClipRow, ClipTruth
+from jr2net.images.clip import ClipRow, ClipTruth
 
 SIDE = 128
 BLOB = 36

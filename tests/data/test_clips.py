@@ -11,8 +11,9 @@ import torch
 from blob_clips import BLOB, SIDE, blob_centre, make_row
 
 from jr2net.data.clips import ClipLoader, ClipSource
-from jr2net.data.landmarks import LANDMARK_MIRROR
-from jr2net.data.shards import ShardError, write_clips
+from jr2net.data.shards import write_clips
+from jr2net.face.landmarks import LANDMARK_MIRROR
+from jr2net.storage.parquet import ShardError
 
 MIRRORED_BLOB = LANDMARK_MIRROR.index(BLOB)
 

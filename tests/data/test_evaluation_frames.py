@@ -10,11 +10,11 @@ from jr2net.data.clips import ClipSource
 from jr2net.data.evaluation_frames import (
     all_frames,
     cross_identity_pairs,
-    frame_batches,
     load_frames,
     same_identity_pairs,
 )
-from jr2net.data.shards import ShardError, write_clips
+from jr2net.data.shards import write_clips
+from jr2net.storage.parquet import ShardError
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +23,12 @@ def source(clip_folder: Path) -> ClipSource:
 
 
 def test_frames_come_in_order_and_untouched(source: ClipSource) -> None:
-    batches = list(frame_batches(source, size=64, batch_size=8))
-    assert [len(batch["sample_id"]) for batch in batches] == [8, 8, 5]
-    names = [name for batch in batches for name in batch["sample_id"]]
-    assert names == [f"{row.clip_id}/{frame}" for row in source.rows for frame in row.frames]
+    batch = load_frames(source, all_frames(source), size=64)
+    assert batch["sample_id"] == [f"{row.clip_id}/{frame}" for row in source.rows for frame in row.frames]
     image, landmarks = source.picture(0, 0, 64)
-    assert torch.equal(batches[0]["image"][0], torch.from_numpy(image).permute(2, 0, 1) / 255)
-    assert torch.equal(batches[0]["landmarks"][0], torch.from_numpy(landmarks))
-    assert not any(name.startswith("truth_") for name in batches[0])
+    assert torch.equal(batch["image"][0], torch.from_numpy(image).permute(2, 0, 1) / 255)
+    assert torch.equal(batch["landmarks"][0], torch.from_numpy(landmarks))
+    assert not any(name.startswith("truth_") for name in batch)
 
 
 def test_truth_comes_along(truth_folder: Path) -> None:

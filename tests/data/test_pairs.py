@@ -21,8 +21,8 @@ from jr2net.data.pairs import (
     read_pairs,
     write_pair_shard,
 )
-from jr2net.data.shards import ShardError
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
+from jr2net.storage.parquet import ShardError
 
 
 def make_pair(number: int) -> Pair:

@@ -9,17 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from blob_clips import make_row
 
-from jr2net.data.shards import (
-    ROW_GROUP_BYTES,
-    ClipTruth,
-    ShardError,
-    index_shard,
-    list_shards,
-    read_clips,
-    read_group,
-    write_clips,
-)
+from jr2net.data.shards import ROW_GROUP_BYTES, index_shard, list_shards, read_clips, read_group, write_clips
+from jr2net.images.clip import ClipTruth
 from jr2net.storage import StorageError
+from jr2net.storage.parquet import ShardError
 
 
 def same(one, other) -> bool:

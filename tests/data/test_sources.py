@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from blob_clips import make_row
 
-from jr2net.data.face_detector import DetectorError, Face, load_face_detector
-from jr2net.data.shards import ShardError, write_clips
+from jr2net.data.shards import write_clips
 from jr2net.data.sources import SourceError, SourceList, list_sources, open_sources
+from jr2net.images.face_detector import DetectorError, Face, load_face_detector
+from jr2net.storage.parquet import ShardError
 
 SIZE = 32
 

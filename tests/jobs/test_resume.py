@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jr2net.cascade import NETWORKS
+from jr2net.run.cascade import NETWORKS
 from jr2net.training.log import read_log
 from jr2net.training.state import newest_step
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from jr2net.cascade import STAGES
 from jr2net.data.pairs import PairSource, read_description
-from jr2net.manifest import read_manifest
 from jr2net.report.result import missing
+from jr2net.run.cascade import STAGES
+from jr2net.run.manifest import read_manifest
 from jr2net.training.log import read_log
 
 

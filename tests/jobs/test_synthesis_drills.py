@@ -24,9 +24,9 @@ from tiny_run import SMOKE, make_upstream
 from jobs.ray_settings import LOCAL_SETTINGS
 from jr2net import storage
 from jr2net.data.pairs import read_description
+from jr2net.storage import iter_files
 from jr2net.synthesis import verify
 from jr2net.synthesis.dataset import MANIFESTS
-from jr2net.write_once import iter_files
 
 pytestmark = pytest.mark.drill
 

@@ -12,11 +12,11 @@ from tiny_run import SMOKE, make_upstream
 from jobs.pair_actor import PairActor, Work, work_of
 from jobs.synthesis_progress import SynthesisProgress
 from jobs.synthesize import what_is_missing
-from jr2net.cascade import Run
 from jr2net.config import load
 from jr2net.data.pairs import read_pairs
-from jr2net.data.pictures import decode_image
-from jr2net.data.tracks import Track, TrackError, write_track
+from jr2net.expressions.tracks import Track, TrackError, write_track
+from jr2net.images.arrays import decode_image
+from jr2net.run.cascade import Run
 from jr2net.storage import StorageError
 from jr2net.synthesis import dataset
 

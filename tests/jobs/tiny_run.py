@@ -8,14 +8,15 @@ import cv2
 import numpy as np
 import torch
 
-from jr2net import manifest
-from jr2net.cascade import NETWORK_FILES, Run
 from jr2net.config import Config, load
-from jr2net.data.pictures import encode_jpeg
-from jr2net.data.shards import ClipRow, write_clips
+from jr2net.data.shards import write_clips
+from jr2net.images.arrays import encode_jpeg
+from jr2net.images.clip import ClipRow
 from jr2net.networks.checkpoint import save_network
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.recnet import RecNet
+from jr2net.run import manifest
+from jr2net.run.cascade import NETWORK_FILES, Run
 
 SMOKE = str(Path(__file__).parents[2] / "configs" / "smoke.yaml")
 PEOPLE, FRAMES = 40, 3

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from jr2net.config import DCNetConfig
-from jr2net.networks.dcnet import CONDITION_CHANNELS, Conditions, DCNet, coarsen, share_around
+from jr2net.networks.dcnet import DCNet, coarsen, share_around
 from jr2net.networks.discriminator import PatchDiscriminator
+from jr2net.render.conditions import CONDITION_CHANNELS, Conditions
+from jr2net.render.scene import Scene
+from jr2net.render.view_synthesis import View
 
 OPTIMIZER = {"steps": 1, "batch_size": 1, "learning_rate": 1e-3}
 
@@ -20,8 +25,17 @@ def network(width: int = 8, scales: int = 3, context_scales: int = 2, blocks: in
     )
 
 
-def scene(batch: int, side: int, device: str = "cpu") -> dict[str, Tensor | Conditions]:
-    """DCNet's arguments for a square face in the middle, half of it co-visible, that stands still."""
+@dataclass(frozen=True)
+class Maps:
+    """What DCNet reads of a rendering."""
+
+    light: Tensor
+    normal: Tensor
+    mask: Tensor
+
+
+def scene(batch: int, side: int, device: str = "cpu") -> Scene:
+    """A square face in the middle, half of it co-visible, that stands still."""
     generator = torch.Generator().manual_seed(3)
 
     def noise(channels: int) -> Tensor:
@@ -43,14 +57,16 @@ def scene(batch: int, side: int, device: str = "cpu") -> dict[str, Tensor | Cond
         head_warped=noise(3),
         rendered=noise(3),
     )
-    return {
-        "source_image": noise(3),
-        "source_light": noise(3) * mask,
-        "source_normal": noise(3) * mask,
-        "source_mask": mask,
-        "conditions": conditions,
-        "position": position,
-    }
+    source_image, source = noise(3), Maps(noise(3) * mask, noise(3) * mask, mask)
+    view = View(position, conditions.warped_image, covisible, mask)
+    return Scene(source_image, source, source, view, conditions)  # type: ignore[arg-type]
+
+
+def first_of(scene: Scene) -> Scene:
+    """The first pair of a batch."""
+    maps = Maps(*(getattr(scene.source, field.name)[:1] for field in fields(Maps)))
+    view = View(*(getattr(scene.view, field.name)[:1] for field in fields(View)))
+    return Scene(scene.source_image[:1], maps, maps, view, scene.conditions[:1])  # type: ignore[arg-type]
 
 
 def perturb(module: nn.Module) -> None:
@@ -67,27 +83,27 @@ def perturb(module: nn.Module) -> None:
 def test_pictures_in_range_at_every_size(side: int, scales: int, context_scales: int, blocks: int) -> None:
     dcnet = network(8, scales, context_scales, blocks)
     perturb(dcnet)
-    picture = dcnet(**scene(2, side))
+    picture = dcnet(scene(2, side))
     assert picture.shape == (2, 3, side, side)
     assert picture.min() >= 0 and picture.max() <= 1
 
 
 def test_training_starts_at_the_warped_source_beside_the_copied_source() -> None:
     """The face is a square that does not move; its right half, which the source hides, is as the model paints it."""
-    arguments = scene(2, 64)
-    picture, conditions = network()(**arguments), arguments["conditions"]
+    shown = scene(2, 64)
+    picture, conditions = network()(shown), shown.conditions
     hidden = (conditions.mask * (1 - conditions.covisible)).bool()
     assert hidden.float().mean() == 0.125
-    expected = torch.where(hidden, conditions.rendered, arguments["source_image"])
+    expected = torch.where(hidden, conditions.rendered, shown.source_image)
     torch.testing.assert_close(picture, expected, rtol=0, atol=1e-4)
 
 
 def test_training_starts_with_a_background_that_stays_when_the_head_moves() -> None:
-    arguments = scene(2, 64)
-    face = arguments["conditions"].mask > 0
-    moved = arguments["position"] + torch.tensor([8.0, 0.0])
-    arguments["position"] = torch.where(face.permute(0, 2, 3, 1), moved, arguments["position"])
-    picture, source = network()(**arguments), arguments["source_image"]
+    shown = scene(2, 64)
+    face = shown.conditions.mask > 0
+    moved = torch.where(face.permute(0, 2, 3, 1), shown.view.position + torch.tensor([8.0, 0.0]), shown.view.position)
+    shown = replace(shown, view=replace(shown.view, position=moved))
+    picture, source = network()(shown), shown.source_image
     torch.testing.assert_close(picture[..., 16:48, 16:32], source[..., 16:48, 24:40], rtol=0, atol=1e-4)
     assert (picture - source)[..., :4, :4].abs().mean() < 0.5 * (picture - source)[..., 14:16, 16:48].abs().mean()
 
@@ -97,28 +113,28 @@ def test_the_generator_can_paint_any_colour_anywhere(colour: float) -> None:
     """A mouth's interior or a closed lid is nowhere in the source."""
     dcnet = network()
     nn.init.constant_(dcnet.output.bias, -20.0 if colour == 0 else 20.0)
-    assert (dcnet(**scene(1, 64)) - colour).abs().max() < 1e-6
+    assert (dcnet(scene(1, 64)) - colour).abs().max() < 1e-6
 
 
 def test_a_pixel_that_overshot_still_learns() -> None:
     dcnet = network()
     nn.init.constant_(dcnet.output.bias, 40.0)
-    dcnet(**scene(1, 64)).sum().backward()
+    dcnet(scene(1, 64)).sum().backward()
     assert dcnet.output.bias.grad.min() > 0
 
 
 def test_every_parameter_learns() -> None:
     dcnet = network(blocks=2)
     perturb(dcnet)
-    dcnet(**scene(2, 64)).square().sum().backward()
+    dcnet(scene(2, 64)).square().sum().backward()
     for name, parameter in dcnet.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
 def test_texture_outside_the_source_s_face_is_not_seen() -> None:
     dcnet = network()
-    arguments = scene(1, 64)
-    first = dcnet.texture(*(arguments[f"source_{n}"] for n in ("image", "light", "normal", "mask")))
+    shown = scene(1, 64)
+    first = dcnet.texture(shown.source_image, shown.source.light, shown.source.normal, shown.source.mask)
     for features in first:
         side = features.shape[-1]
         assert not features[..., : side // 4, :].any()
@@ -126,7 +142,7 @@ def test_texture_outside_the_source_s_face_is_not_seen() -> None:
 
 
 def test_coarse_positions_are_means_of_what_lies_on_the_face() -> None:
-    position = scene(1, 64)["position"]
+    position = scene(1, 64).view.position
     coarse = coarsen(position, (8, 8), 64)
     assert (coarse[0, 0, 0] == -64).all()
     torch.testing.assert_close(coarse[0, 4, 3], torch.tensor([28.0, 36.0]))  # (x, y) of the 8 x 8 pixels' middle
@@ -140,19 +156,18 @@ def test_shares_are_those_of_whole_squares_to_the_last_bit() -> None:
 def test_answers_do_not_depend_on_the_batch() -> None:
     dcnet = network()
     perturb(dcnet)
-    arguments = scene(3, 64)
-    first = {name: value[:1] for name, value in arguments.items()}
-    torch.testing.assert_close(dcnet(**arguments)[:1], dcnet(**first), rtol=1e-4, atol=1e-5)
+    shown = scene(3, 64)
+    torch.testing.assert_close(dcnet(shown)[:1], dcnet(first_of(shown)), rtol=1e-4, atol=1e-5)
 
 
 def test_the_paper_s_size_can_be_built() -> None:
     with torch.device("meta"):
         dcnet = network(64)
-        assert dcnet(**scene(1, 256, "meta")).shape == (1, 3, 256, 256)
+        assert dcnet(scene(1, 256, "meta")).shape == (1, 3, 256, 256)
 
 
 def test_conditions_travel_together() -> None:
-    conditions = scene(2, 64)["conditions"]
+    conditions = scene(2, 64).conditions
     assert conditions.stack().shape == (2, CONDITION_CHANNELS, 64, 64)
     twice = conditions.concatenate(conditions)
     assert torch.equal(twice[2:].stack(), conditions.stack())
@@ -161,8 +176,8 @@ def test_conditions_travel_together() -> None:
 @pytest.mark.parametrize("side", [64, 96, 256])
 def test_discriminator_judges_patches(side: int) -> None:
     judge = PatchDiscriminator(8)
-    arguments = scene(2, side)
-    logits = judge(arguments["source_image"], arguments["conditions"])
+    shown = scene(2, side)
+    logits = judge(shown.source_image, shown.conditions)
     assert logits.shape == (2, 1, side // 8 - 2, side // 8 - 2)
     assert not list(judge.buffers())
     logits.square().sum().backward()

@@ -20,8 +20,8 @@ from jr2net.face.camera import Camera
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
-from jr2net.reenactment import Scene, recombine, set_scene
 from jr2net.render.renderer import render
+from jr2net.render.scene import Scene, recombine, set_scene
 
 REFERENCES = Path(__file__).parents[1] / "references"
 CAMERA = Camera.default(128)

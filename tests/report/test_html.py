@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from jr2net.evaluation.figures import Grid, GridRow, picture_grid
 from jr2net.report.curves import training_log
-from jr2net.report.figures import Grid, GridRow, picture_grid
-from jr2net.report.html import duration, render_html, write_report
-from jr2net.report.provenance import machine, versions
+from jr2net.report.html import render_html, write_report
 from jr2net.report.result import EXPECTED, ReportError
+from jr2net.run.environment import duration, machine, versions
 
 VOID = {"meta", "img", "br", "path", "link", "input"}
 

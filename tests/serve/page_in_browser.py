@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import uvicorn
 
-from jr2net.compositing import Act
-from jr2net.data.face_detector import Face, FaceDetector
-from jr2net.data.pictures import resize
-from jr2net.data.video import Mp4Writer
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.model import FaceModel
+from jr2net.images.arrays import resize
+from jr2net.images.face_detector import Face, FaceDetector
+from jr2net.images.video import Mp4Writer
+from jr2net.inference.compositing import Act
 from jr2net.render.renderer import landmarks_2d
 from serve.api import create_api
 from serve.keys import Door

@@ -13,11 +13,11 @@ import pytest
 from conftest import BOX, client_of, picture, settings_of
 from starlette.websockets import WebSocketDisconnect
 
-from jr2net.data.face_detector import Face
-from jr2net.data.photo import decode_photo
-from jr2net.data.video import encode_mp4
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.provenance import SOURCE_TYPE, is_marked
+from jr2net.images.face_detector import Face
+from jr2net.images.mark import SOURCE_TYPE, is_marked
+from jr2net.images.photo import decode_photo
+from jr2net.images.video import encode_mp4
 from serve.keys import Door
 
 HERE = [Face((20.0, 20.0, 108.0, 108.0))]

@@ -11,9 +11,9 @@ import trimesh
 from conftest import BOX, SIZE, InProcess, client_of, picture, settings_of
 from PIL import Image
 
-from jr2net.data.face_detector import Face
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.provenance import is_marked
+from jr2net.images.face_detector import Face
+from jr2net.images.mark import is_marked
 from serve.keys import Door
 from serve.networks import Described, Part
 from serve.problems import Unavailable

@@ -27,9 +27,9 @@ from ray import serve
 from ray.cluster_utils import Cluster
 
 from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS
-from jr2net.data.photo import decode_photo
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.portrait import take_portrait
+from jr2net.images.photo import decode_photo
+from jr2net.inference.portrait import take_portrait
 from serve import app
 from serve.networks import FittingNetwork
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jr2net.data.crop import Crop
-from jr2net.data.tracks import parse_csv
+from jr2net.expressions.tracks import parse_csv
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.camera import Camera
+from jr2net.images.crop import Crop
 from serve.page.libraries import bundle
 
 PAGE = Path(bundle.__file__).parents[1]

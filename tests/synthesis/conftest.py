@@ -11,10 +11,11 @@ import pytest
 from darkening_maker import SETTINGS, SIZE, DarkeningPainter, MakeMaker
 
 from jr2net.data.clips import ClipSource
-from jr2net.data.pictures import encode_jpeg
-from jr2net.data.shards import ClipRow, write_clips
+from jr2net.data.shards import write_clips
 from jr2net.data.sources import ClipFrames, Sources
-from jr2net.data.tracks import Track
+from jr2net.expressions.tracks import Track
+from jr2net.images.arrays import encode_jpeg
+from jr2net.images.clip import ClipRow
 from jr2net.synthesis.maker import PairMaker
 from jr2net.synthesis.plan import Plan
 

@@ -8,9 +8,9 @@ import torch
 from jr2net.config import BackboneConfig, DCNetConfig
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
+from jr2net.inference.reenactment import Reenactor
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.recnet import RecNet
-from jr2net.reenactment import Reenactor
 from jr2net.synthesis.gates import COLUMNS
 from jr2net.synthesis.painter import Painter, Stopwatch
 

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 from darkening_maker import SETTINGS, MakeMaker
 
-from jr2net.data.tracks import Track
+from jr2net.expressions.tracks import Track
 from jr2net.synthesis.plan import shard_count, shard_range
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from darkening_maker import SIZE, MakeMaker
 
-from jr2net.data.pictures import decode_image
 from jr2net.data.sources import Picture, SourceError
+from jr2net.images.arrays import decode_image
 from jr2net.synthesis.preview import contact_sheet, encode_sheet, usable_sources
 
 

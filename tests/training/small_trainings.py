@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from jr2net.config import BackboneConfig, Config, load
+from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
-from jr2net.reconstruction import camera
 from jr2net.render.renderer import landmarks_2d, render
 from jr2net.training import Training
 from jr2net.training.dcnet import DCNetTraining
@@ -38,22 +38,22 @@ def training(network: str, model: FaceModel, samples: int, steps: int = 8) -> Tr
     torch.manual_seed(0)
     recnet = RecNet(model.sizes, BACKBONE)
     if network == "recnet":
-        return RecNetTraining(recnet, model, camera(config), config.recnet.optimizer, config.recnet.loss)
+        return RecNetTraining(recnet, model, Camera.from_config(config), config.recnet.optimizer, config.recnet.loss)
     if network == "dcnet":
         judge, dcnet = PatchDiscriminator(8), DCNet(config.dcnet)
         # Untrained, it reads the source at its pixels' centres, where bilinear reading has two derivatives.
         torch.nn.init.normal_(dcnet.motion.weight, std=0.1)
-        return DCNetTraining(dcnet, judge, recnet, recnet.features, model, camera(config), config.dcnet)
+        return DCNetTraining(dcnet, judge, recnet, recnet.features, model, Camera.from_config(config), config.dcnet)
     if network == "etnet":
         return ETNetTraining(ETNet(BACKBONE), config.etnet.optimizer)
     augmented = RecAugNet(recnet, ETNet(BACKBONE))
-    return RecNetTraining(augmented, model, camera(config), config.recaugnet.optimizer, config.recnet.loss)
+    return RecNetTraining(augmented, model, Camera.from_config(config), config.recaugnet.optimizer, config.recnet.loss)
 
 
 def batch(model: FaceModel, samples: int) -> dict:
     """Two noisy pictures each of ``samples`` faces, and what every training reads of them."""
     generator = torch.Generator().manual_seed(1)
-    view = camera(configuration(samples))
+    view = Camera.from_config(configuration(samples))
     made: dict = {
         "sample_id": [f"sample-{i}" for i in range(samples)],
         "expression": torch.rand(samples, 51, generator=generator),

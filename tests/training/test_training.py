@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from jr2net.config import BackboneConfig, Config, load
+from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.recnet import RecNet
-from jr2net.reconstruction import camera
-from jr2net.reenactment import set_scene
 from jr2net.render.renderer import landmarks_2d, render
+from jr2net.render.scene import set_scene
 from jr2net.training import NonFiniteLoss, Training
 from jr2net.training.dcnet import DCNetTraining
 from jr2net.training.etnet import ETNetTraining
@@ -49,7 +49,7 @@ def config() -> Config:
 def batch(config: Config, toy_model: FaceModel) -> dict:
     """Two pictures each of four faces that the model can show exactly."""
     generator = torch.Generator().manual_seed(1)
-    view = camera(config)
+    view = Camera.from_config(config)
     made: dict = {"sample_id": [f"sample-{i}" for i in range(4)], "expression": torch.rand(4, 51, generator=generator)}
     faces = toy_model.neutral(4).replace(identity=torch.randn(4, 4, generator=generator))
     for role in ("source", "driving"):
@@ -65,14 +65,16 @@ def recnet_training(config: Config, model: FaceModel) -> Training:
     torch.manual_seed(0)
     network = RecNet(model.sizes, SMALL)
     loss = config.recnet.loss.model_copy(update={"photometric_geometry": True})
-    return RecNetTraining(network, model, camera(config), config.recnet.optimizer, loss)
+    return RecNetTraining(network, model, Camera.from_config(config), config.recnet.optimizer, loss)
 
 
 def dcnet_training(config: Config, model: FaceModel) -> Training:
     torch.manual_seed(0)
     recnet = RecNet(model.sizes, SMALL)
     judge = PatchDiscriminator(8)
-    return DCNetTraining(DCNet(config.dcnet), judge, recnet, recnet.features, model, camera(config), config.dcnet)
+    return DCNetTraining(
+        DCNet(config.dcnet), judge, recnet, recnet.features, model, Camera.from_config(config), config.dcnet
+    )
 
 
 def etnet_training(config: Config, model: FaceModel) -> Training:
@@ -159,7 +161,7 @@ def test_schedule_warms_up_and_decays(config: Config) -> None:
 
 def test_same_shape_and_expression_is_the_same_picture(config: Config, toy_model: FaceModel, batch: dict) -> None:
     face = toy_model.neutral(4)
-    scene = set_scene(toy_model, camera(config), batch["source_image"], face, face)
+    scene = set_scene(toy_model, Camera.from_config(config), batch["source_image"], face, face)
     inside = scene.view.covisible.bool().expand(-1, 3, -1, -1)
     assert inside.float().mean() > 0.2
     torch.testing.assert_close(scene.view.image[inside], batch["source_image"][inside], atol=1e-4, rtol=0)
@@ -167,7 +169,7 @@ def test_same_shape_and_expression_is_the_same_picture(config: Config, toy_model
 
 def test_colour_leaves_the_geometry_alone_where_that_is_wanted(config: Config, toy_model: FaceModel) -> None:
     face = toy_model.neutral(2)
-    view = camera(config)
+    view = Camera.from_config(config)
     landmarks = landmarks_2d(toy_model, face, view)
     images = torch.rand(2, 3, view.size, view.size, generator=torch.Generator().manual_seed(0))
     reached = {}

@@ -19,7 +19,7 @@ import torch.distributed
 import torch.multiprocessing
 
 from jr2net.face.model import FaceModel
-from jr2net.threads import use_threads
+from jr2net.process import use_threads
 from jr2net.training import Training
 from jr2net.training.workers import agreed, distribute, mean_over_workers
 

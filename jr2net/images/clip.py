@@ -1,0 +1,55 @@
+"""A run of consecutive frames of one clip: encoded images, landmarks and, where it is known, the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jr2net.face.landmarks import LANDMARKS
+from jr2net.storage.parquet import ShardError
+
+
+@dataclass(frozen=True)
+class ClipTruth:
+    """What the studio knows of one row of T frames; the arrays are those of ``FaceParameters``, float32.
+
+    identity (K,), albedo (A,), expression (T, 51), rotation (T, 3), translation (T, 3), light (T, 9, 3)
+    """
+
+    identity: np.ndarray
+    albedo: np.ndarray
+    expression: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    light: np.ndarray
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """A run of T frames of one clip.
+
+    frame      (T,) int32           numbers in the footage, ascending
+    images     T × bytes            JPEG or PNG, square
+    landmarks  (T, 68, 2) float32   pixels of the image as stored, NaN where undetected
+    """
+
+    clip_id: str
+    identity: str
+    fps: float
+    frame: np.ndarray
+    images: tuple[bytes, ...]
+    landmarks: np.ndarray
+    truth: ClipTruth | None = None
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        if len(self.frame) != count or self.landmarks.shape != (count, LANDMARKS, 2):
+            raise ShardError(
+                f"clip {self.clip_id!r}: {count} images, {len(self.frame)} frame numbers and landmarks of shape "
+                f"{self.landmarks.shape}; expected one number and 68 × 2 landmarks per image"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)

@@ -1,0 +1,236 @@
+"""Faces in photographs: where they are, and their 68 landmarks, for pictures that nobody has cropped.
+
+What a detector is to everybody else is ``FaceDetector``: a picture in, its faces out. The one here runs two networks
+that MediaPipe's wheel ships (BlazeFace, short range, and the face mesh of 468 points; Apache 2.0) with OpenCV, so that
+nothing of MediaPipe is imported. They are an optional extra: ``make detector`` installs the wheel. Without them
+``load_face_detector`` says so, and callers give the box of the face themselves (``Face.from_box``).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from jr2net.errors import UserError
+from jr2net.face.landmarks import LEFT_EYE, OUTER_EYE_CORNERS, RIGHT_EYE
+from jr2net.images.crop import Crop
+
+MODELS_VARIABLE = "JR2NET_DETECTOR_MODELS"
+"""Environment variable with a folder that holds the two ``.tflite`` files; without it they are MediaPipe's."""
+
+_DETECTION, _MESH = "face_detection_short_range.tflite", "face_landmark.tflite"
+_DETECTION_SIDE, _MESH_SIDE = 128, 192
+_SCORE, _OVERLAP, _MESH_SCALE = 0.5, 0.3, 1.5  # MediaPipe's own
+_UPRIGHT = np.deg2rad(25)
+
+# The points of the 468 that lie where iBUG's 68 do.
+_IBUG = (
+    127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 356,
+    70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 4, 75, 97, 2, 326, 305,
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
+)  # fmt: skip
+
+
+class DetectorError(UserError, RuntimeError):
+    """A detector that is not installed or cannot be read; the message names the remedy."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in a picture. Pixel edges lie at integers.
+
+    box        (left, top, right, bottom) around brows, jaw and chin: the box of the 68 landmarks
+    score      the detector's certainty in [0, 1]; 1 where a caller gave the box
+    landmarks  (68, 2) float32 picture pixels, None where only the box is known
+    """
+
+    box: tuple[float, float, float, float]
+    score: float = 1.0
+    landmarks: np.ndarray | None = None
+
+    @staticmethod
+    def from_box(box: Sequence[float]) -> Face:
+        """The face that a caller points out. Raises ValueError where the box has no area or is not finite."""
+        left, top, right, bottom = (float(value) for value in box)
+        if not np.isfinite([left, top, right, bottom]).all() or right - left < 1 or bottom - top < 1:
+            raise ValueError(
+                f"box {[left, top, right, bottom]}: give left, top, right, bottom in pixels, in this order"
+            )
+        return Face((left, top, right, bottom))
+
+    @property
+    def area(self) -> float:
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
+
+    def crop(self) -> Crop:
+        """The square that the networks see, cut as their training pictures were: 1.7 times the box, shifted up.
+
+        A head that lies on its side by more than 25° is turned upright; others keep the tilt that networks report.
+        """
+        if self.landmarks is None:
+            return Crop.from_landmarks(np.reshape(self.box, (2, 2)))
+        roll = self.roll()
+        if abs(roll) < _UPRIGHT:
+            return Crop.from_landmarks(self.landmarks)
+        turned = Crop((0.0, 0.0), 1.0, roll)
+        upright = Crop.from_landmarks(turned.to_crop(self.landmarks.astype(np.float64), 1.0))
+        x, y = turned.to_image(np.array(upright.center), 1.0)
+        return Crop((float(x), float(y)), upright.side, roll)
+
+    def roll(self) -> float:
+        """How far the head is tilted clockwise, in radians, by its eyes; 0 where landmarks are not known."""
+        if self.landmarks is None:
+            return 0.0
+        x, y = self.landmarks[LEFT_EYE].mean(0) - self.landmarks[RIGHT_EYE].mean(0)
+        return float(np.arctan2(y, x))
+
+
+class FaceDetector(Protocol):
+    def __call__(self, picture: np.ndarray) -> list[Face]:
+        """The faces of a picture (H, W, 3) uint8 RGB, the largest first; an empty list where there is none."""
+
+
+def load_face_detector(folder: str | Path | None = None) -> FaceDetector:
+    """The detector whose ``.tflite`` files lie in ``folder``, or in MediaPipe's wheel.
+
+    Raises DetectorError where they are not there.
+    """
+    detection, mesh = (_find(name, folder) for name in (_DETECTION, _MESH))
+    return _BlazeFace(detection, mesh)
+
+
+class _BlazeFace:
+    """BlazeFace (Bazarevsky et al. 2019) and the face mesh of Kartynnik et al. 2019. Safe to call from many threads."""
+
+    def __init__(self, detection: Path, mesh: Path) -> None:
+        # OpenCV's newer engine gives one output a run only.
+        self.detection = cv2.dnn.readNetFromTFLite(str(detection), cv2.dnn.ENGINE_CLASSIC)
+        self.mesh = cv2.dnn.readNetFromTFLite(str(mesh), cv2.dnn.ENGINE_CLASSIC)
+        self.anchors = _anchors()
+        self.lock = threading.Lock()
+
+    def __call__(self, picture: np.ndarray) -> list[Face]:
+        faces = [face for square in self._find(picture) if (face := self._landmarks(picture, square)) is not None]
+        return sorted(faces, key=lambda face: -face.area)
+
+    def _find(self, picture: np.ndarray) -> list[Crop]:
+        """Squares around faces: of the whole picture, and only where it has none of overlapping parts of it."""
+        height, width = picture.shape[:2]
+        side = max(height, width)
+        for part in (side, side / 2, side / 4):
+            if part < side and part < _DETECTION_SIDE:
+                break
+            found = [face for tile in _tiles(width, height, part) for face in self._detect(picture, tile)]
+            if found:
+                return _suppress(found)
+        return []
+
+    def _detect(self, picture: np.ndarray, tile: Crop) -> list[tuple[float, np.ndarray, Crop]]:
+        """(score, box, square around the face) of every face in one square of the picture."""
+        with self.lock:
+            self.detection.setInput(_network_input(picture, tile, _DETECTION_SIDE) * 2 - 1)
+            regressed, logits = self.detection.forward(["regressors", "classificators"])
+        score = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -50, 50)))
+        chosen = np.flatnonzero(score > _SCORE)
+        points = regressed[0, chosen].reshape(-1, 8, 2).astype(np.float64)
+        points[:, [0, *range(2, 8)]] += self.anchors[chosen, None] * _DETECTION_SIDE
+        found = []
+        for certainty, (center, size, right_eye, left_eye, *_) in zip(score[chosen], points):
+            center, right_eye, left_eye = (tile.to_image(p, _DETECTION_SIDE) for p in (center, right_eye, left_eye))
+            side = float(size.max()) * tile.side / _DETECTION_SIDE
+            if side < 1:
+                continue
+            x, y = left_eye - right_eye
+            square = Crop((float(center[0]), float(center[1])), _MESH_SCALE * side, float(np.arctan2(y, x)))
+            found.append((float(certainty), np.concatenate([center - side / 2, center + side / 2]), square))
+        return found
+
+    def _landmarks(self, picture: np.ndarray, square: Crop) -> Face | None:
+        """The mesh's points, looked for twice: the second time where the first found them."""
+        for _ in range(2):
+            with self.lock:
+                self.mesh.setInput(_network_input(picture, square, _MESH_SIDE))
+                logit, points = self.mesh.forward(["conv2d_31", "conv2d_21"])
+            certainty = float(1 / (1 + np.exp(-np.clip(logit.ravel()[0], -50, 50))))
+            mesh = points.reshape(-1, 3)[:, :2].astype(np.float64)
+            if certainty < _SCORE:
+                return None
+            landmarks = square.to_image(mesh[list(_IBUG)], _MESH_SIDE)
+            low, high = mesh.min(0), mesh.max(0)
+            middle = square.to_image((low + high) / 2, _MESH_SIDE)
+            right_corner, left_corner = landmarks[list(OUTER_EYE_CORNERS)]
+            x, y = left_corner - right_corner
+            side = _MESH_SCALE * float((high - low).max()) * square.side / _MESH_SIDE
+            square = Crop((float(middle[0]), float(middle[1])), max(side, 1.0), float(np.arctan2(y, x)))
+        left, top, right, bottom = (float(v) for v in (*landmarks.min(0), *landmarks.max(0)))
+        if right - left < 1 or bottom - top < 1:
+            return None
+        return Face((left, top, right, bottom), certainty, landmarks.astype(np.float32))
+
+
+def _network_input(picture: np.ndarray, square: Crop, side: int) -> np.ndarray:
+    """(1, 3, side, side) float32 in [0, 1] of a square of the picture, black outside of it."""
+    return np.ascontiguousarray(square.apply(picture, side).transpose(2, 0, 1)[None], np.float32) / 255
+
+
+def _tiles(width: int, height: int, side: float) -> list[Crop]:
+    """Squares of ``side`` that overlap by half and cover the picture."""
+
+    def middles(length: int) -> np.ndarray:
+        if length <= side:
+            return np.array([length / 2])
+        return np.linspace(side / 2, length - side / 2, int(np.ceil(2 * (length - side) / side)) + 1)
+
+    return [Crop((float(x), float(y)), side) for y in middles(height) for x in middles(width)]
+
+
+def _suppress(found: list[tuple[float, np.ndarray, Crop]]) -> list[Crop]:
+    """One square for each face: those that overlap a more certain one are left out."""
+    kept: list[tuple[np.ndarray, Crop]] = []
+    for _, box, square in sorted(found, key=lambda item: -item[0]):
+        if all(_overlap(box, other) < _OVERLAP for other, _ in kept):
+            kept.append((box, square))
+    return [square for _, square in kept]
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    shared = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
+    return float(shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared))
+
+
+def _anchors() -> np.ndarray:
+    """(896, 2): where in the picture, as a fraction of its side, each answer of BlazeFace looks."""
+    grids = []
+    for cells, repeated in ((16, 2), (8, 6)):
+        middle = (np.arange(cells) + 0.5) / cells
+        grid = np.stack(np.meshgrid(middle, middle), -1).reshape(-1, 2)
+        grids.append(np.repeat(grid, repeated, 0))
+    return np.concatenate(grids)
+
+
+def _find(name: str, folder: str | Path | None) -> Path:
+    given = folder or os.environ.get(MODELS_VARIABLE)
+    if given:
+        path = Path(given, name)
+        if not path.is_file():
+            raise DetectorError(f"{path}: not there; give the folder that holds {_DETECTION} and {_MESH}")
+        return path
+    wheel = importlib.util.find_spec("mediapipe")
+    for root in (wheel.submodule_search_locations or []) if wheel else []:
+        for path in Path(root, "modules").glob(f"*/{name}"):
+            return path
+    raise DetectorError(
+        "no face detector is installed: run `make detector` (pip install --no-deps mediapipe==0.10.21), or set "
+        f"{MODELS_VARIABLE} to a folder with {_DETECTION} and {_MESH}"
+    )

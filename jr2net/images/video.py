@@ -1,0 +1,172 @@
+"""Videos: frames of a clip that somebody sends, and H.264 MP4 of frames that we make, a piece at a time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import av
+import numpy as np
+from av.container import InputContainer
+
+from jr2net.errors import UserError
+from jr2net.images.mark import Mark
+
+
+class VideoError(UserError, ValueError):
+    """A video that cannot be used. ``kind``: 'format' is none of ours, 'large' is too long or has too many pixels,
+    'broken' is damaged."""
+
+    def __init__(self, kind: Literal["format", "large", "broken"], message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class VideoLimits:
+    """What is taken: seconds, pixels of a frame, frames."""
+
+    seconds: float = 60.0
+    pixels: int = 1920 * 1088
+    frames: int = 1800
+
+
+@dataclass(frozen=True)
+class VideoShape:
+    """What a video's header says: its size as shown (upright), and its frames per second."""
+
+    width: int
+    height: int
+    fps: float
+
+
+def probe_video(content: bytes, limits: VideoLimits) -> VideoShape:
+    """Reads the header and the first frame. Raises VideoError where the video is none, or is beyond the limits."""
+    with _opened(content, limits) as container:
+        stream = container.streams.video[0]
+        first = next(container.decode(stream), None)
+        if first is None:
+            raise VideoError("broken", "the video has no frame that can be decoded; send the whole file")
+        height, width = _upright(first).shape[:2]
+        return VideoShape(width, height, _rate(stream))
+
+
+def read_video(content: bytes, limits: VideoLimits) -> Iterator[np.ndarray]:
+    """Frames (H, W, 3) uint8 RGB of an MP4, MOV, WebM or Matroska video, one at a time. Raises VideoError."""
+    with _opened(content, limits) as container:
+        for number, frame in enumerate(container.decode(container.streams.video[0])):
+            if number >= limits.frames:
+                raise VideoError("large", f"the video has more than {limits.frames} frames; cut it")
+            if frame.width * frame.height > limits.pixels:  # a stream may change its size on the way
+                raise VideoError("large", f"frames of {frame.width} × {frame.height}; shrink the video")
+            yield _upright(frame)
+
+
+class Mp4Writer:
+    """H.264 MP4 that is made frame by frame and plays while it is still being made.
+
+    Sides are cut to even numbers, as H.264's colours need. ``mark`` is written into the container's metadata.
+    """
+
+    def __init__(self, width: int, height: int, fps: float, mark: Mark | None, crf: int = 18) -> None:
+        self.width, self.height = width - width % 2, height - height % 2
+        self.out = _Pieces()
+        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        self.container = av.open(self.out, "w", format="mp4", container_options=options)
+        if mark is not None:
+            self.container.metadata.update({"comment": mark.sentence, "encoder": mark.software})
+        self.stream = self.container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        self.stream.width, self.stream.height, self.stream.pix_fmt = self.width, self.height, "yuv420p"
+        self.stream.codec_context.gop_size = max(1, round(fps))
+        self.stream.codec_context.thread_count = 1
+        self.stream.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency"}
+
+    def add(self, picture: np.ndarray) -> bytes:
+        """Takes a frame (H, W, 3) uint8 RGB; the bytes that are ready, perhaps none."""
+        even = np.ascontiguousarray(picture[: self.height, : self.width])
+        self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        return self.out.take()
+
+    def finish(self) -> bytes:
+        """The last bytes; nothing can be added afterwards."""
+        self.container.mux(self.stream.encode(None))
+        self.container.close()
+        return self.out.take()
+
+
+def encode_mp4(frames: Iterable[np.ndarray], fps: float, mark: Mark | None) -> Iterator[bytes]:
+    """Frames (H, W, 3) uint8 RGB of one size as the pieces of an MP4; no frames make no bytes."""
+    writer = None
+    for picture in frames:
+        writer = writer or Mp4Writer(picture.shape[1], picture.shape[0], fps, mark)
+        if piece := writer.add(picture):
+            yield piece
+    if writer is not None:
+        yield writer.finish()
+
+
+class _Pieces(io.RawIOBase):
+    """What a muxer writes, to be taken away piece by piece; it cannot go back."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        self.buffer += data
+        return len(data)
+
+    def take(self) -> bytes:
+        piece, self.buffer = bytes(self.buffer), bytearray()
+        return piece
+
+
+@contextmanager
+def _opened(content: bytes, limits: VideoLimits) -> Iterator[InputContainer]:
+    """The container, its header checked. The format is told by the first bytes and never guessed by the library,
+    some of whose formats (playlists) open other files."""
+    kind = "mp4" if content[4:8] == b"ftyp" else "matroska" if content[:4] == b"\x1a\x45\xdf\xa3" else None
+    if kind is None:
+        raise VideoError("format", "not an MP4, MOV, WebM or Matroska video; convert it")
+    try:
+        with av.open(io.BytesIO(content), "r", format=kind) as container:
+            _check(container, limits)
+            container.streams.video[0].codec_context.thread_count = 1
+            yield container
+    except (av.error.FFmpegError, ValueError, IndexError, OverflowError) as error:
+        if isinstance(error, VideoError):
+            raise
+        raise VideoError("broken", "the video is damaged or cut off; send the whole file") from None
+
+
+def _check(container: InputContainer, limits: VideoLimits) -> None:
+    if not container.streams.video:
+        raise VideoError("format", "the file holds no video stream")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise VideoError("format", "no decoder is known for the video stream; convert it to H.264")
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > limits.pixels:
+        raise VideoError("large", f"frames of {width} × {height}; shrink the video to {limits.pixels} pixels a frame")
+    seconds = (container.duration or 0) / av.time_base
+    if seconds > limits.seconds:
+        raise VideoError("large", f"the video lasts {seconds:.0f} s; cut it to {limits.seconds:g} s")
+    if stream.frames > limits.frames:
+        raise VideoError("large", f"the video has {stream.frames} frames; cut it to {limits.frames}")
+
+
+def _rate(stream) -> float:
+    rate = float(stream.average_rate or stream.guessed_rate or 25)
+    return rate if 1 <= rate <= 120 else 25.0
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    """The frame as a player shows it: phones film sideways and say so in the header."""
+    turns = round((getattr(frame, "rotation", 0) or 0) / 90)
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))

@@ -1,0 +1,85 @@
+"""The scene that a reenactor is shown: source and driving face rendered, and the source seen from the driving view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jr2net.face.camera import Camera
+from jr2net.face.model import FaceModel
+from jr2net.face.parameters import FaceParameters
+from jr2net.render.conditions import Conditions
+from jr2net.render.renderer import Rendering, render
+from jr2net.render.view_synthesis import View, head_motion_warp, synthesize_view
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything DCNet is told about one batch of (source, driving) pairs.
+
+    source, driving  the two renderings; driving has the source's identity and albedo
+    view             the source picture seen from the driving view (Eq. 2), with the co-visible mask
+    conditions       what modulates the generator
+    """
+
+    source_image: Tensor
+    source: Rendering
+    driving: Rendering
+    view: View
+    conditions: Conditions
+
+    def warp_only(self) -> Tensor:
+        """The trivial answer: the warped source where it is co-visible, the copied source elsewhere."""
+        return torch.lerp(self.source_image, self.view.image, self.view.covisible)
+
+
+def recombine(source: FaceParameters, driving: FaceParameters, pose: bool = True, light: bool = True) -> FaceParameters:
+    """The source's identity and albedo with the driving frame's expression and, by switch, its pose and light.
+
+    ``pose=False, light=False`` is the paper's expression-specific generation.
+    """
+    changes = {"expression": driving.expression}
+    if pose:
+        changes |= {"rotation": driving.rotation, "translation": driving.translation}
+    if light:
+        changes |= {"light": driving.light}
+    return source.replace(**changes)
+
+
+@torch.no_grad()
+def set_scene(
+    model: FaceModel,
+    camera: Camera,
+    source_image: Tensor,
+    source: FaceParameters | Rendering,
+    driving: FaceParameters,
+) -> Scene:
+    """Renders both faces and warps the source into the driving view.
+
+    source_image (B, 3, S, S) in [0, 1]; ``source``: its face, or that face rendered before; ``driving`` is a
+    ``recombine``-d face: what the result should show.
+    """
+    source_rendering = source if isinstance(source, Rendering) else render(model, source, camera)
+    driving_rendering = render(model, driving, camera)
+    view = synthesize_view(source_rendering, driving_rendering, model.faces, source_image, camera)
+    conditions = Conditions(
+        normal=driving_rendering.normal,
+        light=driving_rendering.light,
+        covisible=view.covisible,
+        warped_image=view.image,
+        mask=driving_rendering.mask,
+        head_warped=head_motion_warp(source_rendering, driving_rendering, source_image, camera),
+        rendered=(driving_rendering.image * exposure(source_image, source_rendering)).clamp(0, 1),
+    )
+    return Scene(source_image, source_rendering, driving_rendering, view, conditions)
+
+
+def exposure(image: Tensor, rendering: Rendering) -> Tensor:
+    """(B, 3, 1, 1): what the rendered face's mean colour is multiplied by to be that of the picture (B, 3, S, S).
+
+    RecNet's albedo and light leave some of a face's colour unexplained; what is painted beside the photo must match it.
+    """
+    seen, painted = ((part * rendering.mask).sum((2, 3), keepdim=True) for part in (image, rendering.image))
+    return (seen / painted.clamp(min=1e-3)).clamp(0.25, 4.0)

@@ -1,0 +1,52 @@
+"""Parquet files as the project writes and reads them; damage is an error that names the file and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jr2net.errors import UserError
+from jr2net.storage.files import open_filesystem
+
+PARQUET_OPTIONS: dict = {
+    "compression": "zstd",
+    "use_dictionary": False,
+    "write_statistics": False,  # they would repeat whole pictures in the footer, as minimum and maximum
+    "write_page_checksum": True,  # a flipped bit is an error, not another picture
+}
+"""How the project writes Parquet."""
+
+
+class ShardError(UserError, ValueError):
+    """A shard that cannot be read or written; the message names the file, the field and the remedy."""
+
+
+def open_parquet(uri: str, columns: Sequence[str]) -> pq.ParquetFile:
+    """A Parquet file that has these columns; anything else is a ShardError."""
+    filesystem, path = open_filesystem(uri)
+    try:
+        file = pq.ParquetFile(filesystem.open_input_file(path), page_checksum_verification=True)
+    except FileNotFoundError:
+        raise ShardError(f"{uri}: no such shard; check the path or prepare the data again") from None
+    except (pa.ArrowException, OSError) as error:
+        raise ShardError(
+            f"{uri}: not a readable Parquet file ({one_line(error)}); remove it and write it again"
+        ) from None
+    missing = [name for name in columns if name not in file.schema_arrow.names]
+    if missing:
+        raise ShardError(f"{uri}: column {missing[0]!r} is missing; a shard of this kind has {', '.join(columns)}")
+    return file
+
+
+def read_table(file: pq.ParquetFile, uri: str, group: int, columns: list[str]) -> pa.Table:
+    """Some columns of one row group; damage is a ShardError."""
+    try:
+        return file.read_row_group(group, columns=columns, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise ShardError(f"{uri}: row group {group} is damaged ({one_line(error)}); write the shard again") from None
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

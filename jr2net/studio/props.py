@@ -1,0 +1,139 @@
+"""Things in front of a face: glasses that sit on it, and hands, microphones and other things that get in the way."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from jr2net.studio.people import Glasses, Person
+from jr2net.studio.scene import Light
+from jr2net.studio.textures import smoothstep
+
+OCCLUDED = 0.1
+"""Share of people with something in front of them."""
+
+
+def glasses_outline(glasses: Glasses, eyes: np.ndarray, ears: np.ndarray) -> dict[str, np.ndarray]:
+    """Polylines (K, 3) in model space. eyes (12, 3): points 36 to 47; ears (2, 3): the temples' ends, left, right."""
+    right, left = eyes[:6].mean(0), eyes[6:].mean(0)
+    middle = (left + right) / 2
+    front = eyes[:, 2].max() + 13
+    turn = np.linspace(0, 2 * np.pi, 33)
+    power = 2 / glasses.roundness
+    across = np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** power * glasses.lens[0]
+    up = np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** power * glasses.lens[1]
+    lines = {}
+    for name, side, eye in (("left", 1, left), ("right", -1, right)):
+        centre = middle[0] + side * max(abs(eye[0] - middle[0]) + 2, glasses.lens[0] + 7)
+        x, y = centre + side * across, middle[1] - 4 + up
+        lines[name] = np.stack([x, y, front - 0.0035 * (x - middle[0]) ** 2], 1)
+        hinge = lines[name][0] + [side, 0.4 * glasses.lens[1], -1]
+        lines[f"{name} temple"] = hinge + np.linspace(0, 1, 9)[:, None] * (ears[0 if side > 0 else 1] - hinge)
+    inner = lines["right"][14], lines["left"][14]
+    lines["bridge"] = np.stack([inner[0], (inner[0] + inner[1]) / 2 + [0, 2, 2], inner[1]])
+    return lines
+
+
+def draw_glasses(
+    picture: np.ndarray, depth: np.ndarray, glasses: Glasses, lines: dict[str, np.ndarray], focal: float,
+    light: Light,
+) -> None:  # fmt: skip
+    """Glasses over a picture (S, S, 3) in place, hidden where something is nearer (depth (S, S), mm).
+
+    ``lines`` hold (K, 3): pixel x, pixel y and depth in mm; focal in pixels.
+    """
+    size = len(picture)
+    frontal = light.irradiance(np.array([[0.0, 0.2, 0.98]]))[0]
+    nearest = min(line[:, 2].min() for name, line in lines.items() if "temple" not in name)
+    free = (depth > nearest - 1).astype(np.float32)
+    lens = np.zeros((size, size), np.uint8)
+    for side in ("left", "right"):
+        cv2.fillPoly(lens, [_fixed(lines[side])], 255, cv2.LINE_AA, 4)
+    shade = (lens.astype(np.float32) / 255 * free)[..., None]
+    picture += (glasses.tint * frontal * 0.6 - picture) * (shade * glasses.opacity)
+    if glasses.reflection:
+        ramp = np.linspace(-1, 1, size)
+        band = smoothstep(
+            0.1, 0.0, np.abs(np.sin(4 * (ramp[None] + 0.6 * ramp[:, None]) + 9 * glasses.reflection)) - 0.3
+        )
+        picture += shade * (glasses.reflection * band)[..., None] * frontal
+
+    rim = np.zeros((size, size), np.uint8)
+    width = glasses.rim * focal / nearest
+    drawn = ["bridge"] if glasses.rimless else ["left", "right", "bridge"]
+    for name in drawn:
+        _thin_line(rim, lines[name], width)
+    for side in ("left temple", "right temple"):
+        line = lines[side]
+        column, row = (np.clip(line[:, axis], 0, size - 1).astype(int) for axis in (0, 1))
+        visible = line[:, 2] < depth[row, column] + 6
+        for start in range(len(line) - 1):
+            if visible[start] and visible[start + 1]:
+                _thin_line(rim, line[start : start + 2], 1.3 * width)
+    opacity = rim.astype(np.float32)[..., None] / 255 * min(1.0, width)
+    near_frame = (depth > nearest - 1)[..., None] | (rim == 0)[..., None]
+    picture += (glasses.colour * frontal + 0.04 - picture) * opacity * near_frame
+
+
+def draw_occluder(
+    pictures: np.ndarray, landmarks: np.ndarray, person: Person, light: Light, rng: np.random.Generator
+) -> None:
+    """A hand, a microphone or something else before the face in pictures (T, S, S, 3), in place.
+
+    landmarks (T, 68, 2) pixels. It covers cheeks, chin or mouth at most, and moves a little from frame to frame.
+    """
+    size = pictures.shape[1]
+    frontal = light.irradiance(np.array([[0.0, 0.3, 0.95]]))[0]
+    kind = rng.choice(["hand", "microphone", "card", "strap"], p=[0.45, 0.25, 0.15, 0.15])
+    target = landmarks[0, rng.choice([3, 5, 8, 8, 11, 13, 57])]
+    edge = np.array([target[0] + rng.normal(0, 0.35) * size, size * 1.1])
+    colour = {"hand": person.tone * rng.uniform(0.85, 1.1), "microphone": rng.uniform(0.02, 0.25) * np.ones(3)}.get(
+        str(kind), rng.uniform(0, 0.9, 3)
+    )
+    state = rng.integers(1 << 31)
+    for picture in pictures:
+        draw = np.random.default_rng(state)  # the same shape in every frame
+        shift = rng.normal(0, 0.012, 2) * size
+        canvas = np.zeros((size, size), np.uint8)
+        tip, root = target + shift, edge + shift
+        if kind == "hand":
+            _hand(canvas, tip, root, size, draw)
+        elif kind == "microphone":
+            radius = draw.uniform(0.03, 0.09) * size
+            _thin_line(canvas, np.stack([tip, root]), radius * draw.uniform(0.5, 1.2))
+            cv2.ellipse(
+                canvas, (int(tip[0]), int(tip[1])), (int(radius), int(1.2 * radius)), 0, 0, 360, 255, -1, cv2.LINE_AA
+            )
+        elif kind == "card":
+            box = cv2.boxPoints(
+                ((float(root[0]), float(tip[1] + 0.3 * size)), (0.5 * size, 0.5 * size), draw.uniform(-40, 40))
+            )
+            cv2.fillPoly(canvas, [_fixed(box)], 255, cv2.LINE_AA, 4)
+        else:
+            end = tip + np.array([draw.normal(0, 0.4), draw.uniform(0, 0.2)]) * size
+            line = np.stack([root, end])
+            _thin_line(canvas, line, draw.uniform(0.01, 0.06) * size)
+        body = cv2.GaussianBlur(canvas, (0, 0), 0.02 * size).astype(np.float32)[..., None] / 255
+        opacity = canvas.astype(np.float32)[..., None] / 255
+        picture += (colour * frontal * (0.35 + 0.65 * body**2) - picture) * opacity
+
+
+def _hand(canvas: np.ndarray, tip: np.ndarray, root: np.ndarray, size: int, rng: np.random.Generator) -> None:
+    """Palm and fingers from ``root`` to ``tip`` with dark gaps between the fingers."""
+    along = (tip - root) / np.linalg.norm(tip - root)
+    across = np.array([-along[1], along[0]])
+    thick = rng.uniform(0.05, 0.085) * size
+    palm = tip - along * 0.3 * size
+    _thin_line(canvas, np.stack([palm, root]), 3.2 * thick)
+    for finger, length in enumerate((0.85, 1.0, 0.95, 0.75)):
+        start = palm + across * (finger - 1.5) * thick
+        end = start + along * 0.33 * size * length + across * rng.normal(0, 0.3) * thick
+        _thin_line(canvas, np.stack([start, end]), 0.85 * thick)
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    return np.round(points[:, :2] * 16 - 8).astype(np.int32).reshape(-1, 1, 2)
+
+
+def _thin_line(canvas: np.ndarray, points: np.ndarray, width: float) -> None:
+    cv2.polylines(canvas, [_fixed(points)], False, 255, max(1, round(width)), cv2.LINE_AA, 4)

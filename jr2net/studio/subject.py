@@ -1,0 +1,117 @@
+"""A face model made ready for filming: its head, hair and face map, what each vertex is made of, and its colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jr2net.face.model import FaceModel
+from jr2net.render.renderer import vertex_normals
+from jr2net.studio.hair import HairMesh, build_hair
+from jr2net.studio.head import EAR_COLUMNS, Head, build_head
+from jr2net.studio.people import Person
+from jr2net.studio.skin import FaceMap, unroll
+
+_EYES = ("sclera", "iris", "pupil")
+_TEETH = ("teeth_upper", "teeth_lower")
+_INSIDE = ("mouth_socket", "eye_socket")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All that is the same for every person filmed with one face model; M head vertices, S on the face's skin.
+
+    surface     (M, 12)   per vertex: face map place (2), place seen from the crown (2), rest position (3), and shares
+                          of face skin, lips, wet (eyes, teeth, lips), body, openness (ambient occlusion)
+    skin        (N,) bool vertices of the face that show skin;  iris (N,) bool
+    albedo_fit  (A, 3S)   finds the albedo coefficients of a reflectance on the skin
+    """
+
+    head: Head
+    hair: HairMesh
+    face_map: FaceMap
+    surface: Tensor
+    skin: Tensor
+    iris: Tensor
+    albedo_fit: Tensor
+
+    @property
+    def model(self) -> FaceModel:
+        return self.head.model
+
+    @property
+    def lips(self) -> Tensor:
+        """(N, 1): 1 on the lips of the face."""
+        return self.surface[: self.head.face_size, 8:9]
+
+
+def build_subject(model: FaceModel) -> Subject:
+    """Raises FaceModelError when the model has no open rim to grow a head from."""
+    head = build_head(model)
+    hair, face_map = build_hair(head), unroll(head)
+    skin, lips, eyes = model.has_label("skin"), model.has_label("lips"), model.has_label(*_EYES)
+    face = slice(0, head.face_size)
+    shares = torch.zeros(len(head.rest), 5)
+    shares[face, 0] = (skin | lips).float()
+    shares[face, 1] = lips.float()
+    shares[face, 2] = 1.0 * eyes + 0.5 * model.has_label(*_TEETH) + 0.25 * lips
+    shares[:, 3] = (head.part == 3).float()
+    shares[:, 4] = 1.0
+    shares[face, 4] = (
+        _openness(model, skin)
+        * (1 - 0.5 * model.has_label(*_INSIDE).float())
+        * (1 - 0.15 * eyes.float())
+        * (1 - 0.3 * model.has_label(*_TEETH).float())
+    )
+    shares[head.part == 2, 4] = torch.tensor([0.5, 0.6, 0.9, 0.8, 1.0]).repeat_interleave(EAR_COLUMNS).repeat(2)
+    places = [torch.from_numpy(face_map.coordinates), torch.from_numpy(hair.polar).float(), head.rest]
+    basis = model.albedo_basis[:, skin].flatten(1)
+    return Subject(
+        head=head,
+        hair=hair,
+        face_map=face_map,
+        surface=torch.cat([*places, shares], 1),
+        skin=skin,
+        iris=model.has_label("iris"),
+        albedo_fit=torch.linalg.solve(basis @ basis.t() + 1e-3 * torch.eye(len(basis)), basis),
+    )
+
+
+def reflectance(subject: Subject, person: Person) -> tuple[Tensor, np.ndarray]:
+    """Vertex albedo (M, 3) of a person, and the albedo coefficients (A,) that come closest to its skin.
+
+    The face varies as the model's bases let it, around the person's own skin tone, lips and irises.
+    """
+    head, model, lips = subject.head, subject.model, subject.lips
+    tone, lip_colour, iris = (torch.from_numpy(colour) for colour in (person.tone, person.lips, person.iris))
+    face = model.reflectance(torch.from_numpy(person.albedo)[None])[0]
+    tinted = face * (tone / face[subject.skin].mean(0))
+    face = torch.lerp(face, tinted, subject.surface[: len(face), 7:8])
+    lip_mean = (face * lips).sum(0) / lips.sum().clamp(min=1)
+    face = torch.lerp(face, face * (lip_colour / lip_mean.clamp(min=0.02)).clamp(0.1, 3), lips)
+    face = torch.where(subject.iris[:, None], iris, face).clamp(0.005, 1)
+    coefficients = subject.albedo_fit @ (face - model.albedo_mean)[subject.skin].flatten()
+    skull = tone + (face[head.boundary] - tone)[:, None] * head.decay[:, None]
+    rest = tone.expand(int((head.part >= 2).sum()), 3)
+    return torch.cat([face, skull.flatten(0, 1), rest]), coefficients.numpy()
+
+
+def _openness(model: FaceModel, skin: Tensor) -> Tensor:
+    """Ambient occlusion (N,) from how deep a vertex lies below its surroundings: creases are dark."""
+    mean, faces = model.mean, model.faces
+    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = torch.cat([edges, edges.flip(1)])
+    neighbours = torch.zeros(len(mean)).index_add(0, edges[:, 0], torch.ones(len(edges))).clamp(min=1)[:, None]
+
+    def blurred(values: Tensor) -> Tensor:
+        return torch.zeros_like(values).index_add(0, edges[:, 0], values[edges[:, 1]]) / neighbours
+
+    smooth = mean
+    for _ in range(6):
+        smooth = blurred(smooth)
+    depth = ((smooth - mean) * vertex_normals(mean[None], faces)[0]).sum(-1, keepdim=True) * skin[:, None]
+    depth = 0.5 * depth + 0.5 * blurred(depth)
+    return (1 - 0.16 * depth[:, 0].clamp(min=0)).clamp(0.35, 1.0)

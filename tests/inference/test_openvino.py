@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from jr2net.config import BackboneConfig
+from jr2net.face.camera import Camera
+from jr2net.inference.openvino import OpenVINOError, compile_reconstructor
+from jr2net.inference.reconstruction import Reconstructor
+from jr2net.networks.recnet import RecNet
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def reconstructor(toy_model) -> Reconstructor:
+    torch.manual_seed(0)
+    network = RecNet(toy_model.sizes, BackboneConfig(layers=10, width=8)).eval()
+    for head in (network.identity, network.expression.linear, network.rotation, network.light):
+        torch.nn.init.normal_(head.weight, std=0.1)
+    return Reconstructor(network, toy_model, Camera.default(SIZE))
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.1), ("int8", 0.2)])
+def test_the_answers_are_those_of_torch(reconstructor, precision, tolerance):
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    pictures = torch.rand(12, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    compiled = compile_reconstructor(reconstructor, precision, pictures)
+    for batch in (pictures[:1], pictures[:5]):
+        truth, answer = reconstructor(batch), compiled(batch)
+        for name, value in truth.state().items():
+            scale = max(1.0, float(value.abs().max()))
+            assert (answer.state()[name] - value).abs().max() < tolerance * scale, name
+
+
+def test_int8_without_pictures_is_refused(reconstructor):
+    with pytest.raises(OpenVINOError, match="pictures"):
+        compile_reconstructor(reconstructor, "int8")
+
+
+def test_without_the_extra_the_remedy_is_named(reconstructor, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.raises(OpenVINOError, match=r"\.\[openvino\]"):
+        compile_reconstructor(reconstructor)

@@ -1,0 +1,114 @@
+"""Conditional puts on a folder and on an S3 server: first come, first served, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jr2net import storage
+from jr2net.storage import (
+    StorageError,
+    iter_files,
+    join,
+    put_once,
+    put_once_or_same,
+    read_bytes,
+    remove,
+    remove_unfinished,
+    s3,
+)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "folder":
+        return str(tmp_path / "data")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3_server"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    return f"s3://bucket/{tmp_path.name}"
+
+
+def test_the_first_write_stays(place: str) -> None:
+    uri = join(place, "a/b.json")
+    assert put_once(uri, b"first")
+    assert not put_once(uri, b"second")
+    assert read_bytes(uri) == b"first"
+    assert not put_once_or_same(uri, b"first")
+    with pytest.raises(StorageError, match=r"a/b\.json: is there already with other content.*remove it"):
+        put_once_or_same(uri, b"second")
+    remove(uri)
+    assert put_once_or_same(uri, b"second")
+
+
+def test_of_many_writers_one_wins(place: str) -> None:
+    uri, won = join(place, "c.bin"), []
+    threads = [threading.Thread(target=lambda n=n: won.append((n, put_once(uri, bytes([n]) * 1000)))) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = [number for number, first in won if first]
+    assert read_bytes(uri) == bytes([winner]) * 1000
+
+
+def test_listings_reach_over_pages(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(12):
+        put_once(join(place, f"{number % 3}/{number}.bin"), bytes(number))
+    if storage.is_remote(place):
+        client = s3.client()
+        paged = client.get_paginator("list_objects_v2")
+
+        class Small:
+            def paginate(self, **arguments: Any) -> Any:
+                return paged.paginate(**arguments, PaginationConfig={"PageSize": 5})
+
+        monkeypatch.setattr(client, "get_paginator", lambda name: Small())
+    assert dict(iter_files(place)) == {f"{number % 3}/{number}.bin": number for number in range(12)}
+    assert dict(iter_files(join(place, "1"))) == {f"{number}.bin": number for number in range(1, 12, 3)}
+    assert list(iter_files(join(place, "nowhere"))) == []
+
+
+def test_unfinished_writes_are_invisible_and_removed(tmp_path: Path) -> None:
+    put_once(str(tmp_path / "a" / "whole"), b"x")
+    (tmp_path / "a" / ".other.123.part").write_bytes(b"half")
+    assert list(iter_files(str(tmp_path))) == [("a/whole", 1)]
+    assert remove_unfinished(str(tmp_path)) == 1
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["whole"]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("jr2net.storage.write_once.os.fsync", full)
+    with pytest.raises(StorageError, match=r"shard: cannot be written: .*No space left.*check the free space"):
+        put_once(str(tmp_path / "shard"), b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bucket_that_may_not_be_written_is_named(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import ClientError
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+
+    class Forbidden:
+        def put_object(self, **arguments: Any) -> None:
+            answer: Any = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+            raise ClientError(answer, "PutObject")
+
+    monkeypatch.setattr(s3, "client", Forbidden)
+    with pytest.raises(StorageError, match=r"s3://bucket/x: cannot be written: .*AccessDenied.*credentials"):
+        put_once("s3://bucket/x", b"x")
+
+
+def test_a_bucket_that_is_not_there_is_named(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with pytest.raises(StorageError, match=r"s3://nothing/x: cannot be listed.*check the bucket's name"):
+        list(iter_files("s3://nothing/x"))
