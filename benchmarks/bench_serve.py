@@ -46,7 +46,7 @@ from jr2net.networks.recnet import RecNet
 from jr2net.process import tune_malloc
 from jr2net.render.renderer import landmarks_2d
 from jr2net.render.scene import set_scene
-from serve.networks import ActingNetwork, Described, Part, to_arrays
+from serve.networks import ActingNetwork, ModelInfo, ReenactRequest, to_arrays
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "serve" / "weights"
@@ -94,9 +94,9 @@ def _dcnet_alone(model: FaceModel) -> Iterator[Measurement]:
     """A picture of 224 pixels made to act on one core: its scene is rendered, DCNet draws it."""
     camera = Camera.default(224)
     neutral = to_arrays(model.neutral(1))
-    part = Part(np.full((224, 224, 3), 128, np.uint8), neutral, neutral)
+    part = ReenactRequest(np.full((224, 224, 3), 128, np.uint8), neutral, neutral)
     for precision in ("fp32", "bf16"):
-        acting = ActingNetwork(prepare(_dcnet(64), precision), model, Described("dcnet", "", camera.size, 5.0))
+        acting = ActingNetwork(prepare(_dcnet(64), precision), model, ModelInfo("dcnet", "", camera.size, 5.0))
         took = best_ms(partial(acting, [part]))
         yield Measurement(f"dcnet_224_one_core_ms (with its scene, PyTorch, {precision})", took, "ms")
 

@@ -16,7 +16,7 @@ from jr2net.images.mark import encode_picture
 from jr2net.images.photo import decode_photo
 from jr2net.inference.compositing import composite
 from jr2net.inference.portrait import Portrait, take_portrait
-from serve.networks import ActingNetwork, Fit, FittingNetwork, Part
+from serve.networks import ActingNetwork, Fit, FittingNetwork, ReenactRequest
 from serve.reconstruct import as_json
 from serve.reenact import expressed
 
@@ -48,7 +48,10 @@ class Plain:
         wanted = np.array([expression.get(name, 0.0) for name in ARKIT_NAMES], np.float32)
         fitted, size = self.fit(photos, box), self.acting.described.size
         played = self.acting(
-            [Part(portrait.cut(size), fit.face, expressed(fit.face, wanted, False)) for portrait, fit in fitted]
+            [
+                ReenactRequest(portrait.cut(size), fit.face, expressed(fit.face, wanted, False))
+                for portrait, fit in fitted
+            ]
         )
         return [
             encode_picture(composite(portrait.photo, portrait.crop, one.act, False), None, "jpeg")

@@ -73,7 +73,7 @@ def trainer(run: Run, stage: str, settings: dict[str, Any]) -> TorchTrainer:
     filesystem, path = storage.open_filesystem(run.folder(stage))
     resources = {"CPU": scaling.cpus_per_worker} | ({"GPU": 1.0} if scaling.gpu else {})
     return TorchTrainer(
-        loop,
+        train_loop_per_worker,
         train_loop_config=settings,
         torch_config=TorchConfig(backend="nccl" if scaling.gpu else "gloo"),
         scaling_config=ScalingConfig(
@@ -92,16 +92,16 @@ def trainer(run: Run, stage: str, settings: dict[str, Any]) -> TorchTrainer:
     )
 
 
-def loop(settings: dict[str, Any]) -> None:
+def train_loop_per_worker(settings: dict[str, Any]) -> None:
     """What Ray Train calls on every worker."""
     try:
-        take_steps(settings)
+        train_steps(settings)
     except UserError:
         logging.disable()  # the driver says it once; no traceback from every worker beside it
         raise
 
 
-def take_steps(settings: dict[str, Any]) -> None:
+def train_steps(settings: dict[str, Any]) -> None:
     """Step after step on this worker's part of each global batch, saving the state now and then."""
     config, stage = Config.model_validate(settings["config"]), settings["stage"]
     scaling, folder = config.scaling, storage.join(config.storage, stage)

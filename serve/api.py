@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.mark import encode_picture
 from serve import problems
+from serve.access import AccessControl
 from serve.bodies import (
     file_of,
     media_type,
@@ -32,7 +33,6 @@ from serve.bodies import (
     text_of,
 )
 from serve.documents import BODIES, DESCRIPTION, RESPONSES
-from serve.keys import Door
 from serve.problems import Problem, answering, busy
 from serve.reconstruct import MEDIA_TYPES, as_json, as_mesh, as_overlay
 from serve.reenact import Source, Switches, driven, expressed, film, play
@@ -44,7 +44,7 @@ _READY_SECONDS = 5.0
 _RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")  # what curl --data-binary says
 
 
-def create_api(service: Service, door: Door) -> FastAPI:
+def create_api(service: Service, access: AccessControl) -> FastAPI:
     settings, limits = service.settings, service.settings.limits
     api = FastAPI(
         title="JR2Net", version="1", description=DESCRIPTION, redirect_slashes=False, docs_url=None, redoc_url=None
@@ -52,8 +52,8 @@ def create_api(service: Service, door: Door) -> FastAPI:
     problems.install(api)
 
     async def caller(request: Request, authorization: Annotated[str | None, Header()] = None) -> AsyncIterator[None]:
-        name = door.name(authorization, request.client.host if request.client else "")
-        with door.admit(name):
+        name = access.name(authorization, request.client.host if request.client else "")
+        with access.admit(name):
             yield
 
     guarded = [Depends(caller)]
@@ -138,7 +138,7 @@ def create_api(service: Service, door: Door) -> FastAPI:
 
     @api.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
-        await converse(socket, service, door)
+        await converse(socket, service, access)
 
     @api.get("/v1/model", responses=RESPONSES["model"])
     async def describe() -> JSONResponse:

@@ -19,9 +19,9 @@ from ray.serve.metrics import Histogram
 from jr2net.face.load import load_face_model
 from jr2net.images.face_detector import DetectorError, FaceDetector, load_face_detector
 from jr2net.process import tune_malloc, use_threads
+from serve.access import AccessControl
 from serve.api import create_api
-from serve.keys import Door
-from serve.networks import ActingNetwork, Described, Fit, FittingNetwork, Part, Played
+from serve.networks import ActingNetwork, Fit, FittingNetwork, ModelInfo, ReenactRequest, ReenactResult
 from serve.problems import Unavailable
 from serve.service import Service
 from serve.settings import Settings
@@ -70,7 +70,7 @@ class _NetworkReplica(ABC):
     def load(self, weights: str) -> Any:
         """The network of a folder, local or s3://."""
 
-    async def describe(self) -> Described:
+    async def describe(self) -> ModelInfo:
         return self.network.described
 
     async def answer(self, groups: list[list]) -> list[list]:
@@ -113,7 +113,7 @@ class Reenactment(_NetworkReplica):
         return ActingNetwork.load(weights, self.model, self.device, self.own.precision)
 
     @serve.batch(batch_size_fn=_items)
-    async def play(self, groups: list[list[Part]]) -> list[list[Played]]:
+    async def play(self, groups: list[list[ReenactRequest]]) -> list[list[ReenactResult]]:
         return await self.answer(groups)
 
 
@@ -127,10 +127,10 @@ class Handles:
     async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
         return await self._surely(lambda: self.reconstruction.fit.remote(pictures))
 
-    async def play(self, parts: list[Part]) -> list[Played]:
+    async def play(self, parts: list[ReenactRequest]) -> list[ReenactResult]:
         return await self._surely(lambda: self.reenactment.play.remote(parts))
 
-    async def describe(self) -> dict[str, Described]:
+    async def describe(self) -> dict[str, ModelInfo]:
         return {
             "reconstruction": await self._surely(lambda: self.reconstruction.describe.remote()),
             "reenactment": await self._surely(lambda: self.reenactment.describe.remote()),
@@ -161,7 +161,7 @@ class Ingress:
         use_threads(1)
         tune_malloc(_KEPT)
         self.settings = Settings.model_validate(settings)
-        self.door = Door.from_environment(self.settings.limits, self.settings.authentication)
+        self.access = AccessControl.from_environment(self.settings.limits, self.settings.authentication)
         stages = Histogram("jr2net_stage_ms", "Milliseconds of a request's stages.", _MILLISECONDS, ("stage",))
         self.service = Service(
             settings=self.settings,
@@ -172,7 +172,7 @@ class Ingress:
         )
 
     def __serve_build_asgi_app__(self) -> Any:
-        return create_api(self.service, self.door)
+        return create_api(self.service, self.access)
 
 
 def find_detector(wanted: str) -> FaceDetector | None:

@@ -14,7 +14,7 @@ from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.arrays import resize, to_tensor
-from jr2net.inference.compositing import Act, acts
+from jr2net.inference.compositing import GeneratedCrop, acts
 from jr2net.inference.reconstruction import Reconstructor, load_reconstructor
 from jr2net.networks.checkpoint import DESCRIPTION, WEIGHTS, CheckpointError, load_network, read_description
 from jr2net.networks.dcnet import DCNet
@@ -28,7 +28,7 @@ FaceArrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Described:
+class ModelInfo:
     """What callers are told about a network: its kind, digest of its weights, and the camera it was made for."""
 
     kind: str
@@ -47,11 +47,11 @@ class Fit:
 
     face: FaceArrays
     landmarks: np.ndarray
-    network: Described
+    network: ModelInfo
 
 
 @dataclass(frozen=True)
-class Part:
+class ReenactRequest:
     """What DCNet is asked for: a source crop (any side) uint8, its face, and the face that the result shall show."""
 
     picture: np.ndarray
@@ -60,11 +60,11 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Played:
+class ReenactResult:
     """What came of a part, and the network that made it."""
 
-    act: Act
-    network: Described
+    act: GeneratedCrop
+    network: ModelInfo
 
 
 class Networks(Protocol):
@@ -73,17 +73,17 @@ class Networks(Protocol):
     async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
         """Face crops (any side) uint8 RGB to their faces; at most a batch."""
 
-    async def play(self, parts: list[Part]) -> list[Played]:
+    async def play(self, parts: list[ReenactRequest]) -> list[ReenactResult]:
         """Parts to the pictures of them; at most a batch."""
 
-    async def describe(self) -> dict[str, Described]:
+    async def describe(self) -> dict[str, ModelInfo]:
         """``reconstruction`` and ``reenactment``; whoever is not ready raises."""
 
 
 class FittingNetwork:
     """RecNet or RecAugNet."""
 
-    def __init__(self, reconstructor: Reconstructor, described: Described) -> None:
+    def __init__(self, reconstructor: Reconstructor, described: ModelInfo) -> None:
         self.reconstructor = reconstructor
         self.described = described
 
@@ -123,7 +123,7 @@ class FittingNetwork:
 class ActingNetwork:
     """DCNet beside the face model that sets its scenes."""
 
-    def __init__(self, network: nn.Module, model: FaceModel, described: Described) -> None:
+    def __init__(self, network: nn.Module, model: FaceModel, described: ModelInfo) -> None:
         self.network, self.model, self.described = network, model, described
 
     @staticmethod
@@ -135,7 +135,7 @@ class ActingNetwork:
             raise CheckpointError(f"{folder}: holds a {network.kind}; reenactment.weights must name a DCNet")
         return ActingNetwork(prepare(network.to(device), precision), model.to(device), _describe(folder))
 
-    def __call__(self, parts: Sequence[Part]) -> list[Played]:
+    def __call__(self, parts: Sequence[ReenactRequest]) -> list[ReenactResult]:
         device = self.model.mean.device
         with torch.inference_mode():
             pictures = _batch([part.picture for part in parts], self.described.size).to(device)
@@ -144,13 +144,13 @@ class ActingNetwork:
             )
             scene = set_scene(self.model, self.described.camera, pictures, source, driving)
             generated = self.network(scene)
-        return [Played(act, self.described) for act in acts(scene, generated)]
+        return [ReenactResult(act, self.described) for act in acts(scene, generated)]
 
     def warm_up(self, batch: int) -> None:
         neutral = to_arrays(self.model.to("cpu").neutral(1))
         picture = np.full((self.described.size, self.described.size, 3), 128, np.uint8)
         for count in {1, batch}:
-            self([Part(picture, neutral, neutral)] * count)
+            self([ReenactRequest(picture, neutral, neutral)] * count)
 
 
 def to_parameters(faces: Sequence[FaceArrays]) -> FaceParameters:
@@ -168,10 +168,10 @@ def _batch(pictures: Sequence[np.ndarray], size: int) -> torch.Tensor:
     return to_tensor([resize(picture, size) for picture in pictures])
 
 
-def _describe(folder: str) -> Described:
+def _describe(folder: str) -> ModelInfo:
     with local_copy(folder, (DESCRIPTION,)) as local:
         description = read_description(local)
     architecture = description["architecture"]
-    return Described(
+    return ModelInfo(
         description["kind"], description["weights_sha256"], architecture["image_size"], architecture["focal_ratio"]
     )

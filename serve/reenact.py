@@ -16,7 +16,7 @@ from jr2net.inference.compositing import composite
 from jr2net.inference.portrait import Portrait
 from jr2net.inference.smoothing import CropSmoother, FaceSmoother
 from jr2net.render.scene import recombine
-from serve.networks import Described, FaceArrays, Fit, to_arrays, to_parameters
+from serve.networks import FaceArrays, Fit, ModelInfo, to_arrays, to_parameters
 from serve.problems import Problem
 from serve.service import Service
 
@@ -65,7 +65,7 @@ def driven(source: FaceArrays, driving: FaceArrays, switches: Switches) -> FaceA
     return to_arrays(mixed)
 
 
-async def play(service: Service, source: Source, driving: FaceArrays, whole: bool) -> tuple[np.ndarray, Described]:
+async def play(service: Service, source: Source, driving: FaceArrays, whole: bool) -> tuple[np.ndarray, ModelInfo]:
     """The photo (H, W, 3) with the driving face, and the network that made it."""
     portrait = source.portrait
     played = await service.play(portrait, source.fit.face, driving)
@@ -84,7 +84,7 @@ async def film(service: Service, source: Source, content: bytes, switches: Switc
     else:
         fps, faces = _follow_capture(service, source.fit.face, content, switches)
 
-    async def frame(driving: FaceArrays) -> tuple[np.ndarray, Described]:
+    async def frame(driving: FaceArrays) -> tuple[np.ndarray, ModelInfo]:
         return await play(service, source, driving, switches.whole)
 
     writer = None

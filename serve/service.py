@@ -16,8 +16,8 @@ from jr2net.images.face_detector import FaceDetector
 from jr2net.images.mark import Mark
 from jr2net.images.photo import PhotoError, decode_photo
 from jr2net.inference.portrait import NoFaceError, Portrait, take_portrait
-from serve.gathering import Gathering
-from serve.networks import Described, FaceArrays, Fit, Networks, Part, Played
+from serve.batcher import Batcher
+from serve.networks import FaceArrays, Fit, ModelInfo, Networks, ReenactRequest, ReenactResult
 from serve.problems import Problem
 from serve.settings import Settings
 
@@ -33,15 +33,15 @@ class Service:
     model: FaceModel
     detector: FaceDetector | None
     observe: Callable[[str, float], None] = lambda stage, seconds: None
-    described: dict[str, Described] = field(default_factory=dict)
+    described: dict[str, ModelInfo] = field(default_factory=dict)
     described_at: float = -np.inf
 
     def __post_init__(self) -> None:
         own, patience = self.settings, self.settings.gather_s
-        self.fitting = Gathering(self.networks.fit, own.reconstruction.max_batch_size, patience)
-        self.playing = Gathering(self.networks.play, own.reenactment.max_batch_size, patience)
+        self.fitting = Batcher(self.networks.fit, own.reconstruction.max_batch_size, patience)
+        self.playing = Batcher(self.networks.play, own.reenactment.max_batch_size, patience)
 
-    async def describe(self, fresh: bool = False) -> dict[str, Described]:
+    async def describe(self, fresh: bool = False) -> dict[str, ModelInfo]:
         if fresh or time.monotonic() - self.described_at > _FRESH:
             self.described, self.described_at = await self.networks.describe(), time.monotonic()
         return self.described
@@ -80,14 +80,14 @@ class Service:
         with self.stage("fit"):
             return await self.fitting(picture)
 
-    async def play(self, portrait: Portrait, source: FaceArrays, driving: FaceArrays) -> Played:
+    async def play(self, portrait: Portrait, source: FaceArrays, driving: FaceArrays) -> ReenactResult:
         size = (await self.describe())["reenactment"].size
         with self.playing.preparing():
             picture = await asyncio.to_thread(portrait.cut, size)
         with self.stage("play"):
-            return await self.playing(Part(picture, source, driving))
+            return await self.playing(ReenactRequest(picture, source, driving))
 
-    def mark(self, network: Described) -> Mark | None:
+    def mark(self, network: ModelInfo) -> Mark | None:
         return Mark(network.digest) if self.settings.mark else None
 
     @contextmanager

@@ -12,8 +12,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.mark import encode_picture
+from serve.access import AccessControl
 from serve.bodies import check_box, parse_expression, parse_json
-from serve.keys import Door
 from serve.problems import Problem, answering
 from serve.reconstruct import numbers
 from serve.reenact import Source, expressed, play
@@ -24,7 +24,7 @@ _CLOSE_CODES = {401: 3000, 408: 3008, 413: 1009, 429: 1013, 500: 1011, 503: 1013
 _BAD_MESSAGE = 1007
 
 
-async def converse(socket: WebSocket, service: Service, door: Door) -> None:
+async def converse(socket: WebSocket, service: Service, access: AccessControl) -> None:
     """One connection, to its end. A wrong message is answered by a problem; a wrong first one also ends it."""
     await socket.accept()
     try:
@@ -32,8 +32,8 @@ async def converse(socket: WebSocket, service: Service, door: Door) -> None:
         first = await _receive(socket, limits.body_seconds, limits.body_bytes * 4 // 3)
         key = first.get("key")
         header = f"Bearer {key}" if isinstance(key, str) else socket.headers.get("authorization")
-        name = door.name(header, socket.client.host if socket.client else "")
-        with door.admit(name), answering():
+        name = access.name(header, socket.client.host if socket.client else "")
+        with access.admit(name), answering():
             source = await _source(first, service)
             relative = first.get("relative", False) is True
             await _act(socket, service, source, relative)

@@ -104,7 +104,7 @@ class ClipLoader:
         source_image, driving_image          (B, 3, S, S) float32 RGB in [0, 1]
         source_landmarks, driving_landmarks  (B, 68, 2) float32, pixels of S, NaN where undetected
         sample_id                            list of B names, ``clip_id/source frame/driving frame``
-        place                                number of this rank's first sample in the global batch
+        offset                               number of this rank's first sample in the global batch
     with B this rank's share of the global batch. An epoch takes every frame once as the source; its driving frame is
     another frame of the clip, whatever row it lies in, or itself where the clip has only one. What step t holds depends
     on (seed, t) alone.
@@ -146,7 +146,7 @@ class ClipLoader:
         """The batch of one step, made on the calling thread."""
         samples = [self._sample(draw) for draw in self.schedule.step(step)]
         gains = [sample["gain"] for sample in samples]
-        batch: dict = {"sample_id": [sample["sample_id"] for sample in samples], "place": self.schedule.place}
+        batch: dict = {"sample_id": [sample["sample_id"] for sample in samples], "offset": self.schedule.offset}
         for role in ("source", "driving"):
             batch[f"{role}_image"] = pictures.to_tensor([sample[f"{role}_image"] for sample in samples], gains)
             batch[f"{role}_landmarks"] = torch.from_numpy(np.stack([sample[f"{role}_landmarks"] for sample in samples]))

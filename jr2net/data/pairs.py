@@ -25,7 +25,7 @@ from jr2net.data.stream import Draw, Schedule, prefetch
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
 from jr2net.images import arrays as pictures
 from jr2net.images.arrays import decode_image
-from jr2net.storage import join, list_files, read_bytes, write_bytes
+from jr2net.storage import join, list_files, read_bytes
 from jr2net.storage.parquet import PARQUET_OPTIONS, ShardError, open_parquet, read_table
 
 DESCRIPTION = "dataset.json"
@@ -55,12 +55,6 @@ def make_pair_id(*determinants: str | int | float) -> str:
 def pair_rng(pair_id: str) -> np.random.Generator:
     """Where all randomness of a pair comes from."""
     return np.random.default_rng(int(pair_id, 16))
-
-
-def write_pair_shard(uri: str, pairs: Sequence[Pair]) -> int:
-    """Writes one shard, all or nothing; returns how many pairs. Raises ShardError as ``encode_pair_shard`` does."""
-    write_bytes(uri, encode_pair_shard(uri, pairs))
-    return len(pairs)
 
 
 def encode_pair_shard(name: str, pairs: Sequence[Pair]) -> bytes:

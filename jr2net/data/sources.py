@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -69,11 +69,6 @@ class SourceList:
 
     def to_json(self) -> bytes:
         return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
-
-    @staticmethod
-    def from_json(content: bytes) -> SourceList:
-        tree: dict[str, Any] = json.loads(content)
-        return SourceList(**tree)
 
 
 def list_sources(uri: str) -> SourceList:

@@ -45,13 +45,13 @@ class Schedule:
             raise ValueError(f"{self}: rank must be below world, and every worker needs a sample of each batch")
 
     @property
-    def place(self) -> int:
+    def offset(self) -> int:
         """The number of this rank's first sample in every global batch."""
         return self.batch_size * self.rank // self.world
 
     def step(self, step: int) -> list[Draw]:
         """This rank's slice of the global batch of ``step``; a batch may reach into the next epoch."""
-        first = step * self.batch_size + self.place
+        first = step * self.batch_size + self.offset
         last = step * self.batch_size + self.batch_size * (self.rank + 1) // self.world
         draws = []
         for place in range(first, last):

@@ -23,7 +23,7 @@ _FEATHER = 0.05
 
 
 @dataclass(frozen=True)
-class Act:
+class GeneratedCrop:
     """One generated crop of side S and how the source's surface moved in it; plain arrays, to be sent around.
 
     picture    (S, S, 3) uint8 RGB
@@ -38,15 +38,15 @@ class Act:
     changed: np.ndarray
 
 
-def acts(scene: Scene, generated: torch.Tensor) -> list[Act]:
+def acts(scene: Scene, generated: torch.Tensor) -> list[GeneratedCrop]:
     """Each item of a batch: its scene and DCNet's picture of it (B, 3, S, S)."""
     position = scene.view.position.float().cpu().numpy()
     covisible = scene.view.covisible[:, 0].float().cpu().numpy()
     changed = torch.maximum(scene.source.mask, scene.driving.mask)[:, 0].float().cpu().numpy()
-    return [Act(*parts) for parts in zip(to_arrays(generated), position, covisible, changed, strict=True)]
+    return [GeneratedCrop(*parts) for parts in zip(to_arrays(generated), position, covisible, changed, strict=True)]
 
 
-def composite(photo: np.ndarray, crop: Crop, act: Act, whole: bool) -> np.ndarray:
+def composite(photo: np.ndarray, crop: Crop, act: GeneratedCrop, whole: bool) -> np.ndarray:
     """The photo (H, W, 3) uint8 with what was generated of its crop.
 
     The generator's picture is small. Where the source shows the same surface point, the photo's own fine detail moves
@@ -139,7 +139,7 @@ def _rectangle(photo: np.ndarray, points: np.ndarray) -> tuple[slice, slice] | N
     return (slice(top, bottom), slice(left, right)) if right > left and bottom > top else None
 
 
-def _detail(photo: np.ndarray, crop: Crop, act: Act, place: _Place) -> np.ndarray:
+def _detail(photo: np.ndarray, crop: Crop, act: GeneratedCrop, place: _Place) -> np.ndarray:
     """(height, width, 3) float32: what the photo has beyond the generator's resolution, moved with the surface."""
     covisible = act.covisible[..., None]
     reached = _rectangle(photo, crop.to_image(act.position[act.covisible > 0], len(act.picture)))

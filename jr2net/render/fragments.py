@@ -23,50 +23,51 @@ from jr2net.render.shading import CYCLES
 class Fragments:
     """The visible surface of B pictures of H x W pixels, P of them hit.
 
-    face      (B, H, W) int64   triangle that the pixel's centre sees, -1 on background
-    pixel     (P,) int64        hit pixels, as indices into the flattened (B, H, W)
-    corner    (3, P) int64      the triangle's vertices, as indices into the flattened (B, N)
-    weight    (3, P)            perspective-correct barycentrics, differentiable in the vertices; columns sum to 1
+    pix_to_face      (B, H, W) int64   triangle that the pixel's centre sees, -1 on background
+    hit_pixels       (P,) int64        hit pixels, as indices into the flattened (B, H, W)
+    hit_vertices     (3, P) int64      the triangle's vertices, as indices into the flattened (B, N)
+    hit_bary_coords  (3, P)            perspective-correct barycentric coordinates, differentiable in the vertices;
+                                       columns sum to 1
     """
 
-    face: Tensor
-    pixel: Tensor
-    corner: Tensor
-    weight: Tensor
+    pix_to_face: Tensor
+    hit_pixels: Tensor
+    hit_vertices: Tensor
+    hit_bary_coords: Tensor
 
     @cached_property
-    def barycentric(self) -> Tensor:
-        """``weight`` as a map (B, H, W, 3), zero on background."""
-        return self.spread(self.weight).permute(0, 2, 3, 1)
+    def bary_coords(self) -> Tensor:
+        """Barycentric coordinates as a map (B, H, W, 3), zero on background."""
+        return self.spread(self.hit_bary_coords).permute(0, 2, 3, 1)
 
     @cached_property
     def mask(self) -> Tensor:
-        """(B, 1, H, W): 1 where a triangle is seen, in the weights' dtype."""
-        return (self.face >= 0)[:, None].to(self.weight.dtype)
+        """(B, 1, H, W): 1 where a triangle is seen, in the vertices' dtype."""
+        return (self.pix_to_face >= 0)[:, None].to(self.hit_bary_coords.dtype)
 
     @property
     def item(self) -> Tensor:
         """(P,) int64: the picture of the batch that each hit pixel belongs to."""
-        return torch.div(self.pixel, self.face[0].numel(), rounding_mode="floor")
+        return torch.div(self.hit_pixels, self.pix_to_face[0].numel(), rounding_mode="floor")
 
     def corners_in(self, faces: Tensor, vertices: int) -> Tensor:
         """``corner`` for the same triangles over other vertices: (3, P) indices into the flattened (B, vertices)."""
-        triangle = self.face.flatten().index_select(0, self.pixel)
+        triangle = self.pix_to_face.flatten().index_select(0, self.hit_pixels)
         return faces.t().index_select(1, triangle) + self.item * vertices
 
     def gather(self, attributes: Tensor, corner: Tensor | None = None) -> Tensor:
         """Values at vertices (B|1, N, C) to values at hit pixels (C, P)."""
-        corner = self.corner if corner is None else corner
-        if attributes.shape[0] == 1 and self.face.shape[0] > 1:
+        corner = self.hit_vertices if corner is None else corner
+        if attributes.shape[0] == 1 and self.pix_to_face.shape[0] > 1:
             corner = corner % attributes.shape[1]
-        return _Interpolation.apply(attributes.flatten(0, 1).t(), corner, self.weight)
+        return _Interpolation.apply(attributes.flatten(0, 1).t(), corner, self.hit_bary_coords)
 
     def take(self, index: Tensor, vertices: int) -> Fragments:
         """The pictures at ``index`` (M,) int64, each any number of times, of meshes of so many ``vertices``.
 
         Hit pixels stand in the order of their pictures, as ``fragments_of`` finds them.
         """
-        side, batch = self.face[0].numel(), self.face.shape[0]
+        side, batch = self.pix_to_face[0].numel(), self.pix_to_face.shape[0]
         counts = torch.bincount(self.item, minlength=batch)
         lengths = counts[index]
         picture = torch.repeat_interleave(torch.arange(len(index), device=index.device), lengths)
@@ -74,16 +75,16 @@ class Fragments:
         place = (counts.cumsum(0) - counts)[index][picture] + within
         moved = picture - self.item[place]
         return Fragments(
-            self.face[index],
-            self.pixel[place] + moved * side,
-            self.corner[:, place] + moved * vertices,
-            self.weight[:, place],
+            self.pix_to_face[index],
+            self.hit_pixels[place] + moved * side,
+            self.hit_vertices[:, place] + moved * vertices,
+            self.hit_bary_coords[:, place],
         )
 
     def spread(self, values: Tensor) -> Tensor:
         """Values at hit pixels (C, P) to maps (B, C, H, W), zero on background."""
-        batch, height, width = self.face.shape
-        flat = values.new_zeros(values.shape[0], self.face.numel()).index_copy(1, self.pixel, values)
+        batch, height, width = self.pix_to_face.shape
+        flat = values.new_zeros(values.shape[0], self.pix_to_face.numel()).index_copy(1, self.hit_pixels, values)
         return flat.view(-1, batch, height, width).transpose(0, 1).contiguous()
 
 
@@ -107,8 +108,8 @@ def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tens
 
     faces (F, 3) are the triangles that were rasterised, or the same triangles over other vertices (a texture's seams).
     """
-    if attributes.dim() != 3 or attributes.shape[0] not in (1, fragments.face.shape[0]):
-        expected = f"(B or 1, N, C) with B = {fragments.face.shape[0]}"
+    if attributes.dim() != 3 or attributes.shape[0] not in (1, fragments.pix_to_face.shape[0]):
+        expected = f"(B or 1, N, C) with B = {fragments.pix_to_face.shape[0]}"
         raise ValueError(f"attributes have shape {tuple(attributes.shape)}; expected {expected}")
     return fragments.spread(fragments.gather(attributes, fragments.corners_in(faces, attributes.shape[1])))
 

@@ -51,7 +51,7 @@ def synthesize_view(source: Rendering, driving: Rendering, faces: Tensor, source
     in_front = fragments.spread((point[2:] > 0).to(pixel.dtype)).permute(0, 2, 3, 1) > 0  # also of the source's camera
     position = torch.where(in_front, fragments.spread(pixel.t()).permute(0, 2, 3, 1), _ELSEWHERE * camera.size)
 
-    shown = _areas(source, corner, camera) / _areas(driving, fragments.corner, camera)
+    shown = _areas(source, corner, camera) / _areas(driving, fragments.hit_vertices, camera)
     seen = (shown > 1 / MAGNIFICATION) & (point[2] > 0)
     seen &= _on_visible_surface(point[2], pixel, fragments.item, source.depth, camera)
     hidden = fragments.spread((~seen).to(pixel.dtype)[None])

@@ -59,7 +59,7 @@ def draw_body(shot: Shot, subject: Subject, person: Person, albedo: Tensor, pose
     shine = shot.light.glare(normal, view, 14) * gloss[:, None]
     moist = wet > 0.05
     shine[moist] += shot.light.glare(normal[moist], view[moist], 70) * (0.6 * wet[moist, None])
-    pixel = fragments.pixel.numpy()
+    pixel = fragments.hit_pixels.numpy()
     shot.picture.reshape(-1, 3)[pixel] = colour * lit + shine
     shot.depth.reshape(-1)[pixel] = position[:, 2]
 
@@ -82,7 +82,7 @@ def draw_hair(shot: Shot, subject: Subject, person: Person, posed: Tensor, norma
         position, normal, view = _surface(fragments.gather(moving))
         place = fragments.gather(still).numpy().T
         opacity, strands = cut_out(hair, place[:, :2], place[:, 2:4], place[:, 4] > 0.5, person.texture_seed)
-        pixel = fragments.pixel.numpy()
+        pixel = fragments.hit_pixels.numpy()
         opacity = opacity * (position[:, 2] < shot.depth.reshape(-1)[pixel])
         seen = opacity > 0.02
         pixel, opacity, strands, depth = pixel[seen], opacity[seen, None], strands[seen, None], position[seen, 2]

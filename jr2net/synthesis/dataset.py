@@ -27,7 +27,7 @@ from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.storage import iter_files, join, put_once_or_same, read_bytes
 from jr2net.storage.parquet import ShardError
 from jr2net.synthesis.gates import COLUMNS as SCORES
-from jr2net.synthesis.maker import MadeShard
+from jr2net.synthesis.maker import ShardResult
 from jr2net.synthesis.plan import shard_count, shard_range
 
 SOURCES = "sources.json"
@@ -49,7 +49,7 @@ def manifest_name(index: int) -> str:
     return f"{MANIFESTS}/{_spread(index)}/pairs-{index:06d}.json"
 
 
-def write_shard(folder: str, index: int, made: MadeShard) -> dict[str, Any]:
+def write_shard(folder: str, index: int, made: ShardResult) -> dict[str, Any]:
     """Writes a shard, then its manifest, each once; returns the manifest. A shard without pairs is a manifest alone.
 
     Raises StorageError where the storage fails, or holds another shard of this number.

@@ -1,4 +1,4 @@
-"""Makes shards of pairs: reads the sources, has them painted, judges and encodes them."""
+"""Makes shards of pairs: reads the sources, has them generated, judges and encodes them."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ from jr2net.inference.reenactment import Reenactor
 from jr2net.networks.checkpoint import load_network, read_description
 from jr2net.render.scene import recombine
 from jr2net.synthesis.gates import rejection
-from jr2net.synthesis.painter import Painted, Painter, Stopwatch
+from jr2net.synthesis.pair_generator import GeneratedPairs, PairGenerator, Stopwatch
 from jr2net.synthesis.plan import Plan, PlannedPair
 
 
-class Paints(Protocol):
-    """What ``Painter`` is to the maker; benchmarks and tests put a simpler one in its place."""
+class PairGeneratorProtocol(Protocol):
+    """What ``PairGenerator`` is to the maker; benchmarks and tests put a simpler one in its place."""
 
     @property
     def size(self) -> int: ...
 
     def reconstruct(self, images: Tensor) -> FaceParameters: ...
 
-    def paint(
+    def generate(
         self,
         images: Tensor,
         faces: FaceParameters,
         which: Tensor,
         wanted: FaceParameters,
         watch: Stopwatch | None = None,
-    ) -> Painted: ...
+    ) -> GeneratedPairs: ...
 
 
 @dataclass
-class MadeShard:
+class ShardResult:
     """The pairs of a shard and what happened while they were made.
 
     planned      how many pairs were to be made
@@ -77,23 +77,23 @@ class PairMaker:
     driving: pictures that give pose and light, where the plan takes these from others.
     """
 
-    painter: Paints
+    generator: PairGeneratorProtocol
     sources: Sources
     plan: Plan
     settings: SynthesisConfig
     driving: Sources | None = None
     turn: threading.Lock = field(default_factory=threading.Lock)
 
-    def shard(self, index: int) -> MadeShard:
+    def shard(self, index: int) -> ShardResult:
         """Every pair of one shard. The same whoever makes it: all batches are cut within the shard."""
         planned = self.plan.shard(index)
-        made = MadeShard(len(planned))
+        made = ShardResult(len(planned))
         groups = [list(group) for _, group in groupby(planned, key=lambda pair: pair.source)]
         for first in range(0, len(groups), self.settings.batch_size):
             self._make(groups[first : first + self.settings.batch_size], made)
         return made
 
-    def _make(self, groups: Sequence[Sequence[PlannedPair]], made: MadeShard) -> None:
+    def _make(self, groups: Sequence[Sequence[PlannedPair]], made: ShardResult) -> None:
         """The pairs of some sources, each of which is decoded and reconstructed once."""
         with made.seconds("decode"):
             read = {group[0].source: self._read(group[0].source, made) for group in groups}
@@ -103,21 +103,21 @@ class PairMaker:
             return
         images = pictures.to_tensor([picture.image for picture in usable])
         with self.turn, made.seconds("reconstruct"):
-            faces = self.painter.reconstruct(images)
+            faces = self.generator.reconstruct(images)
         place = {number: at for at, number in enumerate(n for n, picture in read.items() if picture is not None)}
         pairs = [pair for group in groups for pair in group if pair.source in place]
         made.rejected["source"] += sum(map(len, groups)) - len(pairs)
         for batch in _batches(pairs, self.settings.batch_size):
-            self._paint(batch, [place[pair.source] for pair in batch], usable, images, faces, made)
+            self._generate(batch, [place[pair.source] for pair in batch], usable, images, faces, made)
 
-    def _paint(
+    def _generate(
         self,
         pairs: Sequence[PlannedPair],
         places: Sequence[int],
         read: Sequence[Picture],
         images: Tensor,
         faces: FaceParameters,
-        made: MadeShard,
+        made: ShardResult,
     ) -> None:
         poses: dict[int, Tensor] = {}
         if self.driving is not None:
@@ -134,19 +134,19 @@ class PairMaker:
         wanted = source.replace(expression=expression)
         if poses:
             with self.turn, made.seconds("reconstruct"):
-                driving = self.painter.reconstruct(torch.stack([poses[pair.driving or 0] for pair in pairs]))
+                driving = self.generator.reconstruct(torch.stack([poses[pair.driving or 0] for pair in pairs]))
             wanted = recombine(source, driving.replace(expression=expression))
         with self.turn:
-            painted = self.painter.paint(images, faces, which, wanted, made.seconds)
+            generated = self.generator.generate(images, faces, which, wanted, made.seconds)
         with made.seconds("encode"):
-            self._keep(pairs, [read[at] for at in places], painted, made)
+            self._keep(pairs, [read[at] for at in places], generated, made)
 
     def _keep(
-        self, pairs: Sequence[PlannedPair], sources: Sequence[Picture], painted: Painted, made: MadeShard
+        self, pairs: Sequence[PlannedPair], sources: Sequence[Picture], generated: GeneratedPairs, made: ShardResult
     ) -> None:
-        columns = {name: score.tolist() for name, score in painted.scores.items()}
-        finite = painted.images.isfinite().flatten(1).all(1).tolist()
-        arrays = pictures.to_arrays(painted.images.nan_to_num())
+        columns = {name: score.tolist() for name, score in generated.scores.items()}
+        finite = generated.images.isfinite().flatten(1).all(1).tolist()
+        arrays = pictures.to_arrays(generated.images.nan_to_num())
         for at, (pair, source) in enumerate(zip(pairs, sources, strict=True)):
             scores = {name: values[at] for name, values in columns.items()}
             reason = rejection(scores, self.settings.gates) if finite[at] else "not_finite"
@@ -159,7 +159,7 @@ class PairMaker:
             )
             made.licenses[source.license or "unknown"] += 1
 
-    def _driving_pictures(self, pairs: Sequence[PlannedPair], made: MadeShard) -> dict[int, Tensor]:
+    def _driving_pictures(self, pairs: Sequence[PlannedPair], made: ShardResult) -> dict[int, Tensor]:
         assert self.driving is not None
         found: dict[int, Tensor] = {}
         for number in {pair.driving for pair in pairs}:
@@ -171,7 +171,7 @@ class PairMaker:
             found[number or 0] = pictures.to_tensor([picture.image])[0]
         return found
 
-    def _read(self, number: int, made: MadeShard) -> Picture | None:
+    def _read(self, number: int, made: ShardResult) -> Picture | None:
         try:
             return self.sources.read(number)
         except SourceError as error:
@@ -200,7 +200,9 @@ def load_pair_maker(
         driving = sources if settings.driving is None else ClipFrames(ClipSource(settings.driving), size)
     digests = pair_digests(config, model, folders, listed, tracks)
     return PairMaker(
-        Painter(Reenactor(**networks, model=model.to(device), camera=Camera.from_config(config)), reader, embedder),
+        PairGenerator(
+            Reenactor(**networks, model=model.to(device), camera=Camera.from_config(config)), reader, embedder
+        ),
         sources,
         Plan(settings, config.seed, len(sources), digests, tracks, len(driving) if driving is not None else 0),
         settings,

@@ -23,20 +23,20 @@ def contact_sheet(maker: PairMaker, seed: int = 0, count: int = SOURCES, batch_s
     """(H, W, 3) uint8 RGB: a row for each shape, on each source at 0, 0.5 and 1; the sources above."""
     read = list(usable_sources(maker.sources, seed, count))
     images = pictures.to_tensor([picture.image for picture in read])
-    faces = maker.painter.reconstruct(images)
+    faces = maker.generator.reconstruct(images)
     rows = [np.concatenate([picture.image for picture in read for _ in STRENGTHS], 1)]
     for name in ARKIT_NAMES:
         places = [at for at in range(len(read)) for _ in STRENGTHS]
         wanted = np.stack([single_shape(name, value) for _ in read for value in STRENGTHS])
-        painted: list[np.ndarray] = []
+        generated: list[np.ndarray] = []
         for first in range(0, len(places), batch_size):
             part = places[first : first + batch_size]
             which = torch.tensor(part, device=faces.identity.device)
             source = faces[which]
             expression = torch.from_numpy(wanted[first : first + batch_size]).to(source.expression)
-            made = maker.painter.paint(images, faces, which, source.replace(expression=expression))
-            painted += pictures.to_arrays(made.images)
-        rows.append(np.concatenate(painted, 1))
+            made = maker.generator.generate(images, faces, which, source.replace(expression=expression))
+            generated += pictures.to_arrays(made.images)
+        rows.append(np.concatenate(generated, 1))
     return np.concatenate(
         [np.concatenate([_label(name, rows[0].shape[0]), row], 1) for name, row in zip(("", *ARKIT_NAMES), rows)]
     )

@@ -57,25 +57,20 @@ class DCNetTraining(Training):
         return self.config.loss.adversarial > 0 and self.step_number >= self.config.adversarial_from * self.steps
 
     def step(self, batch: Batch) -> dict[str, float]:
-        parts = self.parts(batch)
-        made: dict[int, tuple[Tensor, Scene]] = {}
+        judged: list[Batch] = []  # the microbatches with what the generator made of them, for the discriminator
 
-        def of_generator(part: Batch) -> dict[str, Tensor]:
-            scene = self.scene(part["source_image"], part["driving_image"])
+        def generator_losses(microbatch: Batch) -> dict[str, Tensor]:
+            scene = self.scene(microbatch["source_image"], microbatch["driving_image"])
             self.phases.end("render")
-            generated = self.call(self.wrapped["dcnet"], scene)
-            made[id(part)] = generated.detach(), scene
-            return self.generator_losses(generated, part["driving_image"], scene)
-
-        def of_discriminator(part: Batch) -> dict[str, Tensor]:
-            generated, scene = made[id(part)]
-            return self.discriminator_losses(generated, part["driving_image"], scene)
+            generated = self.forward(self.wrapped["dcnet"], scene)
+            judged.append(microbatch | {"generated": generated.detach(), "scene": scene})
+            return self.generator_losses(generated, microbatch["driving_image"], scene)
 
         self.networks["discriminator"].requires_grad_(False)
-        values = self.descend("dcnet", of_generator, parts)
+        values = self.backward_and_step("dcnet", generator_losses, self.microbatches(batch))
         self.networks["discriminator"].requires_grad_(True)
         if self.adversarial:
-            values |= self.descend("discriminator", of_discriminator, parts)
+            values |= self.backward_and_step("discriminator", self.discriminator_losses, judged)
 
         self.update_average()
         self.phases.end("optimizer")
@@ -97,14 +92,16 @@ class DCNetTraining(Training):
                 self.perceptual(generated), self.perceptual(target)
             )
         if self.adversarial:
-            judged = self.call(self.networks["discriminator"], generated, scene.conditions)
+            judged = self.forward(self.networks["discriminator"], generated, scene.conditions)
             terms["adversarial"] = weights.adversarial * losses.adversarial(judged)
         return terms
 
-    def discriminator_losses(self, generated: Tensor, target: Tensor, scene: Scene) -> dict[str, Tensor]:
-        pictures = torch.cat([target, generated.detach()])
-        twice = scene.conditions.concatenate(scene.conditions)
-        real, fake = self.call(self.wrapped["discriminator"], pictures, twice).chunk(2)
+    def discriminator_losses(self, judged: Batch) -> dict[str, Tensor]:
+        """judged: a microbatch with ``generated`` (B, 3, S, S) and the ``scene`` that it was generated from."""
+        pictures = torch.cat([judged["driving_image"], judged["generated"]])
+        conditions = judged["scene"].conditions
+        twice = conditions.concatenate(conditions)
+        real, fake = self.forward(self.wrapped["discriminator"], pictures, twice).chunk(2)
         return {"discriminator": losses.discriminator(real, fake)}
 
     @torch.no_grad()

@@ -36,15 +36,15 @@ class ETNetTraining(Training):
     def step(self, batch: Batch) -> dict[str, float]:
         deviations: list[Tensor] = []
 
-        def losses_of(part: Batch) -> dict[str, Tensor]:
-            predicted = self.call(self.wrapped["etnet"], part["image"])
+        def losses_of(microbatch: Batch) -> dict[str, Tensor]:
+            predicted = self.forward(self.wrapped["etnet"], microbatch["image"])
             deviations.append(predicted.detach().std(0, correction=0).mean())
-            truth = part["expression"]
+            truth = microbatch["expression"]
             if self.step_number < self.squared_until * self.steps:
                 return {"squared": SQUARED_WEIGHT * (predicted - truth).square().mean()}
             return {"activation": ACTIVATION_WEIGHT * losses.activation(predicted, truth)}
 
-        values = self.descend("etnet", losses_of, self.parts(batch))
+        values = self.backward_and_step("etnet", losses_of, self.microbatches(batch))
         values["expression_deviation"] = float(torch.stack(deviations).mean())
         self.step_number += 1
         return values

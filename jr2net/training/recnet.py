@@ -46,16 +46,16 @@ class RecNetTraining(Training):
     def step(self, batch: Batch) -> dict[str, float]:
         deviations: list[Tensor] = []
 
-        def losses_of(part: Batch) -> dict[str, Tensor]:
-            images = torch.cat([part["source_image"], part["driving_image"]])
-            landmarks = torch.cat([part["source_landmarks"], part["driving_landmarks"]])
-            parameters = self.call(self.wrapped["recnet"], images)
+        def losses_of(microbatch: Batch) -> dict[str, Tensor]:
+            images = torch.cat([microbatch["source_image"], microbatch["driving_image"]])
+            landmarks = torch.cat([microbatch["source_landmarks"], microbatch["driving_landmarks"]])
+            parameters = self.forward(self.wrapped["recnet"], images)
             deviations.append(parameters.expression.detach().std(0, correction=0).mean())
             if self.exchange:
-                parameters = exchange_identity(parameters, part.get("place", 0))
+                parameters = exchange_identity(parameters, microbatch.get("offset", 0))
             return self.losses(parameters, images, landmarks)
 
-        values = self.descend("recnet", losses_of, self.parts(batch))
+        values = self.backward_and_step("recnet", losses_of, self.microbatches(batch))
         values["expression_deviation"] = float(torch.stack(deviations).mean())
         self.step_number += 1
         return values
@@ -108,15 +108,15 @@ def geometry_held(parameters: FaceParameters) -> FaceParameters:
     )
 
 
-def exchange_identity(parameters: FaceParameters, place: int = 0) -> FaceParameters:
+def exchange_identity(parameters: FaceParameters, offset: int = 0) -> FaceParameters:
     """Identity and albedo swapped between the two frames of every second pair.
 
-    ``parameters`` holds the sources first, then the driving frames, in the same order. ``place`` is the first pair's
-    number in the global batch: which pairs are swapped must not depend on how the batch is dealt out.
+    ``parameters`` holds the sources first, then the driving frames, in the same order. ``offset`` is the first pair's
+    index in the global batch: which pairs are swapped must not depend on how the batch is dealt out.
     """
     pairs = len(parameters) // 2
     order = torch.arange(2 * pairs, device=parameters.identity.device)
-    source_of_identity = torch.where((order % pairs + place) % 2 == 1, (order + pairs) % (2 * pairs), order)
+    source_of_identity = torch.where((order % pairs + offset) % 2 == 1, (order + pairs) % (2 * pairs), order)
     return parameters.replace(
         identity=parameters.identity[source_of_identity], albedo=parameters.albedo[source_of_identity]
     )

@@ -25,7 +25,7 @@ from jr2net.training.workers import world_size
 
 Batch = dict[str, Any]
 Losses = Callable[[Batch], dict[str, Tensor]]
-"""A part of a batch to the weighted terms of a loss, each a mean over the part's samples."""
+"""A microbatch to the weighted terms of a loss, each a mean over its samples."""
 
 
 class Training(ABC):
@@ -36,7 +36,7 @@ class Training(ABC):
     steps        optimiser steps of a whole training
     step_number  steps done so far
     phases       where the time of the steps goes
-    accumulate   parts in which a worker takes its share of a batch, one after the other, for want of memory
+    accumulate   microbatches in which a worker takes its share of a batch, to save memory
     bf16         whether networks compute in bfloat16 (autocast); weights, rendering and losses stay float32
     """
 
@@ -77,34 +77,34 @@ class Training(ABC):
         """Replaces what the step calls, e.g. by DistributedDataParallel around each network."""
         self.wrapped = {name: function(network) for name, network in self.networks.items()}
 
-    def call(self, network: Callable[..., Any], *arguments: Any) -> Any:
-        """What a network answers, in float32 whatever it computes in."""
+    def forward(self, network: Callable[..., Any], *arguments: Any) -> Any:
+        """A network's output, in float32 whatever it computes in."""
         if not self.bf16:
             return network(*arguments)
         return in_bfloat16(self.device, network, *arguments)
 
-    def parts(self, batch: Batch) -> list[Batch]:
-        """A worker's batch on its device, in ``accumulate`` parts of nearly one size.
+    def microbatches(self, batch: Batch) -> list[Batch]:
+        """A worker's batch on its device, split into ``accumulate`` microbatches of nearly one size.
 
-        ``place`` is the number of a part's first sample in the global batch.
+        ``offset`` is the index of a microbatch's first sample in the global batch.
         """
         batch = {k: v.to(self.device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
         size = _size(batch)
         count = min(self.accumulate, size)
         if count == 1:
             return [batch]
-        place = batch.get("place", 0)
+        offset = batch.get("offset", 0)
         return [
             {k: v[first:last] if isinstance(v, Tensor | list) else v for k, v in batch.items()}
-            | {"place": place + first}
+            | {"offset": offset + first}
             for first, last in pairwise(size * i // count for i in range(count + 1))
         ]
 
-    def descend(self, name: str, losses: Losses, parts: Sequence[Batch]) -> dict[str, float]:
-        """Backward through the sum of ``losses`` of all parts, then one clipped optimiser step of network ``name``.
+    def backward_and_step(self, name: str, losses: Losses, microbatches: Sequence[Batch]) -> dict[str, float]:
+        """Backward through the sum of ``losses`` of all microbatches, then one clipped optimiser step of one network.
 
-        Raises NonFiniteLoss or ExplodingLoss before the weights are touched. The values returned are such that their
-        mean over the workers is of the global batch.
+        name: of the network whose parameters are updated. Raises NonFiniteLoss or ExplodingLoss before the weights are
+        touched. Returns each term; its mean over the workers is that of the global batch.
         """
         optimizer = self._optimizers[name]
         rate = learning_rate(self.step_number, self.settings, self._base_rates[name])
@@ -112,12 +112,12 @@ class Training(ABC):
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
         values: dict[str, float] = {}
-        for part in parts:
-            with nullcontext() if part is parts[-1] else self._keep_to_itself(name):
-                terms = losses(part)
+        for microbatch in microbatches:
+            with nullcontext() if microbatch is microbatches[-1] else self.no_sync(name):
+                terms = losses(microbatch)
                 found = {term: float(loss.detach()) for term, loss in terms.items()}
-                self._watches[name].check(found, self.step_number, _samples(part))
-                weight = self._weight(part, parts)
+                self._watches[name].check(found, self.step_number, _samples(microbatch))
+                weight = self._weight(microbatch, microbatches)
                 self.phases.end("forward")
                 total = torch.stack(list(terms.values())).sum()
                 (total if weight == 1 else weight * total).backward()
@@ -128,7 +128,9 @@ class Training(ABC):
             [p for group in optimizer.param_groups for p in group["params"]], self.settings.clip_gradient
         )
         values[f"{name}_gradient"] = float(norm)
-        check_finite(values, self.step_number, [sample for part in parts for sample in _samples(part)])
+        check_finite(
+            values, self.step_number, [sample for microbatch in microbatches for sample in _samples(microbatch)]
+        )
         optimizer.step()
         self.phases.end("optimizer")
         return values
@@ -151,14 +153,14 @@ class Training(ABC):
         for name, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
 
-    def _weight(self, part: Batch, parts: Sequence[Batch]) -> float:
-        """What a part's mean counts so that the mean over workers of the sums over parts is the global batch's."""
+    def _weight(self, microbatch: Batch, microbatches: Sequence[Batch]) -> float:
+        """The weight of a microbatch's mean: with it, the workers' mean of their sums is the global batch's mean."""
         if world_size() > 1:
-            return _size(part) * world_size() / self.settings.batch_size
-        return 1.0 if len(parts) == 1 else _size(part) / sum(map(_size, parts))
+            return _size(microbatch) * world_size() / self.settings.batch_size
+        return 1.0 if len(microbatches) == 1 else _size(microbatch) / sum(map(_size, microbatches))
 
-    def _keep_to_itself(self, name: str) -> AbstractContextManager:
-        """No exchange of gradients: more of them are to be added."""
+    def no_sync(self, name: str) -> AbstractContextManager:
+        """Keeps gradients on this worker: more microbatches will add to them (DistributedDataParallel.no_sync)."""
         wrapped = self.wrapped[name]
         return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
 

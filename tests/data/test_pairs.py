@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +16,19 @@ from jr2net.data.pairs import (
     Pair,
     PairLoader,
     PairSource,
+    encode_pair_shard,
     make_pair_id,
     pair_rng,
     read_description,
     read_pairs,
-    write_pair_shard,
 )
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
+from jr2net.storage import write_bytes
 from jr2net.storage.parquet import ShardError
+
+
+def write_pairs(path: str, pairs: Sequence[Pair]) -> None:
+    write_bytes(path, encode_pair_shard(path, pairs))
 
 
 def make_pair(number: int) -> Pair:
@@ -41,8 +47,8 @@ def make_pair(number: int) -> Pair:
 @pytest.fixture(scope="module")
 def pair_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pairs")
-    write_pair_shard(str(folder / "pairs-00000.parquet"), [make_pair(n) for n in range(70)])
-    write_pair_shard(str(folder / "pairs-00001.parquet"), [make_pair(n) for n in range(70, 80)])
+    write_pairs(str(folder / "pairs-00000.parquet"), [make_pair(n) for n in range(70)])
+    write_pairs(str(folder / "pairs-00001.parquet"), [make_pair(n) for n in range(70, 80)])
     return folder
 
 
@@ -56,8 +62,8 @@ def test_pairs_come_back_in_the_order_of_their_ids(pair_folder: Path) -> None:
 
 def test_bytes_do_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:
     pairs = [make_pair(n) for n in range(9)]
-    write_pair_shard(str(tmp_path / "a"), pairs)
-    write_pair_shard(str(tmp_path / "b"), pairs[::-1])
+    write_pairs(str(tmp_path / "a"), pairs)
+    write_pairs(str(tmp_path / "b"), pairs[::-1])
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -82,7 +88,7 @@ def test_coefficients_follow_their_names(pair_folder: Path, tmp_path: Path) -> N
 
 def test_shards_in_folders_of_a_dataset_are_found(pair_folder: Path, tmp_path: Path) -> None:
     for number, spread in enumerate(("3f", "a0")):
-        write_pair_shard(str(tmp_path / "pairs" / spread / f"pairs-{number}.parquet"), [make_pair(number)])
+        write_pairs(str(tmp_path / "pairs" / spread / f"pairs-{number}.parquet"), [make_pair(number)])
     assert len(PairSource(str(tmp_path))) == 2
 
 
@@ -128,12 +134,12 @@ def test_unfit_pairs_are_refused(tmp_path: Path) -> None:
         ([pair, replace(make_pair(1), scores={})], "scores"),
     ):
         with pytest.raises(ShardError, match=message):
-            write_pair_shard(place, pairs)
+            write_pairs(place, pairs)
     assert not list(tmp_path.iterdir())
 
 
 def test_broken_pictures_are_named(tmp_path: Path) -> None:
     place = str(tmp_path / "pairs.parquet")
-    write_pair_shard(place, [replace(make_pair(0), image=b"no picture")])
+    write_pairs(place, [replace(make_pair(0), image=b"no picture")])
     with pytest.raises(ShardError, match=r"pairs\.parquet: pair [0-9a-f]{32}: image is not a square JPEG"):
         PairLoader(place, seed=0, batch_size=1, size=32).batch(0)

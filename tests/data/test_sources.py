@@ -10,7 +10,7 @@ import pytest
 from blob_clips import make_row
 
 from jr2net.data.shards import write_clips
-from jr2net.data.sources import SourceError, SourceList, list_sources, open_sources
+from jr2net.data.sources import SourceError, list_sources, open_sources
 from jr2net.images.face_detector import DetectorError, Face, load_face_detector
 from jr2net.storage.parquet import ShardError
 
@@ -60,9 +60,9 @@ def test_one_shard_may_be_named(tmp_path: Path) -> None:
     assert len(open_sources(place, list_sources(place), SIZE)) == 2
 
 
-def test_a_list_comes_back_and_has_a_digest(photos: Path) -> None:
+def test_a_list_has_a_digest(photos: Path) -> None:
     listed = list_sources(str(photos))
-    assert SourceList.from_json(listed.to_json()) == listed
+    assert list_sources(str(photos)).digest == listed.digest
     (photos / "d.jpg").write_bytes(b"x")
     assert list_sources(str(photos)).digest != listed.digest
 

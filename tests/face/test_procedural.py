@@ -40,7 +40,7 @@ def posed(model: FaceModel, coefficients: dict[str, float], people: int = 1, see
 
 def pixels(model: FaceModel, parameters: FaceParameters, *labels: str) -> list[int]:
     """How many pixels of each picture see triangles all of whose vertices have these labels."""
-    seen = render(model, parameters, Camera.default(SIZE)).fragments.face
+    seen = render(model, parameters, Camera.default(SIZE)).fragments.pix_to_face
     wanted = model.has_label(*labels)[model.faces].all(1)
     return [int((wanted[face.clamp(min=0)] & (face >= 0)).sum()) for face in seen]
 

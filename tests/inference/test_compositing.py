@@ -5,7 +5,7 @@ import pytest
 
 from jr2net.face.camera import Camera
 from jr2net.images.crop import Crop
-from jr2net.inference.compositing import Act, composite, draw_mesh, paste
+from jr2net.inference.compositing import GeneratedCrop, composite, draw_mesh, paste
 
 SMALL = 32
 
@@ -17,11 +17,11 @@ def _photo(height: int = 240, width: int = 320) -> np.ndarray:
     return (soft + 20 * np.sin(1.3 * x)[..., None]).clip(0, 255).astype(np.uint8)
 
 
-def _still(photo: np.ndarray, crop: Crop) -> Act:
+def _still(photo: np.ndarray, crop: Crop) -> GeneratedCrop:
     """An act that moves nothing: what a perfect generator gives back for the source's own expression."""
     y, x = np.mgrid[:SMALL, :SMALL] + 0.5
     disc = (((x - 16) ** 2 + (y - 16) ** 2) < 100).astype(np.float32)
-    return Act(crop.apply(photo, SMALL), np.stack([x, y], -1).astype(np.float32), disc, disc)
+    return GeneratedCrop(crop.apply(photo, SMALL), np.stack([x, y], -1).astype(np.float32), disc, disc)
 
 
 @pytest.mark.parametrize("roll", [0.0, 0.6])
@@ -31,7 +31,7 @@ def test_fine_detail_of_the_photo_survives(roll):
     result = composite(photo, crop, act, whole=False)
     middle = np.s_[100:140, 130:170]
     assert np.abs(result[middle].astype(int) - photo[middle]).mean() < 5
-    nothing_known = Act(act.picture, act.position, 0 * act.covisible, act.changed)
+    nothing_known = GeneratedCrop(act.picture, act.position, 0 * act.covisible, act.changed)
     blurred = composite(photo, crop, nothing_known, whole=False)
     assert np.abs(blurred[middle].astype(int) - photo[middle]).mean() > 10
 
@@ -39,7 +39,7 @@ def test_fine_detail_of_the_photo_survives(roll):
 def test_beyond_the_face_no_pixel_changes():
     photo, crop = _photo(), Crop((150.0, 120.0), 160.0)
     act = _still(photo, crop)
-    black = Act(0 * act.picture, act.position, 0 * act.covisible, act.changed)
+    black = GeneratedCrop(0 * act.picture, act.position, 0 * act.covisible, act.changed)
     result = composite(photo, crop, black, whole=False)
     y, x = np.mgrid[:240, :320]
     distance = np.hypot(x - 150, y - 120) / 5  # in pixels of the crop

@@ -33,11 +33,11 @@ def both(model: FaceModel, face: FaceParameters, camera: Camera) -> tuple[Render
 @pytest.mark.parametrize(("size", "batch"), [(33, 3), (128, 1)])
 def test_the_same_maps(toy_model: FaceModel, size: int, batch: int) -> None:
     ours, theirs = both(toy_model, faces_of(toy_model, batch), Camera(size, 5.2 * size, (0.48 * size, 0.53 * size)))
-    agree = ours.fragments.face == theirs.fragments.face
+    agree = ours.fragments.pix_to_face == theirs.fragments.pix_to_face
     assert agree.float().mean() >= 0.9995 and ours.mask.mean() > 0.2
-    weight = (ours.fragments.barycentric - theirs.fragments.barycentric)[agree].abs()
+    weight = (ours.fragments.bary_coords - theirs.fragments.bary_coords)[agree].abs()
     assert weight.max() < 1e-3 and weight.mean() < 1e-5
-    depth = (ours.depth / theirs.depth - 1)[:, 0][agree & (ours.fragments.face >= 0)].abs()
+    depth = (ours.depth / theirs.depth - 1)[:, 0][agree & (ours.fragments.pix_to_face >= 0)].abs()
     assert depth.max() < 1e-5
     for name in ("normal", "light", "albedo", "image"):
         difference = (getattr(ours, name) - getattr(theirs, name)).abs().permute(0, 2, 3, 1)[agree]
@@ -51,7 +51,7 @@ def test_the_same_gradients(toy_model: FaceModel) -> None:
     for backend in ("torch", "pytorch3d"):
         leaves = face.map(lambda value: value.clone().requires_grad_())
         drawn.append((render(toy_model, leaves, camera, backend), leaves))
-    agree = (drawn[0][0].fragments.face == drawn[1][0].fragments.face)[:, None]
+    agree = (drawn[0][0].fragments.pix_to_face == drawn[1][0].fragments.pix_to_face)[:, None]
     weights = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * agree
     for picture, _ in drawn:
         (picture.image * weights).sum().backward()
@@ -65,7 +65,7 @@ def test_a_real_face(real_ground) -> None:
 
     model = read_model_file(real_ground / "assets" / "ict_narrow_lo.npz")
     ours, theirs = both(model, faces_of(model, 1), Camera.default(96))
-    assert (ours.fragments.face == theirs.fragments.face).float().mean() > 0.999
+    assert (ours.fragments.pix_to_face == theirs.fragments.pix_to_face).float().mean() > 0.999
     assert (ours.image - theirs.image).abs().mean() < 1e-4
 
 

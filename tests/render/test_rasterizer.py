@@ -33,9 +33,9 @@ def test_agrees_with_the_reference(seed: int, size: int) -> None:
     fragments = rasterize(vertices, faces, camera)
     face, barycentric, depth = rasterize_reference(vertices[0].double(), faces, camera)
 
-    agree = fragments.face[0] == face
+    agree = fragments.pix_to_face[0] == face
     assert agree.float().mean() > 0.998  # crossing surfaces may be equally deep within fp32 at a pixel
-    torch.testing.assert_close(fragments.barycentric[0][agree].double(), barycentric[agree], atol=2e-5, rtol=0)
+    torch.testing.assert_close(fragments.bary_coords[0][agree].double(), barycentric[agree], atol=2e-5, rtol=0)
     hit = agree & (face >= 0)
     drawn = interpolate(fragments, faces, vertices[..., 2:])[0, 0]
     torch.testing.assert_close(drawn[hit].double(), depth[hit], rtol=1e-5, atol=0)
@@ -47,18 +47,18 @@ def test_agrees_with_the_reference_on_a_model(toy_model) -> None:
     vertices = toy_model.mean * torch.tensor([1.0, -1.0, -1.0]) + torch.tensor([0.0, 0.0, 1080.0])
     fragments = rasterize(vertices[None], toy_model.faces, camera)
     face, _, _ = rasterize_reference(vertices.double(), toy_model.faces, camera)
-    assert (fragments.face[0] == face).float().mean() > 0.998  # a centre on a shared edge belongs to either
-    assert ((fragments.face[0] >= 0) == (face >= 0)).all()
+    assert (fragments.pix_to_face[0] == face).float().mean() > 0.998  # a centre on a shared edge belongs to either
+    assert ((fragments.pix_to_face[0] >= 0) == (face >= 0)).all()
 
 
 def test_pixel_centres_lie_at_one_half() -> None:
     camera = Camera(8, 10.0, (4.0, 4.0))
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
     inside = [(2.51, 3.51), (5.49, 3.51), (5.49, 4.49), (2.51, 4.49)]  # between the centres of columns 2 and 5
-    square = rasterize(on_screen(inside, camera), faces, camera).face[0]
+    square = rasterize(on_screen(inside, camera), faces, camera).pix_to_face[0]
     assert (square >= 0).nonzero().tolist() == []
     around = [(2.49, 3.49), (5.51, 3.49), (5.51, 4.51), (2.49, 4.51)]
-    square = rasterize(on_screen(around, camera), faces, camera).face[0]
+    square = rasterize(on_screen(around, camera), faces, camera).pix_to_face[0]
     assert (square >= 0).nonzero().tolist() == [[i, j] for i in (3, 4) for j in (2, 3, 4, 5)]
 
 
@@ -70,11 +70,11 @@ def test_barycentrics_are_of_the_centre_and_perspective_correct() -> None:
     faces = torch.tensor([[0, 1, 2]])
     fragments = rasterize(vertices, faces, camera)
     point = interpolate(fragments, faces, vertices)[0].permute(1, 2, 0)
-    hit = fragments.face[0] >= 0
+    hit = fragments.pix_to_face[0] >= 0
     assert hit.sum() > 10
     row, column = hit.nonzero().T
     torch.testing.assert_close(camera.project(point[hit]), torch.stack([column, row], -1) + 0.5, check_dtype=False)
-    torch.testing.assert_close(fragments.weight.sum(0), torch.ones_like(fragments.weight[0]))
+    torch.testing.assert_close(fragments.hit_bary_coords.sum(0), torch.ones_like(fragments.hit_bary_coords[0]))
 
 
 def test_edges_through_centres_leave_no_hole() -> None:
@@ -92,20 +92,20 @@ def test_edges_through_centres_leave_no_hole() -> None:
     for dtype in (torch.float32, torch.float64):
         pixels = torch.stack([x, y], -1).view(-1, 2).to(dtype)
         vertices = camera.unproject(pixels, torch.full((len(pixels),), 700.0, dtype=dtype))
-        assert (rasterize(vertices[None].expand(2, -1, -1), faces, camera).face >= 0).all()
+        assert (rasterize(vertices[None].expand(2, -1, -1), faces, camera).pix_to_face >= 0).all()
 
 
 def test_what_reaches_over_the_border_is_cut_there() -> None:
     camera = Camera.default(6)
     faces = torch.tensor([[0, 1, 2]])
     everything = rasterize(on_screen([(-100, -100), (300, -100), (-100, 300)], camera), faces, camera)
-    assert (everything.face == 0).all()
+    assert (everything.pix_to_face == 0).all()
     outside = rasterize(on_screen([(-9, 1), (-1, 1), (-4, 5)], camera), faces, camera)
-    assert (outside.face == -1).all()
+    assert (outside.pix_to_face == -1).all()
     left_half = rasterize(
         on_screen([(-100, -1), (3, -1), (3, 7), (-100, 7)], camera), faces.new_tensor([[0, 1, 2], [0, 2, 3]]), camera
     )
-    assert ((left_half.face[0] >= 0) == (torch.arange(6) < 3)).all()
+    assert ((left_half.pix_to_face[0] >= 0) == (torch.arange(6) < 3)).all()
 
 
 def test_nearer_wins_and_equal_depth_goes_to_the_lower_index() -> None:
@@ -114,8 +114,8 @@ def test_nearer_wins_and_equal_depth_goes_to_the_lower_index() -> None:
     far, near = on_screen(corners, camera, 200.0), on_screen(corners, camera, 199.999)
     vertices = torch.cat([far, near, near], 1).float()
     faces = torch.arange(9).view(3, 3)
-    assert (rasterize(vertices, faces, camera).face == 1).all()
-    assert (rasterize(vertices, faces[[0, 2, 1]].flip(1), camera).face == 1).all()  # both sides are seen
+    assert (rasterize(vertices, faces, camera).pix_to_face == 1).all()
+    assert (rasterize(vertices, faces[[0, 2, 1]].flip(1), camera).pix_to_face == 1).all()  # both sides are seen
 
 
 @pytest.mark.parametrize("spoil", [-50.0, 0.0, 0.5, float("nan"), float("inf")])
@@ -125,8 +125,8 @@ def test_triangles_behind_the_camera_or_not_numbers_are_not_drawn(spoil: float) 
     bad = on_screen([(0, 0), (8, 0), (8, 8)], camera)
     bad[0, 1, 2] = spoil
     fragments = rasterize(torch.cat([bad, good], 1), torch.arange(6).view(2, 3), camera)
-    assert set(fragments.face.unique().tolist()) == {-1, 1}
-    assert torch.isfinite(fragments.weight).all()
+    assert set(fragments.pix_to_face.unique().tolist()) == {-1, 1}
+    assert torch.isfinite(fragments.hit_bary_coords).all()
 
 
 def test_an_empty_picture_has_zero_maps_and_zero_gradients() -> None:
@@ -135,7 +135,7 @@ def test_an_empty_picture_has_zero_maps_and_zero_gradients() -> None:
     faces = torch.tensor([[0, 1, 2]])
     fragments = rasterize(vertices, faces, camera)
     image = interpolate(fragments, faces, vertices)
-    assert fragments.barycentric.shape == (1, 8, 8, 3) and image.shape == (1, 3, 8, 8)
+    assert fragments.bary_coords.shape == (1, 8, 8, 3) and image.shape == (1, 3, 8, 8)
     image.sum().backward()
     assert (image == 0).all() and (vertices.grad == 0).all()
 
@@ -150,8 +150,8 @@ def test_slivers_and_degenerate_triangles_stay_finite() -> None:
     faces = torch.cat([torch.arange(600).view(-1, 3), torch.tensor([[0, 0, 1], [5, 5, 5]])])
     fragments = rasterize(vertices, faces, camera)
     interpolate(fragments, faces, vertices).sum().backward()
-    assert (fragments.face >= 0).sum() > 5
-    assert torch.isfinite(fragments.weight).all() and torch.isfinite(vertices.grad).all()
+    assert (fragments.pix_to_face >= 0).sum() > 5
+    assert torch.isfinite(fragments.hit_bary_coords).all() and torch.isfinite(vertices.grad).all()
     depth = interpolate(fragments, faces, vertices[..., 2:]).detach()
     assert depth.max() < 1000
 
@@ -165,8 +165,8 @@ def test_a_batch_is_its_pictures_one_by_one(toy_model) -> None:
     )
     batch = rasterize(vertices, toy_model.faces, camera)
     single = [rasterize(vertices[i : i + 1], toy_model.faces, camera) for i in range(3)]
-    assert torch.equal(batch.face, torch.cat([s.face for s in single]))
-    torch.testing.assert_close(batch.barycentric, torch.cat([s.barycentric for s in single]), atol=1e-6, rtol=0)
+    assert torch.equal(batch.pix_to_face, torch.cat([s.pix_to_face for s in single]))
+    torch.testing.assert_close(batch.bary_coords, torch.cat([s.bary_coords for s in single]), atol=1e-6, rtol=0)
     own = interpolate(batch, toy_model.faces, toy_model.uv.expand(3, -1, -1))
     shared = interpolate(batch, toy_model.faces, toy_model.uv[None])
     assert own.shape == (3, 2, 20, 20) and torch.equal(own, shared)
@@ -182,7 +182,7 @@ def test_attributes_may_live_on_other_vertices() -> None:
     fragments = rasterize(vertices, torch.tensor([[0, 1, 2], [0, 2, 3]]), camera)
     labels = torch.tensor([[[1.0], [1], [1], [2], [2], [2]]]).double()
     drawn = interpolate(fragments, torch.arange(6).view(2, 3), labels)
-    torch.testing.assert_close(drawn[:, 0], fragments.face + 1.0, check_dtype=False)
+    torch.testing.assert_close(drawn[:, 0], fragments.pix_to_face + 1.0, check_dtype=False)
 
 
 def test_errors_name_the_remedy(toy_model) -> None:

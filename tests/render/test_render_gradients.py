@@ -45,7 +45,7 @@ def test_weights_and_attributes() -> None:
     vertices = torch.randn(2, 12, 3, generator=generator, dtype=torch.float64) * 3 + torch.tensor([0.0, 0, 9])
     attributes = torch.randn(2, 12, 4, generator=generator, dtype=torch.float64)
     faces = torch.randint(0, 12, (8, 3), generator=generator)
-    assert (rasterize(vertices, faces, camera).face >= 0).sum() > 20
+    assert (rasterize(vertices, faces, camera).pix_to_face >= 0).sum() > 20
 
     def draw(v: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
         return interpolate(rasterize(v, faces, camera), faces, a)
@@ -88,7 +88,7 @@ def test_a_rendering_by_every_parameter(toy_model, name: str) -> None:
     def maps(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         drawn = render(model, start.replace(**{name: value}), camera)
         stacked = torch.cat([drawn.depth / 1000, drawn.normal, drawn.light, drawn.albedo, drawn.image], 1)
-        return stacked, drawn.fragments.face
+        return stacked, drawn.fragments.pix_to_face
 
     value = getattr(start, name).clone().requires_grad_()
     step = 1e-5

@@ -20,6 +20,6 @@ def test_taken_pictures_are_those_rendered_alone(toy_model: FaceModel) -> None:
     assert torch.equal(taken.depth, made_before[index])
     for name in ("depth", "normal", "light", "albedo", "image", "mask"):
         torch.testing.assert_close(getattr(taken, name), getattr(wanted, name), rtol=1e-4, atol=1e-4)
-    for name in ("face", "pixel", "corner"):
+    for name in ("pix_to_face", "hit_pixels", "hit_vertices"):
         assert torch.equal(getattr(taken.fragments, name), getattr(wanted.fragments, name))
-    torch.testing.assert_close(taken.fragments.weight, wanted.fragments.weight, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(taken.fragments.hit_bary_coords, wanted.fragments.hit_bary_coords, rtol=1e-4, atol=1e-4)

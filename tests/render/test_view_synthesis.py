@@ -111,7 +111,7 @@ def test_turning_hides_what_the_post_covers() -> None:
 
     source, driving = view_of(torch.zeros(1, 3)), view_of(turned)
     view = synthesize_view(source, driving, faces, torch.zeros(1, 3, size, size), camera)
-    on_wall = (driving.fragments.face[0] >= 0) & (driving.fragments.face[0] < len(faces) // 2)
+    on_wall = (driving.fragments.pix_to_face[0] >= 0) & (driving.fragments.pix_to_face[0] < len(faces) // 2)
     across = driving.fragments.spread(driving.fragments.gather(vertices[None, :, :1]))[0, 0]  # x on the wall, mm
     covered = 10.0 * 1000 / 940  # half of the post's shadow on the wall, as the source's camera throws it
     margin = 4.0  # mm, a little more than a pixel
@@ -119,7 +119,7 @@ def test_turning_hides_what_the_post_covers() -> None:
     assert hidden.sum() > 30 and open_.sum() > 1000
     assert (view.covisible[0, 0][hidden] == 0).all()
     assert (view.covisible[0, 0][open_] == 1).all()
-    on_post = driving.fragments.face[0] >= len(faces) // 2
+    on_post = driving.fragments.pix_to_face[0] >= len(faces) // 2
     assert (view.covisible[0, 0][on_post] == 1).all()
     assert (view.covisible * (1 - view.mask) == 0).all()
 

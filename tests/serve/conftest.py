@@ -16,9 +16,9 @@ from jr2net.face.model import FaceModel
 from jr2net.networks.checkpoint import save_network
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.recnet import RecNet
+from serve.access import AccessControl
 from serve.api import create_api
-from serve.keys import Door
-from serve.networks import ActingNetwork, Described, Fit, FittingNetwork, Part, Played
+from serve.networks import ActingNetwork, Fit, FittingNetwork, ModelInfo, ReenactRequest, ReenactResult
 from serve.service import Service
 from serve.settings import Settings, check_settings
 
@@ -36,10 +36,10 @@ class InProcess:
     async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
         return [self.fitting([picture])[0] for picture in pictures]
 
-    async def play(self, parts: list[Part]) -> list[Played]:
+    async def play(self, parts: list[ReenactRequest]) -> list[ReenactResult]:
         return [self.acting([part])[0] for part in parts]
 
-    async def describe(self) -> dict[str, Described]:
+    async def describe(self) -> dict[str, ModelInfo]:
         return {"reconstruction": self.fitting.described, "reenactment": self.acting.described}
 
 
@@ -94,7 +94,7 @@ def settings_of(weights: dict[str, str], **changes) -> Settings:
 
 def client_of(networks, model: FaceModel, settings: Settings, detector=None, digests=None) -> TestClient:
     service = Service(settings, networks, model, detector)
-    return TestClient(create_api(service, Door(settings.limits, digests)), raise_server_exceptions=False)
+    return TestClient(create_api(service, AccessControl(settings.limits, digests)), raise_server_exceptions=False)
 
 
 @pytest.fixture

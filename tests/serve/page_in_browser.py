@@ -21,11 +21,11 @@ from jr2net.face.model import FaceModel
 from jr2net.images.arrays import resize
 from jr2net.images.face_detector import Face, FaceDetector
 from jr2net.images.video import Mp4Writer
-from jr2net.inference.compositing import Act
+from jr2net.inference.compositing import GeneratedCrop
 from jr2net.render.renderer import landmarks_2d
+from serve.access import AccessControl
 from serve.api import create_api
-from serve.keys import Door
-from serve.networks import Described, Fit, Part, Played, to_arrays
+from serve.networks import Fit, ModelInfo, ReenactRequest, ReenactResult, to_arrays
 from serve.service import Service
 from serve.settings import check_settings
 
@@ -51,11 +51,11 @@ class PaintingNetworks:
     """``Networks`` that fit every face with a slight smile, and darken the crop's middle as far as the jaw opens."""
 
     model: FaceModel
-    described: dict[str, Described] = field(init=False)
+    described: dict[str, ModelInfo] = field(init=False)
 
     def __post_init__(self) -> None:
         kinds = {"reconstruction": "recaugnet", "reenactment": "dcnet"}
-        self.described = {name: Described(kind, "c0ffee" * 10, SIZE, 5.0) for name, kind in kinds.items()}
+        self.described = {name: ModelInfo(kind, "c0ffee" * 10, SIZE, 5.0) for name, kind in kinds.items()}
 
     async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
         face = self.model.neutral(1)
@@ -64,19 +64,19 @@ class PaintingNetworks:
         landmarks = landmarks_2d(self.model, face, described.camera)[0].numpy()
         return [Fit(to_arrays(face), landmarks, described) for _ in pictures]
 
-    async def play(self, parts: list[Part]) -> list[Played]:
+    async def play(self, parts: list[ReenactRequest]) -> list[ReenactResult]:
         return [self._played(part) for part in parts]
 
-    def _played(self, part: Part) -> Played:
+    def _played(self, part: ReenactRequest) -> ReenactResult:
         picture = resize(part.picture, SIZE).copy()
         middle = slice(SIZE // 4, 3 * SIZE // 4)
         opened = part.driving["expression"][ARKIT_NAMES.index("jawOpen")]
         picture[middle, middle] = (picture[middle, middle] * (1 - opened)).astype(np.uint8)
         still, changed = np.zeros((SIZE, SIZE), np.float32), np.ones((SIZE, SIZE), np.float32)
-        act = Act(picture, np.zeros((SIZE, SIZE, 2), np.float32), still, changed)
-        return Played(act, self.described["reenactment"])
+        act = GeneratedCrop(picture, np.zeros((SIZE, SIZE, 2), np.float32), still, changed)
+        return ReenactResult(act, self.described["reenactment"])
 
-    async def describe(self) -> dict[str, Described]:
+    async def describe(self) -> dict[str, ModelInfo]:
         return self.described
 
 
@@ -103,7 +103,7 @@ def serving(
         }
     )
     service = Service(settings, PaintingNetworks(model), model, detector)
-    api = create_api(service, Door(settings.limits, keys))
+    api = create_api(service, AccessControl(settings.limits, keys))
     listener = socket.create_server(("127.0.0.1", 0))
     config: dict[str, Any] = {"log_level": "warning", "ws": "auto" if stream else "none"}
     server = uvicorn.Server(uvicorn.Config(api, **config))

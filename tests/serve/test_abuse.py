@@ -23,8 +23,8 @@ from PIL import Image
 from schemathesis.checks import content_type_conformance, not_a_server_error, response_schema_conformance
 
 from jr2net.face.arkit import ARKIT_NAMES
+from serve.access import AccessControl
 from serve.api import create_api
-from serve.keys import Door
 from serve.service import Service
 
 Request = tuple[str, dict]
@@ -198,7 +198,7 @@ def test_a_sample_of_bad_bodies(networks, face_model, strict):
 @pytest.mark.drill
 def test_whatever_the_schema_allows_is_answered_as_it_says(networks, face_model, strict):
     service = Service(strict, networks, face_model, None)
-    schema = schemathesis.openapi.from_asgi("/openapi.json", create_api(service, Door(strict.limits, None)))
+    schema = schemathesis.openapi.from_asgi("/openapi.json", create_api(service, AccessControl(strict.limits, None)))
     tried = 0
     for operation in schema.get_all_operations():
 

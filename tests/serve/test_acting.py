@@ -18,7 +18,7 @@ from jr2net.images.face_detector import Face
 from jr2net.images.mark import SOURCE_TYPE, is_marked
 from jr2net.images.photo import decode_photo
 from jr2net.images.video import encode_mp4
-from serve.keys import Door
+from serve.access import AccessControl
 
 HERE = [Face((20.0, 20.0, 108.0, 108.0))]
 
@@ -169,7 +169,7 @@ def test_a_wrong_first_message_ends_it(client, message, status, code):
 
 def test_the_socket_asks_for_a_key(networks, face_model, settings, monkeypatch):
     monkeypatch.setenv("JR2NET_API_KEYS", "open-sesame")
-    digests = Door.from_environment(settings.limits, "bearer").digests
+    digests = AccessControl.from_environment(settings.limits, "bearer").digests
     client = client_of(networks, face_model, settings, digests=digests)
     for key, status in (("wrong", 401), (None, 401), ("open-sesame", None)):
         with client.websocket_connect("/v1/stream") as socket:

@@ -14,8 +14,8 @@ from PIL import Image
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import Face
 from jr2net.images.mark import is_marked
-from serve.keys import Door
-from serve.networks import Described, Part
+from serve.access import AccessControl
+from serve.networks import ModelInfo, ReenactRequest
 from serve.problems import Unavailable
 
 PNG = {"Content-Type": "image/png"}
@@ -104,7 +104,7 @@ def test_beyond_the_face_the_photo_keeps_its_pixels(client):
 
 
 def test_relative_coefficients_are_added_to_the_sources_own(networks, face_model, settings):
-    played: list[Part] = []
+    played: list[ReenactRequest] = []
 
     class Recording(InProcess):
         async def play(self, parts):
@@ -203,7 +203,7 @@ def test_the_face_that_is_asked_for_is_taken(networks, face_model, settings):
 
 def test_keys(networks, face_model, settings, monkeypatch):
     monkeypatch.setenv("JR2NET_API_KEYS", "first-key, second-key")
-    digests = Door.from_environment(settings.limits, "bearer").digests
+    digests = AccessControl.from_environment(settings.limits, "bearer").digests
     client = client_of(networks, face_model, settings, digests=digests)
     missing = reconstruct(client)
     assert "Authorization: Bearer" in problem(missing, 401) and missing.headers["www-authenticate"] == "Bearer"
@@ -230,7 +230,7 @@ def test_networks_that_are_gone_are_503(face_model, settings):
         play = fit
 
         async def describe(self):
-            return {"reconstruction": Described("recnet", "0" * 64, SIZE, 5.0)}
+            return {"reconstruction": ModelInfo("recnet", "0" * 64, SIZE, 5.0)}
 
     client = client_of(Gone(), face_model, settings)
     response = reconstruct(client)
@@ -259,7 +259,7 @@ def test_networks_of_different_cameras_are_not_ready(networks, face_model, setti
         async def describe(self):
             return {
                 "reconstruction": self.fitting.described,
-                "reenactment": Described("dcnet", "0" * 64, SIZE, 4.0),
+                "reenactment": ModelInfo("dcnet", "0" * 64, SIZE, 4.0),
             }
 
     response = client_of(Mixed(networks.fitting, networks.acting), face_model, settings).get("/readyz")

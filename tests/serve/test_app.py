@@ -11,7 +11,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from serve import app
-from serve.keys import Door
+from serve.access import AccessControl
 from serve.settings import SettingsError, check_settings, load_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -96,7 +96,7 @@ def test_without_keys_it_does_not_start(monkeypatch):
     settings = check_settings(LEAST)
     monkeypatch.setenv("JR2NET_API_KEYS", " , ")
     with pytest.raises(SettingsError, match="JR2NET_API_KEYS holds no key"):
-        Door.from_environment(settings.limits, settings.authentication)
+        AccessControl.from_environment(settings.limits, settings.authentication)
 
 
 def test_relative_folders_are_seen_from_here():

@@ -44,14 +44,14 @@ def clips(tmp_path: Path) -> str:
 
 @pytest.fixture
 def make_maker(clips: str) -> MakeMaker:
-    """make_maker(tracks=…, seed=…, digests=…, sources=…, painter=…, driving=…, setting=value …) -> PairMaker."""
+    """make_maker(tracks=…, seed=…, digests=…, sources=…, generator=…, driving=…, setting=value …) -> PairMaker."""
 
     def make(
         tracks: tuple[Track, ...] = (),
         seed: int = 0,
         digests: dict[str, str] | None = None,
         sources: Sources | None = None,
-        painter: Any = None,
+        generator: Any = None,
         driving: Sources | None = None,
         **settings: Any,
     ) -> PairMaker:
@@ -60,6 +60,6 @@ def make_maker(clips: str) -> MakeMaker:
         told = {"recnet": "abc"} if digests is None else digests
         drivers = len(driving) if driving is not None else 0
         plan = Plan(chosen, seed, len(pictures), told, tracks, drivers)
-        return PairMaker(painter or DarkeningPainter(), pictures, plan, chosen, driving)
+        return PairMaker(generator or DarkeningPainter(), pictures, plan, chosen, driving)
 
     return make

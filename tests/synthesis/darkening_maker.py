@@ -12,7 +12,7 @@ from jr2net.config import SynthesisConfig
 from jr2net.face.parameters import FaceParameters
 from jr2net.synthesis.gates import COLUMNS
 from jr2net.synthesis.maker import PairMaker
-from jr2net.synthesis.painter import Painted, Stopwatch
+from jr2net.synthesis.pair_generator import GeneratedPairs, Stopwatch
 
 SIZE = 32
 SETTINGS = SynthesisConfig(pairs=10, pairs_per_shard=4, batch_size=3)
@@ -33,17 +33,17 @@ class DarkeningPainter:
         empty = torch.zeros(count, 3)
         return FaceParameters(empty, torch.zeros(count, 51), empty, empty, empty, light)
 
-    def paint(
+    def generate(
         self,
         images: Tensor,
         faces: FaceParameters,
         which: Tensor,
         wanted: FaceParameters,
         watch: Stopwatch | None = None,
-    ) -> Painted:
+    ) -> GeneratedPairs:
         darker = images[which] * (1 - wanted.expression.mean(1))[:, None, None, None]
         tinted = darker + 0.1 * (wanted.light - faces.light[which]).mean((1, 2))[:, None, None, None]
-        return Painted(tinted, {name: torch.full((len(which),), value) for name, value in self.scores.items()})
+        return GeneratedPairs(tinted, {name: torch.full((len(which),), value) for name, value in self.scores.items()})
 
 
 MakeMaker = Callable[..., PairMaker]

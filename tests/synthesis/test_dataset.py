@@ -73,7 +73,7 @@ def test_another_shard_is_not_written_over(finished: Path, make_maker: MakeMaker
 def test_rejected_pairs_are_counted_and_leave_no_empty_shard(make_maker: MakeMaker, tmp_path: Path) -> None:
     scores = dict.fromkeys(COLUMNS, 0.5) | {"score_saturation": 1.0}
     for index in range(3):
-        dataset.write_shard(str(tmp_path), index, make_maker(painter=DarkeningPainter(scores=scores)).shard(index))
+        dataset.write_shard(str(tmp_path), index, make_maker(generator=DarkeningPainter(scores=scores)).shard(index))
     (tmp_path / dataset.SOURCES).write_text("{}")
     description = dataset.finish(str(tmp_path), SETTINGS, 0, DIGESTS)
     assert description["pairs"] == 0 and description["rejected"] == {"saturation": 10}

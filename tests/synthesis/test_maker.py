@@ -17,7 +17,7 @@ from jr2net.data.shards import read_clips, write_clips
 from jr2net.data.sources import ClipFrames
 from jr2net.face.parameters import FaceParameters
 from jr2net.synthesis.gates import COLUMNS
-from jr2net.synthesis.painter import in_halves
+from jr2net.synthesis.pair_generator import in_halves
 
 
 def test_a_shard_is_the_same_bytes_whenever_it_is_made(make_maker: MakeMaker) -> None:
@@ -40,9 +40,9 @@ def test_threads_share_a_maker(make_maker: MakeMaker) -> None:
 
 
 def test_a_source_is_reconstructed_once(make_maker: MakeMaker) -> None:
-    painter = DarkeningPainter()
-    made = make_maker(painter=painter, pairs=48, pairs_per_shard=48, pairs_per_source=8).shard(0)
-    assert len(made.pairs) == 48 and painter.reconstructed == 6
+    generator = DarkeningPainter()
+    made = make_maker(generator=generator, pairs=48, pairs_per_shard=48, pairs_per_source=8).shard(0)
+    assert len(made.pairs) == 48 and generator.reconstructed == 6
     assert made.licenses == {"CC0": 48}
 
 
@@ -73,7 +73,7 @@ def test_pairs_that_fail_a_gate_are_counted_and_kept_out(
     make_maker: MakeMaker, column: str, value: float, reason: str
 ) -> None:
     scores = dict.fromkeys(COLUMNS, 0.5) | {column: value}
-    made = make_maker(painter=DarkeningPainter(scores=scores)).shard(0)
+    made = make_maker(generator=DarkeningPainter(scores=scores)).shard(0)
     assert made.pairs == [] and made.rejected[reason] == made.planned == 4
 
 

@@ -75,7 +75,7 @@ def share(batch: dict, rank: int, world: int) -> dict:
     size = len(batch["sample_id"])
     first, last = size * rank // world, size * (rank + 1) // world
     part = {k: v[first:last] if isinstance(v, torch.Tensor | list) else v for k, v in batch.items()}
-    return part | {"place": first}
+    return part | {"offset": first}
 
 
 def weights(training: Training) -> dict[str, torch.Tensor]:

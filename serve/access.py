@@ -27,7 +27,7 @@ class _Caller:
 
 
 @dataclass
-class Door:
+class AccessControl:
     """Lets callers in. ``digests`` of the keys are kept, never keys; None lets everybody in, told apart by address."""
 
     limits: Limits
@@ -36,17 +36,17 @@ class Door:
     callers: dict[str, _Caller] = field(default_factory=dict)
 
     @staticmethod
-    def from_environment(limits: Limits, authentication: str) -> Door:
+    def from_environment(limits: Limits, authentication: str) -> AccessControl:
         """Raises SettingsError where keys are asked for and none is set."""
         if authentication == "off":
-            return Door(limits, None)
+            return AccessControl(limits, None)
         keys = [key.strip() for key in os.environ.get(KEYS_VARIABLE, "").split(",") if key.strip()]
         if not keys:
             raise SettingsError(
                 f"authentication: bearer, and {KEYS_VARIABLE} holds no key; set it for the ingress (comma-separated), "
                 "or say authentication: 'off' to let everybody in"
             )
-        return Door(limits, tuple(_digest(key) for key in keys))
+        return AccessControl(limits, tuple(_digest(key) for key in keys))
 
     def name(self, authorization: str | None, address: str) -> str:
         """Who it is. Raises Problem 401."""

@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-class Gathering(Generic[Item, Answer]):
+class Batcher(Generic[Item, Answer]):
     """Collects what is ready while more is being prepared, and asks for the answers of all of it at once.
 
     A lone item goes at once. But where every core is busy, a network that took whatever few pictures are there would
@@ -19,15 +19,17 @@ class Gathering(Generic[Item, Answer]):
     large. And a call to a replica costs as much for one picture as for sixteen. So what is ready also waits while
     groups are under way, as small segments do in TCP (Nagle, RFC 896).
 
-    ask       a group of items to their answers, in the same order
-    full      most items of a group; so many wait for nothing
-    patience  seconds that an item waits at most for those being prepared
+    ask             a group of items to their answers, in the same order
+    max_batch_size  most items of a group; so many wait for nothing
+    max_wait_s      seconds that an item waits at most for those being prepared
     """
 
-    AT_ONCE = 2  # groups under way that are not full: one in the network, one on its way
+    MAX_IN_FLIGHT = 2  # groups under way that are not full: one in the network, one on its way
 
-    def __init__(self, ask: Callable[[list[Item]], Awaitable[Sequence[Answer]]], full: int, patience: float) -> None:
-        self.ask, self.full, self.patience = ask, full, patience
+    def __init__(
+        self, ask: Callable[[list[Item]], Awaitable[Sequence[Answer]]], max_batch_size: int, max_wait_s: float
+    ) -> None:
+        self.ask, self.max_batch_size, self.max_wait_s = ask, max_batch_size, max_wait_s
         self._preparing = 0
         self._ready: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._under_way: set[asyncio.Task[None]] = set()
@@ -50,7 +52,7 @@ class Gathering(Generic[Item, Answer]):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         if not self._ready:
-            self._patience_ends, self._patient = loop.call_later(self.patience, self._no_longer), True
+            self._patience_ends, self._patient = loop.call_later(self.max_wait_s, self._no_longer), True
         self._ready.append((item, answer))
         self._go_if_due()
         return await answer
@@ -60,8 +62,8 @@ class Gathering(Generic[Item, Answer]):
         self._go_if_due()
 
     def _go_if_due(self) -> None:
-        waits = len(self._under_way) >= self.AT_ONCE or (self._preparing and self._patient)
-        if self._ready and (len(self._ready) >= self.full or not waits):
+        waits = len(self._under_way) >= self.MAX_IN_FLIGHT or (self._preparing and self._patient)
+        if self._ready and (len(self._ready) >= self.max_batch_size or not waits):
             self._go()
 
     def _go(self) -> None:

@@ -12,37 +12,37 @@ from jr2net.inference.reenactment import Reenactor
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.recnet import RecNet
 from jr2net.synthesis.gates import COLUMNS
-from jr2net.synthesis.painter import Painter, Stopwatch
+from jr2net.synthesis.pair_generator import PairGenerator, Stopwatch
 
 SIZE = 32
 OPTIMIZER = {"steps": 1, "batch_size": 1, "learning_rate": 1e-3}
 
 
 @pytest.fixture(scope="module")
-def painter(toy_model: FaceModel) -> Painter:
+def generator(toy_model: FaceModel) -> PairGenerator:
     torch.manual_seed(0)
     recnet = RecNet(toy_model.sizes, BackboneConfig(layers=10, width=8)).eval()
     dcnet = DCNet(DCNetConfig.model_validate({"width": 8, "scales": 2, "blocks": 1, "optimizer": OPTIMIZER})).eval()
-    return Painter(Reenactor(recnet, dcnet, toy_model, Camera.default(SIZE)))
+    return PairGenerator(Reenactor(recnet, dcnet, toy_model, Camera.default(SIZE)))
 
 
-def test_sources_that_are_shared_are_painted_as_if_alone(painter: Painter) -> None:
+def test_sources_that_are_shared_are_painted_as_if_alone(generator: PairGenerator) -> None:
     images = torch.rand(3, 3, SIZE, SIZE)
-    faces = painter.reconstruct(images)
+    faces = generator.reconstruct(images)
     which = torch.tensor([2, 0, 2, 2, 0])
     expression = torch.rand(5, 51)
     watch = Stopwatch()
-    shared = painter.paint(images, faces, which, faces[which].replace(expression=expression), watch)
-    each = painter.paint(images[which], faces[which], torch.arange(5), faces[which].replace(expression=expression))
+    shared = generator.generate(images, faces, which, faces[which].replace(expression=expression), watch)
+    each = generator.generate(images[which], faces[which], torch.arange(5), faces[which].replace(expression=expression))
     torch.testing.assert_close(shared.images, each.images, rtol=1e-4, atol=1e-5)
     assert set(shared.scores) == set(COLUMNS) and set(watch) == {"render", "dcnet", "gates"}
     for name in COLUMNS:
         torch.testing.assert_close(shared.scores[name], each.scores[name], rtol=1e-3, atol=1e-4)
 
 
-def test_a_reader_and_an_embedder_judge_in_recnets_place(painter: Painter) -> None:
+def test_a_reader_and_an_embedder_judge_in_recnets_place(generator: PairGenerator) -> None:
     images = torch.rand(2, 3, SIZE, SIZE)
-    faces = painter.reconstruct(images)
+    faces = generator.reconstruct(images)
     wanted = faces.replace(expression=torch.rand(2, 51))
 
     class Nodding(torch.nn.Module):
@@ -51,7 +51,7 @@ def test_a_reader_and_an_embedder_judge_in_recnets_place(painter: Painter) -> No
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.ones(len(images), 51)
 
-    judged = Painter(painter.reenactor, reader=Nodding(), embedder=Nodding())
-    scores = judged.paint(images, faces, torch.arange(2), wanted).scores
+    judged = PairGenerator(generator.reenactor, reader=Nodding(), embedder=Nodding())
+    scores = judged.generate(images, faces, torch.arange(2), wanted).scores
     torch.testing.assert_close(scores["score_identity"], torch.ones(2))
     torch.testing.assert_close(scores["score_expression"], torch.zeros(2))

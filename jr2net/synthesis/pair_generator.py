@@ -32,21 +32,21 @@ class Stopwatch(dict[str, float]):
             self[phase] = self.get(phase, 0.0) + perf_counter() - start
 
 
-class Painted(NamedTuple):
+class GeneratedPairs(NamedTuple):
     """images (B, 3, S, S) in [0, 1] and, by column name, scores (B,)."""
 
     images: Tensor
     scores: dict[str, Tensor]
 
     @staticmethod
-    def concatenate(parts: Iterable[Painted]) -> Painted:
+    def concatenate(parts: Iterable[GeneratedPairs]) -> GeneratedPairs:
         parts = list(parts)
         scores = {name: torch.cat([part.scores[name] for part in parts]) for name in parts[0].scores}
-        return Painted(torch.cat([part.images for part in parts]), scores)
+        return GeneratedPairs(torch.cat([part.images for part in parts]), scores)
 
 
 @dataclass(frozen=True)
-class Painter:
+class PairGenerator:
     """RecNet and DCNet, and who judges what they make.
 
     reader    ETNet or RecAugNet that reads expressions again; None: RecNet does
@@ -68,14 +68,14 @@ class Painter:
         return FaceParameters.concatenate(in_halves(self.reenactor.recnet, images))
 
     @torch.inference_mode()
-    def paint(
+    def generate(
         self,
         images: Tensor,
         faces: FaceParameters,
         which: Tensor,
         wanted: FaceParameters,
         watch: Stopwatch | None = None,
-    ) -> Painted:
+    ) -> GeneratedPairs:
         """Source pictures acted as ``wanted`` (B faces) says; the result is on the CPU.
 
         images (N, 3, S, S) and faces: the sources; which (B,) int64: the source of each wanted face.
@@ -83,14 +83,14 @@ class Painter:
         watch = Stopwatch() if watch is None else watch
         images = images.to(self._device)
 
-        def paint(which: Tensor, wanted: FaceParameters) -> Painted:
-            return self._paint(images, faces, which, wanted, watch)
+        def generate(which: Tensor, wanted: FaceParameters) -> GeneratedPairs:
+            return self._generate(images, faces, which, wanted, watch)
 
-        return Painted.concatenate(in_halves(paint, which.to(self._device), wanted))
+        return GeneratedPairs.concatenate(in_halves(generate, which.to(self._device), wanted))
 
-    def _paint(
+    def _generate(
         self, images: Tensor, faces: FaceParameters, which: Tensor, wanted: FaceParameters, watch: Stopwatch
-    ) -> Painted:
+    ) -> GeneratedPairs:
         face = self.reenactor
         with watch("render"):
             used, place = which.unique(return_inverse=True)
@@ -117,7 +117,9 @@ class Painter:
                 gates.expression_agreement(before, after, wanted.expression),
                 gates.saturation(generated, mask),
             )
-            return Painted(generated.cpu(), {n: score.cpu() for n, score in zip(gates.COLUMNS, judged, strict=True)})
+            return GeneratedPairs(
+                generated.cpu(), {n: score.cpu() for n, score in zip(gates.COLUMNS, judged, strict=True)}
+            )
 
     @cached_property
     def _shape_metric(self) -> Tensor:
