@@ -46,7 +46,7 @@ serve: setup serve/page/vendor/three.js
 
 # The small weights that come with the project, from a finished `make cascade`.
 weights: setup
-	@$(PYTHON) -m serve.weights $(RUN)
+	@$(PYTHON) -m jr2net.weights $(RUN)
 
 page: setup
 	@$(PYTHON) serve/page/libraries/bundle.py

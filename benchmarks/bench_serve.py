@@ -32,12 +32,14 @@ import torch
 from benchmarks.results import Measurement, best_ms
 from benchmarks.serve_plain import Plain
 from jr2net.config import BackboneConfig, DCNetConfig, FaceConfig, OptimizerConfig
-from jr2net.face.camera import Camera
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
-from jr2net.inference.openvino import compile_reconstructor, studio_pictures
-from jr2net.inference.reconstruction import Reconstructor, load_reconstructor
-from jr2net.networks.checkpoint import load_network, save_network
+from jr2net.inference.messages import ModelInfo, ReenactRequest, to_face_arrays
+from jr2net.inference.openvino import compile_reconstructor, studio_images
+from jr2net.inference.reconstruction import Reconstructor
+from jr2net.inference.reenactment import Reenactor
+from jr2net.inference.weights import load_checkpoint, shipped_weights
+from jr2net.networks.checkpoint import save_network
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.precision import prepare
@@ -46,10 +48,8 @@ from jr2net.networks.recnet import RecNet
 from jr2net.process import tune_malloc
 from jr2net.render.renderer import landmarks_2d
 from jr2net.render.scene import set_scene
-from serve.networks import ActingNetwork, ModelInfo, ReenactRequest, to_arrays
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ROOT / "serve" / "weights"
 BOX = (150.0, 130.0, 370.0, 350.0)
 EXPRESSION = {"jawOpen": 0.7}
 BATCH = {"reconstruct": 16, "reenact": 8}  # of the bare loop, and the most that a replica takes at once
@@ -74,42 +74,39 @@ def measure() -> Iterator[Measurement]:
 
 def _recaugnet_alone(model: FaceModel) -> Iterator[Measurement]:
     """RecAugNet at the paper's sizes, one picture on one core. The paper has 20 ms on a GPU."""
-    plain = Reconstructor(_recaugnet(model, 50, 34, 64), model, Camera.default(224))
+    plain = Reconstructor(_recaugnet(model, 50, 34, 64), model, ModelInfo("recaugnet", "", 224, 5.0))
     picture = torch.rand(1, 3, 224, 224)
     name = "recaugnet_224_one_core_ms ({})"
     for precision in ("fp32", "bf16"):
         prepared = replace(plain, network=prepare(copy.deepcopy(plain.network), precision))
-        took = best_ms(partial(prepared, picture))
+        took = best_ms(partial(prepared.predict, picture))
         yield Measurement(name.format(f"PyTorch, {precision}"), took, "ms", "paper, GPU: 20 ms")
     if importlib.util.find_spec("openvino") is None:
         print("OpenVINO is not installed: PyTorch alone")
         return
     for precision in ("fp32", "bf16", "int8"):
         compiled = compile_reconstructor(plain, precision, torch.rand(16, 3, 224, 224))
-        took = best_ms(partial(compiled, picture))
+        took = best_ms(partial(compiled.predict, picture))
         yield Measurement(name.format(f"OpenVINO, {precision}"), took, "ms", "paper, GPU: 20 ms")
 
 
 def _dcnet_alone(model: FaceModel) -> Iterator[Measurement]:
     """A picture of 224 pixels made to act on one core: its scene is rendered, DCNet draws it."""
-    camera = Camera.default(224)
-    neutral = to_arrays(model.neutral(1))
-    part = ReenactRequest(np.full((224, 224, 3), 128, np.uint8), neutral, neutral)
+    neutral = to_face_arrays(model.neutral(1))
+    request = ReenactRequest(np.full((224, 224, 3), 128, np.uint8), neutral, neutral)
     for precision in ("fp32", "bf16"):
-        acting = ActingNetwork(prepare(_dcnet(64), precision), model, ModelInfo("dcnet", "", camera.size, 5.0))
-        took = best_ms(partial(acting, [part]))
+        reenactor = Reenactor(prepare(_dcnet(64), precision), model, ModelInfo("dcnet", "", 224, 5.0))
+        took = best_ms(partial(reenactor.reenact, [request]))
         yield Measurement(f"dcnet_224_one_core_ms (with its scene, PyTorch, {precision})", took, "ms")
 
 
 def _what_precision_changes(model: FaceModel) -> Iterator[Measurement]:
     """Of trained weights: how far coefficients and pixels move, on pictures that int8 was not calibrated with."""
-    if not (SHIPPED / "recaugnet").is_dir():
-        print("no trained weights in serve/weights: what precision changes is left out")
-        return
-    reconstructor = load_reconstructor(SHIPPED / "recaugnet", model)
-    pictures = studio_pictures(model, reconstructor.camera.size, people=32)
+    network, info = load_checkpoint(shipped_weights("recaugnet"), model)
+    reconstructor = Reconstructor(network, model, info)
+    pictures = studio_images(model, reconstructor.camera.size, people=32)
     seen, unseen = pictures[0::2], pictures[1::2]
-    faces = reconstructor(unseen)
+    faces = reconstructor.predict(unseen)
     places = landmarks_2d(model, faces, reconstructor.camera)
     eyes = (places[:, 36] - places[:, 45]).norm(dim=-1).mean()
     computed = {"PyTorch, bf16": replace(reconstructor, network=prepare(copy.deepcopy(reconstructor.network), "bf16"))}
@@ -117,7 +114,7 @@ def _what_precision_changes(model: FaceModel) -> Iterator[Measurement]:
         for precision in ("fp32", "bf16", "int8"):
             computed[f"OpenVINO, {precision}"] = compile_reconstructor(reconstructor, precision, seen)
     for how, changed in computed.items():
-        answer = changed(unseen)
+        answer = changed.predict(unseen)
         moved = (answer.expression - faces.expression).abs()
         share = moved.mean() / faces.expression.std(0).mean()
         for what, value, unit in (("mean", moved.mean(), "of [0, 1]"), ("largest", moved.max(), "of [0, 1]")):
@@ -127,7 +124,7 @@ def _what_precision_changes(model: FaceModel) -> Iterator[Measurement]:
         for what, value in (("mean", distance.mean()), ("largest", distance.max())):
             yield Measurement(f"landmark_change ({how}, {what})", float(value), "of the eyes' distance", "PyTorch fp32")
 
-    dcnet = load_network(SHIPPED / "dcnet", model).eval()
+    dcnet = load_checkpoint(shipped_weights("dcnet"), model)[0]
     with torch.inference_mode():
         driving = faces.replace(expression=faces.expression.roll(1, 0))
         scene = set_scene(model, reconstructor.camera, unseen, faces, driving)
@@ -188,7 +185,7 @@ def _bare_rates(weights: Path, photos: list[bytes], seconds: float) -> dict[str,
     def batch(request: str) -> None:
         some = [photos[number % len(photos)] for number in range(BATCH[request])]
         if request == "reconstruct":
-            plain.fit(some, BOX)
+            plain.reconstruct(some, BOX)
         else:
             plain.reenact(some, BOX, EXPRESSION)
 

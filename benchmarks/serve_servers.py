@@ -54,7 +54,7 @@ def serve_with_fastapi(weights: Path, port: int) -> None:
 
     @api.post("/v1/reconstruct")
     async def reconstruct(request: Request, box: str) -> dict:
-        return plain.reconstruct(await request.body(), _numbers(box))
+        return plain.reconstruct([await request.body()], _numbers(box))[0]
 
     @api.post("/v1/reenact")
     async def reenact(source: UploadFile, box: Annotated[str, Form()], expression: Annotated[str, Form()]) -> Response:

@@ -17,7 +17,8 @@ import yaml
 from ray import serve
 
 from jobs.ray_settings import connect
-from jr2net.networks.checkpoint import CheckpointError, read_description
+from jr2net.errors import UserError
+from jr2net.networks.checkpoint import read_description
 from jr2net.storage import is_remote
 from serve.deployments import Ingress, Reconstruction, Reenactment
 from serve.settings import Deployment, Network, Settings, SettingsError, check_settings, load_settings
@@ -128,7 +129,7 @@ def main(arguments: list[str]) -> int:
         settings = from_here(load_settings(arguments[0], arguments[1:]))
         for own in (settings.reconstruction, settings.reenactment):
             read_description(own.weights)
-    except (SettingsError, CheckpointError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     connect()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.expressions.named import ExpressionError, expression_from_names
 from serve.problems import Problem
 from serve.settings import Limits
 
@@ -144,23 +143,14 @@ def parse_json(text: str | bytes, what: str) -> Any:
 
 
 def parse_expression(value: Any, relative: bool) -> np.ndarray:
-    """{name: coefficient} to (51,); names that are missing are 0.
+    """{name: coefficient} to (51,); relative coefficients, which are added to the source's, may be negative.
 
-    Coefficients are in [0, 1]; relative ones, which are added to the source's, in [-1, 1]. Raises Problem 422.
+    Raises Problem 422.
     """
-    if not isinstance(value, Mapping):
-        raise Problem(422, 'expression: give an object of blendshape names and numbers, e.g. {"jawOpen": 0.6}')
-    unknown = [name for name in value if name not in ARKIT_NAMES]
-    if unknown:
-        raise Problem(422, f"expression: {unknown[0][:60]!r} is no blendshape; GET /v1/model lists the 51 names")
-    low = -1.0 if relative else 0.0
-    expression = np.zeros(len(ARKIT_NAMES), np.float32)
-    for name, number in value.items():
-        real = isinstance(number, int | float) and not isinstance(number, bool)
-        if not real or not low <= number <= 1:  # NaN fails every comparison
-            raise Problem(422, f"expression: {name} = {str(number)[:40]} is not a number in [{low:g}, 1]")
-        expression[ARKIT_NAMES.index(name)] = number
-    return expression
+    try:
+        return expression_from_names(value, -1.0 if relative else 0.0)
+    except ExpressionError as error:
+        raise Problem(422, f"expression: {error}") from None
 
 
 def _too_large(limits: Limits) -> Problem:

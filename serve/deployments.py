@@ -18,10 +18,12 @@ from ray.serve.metrics import Histogram
 
 from jr2net.face.load import load_face_model
 from jr2net.images.face_detector import DetectorError, FaceDetector, load_face_detector
+from jr2net.inference.messages import Fit, ModelInfo, ReenactRequest, ReenactResult
+from jr2net.inference.reconstruction import Reconstructor
+from jr2net.inference.reenactment import Reenactor
 from jr2net.process import tune_malloc, use_threads
 from serve.access import AccessControl
 from serve.api import create_api
-from serve.networks import ActingNetwork, Fit, FittingNetwork, ModelInfo, ReenactRequest, ReenactResult
 from serve.problems import Unavailable
 from serve.service import Service
 from serve.settings import Settings
@@ -70,14 +72,18 @@ class _NetworkReplica(ABC):
     def load(self, weights: str) -> Any:
         """The network of a folder, local or s3://."""
 
+    @abstractmethod
+    def predict(self, items: list) -> list:
+        """Items to their results, by one forward pass."""
+
     async def describe(self) -> ModelInfo:
-        return self.network.described
+        return self.network.info
 
     async def answer(self, groups: list[list]) -> list[list]:
         """Groups of several ingress replicas to their answers, by one forward pass."""
         items = [item for group in groups for item in group]
         self.batch_sizes.observe(len(items))
-        answers = iter(await asyncio.to_thread(self.network, items))
+        answers = iter(await asyncio.to_thread(self.predict, items))
         return [list(islice(answers, len(group))) for group in groups]
 
 
@@ -93,8 +99,14 @@ class Reconstruction(_NetworkReplica):
         super().__init__(settings, "reconstruction")
         self.batch_as_set(self.fit)
 
-    def load(self, weights: str) -> FittingNetwork:
-        return FittingNetwork.load(weights, self.model, self.device, self.own.runtime, self.own.precision)
+    def load(self, weights: str) -> Reconstructor:
+        own = self.own
+        return Reconstructor.load(
+            weights, face_model=self.model, device=self.device, precision=own.precision, runtime=own.runtime
+        )
+
+    def predict(self, crops: list[np.ndarray]) -> list[Fit]:
+        return self.network.fit(crops)
 
     @serve.batch(batch_size_fn=_items)
     async def fit(self, groups: list[list[np.ndarray]]) -> list[list[Fit]]:
@@ -107,13 +119,16 @@ class Reenactment(_NetworkReplica):
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings, "reenactment")
-        self.batch_as_set(self.play)
+        self.batch_as_set(self.reenact)
 
-    def load(self, weights: str) -> ActingNetwork:
-        return ActingNetwork.load(weights, self.model, self.device, self.own.precision)
+    def load(self, weights: str) -> Reenactor:
+        return Reenactor.load_network(weights, self.model, self.device, self.own.precision)
+
+    def predict(self, requests: list[ReenactRequest]) -> list[ReenactResult]:
+        return self.network.reenact(requests)
 
     @serve.batch(batch_size_fn=_items)
-    async def play(self, groups: list[list[ReenactRequest]]) -> list[list[ReenactResult]]:
+    async def reenact(self, groups: list[list[ReenactRequest]]) -> list[list[ReenactResult]]:
         return await self.answer(groups)
 
 
@@ -124,11 +139,11 @@ class Handles:
     def __init__(self, reconstruction: DeploymentHandle, reenactment: DeploymentHandle, attempts: int) -> None:
         self.reconstruction, self.reenactment, self.attempts = reconstruction, reenactment, attempts
 
-    async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
-        return await self._surely(lambda: self.reconstruction.fit.remote(pictures))
+    async def fit(self, crops: list[np.ndarray]) -> list[Fit]:
+        return await self._surely(lambda: self.reconstruction.fit.remote(crops))
 
-    async def play(self, parts: list[ReenactRequest]) -> list[ReenactResult]:
-        return await self._surely(lambda: self.reenactment.play.remote(parts))
+    async def reenact(self, requests: list[ReenactRequest]) -> list[ReenactResult]:
+        return await self._surely(lambda: self.reenactment.reenact.remote(requests))
 
     async def describe(self) -> dict[str, ModelInfo]:
         return {

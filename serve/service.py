@@ -1,4 +1,4 @@
-"""What every request needs: the networks, the face detector, the face model, and the steps from a photo to a fit."""
+"""What every request needs: the networks, the face detector, the face model, and the steps from a photo to its face."""
 
 from __future__ import annotations
 
@@ -7,85 +7,94 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
-import cv2
 import numpy as np
 
 from jr2net.face.model import FaceModel
 from jr2net.images.face_detector import FaceDetector
 from jr2net.images.mark import Mark
 from jr2net.images.photo import PhotoError, decode_photo
-from jr2net.inference.portrait import NoFaceError, Portrait, take_portrait
+from jr2net.inference.face import FittedFace
+from jr2net.inference.messages import FaceArrays, Fit, ModelInfo, ReenactRequest, ReenactResult
+from jr2net.inference.photo import NoFaceError, Photo, shrink_to
 from serve.batcher import Batcher
-from serve.networks import FaceArrays, Fit, ModelInfo, Networks, ReenactRequest, ReenactResult
 from serve.problems import Problem
 from serve.settings import Settings
 
-_FRESH = 10.0  # seconds for which the networks' descriptions are believed
+_MODEL_INFO_AGE_S = 10.0  # for so long the networks' descriptions are cached
+
+
+class Networks(Protocol):
+    """The networks as the HTTP side sees them, wherever they run. Results come in the order of the requests."""
+
+    async def fit(self, crops: list[np.ndarray]) -> list[Fit]:
+        """Face crops (any side) uint8 RGB to their faces; at most one batch."""
+
+    async def reenact(self, requests: list[ReenactRequest]) -> list[ReenactResult]:
+        """Requests to generated crops; at most one batch."""
+
+    async def describe(self) -> dict[str, ModelInfo]:
+        """``reconstruction`` and ``reenactment``. Raises where one of them is not ready."""
 
 
 @dataclass
 class Service:
-    """Everything behind the HTTP side. ``observe`` is told the seconds of each stage, for metrics."""
+    """Everything behind the HTTP side. ``observe`` is called with the seconds of each stage, for metrics."""
 
     settings: Settings
     networks: Networks
     model: FaceModel
     detector: FaceDetector | None
     observe: Callable[[str, float], None] = lambda stage, seconds: None
-    described: dict[str, ModelInfo] = field(default_factory=dict)
-    described_at: float = -np.inf
+    model_info: dict[str, ModelInfo] = field(default_factory=dict)
+    model_info_at: float = -np.inf
 
     def __post_init__(self) -> None:
-        own, patience = self.settings, self.settings.gather_s
-        self.fitting = Batcher(self.networks.fit, own.reconstruction.max_batch_size, patience)
-        self.playing = Batcher(self.networks.play, own.reenactment.max_batch_size, patience)
+        settings = self.settings
+        self.fit_batcher = Batcher(self.networks.fit, settings.reconstruction.max_batch_size, settings.gather_s)
+        self.reenact_batcher = Batcher(self.networks.reenact, settings.reenactment.max_batch_size, settings.gather_s)
 
     async def describe(self, fresh: bool = False) -> dict[str, ModelInfo]:
-        if fresh or time.monotonic() - self.described_at > _FRESH:
-            self.described, self.described_at = await self.networks.describe(), time.monotonic()
-        return self.described
+        if fresh or time.monotonic() - self.model_info_at > _MODEL_INFO_AGE_S:
+            self.model_info, self.model_info_at = await self.networks.describe(), time.monotonic()
+        return self.model_info
 
-    async def portrait(
-        self, content: bytes, box: Sequence[float] | None = None, which: int = 0, what: str = "image", side: int = 0
-    ) -> Portrait:
+    async def open_photo(
+        self, content: bytes, box: Sequence[float] | None = None, face: int = 0, what: str = "image", side: int = 0
+    ) -> Photo:
         """Decodes a photo and finds its face; ``side`` shrinks larger photos. Raises Problem."""
-        with self.fitting.preparing():
-            return await asyncio.to_thread(self._portrait, content, box, which, what, side)
+        with self.fit_batcher.preparing():
+            return await asyncio.to_thread(self._open_photo, content, box, face, what, side)
 
-    def _portrait(self, content: bytes, box: Sequence[float] | None, which: int, what: str, side: int) -> Portrait:
+    def _open_photo(self, content: bytes, box: Sequence[float] | None, face: int, what: str, side: int) -> Photo:
         try:
             with self.stage("decode"):
-                photo = decode_photo(content, self.settings.limits.pixels)
+                image = decode_photo(content, self.settings.limits.pixels)
         except PhotoError as error:
             raise Problem.of(error, what) from None
-        if side and (scale := side / max(photo.shape[:2])) < 1:
-            height, width = (max(1, round(length * scale)) for length in photo.shape[:2])
-            photo = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+        if side:
+            image, scale = shrink_to(image, side)
             box = [value * scale for value in box] if box is not None else None
-        return self.find(photo, box, which, what)
-
-    def find(self, photo: np.ndarray, box: Sequence[float] | None, which: int, what: str) -> Portrait:
-        """Raises Problem 422."""
         try:
             with self.stage("find"):
-                return take_portrait(photo, self.detector, box, which)
-        except (NoFaceError, ValueError) as error:
-            raise Problem(422, f"{what}: {error}") from None
+                return Photo.from_image(image, face, box, self.detector, what)
+        except NoFaceError as error:
+            raise Problem(422, str(error)) from None
 
-    async def fit(self, portrait: Portrait) -> Fit:
+    async def fit(self, photo: Photo) -> FittedFace:
         size = (await self.describe())["reconstruction"].size
-        with self.fitting.preparing():
-            picture = await asyncio.to_thread(portrait.cut, size)
+        with self.fit_batcher.preparing():
+            crop = await asyncio.to_thread(photo.crop_image, size)
         with self.stage("fit"):
-            return await self.fitting(picture)
+            return FittedFace(photo, await self.fit_batcher(crop), self.model)
 
-    async def play(self, portrait: Portrait, source: FaceArrays, driving: FaceArrays) -> ReenactResult:
+    async def reenact(self, source: FittedFace, driving: FaceArrays) -> ReenactResult:
         size = (await self.describe())["reenactment"].size
-        with self.playing.preparing():
-            picture = await asyncio.to_thread(portrait.cut, size)
-        with self.stage("play"):
-            return await self.playing(ReenactRequest(picture, source, driving))
+        with self.reenact_batcher.preparing():
+            crop = await asyncio.to_thread(source.photo.crop_image, size)
+        with self.stage("reenact"):
+            return await self.reenact_batcher(ReenactRequest(crop, source.fit.face, driving))
 
     def mark(self, network: ModelInfo) -> Mark | None:
         return Mark(network.digest) if self.settings.mark else None

@@ -10,13 +10,13 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.mark import encode_picture
+from jr2net.inference.driving import apply_expression
+from jr2net.inference.face import FittedFace
 from serve.access import AccessControl
 from serve.bodies import check_box, parse_expression, parse_json
 from serve.problems import Problem, answering
-from serve.reconstruct import numbers
-from serve.reenact import Source, expressed, play
+from serve.reenact import reenact
 from serve.service import Service
 
 _QUALITY = 88
@@ -46,10 +46,9 @@ async def converse(socket: WebSocket, service: Service, access: AccessControl) -
         raise
 
 
-async def _act(socket: WebSocket, service: Service, source: Source, relative: bool) -> None:
-    height, width = source.portrait.photo.shape[:2]
-    own = dict(zip(ARKIT_NAMES, numbers(source.fit.face["expression"]), strict=True))
-    await socket.send_json({"ready": True, "width": width, "height": height, "expression": own})
+async def _act(socket: WebSocket, service: Service, source: FittedFace, relative: bool) -> None:
+    height, width = source.photo.image.shape[:2]
+    await socket.send_json({"ready": True, "width": width, "height": height, "expression": source.expression})
     limits = service.settings.limits
     until = time.monotonic() + limits.stream_seconds
     while time.monotonic() < until:
@@ -64,7 +63,9 @@ async def _act(socket: WebSocket, service: Service, source: Source, relative: bo
                 raise
             await socket.send_json(problem.document)
             continue
-        picture, network = await play(service, source, expressed(source.fit.face, expression, relative), False)
+        picture, network = await reenact(
+            service, source, apply_expression(source.fit.face, expression, relative), False
+        )
         with service.stage("encode"):
             content = await asyncio.to_thread(encode_picture, picture, service.mark(network), "jpeg", _QUALITY)
         await socket.send_bytes(content)
@@ -91,7 +92,7 @@ async def _receive(socket: WebSocket, seconds: float, largest: int) -> dict[str,
     return value
 
 
-async def _source(first: dict[str, Any], service: Service) -> Source:
+async def _source(first: dict[str, Any], service: Service) -> FittedFace:
     encoded = first.get("source")
     if not isinstance(encoded, str):
         raise Problem(422, "source: the first message holds the photo in base64")
@@ -101,8 +102,8 @@ async def _source(first: dict[str, Any], service: Service) -> Source:
         raise Problem(400, "source: not base64") from None
     box = first.get("box")
     box = None if box is None else check_box(box)
-    portrait = await service.portrait(content, box, what="source", side=service.settings.limits.video_side)
-    return Source(portrait, await service.fit(portrait))
+    side = service.settings.limits.video_side
+    return await service.fit(await service.open_photo(content, box, what="source", side=side))
 
 
 async def _end(socket: WebSocket, problem: Problem) -> None:

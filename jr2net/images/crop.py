@@ -29,6 +29,11 @@ class Crop:
         if not (np.isfinite([*self.center, self.side, self.roll]).all() and self.side > 0):
             raise ValueError(f"{self}: a crop needs a finite centre and roll and a positive side")
 
+    def scaled(self, factor: float) -> Crop:
+        """The same square in a picture whose sides are ``factor`` times as long."""
+        x, y = self.center
+        return Crop((factor * x, factor * y), factor * self.side, self.roll)
+
     @staticmethod
     def from_landmarks(landmarks: np.ndarray, scale: float = 1.7, shift_up: float = 0.08) -> Crop:
         """The crop around 68 landmarks (68, 2): ``scale`` times their box, shifted up by ``shift_up`` of the box.

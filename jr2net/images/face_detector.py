@@ -67,6 +67,12 @@ class Face:
             )
         return Face((left, top, right, bottom))
 
+    def scaled(self, factor: float) -> Face:
+        """The same face in a picture whose sides are ``factor`` times as long."""
+        left, top, right, bottom = (factor * value for value in self.box)
+        landmarks = None if self.landmarks is None else self.landmarks * np.float32(factor)
+        return Face((left, top, right, bottom), self.score, landmarks)
+
     @property
     def area(self) -> float:
         left, top, right, bottom = self.box

@@ -37,11 +37,12 @@ class VideoLimits:
 
 @dataclass(frozen=True)
 class VideoShape:
-    """What a video's header says: its size as shown (upright), and its frames per second."""
+    """What a video's header says: its size as shown (upright), frames per second, number of frames (0: not said)."""
 
     width: int
     height: int
     fps: float
+    frames: int = 0
 
 
 def probe_video(content: bytes, limits: VideoLimits) -> VideoShape:
@@ -52,7 +53,7 @@ def probe_video(content: bytes, limits: VideoLimits) -> VideoShape:
         if first is None:
             raise VideoError("broken", "the video has no frame that can be decoded; send the whole file")
         height, width = _upright(first).shape[:2]
-        return VideoShape(width, height, _rate(stream))
+        return VideoShape(width, height, _rate(stream), stream.frames)
 
 
 def read_video(content: bytes, limits: VideoLimits) -> Iterator[np.ndarray]:

@@ -14,6 +14,7 @@ from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.arrays import to_arrays, to_tensor
 from jr2net.images.crop import Crop, index_matrix, square_weight
+from jr2net.inference.messages import GeneratedCrop
 from jr2net.render.renderer import render_mesh
 from jr2net.render.scene import Scene
 
@@ -22,31 +23,16 @@ _MARGIN = 0.04  # of the crop's side: how far around the face its surroundings a
 _FEATHER = 0.05
 
 
-@dataclass(frozen=True)
-class GeneratedCrop:
-    """One generated crop of side S and how the source's surface moved in it; plain arrays, to be sent around.
-
-    picture    (S, S, 3) uint8 RGB
-    position   (S, S, 2) float32: where in the source crop, in its pixels, each pixel's surface point lies
-    covisible  (S, S) float32: 1 where ``position`` holds, 0 where the source does not show that point
-    changed    (S, S) float32: 1 on the face, in the source or as generated
-    """
-
-    picture: np.ndarray
-    position: np.ndarray
-    covisible: np.ndarray
-    changed: np.ndarray
-
-
-def acts(scene: Scene, generated: torch.Tensor) -> list[GeneratedCrop]:
-    """Each item of a batch: its scene and DCNet's picture of it (B, 3, S, S)."""
+def generated_crops(scene: Scene, generated: torch.Tensor) -> list[GeneratedCrop]:
+    """Each item of a batch: its scene and the image (B, 3, S, S) that was generated from it."""
     position = scene.view.position.float().cpu().numpy()
     covisible = scene.view.covisible[:, 0].float().cpu().numpy()
     changed = torch.maximum(scene.source.mask, scene.driving.mask)[:, 0].float().cpu().numpy()
-    return [GeneratedCrop(*parts) for parts in zip(to_arrays(generated), position, covisible, changed, strict=True)]
+    images = to_arrays(generated)
+    return [GeneratedCrop(*parts) for parts in zip(images, position, covisible, changed, strict=True)]
 
 
-def composite(photo: np.ndarray, crop: Crop, act: GeneratedCrop, whole: bool) -> np.ndarray:
+def composite(photo: np.ndarray, crop: Crop, generated: GeneratedCrop, whole: bool) -> np.ndarray:
     """The photo (H, W, 3) uint8 with what was generated of its crop.
 
     The generator's picture is small. Where the source shows the same surface point, the photo's own fine detail moves
@@ -55,16 +41,16 @@ def composite(photo: np.ndarray, crop: Crop, act: GeneratedCrop, whole: bool) ->
     sides.
     """
     result = photo.copy()
-    weight = square_weight(len(act.picture), _FEATHER) if whole else _soft_mask(act.changed)
+    weight = square_weight(len(generated.image), _FEATHER) if whole else _soft_mask(generated.changed)
     window = _window(photo, crop, weight)
     if window is None:
         return result
-    place, picture, side = _Place.of(window, crop), act.picture, max(1, round(crop.side))
+    place, picture, side = _Place.of(window, crop), generated.image, max(1, round(crop.side))
     if side < len(picture):  # interpolation would skip pixels
         picture, weight = (cv2.resize(each, (side, side), interpolation=cv2.INTER_AREA) for each in (picture, weight))
         made = place.bring(picture)
     else:
-        made = cv2.add(place.enlarge(picture), _detail(photo, crop, act, place), dtype=cv2.CV_8U)
+        made = cv2.add(place.enlarge(picture), _detail(photo, crop, generated, place), dtype=cv2.CV_8U)
     share = place.bring(weight)
     result[window] = cv2.blendLinear(photo[window], made, 1 - share, share)
     return result
@@ -139,20 +125,22 @@ def _rectangle(photo: np.ndarray, points: np.ndarray) -> tuple[slice, slice] | N
     return (slice(top, bottom), slice(left, right)) if right > left and bottom > top else None
 
 
-def _detail(photo: np.ndarray, crop: Crop, act: GeneratedCrop, place: _Place) -> np.ndarray:
+def _detail(photo: np.ndarray, crop: Crop, generated: GeneratedCrop, place: _Place) -> np.ndarray:
     """(height, width, 3) float32: what the photo has beyond the generator's resolution, moved with the surface."""
-    covisible = act.covisible[..., None]
-    reached = _rectangle(photo, crop.to_image(act.position[act.covisible > 0], len(act.picture)))
+    covisible = generated.covisible[..., None]
+    reached = _rectangle(photo, crop.to_image(generated.position[generated.covisible > 0], len(generated.image)))
     if reached is None:
         return np.zeros((place.height, place.width, 3), np.float32)
     # Positions are known where the face is; around it they go on smoothly, so that enlarging does not mix in others.
-    known = cv2.GaussianBlur(act.covisible, (0, 0), 1.5)[..., None]
-    spread = cv2.GaussianBlur(act.position * covisible, (0, 0), 1.5) / np.maximum(known, 1e-3)
-    position = _Place.of(reached, crop).crop.to_image(np.where(covisible > 0, act.position, spread), len(act.picture))
-    certain = cv2.erode(act.covisible, np.ones((3, 3), np.uint8))
+    known = cv2.GaussianBlur(generated.covisible, (0, 0), 1.5)[..., None]
+    spread = cv2.GaussianBlur(generated.position * covisible, (0, 0), 1.5) / np.maximum(known, 1e-3)
+    position = _Place.of(reached, crop).crop.to_image(
+        np.where(covisible > 0, generated.position, spread), len(generated.image)
+    )
+    certain = cv2.erode(generated.covisible, np.ones((3, 3), np.uint8))
     x, y, share = cv2.split(place.bring(np.dstack([position - np.float32(0.5), certain])))  # OpenCV's pixel centres
     moved = cv2.remap(photo[reached], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    coarse = place.enlarge(place.crop.apply(moved, len(act.picture)))
+    coarse = place.enlarge(place.crop.apply(moved, len(generated.image)))
     return cv2.multiply(cv2.subtract(moved, coarse, dtype=cv2.CV_32F), cv2.merge([share] * 3))
 
 

@@ -32,18 +32,18 @@ class OpenVINOError(UserError, RuntimeError):
 
 
 def compile_reconstructor(
-    reconstructor: Reconstructor, precision: str = "fp32", pictures: Tensor | None = None, threads: int = 1
+    reconstructor: Reconstructor, precision: str = "fp32", images: Tensor | None = None, threads: int = 1
 ) -> Reconstructor:
     """The same reconstructor, its network computed by OpenVINO with ``threads`` threads.
 
-    ``int8`` needs ``pictures`` (N, 3, S, S) in [0, 1] like those that it will see, a few dozen. Raises OpenVINOError.
+    ``int8`` needs some dozens of ``images`` (N, 3, S, S) in [0, 1] like those that it will see. Raises OpenVINOError.
     """
-    if precision == "int8" and pictures is None:
-        raise OpenVINOError("int8 needs pictures to take its ranges from; give some dozens of face crops")
+    if precision == "int8" and images is None:
+        raise OpenVINOError("int8 needs images to take its ranges from; give some dozens of face crops")
     core, model = _convert(reconstructor)
     if precision == "int8":
-        assert pictures is not None
-        model = _quantize(model, pictures)
+        assert images is not None
+        model = _quantize(model, images)
     options = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
@@ -54,7 +54,7 @@ def compile_reconstructor(
     return dataclasses.replace(reconstructor, network=_Compiled(core.compile_model(model, "CPU", options)))
 
 
-def studio_pictures(model: FaceModel, size: int, people: int = 16) -> Tensor:
+def studio_images(model: FaceModel, size: int, people: int = 16) -> Tensor:
     """(3 · people, 3, size, size): crops of synthetic people, some with large expressions, to take ranges from."""
     from jr2net.studio.film import film_people
 

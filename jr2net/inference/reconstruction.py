@@ -1,47 +1,125 @@
-"""What a user calls to fit a face: pictures in, ``FaceParameters`` out."""
+"""What a user calls to fit a face: a photo in, its face out (RecAugNet, or RecNet)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, overload
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
-from jr2net.networks.checkpoint import DESCRIPTION, WEIGHTS, load_network, read_description
-from jr2net.storage import local_copy
+from jr2net.images.arrays import resize, to_tensor
+from jr2net.inference.face import FittedFace
+from jr2net.inference.messages import Fit, ModelInfo
+from jr2net.inference.photo import Photo
+from jr2net.inference.weights import RECONSTRUCTION, as_face_model, checkpoint_folder, load_checkpoint
+from jr2net.networks.checkpoint import CheckpointError
+from jr2net.networks.precision import prepare
+from jr2net.render.renderer import landmarks_2d
+
+Precision = Literal["fp32", "bf16", "int8"]
+Runtime = Literal["torch", "openvino"]
 
 
 @dataclass(frozen=True)
 class Reconstructor:
-    """RecNet or RecAugNet beside the face model and the camera that give its numbers a meaning."""
+    """RecNet or RecAugNet beside the face model and the camera that give its numbers a meaning.
+
+    info        what the network is; its camera is that of the crops
+    batch_size  most crops of one forward pass
+    """
 
     network: nn.Module
     model: FaceModel
-    camera: Camera
+    info: ModelInfo
+    batch_size: int = 16
+
+    @staticmethod
+    def load(
+        weights: str | Path | None = None,
+        *,
+        face_model: FaceModel | str | Path | None = None,
+        device: torch.device | str = "cpu",
+        precision: Precision = "fp32",
+        runtime: Runtime = "torch",
+        batch_size: int = 16,
+    ) -> Reconstructor:
+        """Loads a network for inference.
+
+        weights     a checkpoint's folder or a run's, local or ``s3://``; None: the weights that ship with the package
+        face_model  the model that it was trained with, as ``face.model`` names it; None: the procedural one
+        precision   what convolutions compute in; int8 needs the runtime openvino
+        runtime     torch, or openvino (an extra; on a CPU)
+
+        Raises CheckpointError where the folder holds no such network or another face model's, StorageError where it
+        cannot be read, OpenVINOError where OpenVINO is asked for and not installed.
+        """
+        model, folder = as_face_model(face_model), checkpoint_folder(weights, RECONSTRUCTION)
+        network, info = load_checkpoint(folder, model)
+        if info.kind not in ("recnet", "recaugnet"):
+            raise CheckpointError(f"{folder}: holds a {info.kind}; give the folder of a RecAugNet or RecNet")
+        reconstructor = Reconstructor(network.to(device).eval(), model.to(device), info, batch_size)
+        return reconstructor.prepared(precision, runtime)
+
+    def prepared(self, precision: Precision = "fp32", runtime: Runtime = "torch") -> Reconstructor:
+        """The same network made ready for inference alone; its module is changed in place or wrapped."""
+        if runtime == "openvino":
+            from jr2net.inference.openvino import compile_reconstructor, studio_images
+
+            images = studio_images(self.model, self.camera.size) if precision == "int8" else None
+            return compile_reconstructor(self, precision, images)
+        return replace(self, network=prepare(self.network, precision))
+
+    @property
+    def camera(self) -> Camera:
+        return self.info.camera
+
+    @overload
+    def __call__(self, photos: Photo) -> FittedFace: ...
+
+    @overload
+    def __call__(self, photos: Sequence[Photo]) -> list[FittedFace]: ...
+
+    def __call__(self, photos: Photo | Sequence[Photo]) -> FittedFace | list[FittedFace]:
+        """The face of a photo, or of each photo of a sequence, in batches of ``batch_size``."""
+        if isinstance(photos, Photo):
+            return self([photos])[0]
+        faces = []
+        for first in range(0, len(photos), self.batch_size):
+            batch = photos[first : first + self.batch_size]
+            fits = self.fit([photo.crop_image(self.camera.size) for photo in batch])
+            faces += [FittedFace(photo, fit, self.model) for photo, fit in zip(batch, fits, strict=True)]
+        return faces
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor) -> FaceParameters:
+    def fit(self, crops: Sequence[np.ndarray]) -> list[Fit]:
+        """Face crops (any side) uint8 RGB to their faces, by one forward pass."""
+        images = to_tensor([resize(crop, self.camera.size) for crop in crops])
+        faces = self.predict(images.to(self.model.mean.device))
+        landmarks = landmarks_2d(self.model, faces, self.camera).cpu().numpy()
+        fields = {name: value.float().cpu().numpy() for name, value in faces.state().items()}
+        return [
+            Fit({name: value[i] for name, value in fields.items()}, landmarks[i], self.info) for i in range(len(crops))
+        ]
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> FaceParameters:
         """Face crops (B, 3, S, S) in [0, 1] to parameters; S is ``camera.size``. Raises ValueError on other shapes."""
         if images.ndim != 4 or images.shape[1:] != (3, self.camera.size, self.camera.size):
-            wanted = f"(B, 3, {self.camera.size}, {self.camera.size})"
+            expected = f"(B, 3, {self.camera.size}, {self.camera.size})"
             raise ValueError(
-                f"pictures have shape {tuple(images.shape)}, expected {wanted}; crop and resize them first"
+                f"images have shape {tuple(images.shape)}, expected {expected}; crop and resize them first"
             )
         return self.network(images)
 
-
-def load_reconstructor(folder: str | Path, model: FaceModel, device: torch.device | str = "cpu") -> Reconstructor:
-    """The RecNet or RecAugNet of a checkpoint folder, local or s3://, with the camera it was trained for.
-
-    Raises CheckpointError where the folder holds none or was made for another face model, StorageError where it cannot
-    be read.
-    """
-    with local_copy(str(folder), (DESCRIPTION, WEIGHTS)) as local:
-        architecture = read_description(local)["architecture"]
-        network = load_network(local, model).to(device).eval()
-    seen_through = Camera.default(architecture["image_size"], architecture["focal_ratio"])
-    return Reconstructor(network, model.to(device), seen_through)
+    def warm_up(self, batch_size: int = 1) -> None:
+        """Runs the slow first passes now, for one crop and for a batch."""
+        crop = np.full((self.camera.size, self.camera.size, 3), 128, np.uint8)
+        for count in {1, batch_size}:
+            self.fit([crop] * count)

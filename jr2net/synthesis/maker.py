@@ -20,12 +20,13 @@ from jr2net.data.pairs import Pair
 from jr2net.data.sets import training_clips
 from jr2net.data.sources import ClipFrames, Picture, SourceError, SourceList, Sources, open_sources
 from jr2net.expressions.tracks import Track
-from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.images import arrays as pictures
 from jr2net.images.face_detector import load_face_detector
+from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
+from jr2net.inference.weights import load_checkpoint
 from jr2net.networks.checkpoint import load_network, read_description
 from jr2net.render.scene import recombine
 from jr2net.synthesis.gates import rejection
@@ -189,7 +190,10 @@ def load_pair_maker(
 ) -> PairMaker:
     """From the folder of ``prepare`` (or its URI), those of ``recnet`` and ``dcnet`` (local) and what is to act."""
     settings, size = config.synthesis, config.image_size
-    networks = {name: load_network(folders[name], model).to(device) for name in ("recnet", "dcnet")}
+    recnet, recnet_info = load_checkpoint(folders["recnet"], model)
+    dcnet, dcnet_info = load_checkpoint(folders["dcnet"], model)
+    model = model.to(device)
+    reconstructor = Reconstructor(recnet.to(device), model, recnet_info)
     reader = load_network(settings.reader, model).to(device) if settings.reader else None
     embedder = torch.jit.load(config.recnet.embedder, device).eval() if config.recnet.embedder else None
     detector = load_face_detector() if listed.kind == "photos" and settings.face_detector else None
@@ -200,9 +204,7 @@ def load_pair_maker(
         driving = sources if settings.driving is None else ClipFrames(ClipSource(settings.driving), size)
     digests = pair_digests(config, model, folders, listed, tracks)
     return PairMaker(
-        PairGenerator(
-            Reenactor(**networks, model=model.to(device), camera=Camera.from_config(config)), reader, embedder
-        ),
+        PairGenerator(Reenactor(dcnet.to(device), model, dcnet_info, reconstructor), reader, embedder),
         sources,
         Plan(settings, config.seed, len(sources), digests, tracks, len(driving) if driving is not None else 0),
         settings,

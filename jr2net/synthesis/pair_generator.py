@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jr2net.face.parameters import FaceParameters
+from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
 from jr2net.render.renderer import render
 from jr2net.render.scene import set_scene
@@ -65,7 +66,7 @@ class PairGenerator:
     def reconstruct(self, images: Tensor) -> FaceParameters:
         """The faces of source pictures (B, 3, S, S)."""
         images = images.to(self._device)
-        return FaceParameters.concatenate(in_halves(self.reenactor.recnet, images))
+        return FaceParameters.concatenate(in_halves(self._reconstructor.predict, images))
 
     @torch.inference_mode()
     def generate(
@@ -100,9 +101,9 @@ class PairGenerator:
             images, before = images[which], faces.expression[which]
             scene = set_scene(face.model, face.camera, images, source, wanted)
         with watch("dcnet"):
-            generated = face.dcnet(scene)
+            generated = face.network(scene)
         with watch("gates"):
-            again = face.recnet(generated)
+            again = self._reconstructor.predict(generated)
             after = again.expression
             if self.reader is not None:
                 before, after = (_expression(self.reader(seen)) for seen in (images, generated))
@@ -124,6 +125,11 @@ class PairGenerator:
     @cached_property
     def _shape_metric(self) -> Tensor:
         return gates.shape_metric(self.reenactor.model.identity_basis)
+
+    @property
+    def _reconstructor(self) -> Reconstructor:
+        assert self.reenactor.reconstructor is not None, "pairs need a reenactor with a reconstructor"
+        return self.reenactor.reconstructor
 
     @property
     def _device(self) -> torch.device:

@@ -1,11 +1,12 @@
-"""What is pasted stays where it belongs, and an act that changes nothing gives the photo back."""
+"""What is pasted stays where it belongs, and a generated crop that changes nothing gives the photo back."""
 
 import numpy as np
 import pytest
 
 from jr2net.face.camera import Camera
 from jr2net.images.crop import Crop
-from jr2net.inference.compositing import GeneratedCrop, composite, draw_mesh, paste
+from jr2net.inference.compositing import composite, draw_mesh, paste
+from jr2net.inference.messages import GeneratedCrop
 
 SMALL = 32
 
@@ -18,7 +19,7 @@ def _photo(height: int = 240, width: int = 320) -> np.ndarray:
 
 
 def _still(photo: np.ndarray, crop: Crop) -> GeneratedCrop:
-    """An act that moves nothing: what a perfect generator gives back for the source's own expression."""
+    """A crop that moves nothing: what a perfect generator gives back for the source's own expression."""
     y, x = np.mgrid[:SMALL, :SMALL] + 0.5
     disc = (((x - 16) ** 2 + (y - 16) ** 2) < 100).astype(np.float32)
     return GeneratedCrop(crop.apply(photo, SMALL), np.stack([x, y], -1).astype(np.float32), disc, disc)
@@ -27,19 +28,19 @@ def _still(photo: np.ndarray, crop: Crop) -> GeneratedCrop:
 @pytest.mark.parametrize("roll", [0.0, 0.6])
 def test_fine_detail_of_the_photo_survives(roll):
     photo, crop = _photo(), Crop((150.0, 120.0), 160.0, roll)
-    act = _still(photo, crop)
-    result = composite(photo, crop, act, whole=False)
+    generated = _still(photo, crop)
+    result = composite(photo, crop, generated, whole=False)
     middle = np.s_[100:140, 130:170]
     assert np.abs(result[middle].astype(int) - photo[middle]).mean() < 5
-    nothing_known = GeneratedCrop(act.picture, act.position, 0 * act.covisible, act.changed)
+    nothing_known = GeneratedCrop(generated.image, generated.position, 0 * generated.covisible, generated.changed)
     blurred = composite(photo, crop, nothing_known, whole=False)
     assert np.abs(blurred[middle].astype(int) - photo[middle]).mean() > 10
 
 
 def test_beyond_the_face_no_pixel_changes():
     photo, crop = _photo(), Crop((150.0, 120.0), 160.0)
-    act = _still(photo, crop)
-    black = GeneratedCrop(0 * act.picture, act.position, 0 * act.covisible, act.changed)
+    generated = _still(photo, crop)
+    black = GeneratedCrop(0 * generated.image, generated.position, 0 * generated.covisible, generated.changed)
     result = composite(photo, crop, black, whole=False)
     y, x = np.mgrid[:240, :320]
     distance = np.hypot(x - 150, y - 120) / 5  # in pixels of the crop

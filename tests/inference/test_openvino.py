@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from jr2net.config import BackboneConfig
-from jr2net.face.camera import Camera
+from jr2net.inference.messages import ModelInfo
 from jr2net.inference.openvino import OpenVINOError, compile_reconstructor
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.networks.recnet import RecNet
@@ -16,7 +16,7 @@ def reconstructor(toy_model) -> Reconstructor:
     network = RecNet(toy_model.sizes, BackboneConfig(layers=10, width=8)).eval()
     for head in (network.identity, network.expression.linear, network.rotation, network.light):
         torch.nn.init.normal_(head.weight, std=0.1)
-    return Reconstructor(network, toy_model, Camera.default(SIZE))
+    return Reconstructor(network, toy_model, ModelInfo("recnet", "", SIZE, 5.0))
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.1), ("int8", 0.2)])
@@ -26,14 +26,14 @@ def test_the_answers_are_those_of_torch(reconstructor, precision, tolerance):
     pictures = torch.rand(12, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     compiled = compile_reconstructor(reconstructor, precision, pictures)
     for batch in (pictures[:1], pictures[:5]):
-        truth, answer = reconstructor(batch), compiled(batch)
+        truth, answer = reconstructor.predict(batch), compiled.predict(batch)
         for name, value in truth.state().items():
             scale = max(1.0, float(value.abs().max()))
             assert (answer.state()[name] - value).abs().max() < tolerance * scale, name
 
 
 def test_int8_without_pictures_is_refused(reconstructor):
-    with pytest.raises(OpenVINOError, match="pictures"):
+    with pytest.raises(OpenVINOError, match="images"):
         compile_reconstructor(reconstructor, "int8")
 
 

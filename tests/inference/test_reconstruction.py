@@ -9,7 +9,7 @@ import torch
 
 from jr2net.config import BackboneConfig
 from jr2net.face.model import FaceModel
-from jr2net.inference.reconstruction import load_reconstructor
+from jr2net.inference.reconstruction import Reconstructor
 from jr2net.networks.checkpoint import CheckpointError, save_network
 from jr2net.networks.recnet import RecNet
 
@@ -18,9 +18,9 @@ def test_a_checkpoint_brings_its_camera(toy_model: FaceModel, tmp_path: Path) ->
     torch.manual_seed(0)
     network = RecNet(toy_model.sizes, BackboneConfig(layers=10, width=8))
     save_network(network, tmp_path, {"image_size": 48, "focal_ratio": 4.0}, toy_model.digest, {})
-    reconstruct = load_reconstructor(tmp_path, toy_model)
-    assert (reconstruct.camera.size, reconstruct.camera.focal) == (48, 192.0)
-    faces = reconstruct(torch.rand(2, 3, 48, 48))
+    reconstructor = Reconstructor.load(tmp_path, face_model=toy_model)
+    assert (reconstructor.camera.size, reconstructor.camera.focal) == (48, 192.0)
+    faces = reconstructor.predict(torch.rand(2, 3, 48, 48))
     assert {name: tuple(value.shape) for name, value in faces.state().items()} == {
         "identity": (2, 4),
         "expression": (2, 51),
@@ -30,9 +30,9 @@ def test_a_checkpoint_brings_its_camera(toy_model: FaceModel, tmp_path: Path) ->
         "light": (2, 9, 3),
     }
     with pytest.raises(ValueError, match=r"shape \(2, 3, 32, 32\), expected \(B, 3, 48, 48\)"):
-        reconstruct(torch.rand(2, 3, 32, 32))
+        reconstructor.predict(torch.rand(2, 3, 32, 32))
 
 
 def test_an_empty_folder_says_what_to_do(toy_model: FaceModel, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="train the network first"):
-        load_reconstructor(tmp_path, toy_model)
+        Reconstructor.load(tmp_path, face_model=toy_model)

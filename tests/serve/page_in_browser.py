@@ -21,11 +21,10 @@ from jr2net.face.model import FaceModel
 from jr2net.images.arrays import resize
 from jr2net.images.face_detector import Face, FaceDetector
 from jr2net.images.video import Mp4Writer
-from jr2net.inference.compositing import GeneratedCrop
+from jr2net.inference.messages import Fit, GeneratedCrop, ModelInfo, ReenactRequest, ReenactResult, to_face_arrays
 from jr2net.render.renderer import landmarks_2d
 from serve.access import AccessControl
 from serve.api import create_api
-from serve.networks import Fit, ModelInfo, ReenactRequest, ReenactResult, to_arrays
 from serve.service import Service
 from serve.settings import check_settings
 
@@ -62,19 +61,19 @@ class PaintingNetworks:
         face.expression[0, ARKIT_NAMES.index("mouthSmileLeft")] = FITTED_SMILE
         described = self.described["reconstruction"]
         landmarks = landmarks_2d(self.model, face, described.camera)[0].numpy()
-        return [Fit(to_arrays(face), landmarks, described) for _ in pictures]
+        return [Fit(to_face_arrays(face), landmarks, described) for _ in pictures]
 
-    async def play(self, parts: list[ReenactRequest]) -> list[ReenactResult]:
-        return [self._played(part) for part in parts]
+    async def reenact(self, requests: list[ReenactRequest]) -> list[ReenactResult]:
+        return [self._generate(request) for request in requests]
 
-    def _played(self, part: ReenactRequest) -> ReenactResult:
-        picture = resize(part.picture, SIZE).copy()
+    def _generate(self, request: ReenactRequest) -> ReenactResult:
+        picture = resize(request.crop, SIZE).copy()
         middle = slice(SIZE // 4, 3 * SIZE // 4)
-        opened = part.driving["expression"][ARKIT_NAMES.index("jawOpen")]
+        opened = request.driving["expression"][ARKIT_NAMES.index("jawOpen")]
         picture[middle, middle] = (picture[middle, middle] * (1 - opened)).astype(np.uint8)
         still, changed = np.zeros((SIZE, SIZE), np.float32), np.ones((SIZE, SIZE), np.float32)
-        act = GeneratedCrop(picture, np.zeros((SIZE, SIZE, 2), np.float32), still, changed)
-        return ReenactResult(act, self.described["reenactment"])
+        crop = GeneratedCrop(picture, np.zeros((SIZE, SIZE, 2), np.float32), still, changed)
+        return ReenactResult(crop, self.described["reenactment"])
 
     async def describe(self) -> dict[str, ModelInfo]:
         return self.described

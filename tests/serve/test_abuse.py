@@ -16,11 +16,11 @@ import numpy as np
 import psutil
 import pytest
 import schemathesis
-from conftest import BOX, client_of, picture, settings_of
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from PIL import Image
 from schemathesis.checks import content_type_conformance, not_a_server_error, response_schema_conformance
+from small_networks import BOX, client_of, picture, settings_of
 
 from jr2net.face.arkit import ARKIT_NAMES
 from serve.access import AccessControl

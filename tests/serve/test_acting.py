@@ -10,7 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from conftest import BOX, client_of, picture, settings_of
+from small_networks import BOX, client_of, picture, settings_of
 from starlette.websockets import WebSocketDisconnect
 
 from jr2net.face.arkit import ARKIT_NAMES

@@ -8,14 +8,14 @@ import json
 import numpy as np
 import pytest
 import trimesh
-from conftest import BOX, SIZE, InProcess, client_of, picture, settings_of
 from PIL import Image
+from small_networks import BOX, SIZE, InProcess, client_of, picture, settings_of
 
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import Face
 from jr2net.images.mark import is_marked
+from jr2net.inference.messages import ModelInfo, ReenactRequest
 from serve.access import AccessControl
-from serve.networks import ModelInfo, ReenactRequest
 from serve.problems import Unavailable
 
 PNG = {"Content-Type": "image/png"}
@@ -50,7 +50,7 @@ def test_a_photo_becomes_named_coefficients_and_all_that_draws_the_mesh(client, 
     }
     assert np.shape(face["light"]) == (9, 3) and len(face["rotation"]) == len(face["translation"]) == 3
     assert face["box"] == [20, 20, 108, 108] and face["picture"] == {"width": 128, "height": 128}
-    assert answer["model"] == networks.fitting.described.digest
+    assert answer["model"] == networks.reconstructor.info.digest
     assert face["camera"]["size"] == SIZE and np.shape(face["camera"]["crop"]) == (2, 3)
     # The landmarks in the photo, once more from what the answer says.
     matrix = np.array(face["camera"]["crop"])
@@ -70,7 +70,7 @@ def test_each_picture_may_have_its_own_box(client):
     files = [("image", (f"{n}.png", picture(n), "image/png")) for n in range(2)]
     answer = client.post("/v1/reconstruct", files=files, data={"box": ["10,10,90,90", BOX]}).json()
     assert [face["box"] for face in answer["faces"]] == [[10, 10, 90, 90], [20, 20, 108, 108]]
-    assert "box: 1 for 2 pictures" in problem(client.post("/v1/reconstruct", files=files, data={"box": BOX}), 422)
+    assert "box: 1 for 2 images" in problem(client.post("/v1/reconstruct", files=files, data={"box": BOX}), 422)
 
 
 def test_meshes_and_the_overlay(client, face_model):
@@ -83,7 +83,7 @@ def test_meshes_and_the_overlay(client, face_model):
     assert Image.open(io.BytesIO(overlay.content)).size == (128, 128)
     files = [("image", (f"{n}.png", picture(n), "image/png")) for n in range(2)]
     refused = client.post("/v1/reconstruct", files=files, params={"format": "obj", "box": BOX})
-    assert "format=obj is of one picture" in problem(refused, 422)
+    assert "format=obj is of one image" in problem(refused, 422)
 
 
 def test_a_photo_acts_by_named_coefficients(client):
@@ -107,11 +107,11 @@ def test_relative_coefficients_are_added_to_the_sources_own(networks, face_model
     played: list[ReenactRequest] = []
 
     class Recording(InProcess):
-        async def play(self, parts):
+        async def reenact(self, parts):
             played.extend(parts)
-            return await super().play(parts)
+            return await super().reenact(parts)
 
-    client = client_of(Recording(networks.fitting, networks.acting), face_model, settings)
+    client = client_of(Recording(networks.reconstructor, networks.reenactor), face_model, settings)
     assert reenact(client, expression='{"jawOpen": 0.5, "eyeBlinkLeft": -1}', relative="true").status_code == 200
     assert reenact(client, expression='{"jawOpen": 0.5}').status_code == 200
     added, absolute = played
@@ -138,14 +138,14 @@ def test_a_photo_acts_as_another_picture_does(client):
         ({"expression": '{"jawOpen": NaN}'}, "jawOpen = nan"),
         ({"expression": '{"jawOpen": true}'}, "jawOpen = True"),
         ({"expression": '{"jawOpen": "1"}'}, "jawOpen = 1 is not a number"),
-        ({"expression": "[1, 2]"}, "give an object"),
+        ({"expression": "[1, 2]"}, "give blendshape names"),
         ({"expression": "{}", "pose": "true"}, "an expression has none"),
         ({"expression": "{}", "relative": "perhaps"}, "neither true nor false"),
         ({"expression": "{}", "format": "gif"}, "neither jpeg nor png"),
         ({"expression": "{}", "box": "1,2,3"}, "four numbers"),
         ({"expression": "{}", "box": "1,2,nan,9"}, "four numbers"),
         ({"expression": "{}", "box": "50,50,20,90"}, "right must lie beyond left"),
-        ({"expression": "{}", "box": "5000,50,5100,150"}, "lies outside the picture"),
+        ({"expression": "{}", "box": "5000,50,5100,150"}, "lies outside the image"),
         ({"expression": "{}", "experssion": "{}"}, "unknown part 'experssion'"),
     ],
 )
@@ -179,7 +179,7 @@ def test_limits_hold_before_anything_is_decoded(networks, face_model, weights):
     announced = client.post("/v1/reconstruct", content=iter([b"x" * 1000] * 100), headers=PNG)
     assert "60000 bytes" in problem(announced, 413)
     files = [("image", (f"{n}.png", b"x", "image/png")) for n in range(3)]
-    assert "3 pictures in one call" in problem(client.post("/v1/reconstruct", files=files), 413)
+    assert "3 images in one call" in problem(client.post("/v1/reconstruct", files=files), 413)
 
 
 def test_without_a_face_or_a_detector_the_remedy_is_named(networks, face_model, settings):
@@ -227,7 +227,7 @@ def test_networks_that_are_gone_are_503(face_model, settings):
         async def fit(self, pictures):
             raise Unavailable("the networks were lost")
 
-        play = fit
+        reenact = fit
 
         async def describe(self):
             return {"reconstruction": ModelInfo("recnet", "0" * 64, SIZE, 5.0)}
@@ -248,7 +248,7 @@ def test_errors_of_ours_show_nothing_of_the_inside(networks, face_model, setting
 
 def test_what_is_served_is_described(client, networks):
     described = client.get("/v1/model").json()
-    assert described["model"] == networks.fitting.described.digest
+    assert described["model"] == networks.reconstructor.info.digest
     assert described["expression_names"] == list(ARKIT_NAMES)
     assert described["reenactment"]["kind"] == "dcnet" and described["detector"] is False
     assert client.get("/readyz").json() == {"status": "ok"}
@@ -258,11 +258,11 @@ def test_networks_of_different_cameras_are_not_ready(networks, face_model, setti
     class Mixed(InProcess):
         async def describe(self):
             return {
-                "reconstruction": self.fitting.described,
+                "reconstruction": self.reconstructor.info,
                 "reenactment": ModelInfo("dcnet", "0" * 64, SIZE, 4.0),
             }
 
-    response = client_of(Mixed(networks.fitting, networks.acting), face_model, settings).get("/readyz")
+    response = client_of(Mixed(networks.reconstructor, networks.reenactor), face_model, settings).get("/readyz")
     assert "different cameras" in problem(response, 503)
 
 

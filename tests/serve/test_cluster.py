@@ -22,16 +22,15 @@ import psutil
 import pytest
 import ray
 import websockets
-from conftest import BOX, CPU, picture, settings_of, write_networks
 from ray import serve
 from ray.cluster_utils import Cluster
+from small_networks import BOX, picture, settings_of, write_networks
 
 from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.images.photo import decode_photo
-from jr2net.inference.portrait import take_portrait
+from jr2net.inference.photo import Photo
+from jr2net.inference.reconstruction import Reconstructor
 from serve import app
-from serve.networks import FittingNetwork
 
 pytestmark = pytest.mark.drill
 
@@ -48,16 +47,11 @@ def versions(tmp_path_factory, face_model) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def expected(versions, face_model) -> dict[str, list[list[float]]]:
     """By digest: what each picture's expression is, each fitted alone."""
-    crops = [
-        take_portrait(decode_photo(picture(seed)), None, [float(v) for v in BOX.split(",")]).crop.apply(
-            decode_photo(picture(seed)), 64
-        )
-        for seed in SEEDS
-    ]
+    crops = [Photo.open(picture(seed), box=[float(v) for v in BOX.split(",")]).crop_image(64) for seed in SEEDS]
     answers = {}
     for folders in versions.values():
-        network = FittingNetwork.load(folders["recnet"], face_model, CPU)
-        answers[network.described.digest] = [network([crop])[0].face["expression"].tolist() for crop in crops]
+        network = Reconstructor.load(folders["recnet"], face_model=face_model)
+        answers[network.info.digest] = [network.fit([crop])[0].face["expression"].tolist() for crop in crops]
     spread = np.std(np.array(list(answers.values())), axis=1).max()
     assert spread > 1e-3, "the pictures' answers must differ, or a mix-up would not be seen"
     return answers

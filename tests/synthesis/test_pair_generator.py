@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from jr2net.config import BackboneConfig, DCNetConfig
-from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
+from jr2net.inference.messages import ModelInfo
+from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.recnet import RecNet
@@ -15,6 +16,7 @@ from jr2net.synthesis.gates import COLUMNS
 from jr2net.synthesis.pair_generator import PairGenerator, Stopwatch
 
 SIZE = 32
+RECNET, DCNET = (ModelInfo(kind, "", SIZE, 5.0) for kind in ("recnet", "dcnet"))
 OPTIMIZER = {"steps": 1, "batch_size": 1, "learning_rate": 1e-3}
 
 
@@ -23,7 +25,7 @@ def generator(toy_model: FaceModel) -> PairGenerator:
     torch.manual_seed(0)
     recnet = RecNet(toy_model.sizes, BackboneConfig(layers=10, width=8)).eval()
     dcnet = DCNet(DCNetConfig.model_validate({"width": 8, "scales": 2, "blocks": 1, "optimizer": OPTIMIZER})).eval()
-    return PairGenerator(Reenactor(recnet, dcnet, toy_model, Camera.default(SIZE)))
+    return PairGenerator(Reenactor(dcnet, toy_model, DCNET, Reconstructor(recnet, toy_model, RECNET)))
 
 
 def test_sources_that_are_shared_are_painted_as_if_alone(generator: PairGenerator) -> None:

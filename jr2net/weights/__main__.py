@@ -1,6 +1,6 @@
 """The small weights that come with the project: ``make weights RUN=runs/laptop`` after ``make cascade``.
 
-Copies RecAugNet and DCNet of a finished run to ``serve/weights/`` in half precision, which halves them and changes a
+Copies RecAugNet and DCNet of a finished run to this folder in half precision, which halves their size and changes a
 coefficient by less than a thousandth. Loading turns them into single precision again.
 """
 
@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 
-from jr2net.networks.checkpoint import CheckpointError, load_network, read_description, save_network
-from jr2net.storage import StorageError, join
+from jr2net.errors import UserError
+from jr2net.networks.checkpoint import load_network, read_description, save_network
+from jr2net.storage import join
 
-WEIGHTS = Path(__file__).with_name("weights")
+WEIGHTS = Path(__file__).parent
 NETWORKS = ("recaugnet", "dcnet")
 
 
@@ -31,13 +32,13 @@ def copy_weights(run: str, target: Path = WEIGHTS) -> list[Path]:
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
-        print("usage: python -m serve.weights RUN", file=sys.stderr)
+        print("usage: python -m jr2net.weights RUN", file=sys.stderr)
         return 1
     try:
         for folder in copy_weights(arguments[0]):
             size = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
             print(f"[weights] {folder}: {size:.1f} MB")
-    except (CheckpointError, StorageError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,0 +1,129 @@
+"""What drives a photo: named coefficients, another face, or the frames of a capture or a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jr2net.expressions.tracks import Track
+from jr2net.face.parameters import FaceParameters
+from jr2net.images.face_detector import FaceDetector
+from jr2net.images.video import VideoError
+from jr2net.inference.messages import FaceArrays, Fit, to_face_arrays, to_parameters
+from jr2net.inference.photo import NoFaceError, Photo
+from jr2net.inference.smoothing import CropSmoother, FaceSmoother
+from jr2net.render.scene import recombine
+
+MAX_FPS = 30.0
+"""Frames per second of the films that are made; faster captures and videos are thinned out."""
+
+
+@dataclass(frozen=True)
+class DrivingOptions:
+    """What is taken from the driving side beside the expression, and how.
+
+    pose      the driving head's rotation and translation
+    light     the driving face's light
+    relative  the change since the first frame is added to the source's own expression and pose; of a single set of
+              coefficients: they are added to the source's own
+    smooth    a driving video's faces are smoothed over time
+    """
+
+    pose: bool = False
+    light: bool = False
+    relative: bool = False
+    smooth: bool = True
+
+    @property
+    def moves_surroundings(self) -> bool:
+        """Whether the image changes beyond the face."""
+        return self.pose or self.light
+
+
+def apply_expression(source: FaceArrays, expression: np.ndarray, relative: bool = False) -> FaceArrays:
+    """The source face with coefficients (51,) in place of its own, or added to them."""
+    wanted = (source["expression"] + expression).clip(0, 1) if relative else expression
+    return {**source, "expression": wanted.astype(np.float32)}
+
+
+def apply_driving(source: FaceArrays, driving: FaceArrays, options: DrivingOptions) -> FaceArrays:
+    """The source face with the driving face's expression and, by option, its pose and light."""
+    return to_face_arrays(recombine(to_parameters([source]), to_parameters([driving]), options.pose, options.light))
+
+
+def frame_step(fps: float) -> int:
+    """Every how many frames one is used, so that at most about ``MAX_FPS`` a second are made."""
+    return max(1, round(fps / MAX_FPS))
+
+
+def faces_of_capture(track: Track, source: FaceArrays, relative: bool = False) -> Iterator[FaceArrays]:
+    """The source face with the coefficients of every ``frame_step(track.fps)``-th frame of a capture."""
+    first = track.expression[0] if relative else 0
+    for expression in track.expression[:: frame_step(track.fps)]:
+        yield apply_expression(source, expression - first, relative)
+
+
+@dataclass
+class VideoFollower:
+    """Follows the face of a driving video, frame by frame and in order.
+
+    source: the face that is driven. fps: of the frames that are given. A frame without a face repeats the one before.
+    """
+
+    source: FaceArrays
+    fps: float
+    options: DrivingOptions
+    _last: Photo | None = field(default=None, init=False)
+    _origin: FaceParameters | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._smooth_crop, self._smooth_face = CropSmoother(self.fps), FaceSmoother(self.fps)
+
+    def locate(self, frame: np.ndarray, detector: FaceDetector | None) -> Photo:
+        """The frame (H, W, 3) uint8 with its largest face. Raises NoFaceError where the first frame shows none."""
+        try:
+            found = Photo.from_image(frame, detector=detector, name="driving, first frame")
+        except NoFaceError:
+            if self._last is None:
+                raise
+            return self._last
+        crop = self._smooth_crop(found.crop) if self.options.smooth else found.crop
+        self._last = Photo(frame, found.face, crop, found.faces_found)
+        return self._last
+
+    def follow(self, fit: Fit) -> FaceArrays:
+        """The face that the source should show when the driving face is as fitted."""
+        face = to_parameters([fit.face])
+        if self.options.smooth:
+            face = self._smooth_face(face)
+        self._origin = self._origin or face
+        if self.options.relative:
+            face = _add_change(self._origin, face, to_parameters([self.source]))
+        return apply_driving(self.source, to_face_arrays(face), self.options)
+
+
+def next_frame(frames: Iterator[np.ndarray], step: int) -> np.ndarray | None:
+    """The next of every ``step`` frames of a video; None at the end, or where the rest is damaged."""
+    try:
+        frame = next(frames, None)
+        for _ in range(step - 1):
+            next(frames, None)
+    except VideoError:
+        return None
+    return frame
+
+
+def is_video(content: bytes) -> bool:
+    """Whether a file's first bytes are those of an MP4, MOV, WebM or Matroska video."""
+    return content[4:8] == b"ftyp" or content[:4] == b"\x1a\x45\xdf\xa3"
+
+
+def _add_change(origin: FaceParameters, face: FaceParameters, source: FaceParameters) -> FaceParameters:
+    """The driving face with the source's expression and pose plus what has changed since ``origin``."""
+    return face.replace(
+        expression=(source.expression + face.expression - origin.expression).clamp(0, 1),
+        rotation=source.rotation + face.rotation - origin.rotation,
+        translation=source.translation + face.translation - origin.translation,
+    )

@@ -1,0 +1,147 @@
+"""A photo and the face in it that is meant: which one, where it is, and the crop of it that the networks see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from jr2net import storage
+from jr2net.errors import UserError
+from jr2net.images.arrays import to_tensor
+from jr2net.images.crop import Crop
+from jr2net.images.face_detector import DetectorError, Face, FaceDetector, load_face_detector
+from jr2net.images.photo import MAX_PIXELS, PhotoError, decode_photo
+
+_BOX = "box=left,top,right,bottom in pixels, from the brows to the chin"
+_INSTALL = "install a face detector (pip install --no-deps mediapipe==0.10.21)"
+
+
+class NoFaceError(UserError, ValueError):
+    """A photo in which the requested face is not found; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One face of a photo.
+
+    image        (H, W, 3) uint8 RGB, upright
+    face         the chosen face: its box, the detector's score and, where it was detected, 68 landmarks
+    crop         the square around the face that the networks see
+    faces_found  how many faces the detector found; 0 where the caller gave the box
+    name         what messages call the photo
+    """
+
+    image: np.ndarray
+    face: Face
+    crop: Crop
+    faces_found: int = 0
+    name: str = "image"
+    _crops: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    @staticmethod
+    def open(
+        source: str | Path | bytes,
+        face: int = 0,
+        box: Sequence[float] | None = None,
+        detector: FaceDetector | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Photo:
+        """Reads a photo (a path, an ``s3://`` URI or the file's bytes) and finds the face in it.
+
+        face      which face, counted from 0, the largest first
+        box       (left, top, right, bottom) of the face in pixels of the upright photo, from the brows to the chin;
+                  no detector is needed then
+        detector  the default is the installed one (``jr2net.images.face_detector``)
+
+        Raises PhotoError where the file is no photo, StorageError where it cannot be read, NoFaceError where the face
+        is not found.
+        """
+        content, name = (source, "image") if isinstance(source, bytes) else (storage.read_bytes(str(source)), source)
+        try:
+            image = decode_photo(content, max_pixels)
+        except PhotoError as error:
+            raise PhotoError(error.kind, f"{name}: {error}") from None
+        if box is None and detector is None and (detector := installed_detector()) is None:
+            raise NoFaceError(f"{name}: {_INSTALL}, or say where the face is with {_BOX}")
+        return Photo.from_image(image, face, box, detector, str(name))
+
+    @staticmethod
+    def from_image(
+        image: np.ndarray,
+        face: int = 0,
+        box: Sequence[float] | None = None,
+        detector: FaceDetector | None = None,
+        name: str = "image",
+    ) -> Photo:
+        """A photo that is decoded already: (H, W, 3) uint8 RGB, upright. Without ``box`` a detector is needed."""
+        if box is not None:
+            return _photo_with_box(image, box, name)
+        if detector is None:
+            raise NoFaceError(f"{name}: no face detector is installed here; say where the face is with {_BOX}")
+        faces = detector(image)
+        if not faces:
+            raise NoFaceError(
+                f"{name}: no face was found. Use a photo that shows one from the front, or say where it is with {_BOX}"
+            )
+        if not 0 <= face < len(faces):
+            raise NoFaceError(
+                f"{name}: face {face} was asked for, but {len(faces)} found; they are counted from 0, the largest first"
+            )
+        return Photo(image, faces[face], faces[face].crop(), len(faces), name)
+
+    def shrunk(self, longest_side: int) -> Photo:
+        """The same face of the photo with its longest side at most ``longest_side`` pixels."""
+        image, scale = shrink_to(self.image, longest_side)
+        return (
+            self
+            if scale == 1
+            else Photo(image, self.face.scaled(scale), self.crop.scaled(scale), self.faces_found, self.name)
+        )
+
+    def crop_image(self, size: int) -> np.ndarray:
+        """(size, size, 3) uint8: the crop as a network of that input size sees it; kept for the next call."""
+        if size not in self._crops:
+            self._crops[size] = self.crop.apply(self.image, size)
+        return self._crops[size]
+
+    def crop_tensor(self, size: int) -> Tensor:
+        """The crop as (1, 3, size, size) float32 in [0, 1]."""
+        return to_tensor([self.crop_image(size)])
+
+
+def shrink_to(image: np.ndarray, longest_side: int) -> tuple[np.ndarray, float]:
+    """The image with its longest side at most ``longest_side`` pixels, and the scale (at most 1)."""
+    scale = longest_side / max(image.shape[:2])
+    if scale >= 1:
+        return image, 1.0
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), scale
+
+
+def _photo_with_box(image: np.ndarray, box: Sequence[float], name: str) -> Photo:
+    try:
+        face = Face.from_box(box)
+    except ValueError as error:
+        raise NoFaceError(f"{name}: {error}") from None
+    height, width = image.shape[:2]
+    left, top, right, bottom = face.box
+    if left >= width or top >= height or right <= 0 or bottom <= 0:
+        raise NoFaceError(f"{name}: box {[*face.box]} lies outside the image of {width} × {height} pixels")
+    if max(right - left, bottom - top) > 4 * max(width, height):
+        raise NoFaceError(f"{name}: box {[*face.box]} is far larger than the image of {width} × {height} pixels")
+    return Photo(image, face, face.crop(), 0, name)
+
+
+@lru_cache(maxsize=1)
+def installed_detector() -> FaceDetector | None:
+    """The face detector of this environment, loaded once; None where none is installed."""
+    try:
+        return load_face_detector()
+    except DetectorError:
+        return None

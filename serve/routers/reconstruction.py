@@ -1,0 +1,94 @@
+"""``POST /v1/reconstruct``: photos to faces, as JSON, a mesh or an overlay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.params import Depends
+from fastapi.responses import JSONResponse, Response
+
+from jr2net.images.mark import encode_picture
+from jr2net.inference.face import FittedFace
+from serve.bodies import media_type, parse_box, read_body, read_form, refuse_others
+from serve.documents import BODIES, RESPONSES
+from serve.problems import Problem, answering
+from serve.service import Service
+from serve.settings import Limits
+
+_RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")  # what curl --data-binary sends
+_MEDIA_TYPES = {"obj": "model/obj", "glb": "model/gltf-binary", "overlay": "image/jpeg"}
+
+Format = Annotated[Literal["json", "obj", "glb", "overlay"], Query(description="what to answer with")]
+Box = Annotated[str | None, Query(description="left,top,right,bottom of the face, in pixels")]
+WhichFace = Annotated[int, Query(ge=0, le=99, description="which face, counted from 0; the largest is first")]
+
+
+def reconstruction_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
+    router = APIRouter(dependencies=guards)
+    limits = service.settings.limits
+
+    @router.post("/v1/reconstruct", responses=RESPONSES["reconstruct"], openapi_extra=BODIES["reconstruct"])
+    async def reconstruct(request: Request, format: Format = "json", box: Box = None, face: WhichFace = 0) -> Response:
+        """Fits the morphable face to every image."""
+        body = await read_body(request, limits)
+        images, boxes = await _images_and_boxes(request, body, box, limits)
+        if format != "json" and len(images) > 1:
+            raise Problem(422, f"format={format} is of one image; send {len(images)} calls, or take format=json")
+
+        async def fit(index: int) -> FittedFace:
+            what = f"image {index}" if len(images) > 1 else "image"
+            return await service.fit(await service.open_photo(images[index], boxes[index], face, what))
+
+        with answering():
+            faces = await _gather([fit(index) for index in range(len(images))])
+        digest = faces[0].fit.network.digest
+        with service.stage("encode"):
+            if format == "json":
+                return JSONResponse({"model": digest, "faces": [face.to_json() for face in faces]})
+            content = await asyncio.to_thread(_encode, faces[0], format)
+        return Response(content, media_type=_MEDIA_TYPES[format], headers={"X-Model-Digest": digest})
+
+    return router
+
+
+def _encode(face: FittedFace, format: str) -> bytes:
+    if format == "overlay":
+        return encode_picture(face.overlay(), None)
+    return face.to_glb() if format == "glb" else face.to_obj()
+
+
+async def _images_and_boxes(
+    request: Request, body: bytes, box: str | None, limits: Limits
+) -> tuple[list[bytes], list[tuple[float, ...] | None]]:
+    """The images of a raw or multipart body, and the box of each. Raises Problem."""
+    kind = media_type(request)
+    if kind != "multipart/form-data":
+        if kind not in _RAW and not kind.startswith("image/"):
+            raise Problem(
+                415, f"Content-Type {kind[:60]!r}: send image/…, application/octet-stream or multipart/form-data"
+            )
+        return [body], [parse_box(box)]
+    form = await read_form(request, body, limits)
+    refuse_others(form, ("image", "box"))
+    images = [item for item in form.getlist("image") if not isinstance(item, str)]
+    if not images or len(images) != len(form.getlist("image")):
+        raise Problem(422, "image: send one or more files (with filenames)")
+    if len(images) > limits.images:
+        raise Problem(413, f"{len(images)} images in one call, more than {limits.images}; send several calls")
+    texts = [item for item in form.getlist("box") if isinstance(item, str)] or [box or ""] * len(images)
+    if len(texts) != len(images):
+        raise Problem(422, f"box: {len(texts)} for {len(images)} images; send one for each, in order, or none")
+    return [await image.read() for image in images], [parse_box(text) for text in texts]
+
+
+async def _gather(work: list) -> list:
+    """Runs everything at once; the first error cancels the rest."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

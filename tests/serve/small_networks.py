@@ -1,0 +1,105 @@
+"""Small untrained networks of the procedural face, and the HTTP application around them without Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from jr2net.config import BackboneConfig, DCNetConfig, FaceConfig, OptimizerConfig
+from jr2net.face.load import load_face_model
+from jr2net.face.model import FaceModel
+from jr2net.inference.messages import Fit, ModelInfo, ReenactRequest, ReenactResult
+from jr2net.inference.reconstruction import Reconstructor
+from jr2net.inference.reenactment import Reenactor
+from jr2net.networks.checkpoint import save_network
+from jr2net.networks.dcnet import DCNet
+from jr2net.networks.recnet import RecNet
+from serve.access import AccessControl
+from serve.api import create_api
+from serve.service import Service
+from serve.settings import Settings, check_settings
+
+SIZE = 64
+BOX = "20,20,108,108"
+CPU = torch.device("cpu")
+
+
+class InProcess:
+    """``Networks`` without replicas; one by one, since in a batch the last digits are rounded otherwise."""
+
+    def __init__(self, reconstructor: Reconstructor, reenactor: Reenactor) -> None:
+        self.reconstructor, self.reenactor = reconstructor, reenactor
+
+    async def fit(self, crops: list[np.ndarray]) -> list[Fit]:
+        return [self.reconstructor.fit([crop])[0] for crop in crops]
+
+    async def reenact(self, requests: list[ReenactRequest]) -> list[ReenactResult]:
+        return [self.reenactor.reenact([request])[0] for request in requests]
+
+    async def describe(self) -> dict[str, ModelInfo]:
+        return {"reconstruction": self.reconstructor.info, "reenactment": self.reenactor.info}
+
+
+def picture(seed: int = 0, height: int = 128, width: int = 128, suffix: str = ".png") -> bytes:
+    """Soft random blots; the same for the same seed."""
+    blots = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), np.uint8)
+    return cv2.imencode(suffix, cv2.resize(blots, (width, height), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+
+
+@pytest.fixture(scope="session")
+def face_model() -> FaceModel:
+    return load_face_model(FaceConfig())
+
+
+def write_networks(folder: Path, model: FaceModel, seed: int, size: int = SIZE) -> dict[str, str]:
+    """A RecNet whose answers depend on the picture and a DCNet, both untrained; their folders."""
+    torch.manual_seed(seed)
+    recnet = RecNet(model.sizes, BackboneConfig(layers=10, width=8))
+    for head in (recnet.identity, recnet.albedo, recnet.expression.linear, recnet.rotation):
+        torch.nn.init.normal_(head.weight, std=0.05)
+    dcnet = DCNet(
+        DCNetConfig(width=8, scales=2, blocks=1, optimizer=OptimizerConfig(steps=1, batch_size=1, learning_rate=1e-3))
+    )
+    folders = {}
+    for name, network in (("recnet", recnet), ("dcnet", dcnet)):
+        folders[name] = str(folder / name)
+        save_network(network, folders[name], {"image_size": size, "focal_ratio": 5.0}, model.digest, {})
+    return folders
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory, face_model) -> dict[str, str]:
+    return write_networks(tmp_path_factory.mktemp("weights"), face_model, 0)
+
+
+@pytest.fixture(scope="session")
+def networks(weights, face_model) -> InProcess:
+    return InProcess(
+        Reconstructor.load(weights["recnet"], face_model=face_model),
+        Reenactor.load_network(weights["dcnet"], face_model),
+    )
+
+
+@pytest.fixture
+def settings(weights) -> Settings:
+    return settings_of(weights)
+
+
+def settings_of(weights: dict[str, str], **changes) -> Settings:
+    own = {name: {"weights": weights[kind]} for name, kind in (("reconstruction", "recnet"), ("reenactment", "dcnet"))}
+    return check_settings({**own, "authentication": "off", "detector": "off", "page": False, **changes})
+
+
+def client_of(networks, model: FaceModel, settings: Settings, detector=None, digests=None) -> TestClient:
+    service = Service(settings, networks, model, detector)
+    return TestClient(create_api(service, AccessControl(settings.limits, digests)), raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(networks, face_model, settings) -> TestClient:
+    return client_of(networks, face_model, settings)
