@@ -1,39 +1,19 @@
-"""Makes one model file of any face model, so that a cluster's machines can read it from a bucket.
-
-python -m jr2net.face.convert ~/ICT-FaceKit face.npz --vertices 4800
-python -m jr2net.face.convert 01_MorphableModel.mat face.npz --expressions expressions.npz
-"""
+"""Makes one model file of any face model, so that a cluster's machines can read it from a bucket."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-
 from jr2net.config import FaceConfig
 from jr2net.face.load import load_face_model
-from jr2net.face.model import FaceModelError
+from jr2net.face.model import FaceModel
 from jr2net.face.model_file import write_model_file
-from jr2net.storage import StorageError
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="what `face.model` would name")
-    parser.add_argument("output", help="model file to write (.npz)")
-    parser.add_argument("--vertices", type=int, help="decimate to about this many vertices")
-    parser.add_argument("--expressions", help="expression basis (.npz) that goes with BFM 2009's .mat")
-    options = parser.parse_args(arguments)
-    try:
-        model = load_face_model(
-            FaceConfig(model=options.model, vertices=options.vertices, expression_file=options.expressions)
-        )
-        write_model_file(model, options.output)
-    except (FaceModelError, StorageError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{options.output}: {len(model.mean)} vertices, {len(model.faces)} faces, {model.sizes}, {model.digest[:12]}")
-    return 0
+def convert(model: str, output: str, vertices: int | None = None, expressions: str | None = None) -> FaceModel:
+    """Reads the model that ``model`` names, as ``face.model`` does, and writes it as a model file (.npz).
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    vertices: decimate to about this many. expressions: expression basis (.npz) that goes with BFM 2009's .mat. Raises
+    FaceModelError or StorageError.
+    """
+    face = load_face_model(FaceConfig(model=model, vertices=vertices, expression_file=expressions))
+    write_model_file(face, output)
+    return face

@@ -17,7 +17,7 @@ from jr2net.face.procedural import build_procedural_face
 def load_face_model(config: FaceConfig) -> FaceModel:
     """The model that ``config.model`` names: 'procedural', a model file (.npz), ICT-FaceKit's folder, BFM 2009's .mat.
 
-    Files may lie in a bucket (``s3://…``); a folder is local, ``jr2net.face.convert`` makes a file of it. An imported
+    Files may lie in a bucket (``s3://…``); a folder is local, ``jr2net face convert`` makes a file of it. An imported
     model is decimated to about ``config.vertices`` where that is given. Raises FaceModelError, or StorageError.
     """
     if config.model == "procedural":

@@ -115,6 +115,12 @@ def next_frame(frames: Iterator[np.ndarray], step: int) -> np.ndarray | None:
     return frame
 
 
+def thinned(frames: Iterator[np.ndarray], step: int) -> Iterator[np.ndarray]:
+    """Every ``step``-th frame of a video, to its end or to where it is damaged."""
+    while (frame := next_frame(frames, step)) is not None:
+        yield frame
+
+
 def is_video(content: bytes) -> bool:
     """Whether a file's first bytes are those of an MP4, MOV, WebM or Matroska video."""
     return content[4:8] == b"ftyp" or content[:4] == b"\x1a\x45\xdf\xa3"

@@ -19,7 +19,7 @@ from jr2net.images.face_detector import DetectorError, Face, FaceDetector, load_
 from jr2net.images.photo import MAX_PIXELS, PhotoError, decode_photo
 
 _BOX = "box=left,top,right,bottom in pixels, from the brows to the chin"
-_INSTALL = "install a face detector (pip install --no-deps mediapipe==0.10.21)"
+_INSTALL = "pip install --no-deps mediapipe==0.10.21"
 
 
 class NoFaceError(UserError, ValueError):
@@ -68,7 +68,9 @@ class Photo:
         except PhotoError as error:
             raise PhotoError(error.kind, f"{name}: {error}") from None
         if box is None and detector is None and (detector := installed_detector()) is None:
-            raise NoFaceError(f"{name}: {_INSTALL}, or say where the face is with {_BOX}")
+            raise NoFaceError(
+                f"{name}: no face detector is installed. Install one ({_INSTALL}), or say where the face is with {_BOX}"
+            )
         return Photo.from_image(image, face, box, detector, str(name))
 
     @staticmethod

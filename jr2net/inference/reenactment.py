@@ -31,7 +31,7 @@ from jr2net.inference.driving import (
     faces_of_capture,
     frame_step,
     is_video,
-    next_frame,
+    thinned,
 )
 from jr2net.inference.face import FittedFace
 from jr2net.inference.films import Film, ReenactedPhoto
@@ -275,8 +275,7 @@ class Reenactor:
     ) -> Iterator[FaceArrays]:
         assert self.reconstructor is not None
         size = self.reconstructor.camera.size
-        thinned = iter(lambda: next_frame(frames, step), None)
-        for batch in _batches(thinned, self.batch_size):
+        for batch in _batches(thinned(frames, step), self.batch_size):
             crops = [follower.locate(frame, detector).crop_image(size) for frame in batch]
             for fit in self.reconstructor.fit(crops):
                 yield follower.follow(fit)

@@ -132,6 +132,8 @@ def share_around(mask: Tensor, reach: int) -> Tensor:
     Rows are counted first and then columns: the counts are whole numbers, so nothing is rounded before the division.
     """
     side = 2 * reach + 1
+    if torch.compiler.is_exporting():  # ONNX has no divisor_override
+        return F.avg_pool2d(mask, side, stride=1, padding=reach)
     rows = F.avg_pool2d(mask, (1, side), stride=1, padding=(0, reach), divisor_override=1)
     return F.avg_pool2d(rows, (side, 1), stride=1, padding=(reach, 0), divisor_override=1) / side**2
 

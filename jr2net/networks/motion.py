@@ -48,7 +48,18 @@ def _fit_affine(displacement: Tensor, weight: Tensor, place: Tensor) -> Tensor:
     normal = weighted @ basis.transpose(1, 2) / basis.shape[-1]
     normal = normal + _RIDGE * torch.eye(3, dtype=normal.dtype, device=normal.device)
     right = weighted @ displacement.flatten(2).transpose(1, 2) / basis.shape[-1]
-    return (torch.linalg.solve(normal, right).transpose(1, 2) @ basis).view_as(displacement)
+    return (_solve(normal, right).transpose(1, 2) @ basis).view_as(displacement)
+
+
+def _solve(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solves (B, 3, 3) systems with right sides (B, 3, C)."""
+    if not torch.compiler.is_exporting():
+        return torch.linalg.solve(matrix, right)
+    # ONNX has no solver: the inverse by cross products of rows, in float64 for its cancellations.
+    a, b, c = matrix.double().unbind(1)
+    cofactors = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], -1)
+    determinant = (a * cofactors[..., 0]).sum(-1)[:, None, None]
+    return (cofactors @ right.double() / determinant).to(right.dtype)
 
 
 def _fill(value: Tensor, weight: Tensor) -> Tensor:

@@ -1,0 +1,114 @@
+"""The ``jr2net`` command: what it writes, what it says, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jr2net.cli import main
+from jr2net.commands import CommandError, find_photos
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = str(ROOT / "serve" / "page" / "sample.jpg")
+BOX = ["--box", "150,150,450,450"]
+
+
+def test_a_photo_becomes_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["reconstruct", SAMPLE, *BOX, "-o", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "sample.json",
+        "sample.glb",
+        "sample.obj",
+        "sample_overlay.jpg",
+    }
+    assert len(json.loads((tmp_path / "sample.json").read_text())["expression"]) == 51
+    assert "jawOpen" in capsys.readouterr().out
+
+
+def test_folders_are_taken_and_one_bad_photo_stops_no_other(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(SAMPLE, photos / "a.jpg")
+    (photos / "b.png").write_text("no photo")
+    (photos / "notes.txt").write_text("not taken")
+    shutil.copy(SAMPLE, tmp_path / "a.jpg")
+    arguments = [
+        "reconstruct",
+        str(photos),
+        str(tmp_path / "*.jpg"),
+        *BOX,
+        "--formats",
+        "json",
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert "[1/3]" in said.out and "b.png: not a picture" in said.err and "1 of 3 photos could not be used" in said.err
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"a.json", "a-2.json"}
+
+
+def test_a_photo_acts(tmp_path: Path) -> None:
+    out = tmp_path / "out.jpg"
+    assert main(["reenact", SAMPLE, *BOX, "--set", "jawOpen=0.8", "--set", "eyeBlinkLeft=1", "-o", str(out)]) == 0
+    assert out.stat().st_size > 10_000
+    assert main(["reenact", SAMPLE, *BOX, "--set", "jawOpen=0.5", "-o", str(tmp_path / "folder")]) == 0
+    assert (tmp_path / "folder" / "sample.jpg").is_file()
+
+
+def test_a_face_model_is_converted(tmp_path: Path, real_ground: Path, capsys: pytest.CaptureFixture) -> None:
+    model = str(real_ground / "assets" / "ict_narrow_lo.npz")
+    assert main(["face", "convert", model, str(tmp_path / "face.npz"), "--vertices", "800"]) == 0
+    assert "80 identity" in capsys.readouterr().out and (tmp_path / "face.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["reenact", SAMPLE, *BOX, "-o", "x.jpg"], "either --set NAME=VALUE"),
+        (["reenact", SAMPLE, *BOX, "--set", "jawOpen", "-o", "x.jpg"], "--set jawOpen: write NAME=VALUE"),
+        (["reenact", SAMPLE, *BOX, "--set", "jawOpn=1", "-o", "x.jpg"], "did you mean 'jawOpen'"),
+        (["reenact", SAMPLE, *BOX, "--set", "jawOpen=1", "-o", SAMPLE], "would overwrite what it is made from"),
+        (["reenact", SAMPLE, *BOX, "--set", "jawOpen=1", "--weights", "nowhere", "-o", "x.jpg"], "nowhere/model.json"),
+        (["animate", SAMPLE, "gone.csv", *BOX, "-o", "x.mp4"], "gone.csv"),
+        (["reconstruct", "gone.jpg", "-o", "x"], "gone.jpg"),
+        (["reconstruct", "*.nothing", "-o", "x"], "no photos there"),
+    ],
+)
+def test_mistakes_are_explained_in_one_line(arguments, words, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert words in said and said.startswith("error: ") and "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "reenact", "animate", "face convert", "export onnx"])
+def test_every_command_has_an_example(command: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--help"])
+    assert stop.value.code == 0 and f"example:\n  jr2net {command}" in capsys.readouterr().out
+
+
+def test_photos_are_found_once_and_in_order(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.PNG", "c.txt"):
+        (tmp_path / name).write_bytes(b"")
+    here = str(tmp_path)
+    assert find_photos([here, f"{here}/b.jpg"]) == [f"{here}/a.PNG", f"{here}/b.jpg"]
+    assert find_photos([f"{here}/*.jpg", "s3://bucket/x.jpg"]) == [f"{here}/b.jpg", "s3://bucket/x.jpg"]
+    with pytest.raises(CommandError, match="no photos there"):
+        find_photos([f"{here}/*.webp"])
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from jr2net.cli import build_parser; import jr2net; build_parser();"
+        "print(sorted({'torch', 'numpy', 'cv2', 'pyarrow', 'ray', 'pydantic'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
