@@ -153,7 +153,7 @@ def measure_planning(run: Run) -> Iterator[Measurement]:
     for index in missing.tolist():
         write_manifest(place, index)
     start = time.perf_counter()
-    dataset.describe(place, settings, 0, {})
+    dataset.describe(place, settings, 0, {}, run.config.image_size)
     yield Measurement("describing_1m_pairs_s", time.perf_counter() - start, "s")
 
 

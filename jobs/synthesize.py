@@ -57,7 +57,7 @@ def synthesize(run: Run) -> list[str]:
     if failed:
         raise StageError(what_is_missing(folder, failed, dataset.missing_shards(folder, settings)))
     digests = pair_digests(run.config, run.model, run.folders("synthesis"), work.sources, work.tracks)
-    description = dataset.finish(folder, settings, run.config.seed, digests)
+    description = dataset.finish(folder, settings, run.config.seed, digests, run.config.image_size)
     print(f"[synthesis] {summary(description)}", flush=True)
     return [DESCRIPTION]
 
@@ -146,6 +146,7 @@ def prove(run: Run) -> None:
     folder = run.folder("synthesis")
     description = read_description(folder)
     problems = verify.check_objects(folder, description) + verify.check_counts(description)
+    problems += verify.check_card(folder, description)
     shards = list(range(verify.shards_planned(description)))
     told = ray.put(description)
     for found in ray.get([check.remote(folder, shards[at : at + 16], told) for at in range(0, len(shards), 16)]):

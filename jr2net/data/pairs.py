@@ -1,7 +1,9 @@
-"""Pair shards: (picture, 51 ARKit coefficients) as Parquet, the description beside them, and their batches.
+"""Pair shards: (image, 51 ARKit coefficients) as Parquet, the description of a dataset of them, and a data loader.
 
-Columns: ``pair_id``, ``image`` (JPEG or PNG bytes), ``expression`` (51 float32, named in the file's metadata),
-``source_id``, ``track``, ``frame`` and any number of float columns whose names start with ``score``.
+Columns: ``pair_id``, ``image`` (struct of ``bytes``, a JPEG or PNG, and ``path``, which is null), ``expression`` (51
+float32, named in the file's metadata), ``source_id``, ``track``, ``frame`` and any number of float columns whose names
+start with ``score``. The struct and the key ``huggingface`` of the metadata are how Hugging Face ``datasets`` stores an
+``Image`` feature: a plain binary column would load as bytes, whatever the metadata said.
 """
 
 from __future__ import annotations
@@ -23,20 +25,21 @@ from jr2net.data.cache import KeepWhileFits
 from jr2net.data.shards import list_shards
 from jr2net.data.stream import Draw, Schedule, prefetch
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
-from jr2net.images import arrays as pictures
-from jr2net.images.arrays import decode_image
+from jr2net.images import arrays
 from jr2net.storage import join, list_files, read_bytes
 from jr2net.storage.parquet import PARQUET_OPTIONS, ShardError, open_parquet, read_table
 
 DESCRIPTION = "dataset.json"
 PAIRS_PER_GROUP = 64
 COLUMNS = ["pair_id", "image", "expression", "source_id", "track", "frame"]
+IMAGE_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 _NAMES_KEY = b"expression_names"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One labelled picture. expression: (51,) float32 in [0, 1], order of ``ARKIT_NAMES``; scores: by column name."""
+    """One labelled image. image: JPEG or PNG bytes; expression: (51,) float32 in [0, 1], in the order of
+    ``ARKIT_NAMES``; scores: by column name."""
 
     pair_id: str
     image: bytes
@@ -48,19 +51,19 @@ class Pair:
 
 
 def make_pair_id(*determinants: str | int | float) -> str:
-    """The name of the pair that these determine: source, track, frame, digests of the networks, seed, …"""
+    """32 hex digits: a hash of all that determines a pair (source, track, frame, digests of the networks, seed, …)."""
     return hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]
 
 
 def pair_rng(pair_id: str) -> np.random.Generator:
-    """Where all randomness of a pair comes from."""
+    """The generator of all random numbers of a pair, seeded by its ID."""
     return np.random.default_rng(int(pair_id, 16))
 
 
 def encode_pair_shard(name: str, pairs: Sequence[Pair]) -> bytes:
-    """The bytes of a shard, sorted by ``pair_id``: equal pairs give equal bytes, however they arrive.
+    """The bytes of a shard, sorted by ``pair_id``: equal pairs give equal bytes in whatever order they are passed.
 
-    Raises ShardError, which calls the shard ``name``, when the pairs cannot share a shard.
+    name: what a ShardError calls the shard; it is raised when the pairs cannot share a shard.
     """
     pairs = sorted(pairs, key=lambda pair: pair.pair_id)
     if not pairs:
@@ -77,21 +80,42 @@ def encode_pair_shard(name: str, pairs: Sequence[Pair]) -> bytes:
     expression = np.concatenate([pair.expression.astype(np.float32) for pair in pairs])
     columns = {
         "pair_id": pa.array([pair.pair_id for pair in pairs], pa.string()),
-        "image": pa.array([pair.image for pair in pairs], pa.binary()),
+        "image": pa.array([{"bytes": pair.image} for pair in pairs], IMAGE_TYPE),
         "expression": pa.FixedSizeListArray.from_arrays(pa.array(expression), len(ARKIT_NAMES)),
         "source_id": pa.array([pair.source_id for pair in pairs], pa.string()),
         "track": pa.array([pair.track for pair in pairs], pa.string()),
         "frame": pa.array([pair.frame for pair in pairs], pa.int32()),
     }
     columns |= {score: pa.array([pair.scores[score] for pair in pairs], pa.float32()) for score in scores}
-    table = pa.table(columns).replace_schema_metadata({_NAMES_KEY: json.dumps(ARKIT_NAMES).encode()})
+    metadata = {
+        _NAMES_KEY: json.dumps(ARKIT_NAMES).encode(),
+        b"huggingface": json.dumps({"info": {"features": hugging_face_features(scores)}}).encode(),
+    }
+    table = pa.table(columns).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **PARQUET_OPTIONS, row_group_size=PAIRS_PER_GROUP)
     return sink.getvalue().to_pybytes()
 
 
+def hugging_face_features(scores: Sequence[str]) -> dict[str, dict]:
+    """Column name -> feature, as Hugging Face ``datasets`` writes it to JSON. scores: names of the score columns.
+
+    ``Sequence`` rather than the newer ``List``, because versions before 4 know no other.
+    """
+    text, number, integer = ({"dtype": dtype, "_type": "Value"} for dtype in ("string", "float32", "int32"))
+    features: dict[str, dict] = {
+        "pair_id": text,
+        "image": {"_type": "Image"},
+        "expression": {"feature": number, "length": len(ARKIT_NAMES), "_type": "Sequence"},
+        "source_id": text,
+        "track": text,
+        "frame": integer,
+    }
+    return features | dict.fromkeys(scores, number)
+
+
 def read_pairs(uri: str) -> Iterator[Pair]:
-    """All pairs of one shard in order."""
+    """All pairs of one shard, in order. Raises ShardError where it is missing, damaged or of another format."""
     with open_parquet(uri, COLUMNS) as file:
         groups = file.num_row_groups
     for group in range(groups):
@@ -99,7 +123,10 @@ def read_pairs(uri: str) -> Iterator[Pair]:
 
 
 def read_description(folder: str) -> dict:
-    """``dataset.json`` of a finished dataset (``jr2net/synthesis/dataset.py`` writes it)."""
+    """``dataset.json`` of a finished dataset (``jr2net/synthesis/dataset.py`` writes it).
+
+    Raises StorageError where it is missing, ShardError where it is damaged.
+    """
     uri = join(folder, DESCRIPTION)
     try:
         description = json.loads(read_bytes(uri))
@@ -111,28 +138,29 @@ def read_description(folder: str) -> dict:
 
 
 def list_pair_shards(uri: str) -> list[str]:
-    """The Parquet files of a folder and its folders, sorted, or the one file that ``uri`` names."""
+    """URIs of the Parquet files below a folder, sorted, or of the one file that ``uri`` names."""
     if uri.endswith(".parquet"):
         return [uri]
     return [join(uri, name) for name in list_files(uri, ".parquet")] or list_shards(uri)
 
 
 class PairSource:
-    """The pairs of some shards, counted by metadata and read on demand; safe to share between threads.
+    """The pairs of some shards, counted from their metadata and read on demand; safe to share between threads.
 
     shards: a dataset's folder, a shard, or a list of shards (paths or storage URIs).
+    cache_bytes: how many bytes of encoded images are kept in memory.
     """
 
     def __init__(self, shards: str | Sequence[str], cache_bytes: int = 1 << 30) -> None:
         names = list_pair_shards(shards) if isinstance(shards, str) else list(shards)
         self.name = shards if isinstance(shards, str) else f"{len(names)} shards"
-        with ThreadPoolExecutor(16) as pool:  # at once, since a distant storage answers slowly
+        with ThreadPoolExecutor(16) as pool:  # concurrently, because remote storage has high latency
             counts = list(pool.map(_group_sizes, names))
         self._entries: list[tuple[str, int, int]] = [
-            (name, group, place)
+            (name, group, row)
             for name, sizes in zip(names, counts)
             for group, size in enumerate(sizes)
-            for place in range(size)
+            for row in range(size)
         ]
         if not self._entries:
             raise ShardError(f"{self.name}: no pairs; synthesise them first")
@@ -144,26 +172,29 @@ class PairSource:
         return len(self._entries)
 
     def read(self, index: int) -> Pair:
-        shard, group, place = self._entries[index]
-        return self._groups.get((shard, group), lambda: _read_group(shard, group))[place]
+        shard, group, row = self._entries[index]
+        return self._groups.get((shard, group), lambda: _read_group(shard, group))[row]
 
-    def picture(self, index: int, width: int) -> np.ndarray:
-        """The picture of a pair, (W, W, 3) uint8 RGB, shrunk by area to ``width`` if it is larger."""
+    def load_image(self, index: int, width: int) -> np.ndarray:
+        """The image of a pair, (W, W, 3) uint8 RGB, downscaled by area to ``width`` if it is larger.
+
+        Raises ShardError where it cannot be decoded.
+        """
         pair = self.read(index)
-        image = decode_image(pair.image)
+        image = arrays.decode_image(pair.image)
         if image is None:
             shard = self._entries[index][0]
             raise ShardError(
                 f"{shard}: pair {pair.pair_id}: image is not a square JPEG or PNG; synthesise the shard again"
             )
-        return pictures.shrink(image, width)
+        return arrays.shrink(image, width)
 
 
 class PairLoader:
-    """Batches of pairs without end, from ``start_step`` on; the contract is ``ClipLoader``'s.
+    """An endless data loader of batches of pairs, from ``start_step`` on; same contract as ``ClipLoader``.
 
     A batch is a dict of ``image`` (B, 3, S, S) float32 RGB in [0, 1], ``expression`` (B, 51) float32 and ``pair_id``,
-    a list of B. A mirrored picture has the mirrored expression. What step t holds depends on (seed, t) alone.
+    a list of B strings. A mirrored image has the mirrored expression. The batch of step t depends on (seed, t) alone.
     """
 
     def __init__(
@@ -190,12 +221,12 @@ class PairLoader:
         return prefetch(self.batch, self.start_step)
 
     def batch(self, step: int) -> dict:
-        """The batch of one step, made on the calling thread."""
-        images, expressions, gains, names = zip(*(self._sample(draw) for draw in self.schedule.step(step)))
+        """The batch of one step, loaded on the calling thread."""
+        images, expressions, gains, pair_ids = zip(*(self._sample(draw) for draw in self.schedule.step(step)))
         return {
-            "image": pictures.to_tensor(images, gains),
+            "image": arrays.to_tensor(images, gains),
             "expression": torch.from_numpy(np.stack(expressions)),
-            "pair_id": list(names),
+            "pair_id": list(pair_ids),
         }
 
     def _sample(self, draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
@@ -206,7 +237,7 @@ class PairLoader:
         return frame_image(image, framing, mirrored, self.size), expression, gain, pair.pair_id
 
     def _decode(self, index: int) -> tuple[np.ndarray, Pair]:
-        return self.source.picture(index, pictures.working_width(self.size)), self.source.read(index)
+        return self.source.load_image(index, arrays.working_width(self.size)), self.source.read(index)
 
 
 def _group_sizes(uri: str) -> list[int]:
@@ -222,13 +253,16 @@ def _read_group(uri: str, group: int) -> list[Pair]:
     order = _column_order(uri, json.loads(names) if names else list(ARKIT_NAMES))
     expression = table["expression"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     if expression.size != table.num_rows * len(ARKIT_NAMES):
-        raise ShardError(f"{uri}: expression does not hold {len(ARKIT_NAMES)} numbers a pair; synthesise it again")
+        raise ShardError(f"{uri}: expression does not have {len(ARKIT_NAMES)} values per pair; synthesise it again")
     expression = expression.reshape(table.num_rows, -1)[:, order]
-    rows = table.drop_columns("expression").to_pylist()
+    images = table["image"].combine_chunks()
+    if pa.types.is_struct(images.type):  # else plain bytes, as other software may write them
+        images = images.field("bytes")
+    rows = table.drop_columns(["expression", "image"]).to_pylist()
     return [
-        Pair(**{name: row[name] for name in COLUMNS if name != "expression"}, expression=values,
+        Pair(**{name: row[name] for name in COLUMNS if name in row}, image=image, expression=values,
              scores={name: row[name] for name in scores})
-        for row, values in zip(rows, expression)
+        for row, image, values in zip(rows, images.to_pylist(), expression)
     ]  # fmt: skip
 
 

@@ -66,7 +66,7 @@ class Run:
         """All that decides what ``stage`` makes: equal inputs, equal outputs, however it is placed on machines."""
         return {
             "stage": stage,
-            "code": manifest.CODE_VERSION,
+            "code": manifest.CODE_VERSIONS.get(stage, "1"),
             "seed": self.config.seed,
             "image_size": self.config.image_size,
             "focal_ratio": self.config.face.focal_ratio,

@@ -18,8 +18,9 @@ from jr2net import storage
 from jr2net.run.environment import versions
 from jr2net.storage import StorageError
 
-CODE_VERSION = "1"
-"""Raised when a stage comes to mean something else, so that finished stages of older runs are done again."""
+CODE_VERSIONS = {"synthesis": "2"}
+"""Version of a stage's code, "1" if not listed. Raise it when a stage's output changes its meaning or format, so that
+stages finished by older code run again."""
 
 Inputs = Mapping[str, Any]
 

@@ -1,12 +1,13 @@
-"""A dataset of pairs in a storage: every shard once, with a manifest beside it, and ``dataset.json`` last of all.
+"""A dataset of pairs in a storage: every shard is written once, with a manifest, and ``dataset.json`` last of all.
 
-    sources.json                         what the pairs are made from, fixed before the first of them
-    pairs/3f/pairs-000123.parquet        a shard; folders spread the keys over S3's partitions
-    manifests/3f/pairs-000123.json       its checksum, counts, rejects; it stands when the shard is finished
-    dataset.json                         everything is there: counts, digests, histograms, licences
+    sources.json                         what the pairs are made from, written before the first of them
+    pairs/3f/pairs-000123.parquet        a shard; subfolders spread the keys over S3's partitions
+    _manifests/3f/pairs-000123.json      its checksum, counts and rejects; written when the shard is finished
+    README.md                            the dataset card; its header tells Hugging Face ``datasets`` what is data
+    dataset.json                         the dataset is complete: counts, digests, histograms, licences
 
-All of it is the same bytes whoever makes it. What a killed worker leaves, a shard without its manifest, is made again
-and found to be the same.
+Every file has the same bytes whichever worker writes it. A shard without a manifest, left by a killed worker, is made
+again and compared. ``pairs`` holds Parquet files alone, and Parquet readers skip folders that begin with an underscore.
 """
 
 from __future__ import annotations
@@ -26,14 +27,18 @@ from jr2net.data.pairs import COLUMNS, DESCRIPTION, Pair, encode_pair_shard
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.storage import iter_files, join, put_once_or_same, read_bytes
 from jr2net.storage.parquet import ShardError
+from jr2net.synthesis.card import CARD, encode_card
 from jr2net.synthesis.gates import COLUMNS as SCORES
 from jr2net.synthesis.maker import ShardResult
 from jr2net.synthesis.plan import shard_count, shard_range
 
 SOURCES = "sources.json"
-PAIRS, MANIFESTS = "pairs", "manifests"
+PAIRS, MANIFESTS = "pairs", "_manifests"
 BINS = 10
-"""Of each shape's histogram, equally wide over [0, 1]."""
+"""Number of bins of the histogram of each coefficient, of equal width over [0, 1]."""
+
+LOCATIONS = {"sources", "captures", "driving", "reader"}
+"""Settings that are paths: a dataset's bytes must not depend on where its inputs lie."""
 
 _NUMBER = re.compile(r"pairs-(\d+)\.(?:parquet|json)$")
 _READERS = 32
@@ -49,22 +54,22 @@ def manifest_name(index: int) -> str:
     return f"{MANIFESTS}/{_spread(index)}/pairs-{index:06d}.json"
 
 
-def write_shard(folder: str, index: int, made: ShardResult) -> dict[str, Any]:
-    """Writes a shard, then its manifest, each once; returns the manifest. A shard without pairs is a manifest alone.
+def write_shard(folder: str, index: int, result: ShardResult) -> dict[str, Any]:
+    """Writes a shard, then its manifest, each once; returns the manifest. A shard without pairs has a manifest only.
 
-    Raises StorageError where the storage fails, or holds another shard of this number.
+    Raises StorageError where the storage fails, or holds a different shard of the same number.
     """
-    content = encode_pair_shard(shard_name(index), made.pairs) if made.pairs else b""
+    content = encode_pair_shard(shard_name(index), result.pairs) if result.pairs else b""
     manifest = {
         "shard": shard_name(index),
-        "planned": made.planned,
-        "pairs": len(made.pairs),
+        "planned": result.planned,
+        "pairs": len(result.pairs),
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
-        "rejected": _counts(made.rejected),
-        "quarantined": dict(sorted(made.quarantined.items())),
-        "licenses": _counts(made.licenses),
-        "histograms": histograms(made.pairs).tolist(),
+        "rejected": _counts(result.rejected),
+        "quarantined": dict(sorted(result.quarantined.items())),
+        "licenses": _counts(result.licenses),
+        "histograms": histograms(result.pairs).tolist(),
     }
     if content:
         put_once_or_same(join(folder, shard_name(index)), content)
@@ -73,16 +78,19 @@ def write_shard(folder: str, index: int, made: ShardResult) -> dict[str, Any]:
 
 
 def missing_shards(folder: str, settings: SynthesisConfig) -> np.ndarray:
-    """Numbers of the shards that are not finished, ascending: one listing, one byte a shard."""
-    there = np.zeros(shard_count(settings), bool)
+    """Numbers of the unfinished shards, ascending. Costs one listing, and one byte of memory per shard."""
+    finished = np.zeros(shard_count(settings), bool)
     for name, _ in iter_files(join(folder, MANIFESTS)):
-        if (found := _NUMBER.search(name)) is not None and int(found[1]) < len(there):
-            there[int(found[1])] = True
-    return np.flatnonzero(~there)
+        if (found := _NUMBER.search(name)) is not None and int(found[1]) < len(finished):
+            finished[int(found[1])] = True
+    return np.flatnonzero(~finished)
 
 
 def read_manifests(folder: str, indices: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """The manifests of some shards in order, read many at a time, since a distant storage answers slowly."""
+    """The manifests of some shards in order, read concurrently, because remote storage has high latency.
+
+    Raises StorageError where one is missing, ShardError where one is damaged.
+    """
 
     def read(index: int) -> dict[str, Any]:
         uri = join(folder, manifest_name(index))
@@ -93,12 +101,14 @@ def read_manifests(folder: str, indices: Iterable[int]) -> Iterator[dict[str, An
 
     with ThreadPoolExecutor(_READERS) as pool:
         waiting = list(indices)
-        for first in range(0, len(waiting), 1024):  # a bounded part of them is in memory
+        for first in range(0, len(waiting), 1024):  # bounds how many are in memory
             yield from pool.map(read, waiting[first : first + 1024])
 
 
-def describe(folder: str, settings: SynthesisConfig, seed: int, digests: Mapping[str, str]) -> dict[str, Any]:
-    """What ``dataset.json`` says of a dataset all of whose shards are finished."""
+def describe(
+    folder: str, settings: SynthesisConfig, seed: int, digests: Mapping[str, str], image_size: int
+) -> dict[str, Any]:
+    """The content of ``dataset.json``, but for the card's checksum, once all shards are finished."""
     shards: dict[str, dict[str, Any]] = {}
     rejected: Counter[str] = Counter()
     licenses: Counter[str] = Counter()
@@ -117,12 +127,14 @@ def describe(folder: str, settings: SynthesisConfig, seed: int, digests: Mapping
         "planned": settings.pairs,
         "pairs": sum(shard["pairs"] for shard in shards.values()),
         "pairs_per_shard": settings.pairs_per_shard,
+        "image_size": image_size,
         "rejected": _counts(rejected),
         "quarantined": dict(sorted(quarantined.items())),
         "licenses": _counts(licenses),
         "sources": json.loads(read_bytes(join(folder, SOURCES))),
         "digests": dict(digests),
         "seed": seed,
+        "settings": settings.model_dump(mode="json", exclude=LOCATIONS),
         "histograms": {
             "edges": [edge / BINS for edge in range(BINS + 1)],
             "counts": {name: row.tolist() for name, row in zip(ARKIT_NAMES, counts, strict=True)},
@@ -131,15 +143,23 @@ def describe(folder: str, settings: SynthesisConfig, seed: int, digests: Mapping
     }
 
 
-def finish(folder: str, settings: SynthesisConfig, seed: int, digests: Mapping[str, str]) -> dict[str, Any]:
-    """Writes ``dataset.json``, which says that the dataset is complete, and returns it."""
-    description = describe(folder, settings, seed, digests)
+def finish(
+    folder: str, settings: SynthesisConfig, seed: int, digests: Mapping[str, str], image_size: int
+) -> dict[str, Any]:
+    """Writes the card, then ``dataset.json``, which marks the dataset as complete; returns the latter.
+
+    digests: of all that a pair depends on besides the seed and its number (``pair_digests``), by name.
+    """
+    description = describe(folder, settings, seed, digests, image_size)
+    card = encode_card(description)
+    put_once_or_same(join(folder, CARD), card)
+    description["card"] = {"name": CARD, "sha256": hashlib.sha256(card).hexdigest()}
     put_once_or_same(join(folder, DESCRIPTION), (json.dumps(description, indent=1) + "\n").encode())
     return description
 
 
 def histograms(pairs: Sequence[Pair]) -> np.ndarray:
-    """(51, BINS) int64: how many pairs have each shape how strongly; 1.0 falls into the last bin."""
+    """(51, BINS) int64: a histogram of each coefficient over [0, 1]; 1.0 falls into the last bin."""
     counts = np.zeros((len(ARKIT_NAMES), BINS), np.int64)
     if pairs:
         bins = np.minimum((np.stack([pair.expression for pair in pairs]) * BINS).astype(int), BINS - 1)
@@ -148,7 +168,7 @@ def histograms(pairs: Sequence[Pair]) -> np.ndarray:
 
 
 def planned_in(settings: SynthesisConfig, indices: Iterable[int]) -> int:
-    """How many pairs these shards are planned to hold."""
+    """How many pairs these shards will hold if none is rejected."""
     return sum(last - first for first, last in (shard_range(settings, index) for index in indices))
 
 

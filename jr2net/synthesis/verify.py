@@ -1,4 +1,4 @@
-"""Proves a finished dataset: every object that it lists is there, whole, readable and made of the pairs planned."""
+"""Verifies a finished dataset: every file that it lists is there, undamaged, readable and holds the planned pairs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from jr2net.data.pairs import DESCRIPTION, make_pair_id, read_pairs
 from jr2net.images.arrays import decode_image
 from jr2net.storage import StorageError, iter_files, join, read_bytes
 from jr2net.storage.parquet import ShardError
+from jr2net.synthesis.card import CARD
 from jr2net.synthesis.dataset import MANIFESTS, PAIRS, SOURCES, manifest_name, read_manifests, shard_name
 
 Description = Mapping[str, Any]
 
 
 def shards_planned(description: Description) -> int:
+    """How many shards the dataset was planned to have; those all of whose pairs were rejected have no file."""
     return -(-description["planned"] // description["pairs_per_shard"])
 
 
 def check_objects(folder: str, description: Description) -> list[str]:
-    """What is there too much or too little, from one listing; empty: exactly the dataset's objects are there."""
+    """Missing, stray and truncated files, found by one listing of the folder; an empty list if there are none."""
     indices = range(shards_planned(description))
-    wanted = {manifest_name(index) for index in indices} | set(description["shards"]) | {SOURCES, DESCRIPTION}
+    wanted = {manifest_name(index) for index in indices} | set(description["shards"])
+    wanted |= {SOURCES, CARD, DESCRIPTION}
     sizes = {name: shard["bytes"] for name, shard in description["shards"].items()}
     problems = []
     for name, size in iter_files(folder):
@@ -38,7 +41,7 @@ def check_objects(folder: str, description: Description) -> list[str]:
 
 
 def check_counts(description: Description) -> list[str]:
-    """Whether the description agrees with itself: every planned pair is kept or rejected, and was counted once."""
+    """Problems of the description itself: every planned pair must be kept or rejected, and counted once."""
     kept = sum(shard["pairs"] for shard in description["shards"].values())
     rejected = sum(description["rejected"].values())
     problems = []
@@ -53,8 +56,18 @@ def check_counts(description: Description) -> list[str]:
     return problems
 
 
+def check_card(folder: str, description: Description) -> list[str]:
+    """Whether the dataset card is the one that was written with the dataset."""
+    expected = description.get("card", {}).get("sha256", "")
+    try:
+        found = hashlib.sha256(read_bytes(join(folder, CARD))).hexdigest()
+    except StorageError as error:
+        return [str(error)]
+    return [] if found == expected else [f"{CARD}: its checksum is {found[:12]}…, {expected[:12]}… expected"]
+
+
 def check_shard(folder: str, index: int, description: Description) -> list[str]:
-    """Reads one shard to the last picture; what is wrong with it."""
+    """Problems of one shard, every image of which is read and decoded."""
     name = shard_name(index)
     size, planned = description["pairs_per_shard"], description["planned"]
     numbers = range(index * size, min((index + 1) * size, planned))

@@ -86,6 +86,16 @@ def test_coefficients_follow_their_names(pair_folder: Path, tmp_path: Path) -> N
         next(read_pairs(place))
 
 
+def test_images_may_be_plain_bytes(pair_folder: Path, tmp_path: Path) -> None:
+    table = pq.read_table(pair_folder / "pairs-00001.parquet")
+    assert table.schema.field("image").type == pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    images = pa.array([image["bytes"] for image in table["image"].to_pylist()])
+    path = str(tmp_path / "plain.parquet")
+    pq.write_table(table.set_column(1, "image", images), path)
+    for one, other in zip(read_pairs(path), read_pairs(str(pair_folder / "pairs-00001.parquet")), strict=True):
+        assert one.image == other.image and one.pair_id == other.pair_id
+
+
 def test_shards_in_folders_of_a_dataset_are_found(pair_folder: Path, tmp_path: Path) -> None:
     for number, spread in enumerate(("3f", "a0")):
         write_pairs(str(tmp_path / "pairs" / spread / f"pairs-{number}.parquet"), [make_pair(number)])

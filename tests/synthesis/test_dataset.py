@@ -6,37 +6,58 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from darkening_maker import SETTINGS, DarkeningPainter, MakeMaker
+import yaml
+from darkening_maker import SETTINGS, SIZE, DarkeningPainter, MakeMaker
 
+from jr2net import storage
 from jr2net.data.pairs import PairSource, read_description
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.storage import StorageError
-from jr2net.synthesis import dataset, verify
+from jr2net.synthesis import card, dataset, verify
 from jr2net.synthesis.gates import COLUMNS
 
 DIGESTS = {"recnet": "abc"}
+SOURCES = {"kind": "clips", "files": {"clips.parquet": 9}, "damaged": {}, "captures": {"frames": {"take|1": 7}}}
+
+
+def write_dataset(folder: str, make_maker: MakeMaker) -> None:
+    storage.write_bytes(f"{folder}/{dataset.SOURCES}", json.dumps(SOURCES).encode())
+    for index in (2, 0, 1):
+        dataset.write_shard(folder, index, make_maker().shard(index))
+    dataset.finish(folder, SETTINGS, 0, DIGESTS, SIZE)
 
 
 @pytest.fixture
 def finished(make_maker: MakeMaker, tmp_path: Path) -> Path:
     folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / dataset.SOURCES).write_text("{}")
-    for index in (2, 0, 1):
-        dataset.write_shard(str(folder), index, make_maker().shard(index))
-    dataset.finish(str(folder), SETTINGS, 0, DIGESTS)
+    write_dataset(str(folder), make_maker)
     return folder
 
 
-def problems(folder: Path) -> list[str]:
+def problems(folder: Path | str) -> list[str]:
     description = read_description(str(folder))
     found = verify.check_objects(str(folder), description) + verify.check_counts(description)
+    found += verify.check_card(str(folder), description)
     for index in range(verify.shards_planned(description)):
         found += verify.check_shard(str(folder), index, description)
     return found
+
+
+def card_header(folder: Path) -> dict[str, Any]:
+    return yaml.safe_load((folder / card.CARD).read_text().split("---\n")[1])
+
+
+@pytest.fixture
+def datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Hugging Face's library, offline and with a cache of its own."""
+    library = pytest.importorskip("datasets", reason="the test extra's `datasets` is not installed")
+    monkeypatch.setattr(library.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return library
 
 
 def test_a_finished_dataset_describes_itself(finished: Path) -> None:
@@ -74,14 +95,15 @@ def test_rejected_pairs_are_counted_and_leave_no_empty_shard(make_maker: MakeMak
     scores = dict.fromkeys(COLUMNS, 0.5) | {"score_saturation": 1.0}
     for index in range(3):
         dataset.write_shard(str(tmp_path), index, make_maker(generator=DarkeningPainter(scores=scores)).shard(index))
-    (tmp_path / dataset.SOURCES).write_text("{}")
-    description = dataset.finish(str(tmp_path), SETTINGS, 0, DIGESTS)
+    (tmp_path / dataset.SOURCES).write_text(json.dumps(SOURCES))
+    description = dataset.finish(str(tmp_path), SETTINGS, 0, DIGESTS, SIZE)
     assert description["pairs"] == 0 and description["rejected"] == {"saturation": 10}
     assert not (tmp_path / dataset.PAIRS).exists()
+    assert card_header(tmp_path)["license"] == "unknown"
     assert problems(tmp_path) == []
 
 
-@pytest.mark.parametrize("damage", ["shard", "missing", "stray", "count", "swapped"])
+@pytest.mark.parametrize("damage", ["shard", "missing", "stray", "count", "swapped", "card"])
 def test_verification_names_what_is_wrong(finished: Path, damage: str) -> None:
     shard, other = (finished / dataset.shard_name(index) for index in (0, 1))
     if damage == "shard":
@@ -99,6 +121,10 @@ def test_verification_names_what_is_wrong(finished: Path, damage: str) -> None:
         description = json.loads((finished / "dataset.json").read_text())
         (finished / "dataset.json").write_text(json.dumps(description | {"pairs": 11}))
         expected = r"dataset\.json: 11 pairs and 0 rejected of 10 planned"
+    elif damage == "card":
+        with (finished / card.CARD).open("a") as stream:
+            stream.write("Also known as the best faces.\n")
+        expected = r"README\.md: its checksum is"
     else:
         shard.write_bytes(other.read_bytes())
         expected = r"pairs-000000\.parquet: its checksum"
@@ -117,20 +143,72 @@ def test_keys_are_spread_over_prefixes() -> None:
     assert len({dataset.shard_name(index).split("/")[1] for index in range(500)}) > 200
 
 
-def test_hugging_face_datasets_reads_the_shards(finished: Path, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="the test extra's `datasets` is not installed")
-    pattern = f"{finished}/{dataset.PAIRS}/**/*.parquet"
-    loaded = datasets.load_dataset("parquet", data_files=pattern, split="train", cache_dir=str(tmp_path / "cache"))
-    assert loaded.num_rows == 10 and len(loaded[0]["expression"]) == 51
-    assert loaded[0]["image"][:2] == b"\xff\xd8"
+def test_the_card_describes_the_dataset(finished: Path) -> None:
+    header, text = card_header(finished), (finished / card.CARD).read_text()
+    assert header["license"] == "cc0-1.0" and header["license_details"] == "CC0: 10 pairs"
+    assert header["size_categories"] == ["n<1K"] and header["dataset_info"]["splits"][0]["num_examples"] == 10
+    columns = [feature["name"] for feature in header["dataset_info"]["features"]]
+    assert columns[:-4] == ["pair_id", "image", "expression", "source_id", "track", "frame"]
+    assert columns[-4:] == sorted(COLUMNS)
+    assert all(f"\n{number}. `{name}`\n" in text for number, name in enumerate(ARKIT_NAMES))
+    assert all(f"| `{name}` |" in text for name in columns)
+    assert "| recnet | `abc` |" in text and "| jpeg_quality | `95` |" in text and "Seed 0;" in text
+    assert "\n| CC0 | 10 |\n" in text and "1 tracks, 7 frames" in text
+    assert "Every image was generated by a neural network" in text
+    assert read_description(str(finished))["settings"].keys().isdisjoint(dataset.LOCATIONS)
 
 
-def test_pandas_reads_the_shards(finished: Path) -> None:
-    pandas = pytest.importorskip("pandas", reason="the test extra's `pandas` is not installed")
-    frame = pandas.read_parquet(finished / dataset.PAIRS)
-    assert len(frame) == 10 and frame["pair_id"].is_unique
-    assert np.stack(frame["expression"]).shape == (10, 51)
-    assert frame["score_identity"].tolist() == [0.5] * 10
+def test_licences_without_an_identifier_are_named(finished: Path) -> None:
+    description = read_description(str(finished)) | {"licenses": {"A|B: only\nfor us": 4, "MIT": 3, "cc by 4.0": 3}}
+    _, header, text = card.encode_card(description).decode().split("---\n", 2)
+    parsed = yaml.safe_load(header)
+    assert parsed["license"] == ["cc-by-4.0", "mit", "other"] and parsed["license_name"]
+    assert parsed["license_details"] == "A|B: only\nfor us: 4 pairs; MIT: 3 pairs; cc by 4.0: 3 pairs"
+    assert "| A\\|B: only for us | 4 |" in text
+
+
+def test_size_categories_are_hugging_faces(finished: Path) -> None:
+    description = read_description(str(finished))
+    for pairs, category in ((999, "n<1K"), (1000, "1K<n<10K"), (999_999, "100K<n<1M"), (10**8, "100M<n<1B")):
+        header = card.encode_card(description | {"pairs": pairs}).decode().split("---\n")[1]
+        assert yaml.safe_load(header)["size_categories"] == [category]
+
+
+def check_loaded(loaded: Any, datasets: Any) -> None:
+    assert loaded.num_rows == 10 and len(set(loaded["pair_id"])) == 10
+    assert loaded.features["image"] == datasets.Image()
+    assert loaded.features["expression"] == datasets.Sequence(datasets.Value("float32"), length=len(ARKIT_NAMES))
+    assert loaded[0]["image"].size == (SIZE, SIZE) and loaded[0]["image"].mode == "RGB"
+    assert len(loaded[0]["expression"]) == 51
+
+
+def test_hugging_face_datasets_loads_the_folder(finished: Path, datasets: Any) -> None:
+    loaded = datasets.load_dataset(str(finished))
+    assert list(loaded) == ["train"]
+    check_loaded(loaded["train"], datasets)
+
+
+def test_a_shard_alone_has_its_features(finished: Path, datasets: Any) -> None:
+    shards = f"{finished}/{dataset.PAIRS}/*/*.parquet"
+    check_loaded(datasets.load_dataset("parquet", data_files=shards, split="train"), datasets)
+
+
+def test_hugging_face_datasets_notices_a_missing_shard(finished: Path, datasets: Any) -> None:
+    (finished / dataset.shard_name(1)).unlink()
+    with pytest.raises(Exception, match="num_examples=10"):
+        datasets.load_dataset(str(finished))
+
+
+def test_the_lines_of_the_card_open_the_dataset(finished: Path, datasets: Any) -> None:
+    names = {name: pytest.importorskip(name) for name in ("pandas", "duckdb")} | {"datasets": datasets}
+    block = (finished / card.CARD).read_text().split("```python\n")[1].split("```")[0]
+    lines = [line.replace("FOLDER", str(finished)) for line in block.splitlines() if not line.startswith("ray.")]
+    loaded, frame, relation = (eval(line, dict(names)) for line in lines)
+    check_loaded(loaded, datasets)
+    assert len(frame) == 10 and frame["pair_id"].is_unique and frame["image"][0]["bytes"][:2] == b"\xff\xd8"
+    assert np.stack(frame["expression"]).shape == (10, 51) and frame["score_identity"].tolist() == [0.5] * 10
+    rows = relation.fetchall()
+    assert len(rows) == 10 and rows[0][1][:2] == b"\xff\xd8" and len(rows[0][2]) == 51
 
 
 def test_duckdb_reads_the_shards(finished: Path) -> None:
@@ -139,3 +217,29 @@ def test_duckdb_reads_the_shards(finished: Path) -> None:
     question = f"select count(*), max(expression[{jaw}]) from '{finished}/{dataset.PAIRS}/*/*.parquet'"
     ((count, largest),) = duckdb.sql(question).fetchall()
     assert count == 10 and 0 <= largest <= 1
+
+
+def test_a_dataset_in_s3_is_the_same(
+    finished: Path,
+    make_maker: MakeMaker,
+    s3_server: str,
+    datasets: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pandas = pytest.importorskip("pandas", reason="the test extra's `pandas` is not installed")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    folder = "s3://bucket/run/synthesis"
+    write_dataset(folder, make_maker)
+    assert problems(folder) == []
+    contents = {name: storage.read_bytes(f"{folder}/{name}") for name, _ in storage.iter_files(folder)}
+    assert contents == {name: (finished / name).read_bytes() for name, _ in storage.iter_files(str(finished))}
+    filesystem, path = storage.open_filesystem(f"{folder}/{dataset.PAIRS}")
+    assert len(pandas.read_parquet(path, filesystem=filesystem)) == 10
+    for name, content in contents.items():
+        storage.write_bytes(f"{tmp_path}/copy/{name}", content)
+    check_loaded(datasets.load_dataset(f"{tmp_path}/copy", split="train"), datasets)
+    storage.write_bytes(f"{folder}/{card.CARD}", b"---\n---\n")
+    assert [problem.split(":")[0] for problem in problems(folder)] == [card.CARD]
