@@ -47,7 +47,7 @@ from jr2net.run import manifest
 from jr2net.run.cascade import NETWORK_FILES, Run
 from jr2net.storage import put_once
 from jr2net.synthesis import dataset
-from jr2net.synthesis.plan import MOST_PAIRS_PER_SOURCE
+from jr2net.synthesis.plan import MAX_PAIRS_PER_SOURCE
 
 LAPTOP = str(Path(__file__).parents[1] / "configs" / "laptop.yaml")
 WORKERS = 2
@@ -234,7 +234,7 @@ def prepare_run(place: str) -> Run:
             images=tuple(encode_jpeg(noise(rng, run.config.image_size)) for _ in range(4)),
             landmarks=np.zeros((4, 68, 2), np.float32),
         )
-        for number in range(-(-pairs // (4 * MOST_PAIRS_PER_SOURCE)))
+        for number in range(-(-pairs // (4 * MAX_PAIRS_PER_SOURCE)))
     ]
     write_clips(f"{run.folder('prepare')}/train/people.parquet", rows)
     manifest.finish(run.folder("prepare"), run.inputs("prepare"), ["train/people.parquet"], 0.0)

@@ -12,7 +12,7 @@ import torch
 from jr2net.config import FaceConfig
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.load import load_face_model
-from jr2net.images.mark import encode_picture
+from jr2net.images.mark import encode_image
 from jr2net.images.photo import decode_photo
 from jr2net.inference.compositing import composite
 from jr2net.inference.portrait import Portrait, take_portrait
@@ -54,6 +54,6 @@ class Plain:
             ]
         )
         return [
-            encode_picture(composite(portrait.photo, portrait.crop, one.act, False), None, "jpeg")
+            encode_image(composite(portrait.photo, portrait.crop, one.act, False), None, "jpeg")
             for (portrait, _), one in zip(fitted, played, strict=True)
         ]

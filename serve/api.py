@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from starlette.staticfiles import StaticFiles
 
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.images.mark import encode_picture
+from jr2net.images.mark import encode_image
 from serve import problems
 from serve.access import AccessControl
 from serve.bodies import (
@@ -118,7 +118,7 @@ def create_api(service: Service, access: AccessControl) -> FastAPI:
                 face = driven(source.fit.face, (await service.fit(other)).face, switches)
             picture, network = await play(service, source, face, switches.whole)
         with service.stage("encode"):
-            content = await asyncio.to_thread(encode_picture, picture, service.mark(network), kind)
+            content = await asyncio.to_thread(encode_image, picture, service.mark(network), kind)
         return Response(content, media_type=f"image/{kind}", headers={"X-Model-Digest": network.digest})
 
     @api.post("/v1/reenact/video", dependencies=guarded, responses=RESPONSES["video"], openapi_extra=BODIES["video"])

@@ -10,7 +10,7 @@ from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.gltf import face_glb
 from jr2net.face.model import FaceModel
 from jr2net.face.obj_file import face_obj
-from jr2net.images.mark import encode_picture
+from jr2net.images.mark import encode_image
 from jr2net.inference.compositing import draw_mesh
 from jr2net.inference.portrait import Portrait
 from serve.networks import Fit, to_parameters
@@ -48,7 +48,7 @@ def as_mesh(model: FaceModel, fit: Fit, kind: str) -> bytes:
 
 def as_overlay(model: FaceModel, portrait: Portrait, fit: Fit) -> bytes:
     drawn = draw_mesh(portrait.photo, portrait.crop, model, to_parameters([fit.face]), fit.network.camera)
-    return encode_picture(drawn, None)
+    return encode_image(drawn, None)
 
 
 def numbers(values: np.ndarray, digits: int = 6) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.images.mark import encode_picture
+from jr2net.images.mark import encode_image
 from serve.access import AccessControl
 from serve.bodies import check_box, parse_expression, parse_json
 from serve.problems import Problem, answering
@@ -66,7 +66,7 @@ async def _act(socket: WebSocket, service: Service, source: Source, relative: bo
             continue
         picture, network = await play(service, source, expressed(source.fit.face, expression, relative), False)
         with service.stage("encode"):
-            content = await asyncio.to_thread(encode_picture, picture, service.mark(network), "jpeg", _QUALITY)
+            content = await asyncio.to_thread(encode_image, picture, service.mark(network), "jpeg", _QUALITY)
         await socket.send_bytes(content)
     await socket.close(1000)
 

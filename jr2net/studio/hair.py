@@ -84,14 +84,14 @@ def hairline_angle(hair: Hair, azimuth: np.ndarray) -> np.ndarray:
 
 def hair_faces(mesh: HairMesh, hair: Hair) -> list[Tensor]:
     """Triangles in drawing order: the far side of the curtain, then its near side and the shell where hair grows."""
-    curtain = curtain_coordinates()
+    on_curtain = curtain_coordinates()
     shell = mesh.polar[mesh.source.numpy()]
     inside = hairline_angle(hair, np.arctan2(shell[:, 1], shell[:, 0])) - np.hypot(shell[:, 0], shell[:, 1])
-    has_curtain = np.full(len(curtain), hair.length > 0)
-    grows = np.concatenate([inside > -np.radians(2 * hair.ragged + 3), np.zeros(len(curtain), bool)])[mesh.faces].any(1)
-    across = np.concatenate([np.full(len(shell), np.nan), np.where(has_curtain, np.abs(curtain[:, 0]), np.nan)])[
-        mesh.faces
-    ]
+    has_curtain = np.full(len(on_curtain), hair.length > 0)
+    grows = inside > -np.radians(2 * hair.ragged + 3)
+    grows = np.concatenate([grows, np.zeros(len(on_curtain), bool)])[mesh.faces].any(1)
+    across = np.where(has_curtain, np.abs(on_curtain[:, 0]), np.nan)
+    across = np.concatenate([np.full(len(shell), np.nan), across])[mesh.faces]
     layers = [mesh.faces[torch.from_numpy(kept)] for kept in ((across < 0.62).all(1), grows | (across > 0.5).all(1))]
     return [faces for faces in layers if len(faces)]
 
