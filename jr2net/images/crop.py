@@ -70,9 +70,9 @@ class Crop:
         right, bottom = np.clip(np.ceil(corners.max(0) + margin), 0, (width, height)).astype(int)
         if right - left < 1 or bottom - top < 1:
             return np.zeros((size, size, 3), image.dtype)
-        part = image[top:bottom, left:right]
+        region = image[top:bottom, left:right]
         to_crop = self.matrix(size) @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
-        return resample(part, to_crop, size, cv2.BORDER_CONSTANT)
+        return resample(region, to_crop, size, cv2.BORDER_CONSTANT)
 
     def paste_back(self, image: np.ndarray, patch: np.ndarray, feather: float = 0.05) -> np.ndarray:
         """The image (H, W, 3) with the crop's square replaced by ``patch`` (S, S, 3) of the same dtype.

@@ -54,10 +54,10 @@ class Run:
 
     def finished_manifest(self, stage: str) -> Manifest:
         """The manifest of a finished stage. Raises StageError if it has not finished."""
-        result = manifest.read_manifest(self.folder(stage))
-        if result is None:
+        finished = manifest.read_manifest(self.folder(stage))
+        if finished is None:
             raise StageError(f"{self.folder(stage)}: {stage} has not finished; run it first, or run the whole cascade")
-        return result
+        return finished
 
     def digests(self, stage: str) -> dict[str, str]:
         """Digests of the outputs that ``stage`` uses, by stage."""

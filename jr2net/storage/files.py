@@ -77,7 +77,7 @@ def write_bytes(uri: str, content: bytes) -> None:
 
 
 def exists(uri: str) -> bool:
-    """Whether a file or a folder with something in it is there."""
+    """Whether a file or a non-empty folder exists."""
     filesystem, path = open_filesystem(uri)
     with _translate_errors(uri, "read"):
         return filesystem.get_file_info(path).type != fs.FileType.NotFound
@@ -186,7 +186,7 @@ def _translate_errors(uri: str, action: str) -> Iterator[None]:
     except StorageError:
         raise
     except FileNotFoundError as error:
-        reason = "there is no such file" if not is_remote(uri) else f"not found ({error})"
+        reason = "no such file" if not is_remote(uri) else f"not found ({error})"
         raise StorageError(f"{uri}: cannot be {action}: {reason}; check the path and that the bucket exists") from None
     except OSError as error:
         remedy = _S3_REMEDY if is_remote(uri) else _local_remedy(error)

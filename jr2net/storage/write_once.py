@@ -38,9 +38,7 @@ def put_once(uri: str, content: bytes) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        raise StorageError(
-            f"{uri}: cannot be written: {error}; check the free space and that you may write there"
-        ) from None
+        raise StorageError(f"{uri}: cannot be written: {error}; check the free space and the permissions") from None
     return True
 
 

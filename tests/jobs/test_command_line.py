@@ -68,10 +68,11 @@ def test_an_unusable_storage_is_one_error(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_relative_paths_start_at_the_given_folder(tmp_path: Path) -> None:
-    config = resolve_paths(load(SMOKE, ["data.clips=clips", "data.test_clips=s3://bucket/clips"]), str(tmp_path))
+    overrides = ["data.clips=clips", "data.test_clips=s3://bucket/clips", "synthesis.sources=file:///photos"]
+    config = resolve_paths(load(SMOKE, overrides), str(tmp_path))
     assert config.storage == f"{tmp_path}/runs/smoke"
     assert config.data.clips == f"{tmp_path}/clips"
-    assert config.data.test_clips == "s3://bucket/clips"
+    assert config.data.test_clips == "s3://bucket/clips" and config.synthesis.sources == "file:///photos"
     assert config.face.model == "procedural"
 
 

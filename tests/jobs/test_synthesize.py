@@ -120,7 +120,7 @@ def test_an_incomplete_job_names_the_missing_shards() -> None:
     assert dataset.shard_name(3) in message and "2 x disk full; 1 x no response" in message
 
 
-def test_progress_tells_pace_rejects_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_prints_rate_rejects_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     progress = SynthesisProgress(str(tmp_path), 20, 10)
     progress.add(10, 9, {"identity": 1}, {"dcnet": 2.0})
     progress.finish()
