@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -31,6 +31,9 @@ ExpressionKind = Literal[
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Section)
 
 
 class FaceConfig(Section):
@@ -313,7 +316,7 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected a mapping of sections at the top, got {type(tree).__name__}")
     for override in overrides:
-        _apply_override(tree, override)
+        apply_override(tree, override, "recnet.optimizer.steps=100")
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -331,12 +334,16 @@ def digest(part: BaseModel | Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str, example: str) -> None:
+    """Sets ``key.sub=value`` in a tree of sections, in place; the value is YAML. Raises ConfigError.
+
+    example: a valid override, for the error message.
+    """
     key, separator, text = override.partition("=")
     if not separator or not key:
-        raise ConfigError(f"override {override!r}: write key.sub=value, e.g. recnet.optimizer.steps=100")
+        raise ConfigError(f"override {override!r}: write key.sub=value, e.g. {example}")
     try:
-        value = yaml.safe_load(text) if text else None
+        value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"override {override!r}: the value is not YAML: {error}") from None
     *parents, leaf = key.split(".")
@@ -347,6 +354,25 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
             raise ConfigError(f"override {override!r}: {parent!r} is a value, not a section")
         node = child
     node[leaf] = value
+
+
+def absolute_paths(section: S, fields: Iterable[str], base: str | Path) -> S:
+    """A copy in which relative paths are absolute, so that workers in other folders can use them.
+
+    fields: dotted names of settings that are paths; None, URIs and ``procedural`` are kept. base: where relative paths
+    start.
+    """
+    tree = section.model_dump(mode="json")
+    for field in fields:
+        *parents, leaf = field.split(".")
+        node: dict[str, Any] = tree
+        for parent in parents:
+            node = node[parent]
+        value = node[leaf]
+        if value is None or value == "procedural" or "://" in value or Path(value).expanduser().is_absolute():
+            continue
+        node[leaf] = str(Path(base, value).absolute())
+    return type(section).model_validate(tree)
 
 
 def _explain(path: str, tree: Mapping[str, Any], item: Mapping[str, Any]) -> str:
