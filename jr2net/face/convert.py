@@ -1,4 +1,4 @@
-"""Makes one model file of any face model, so that a cluster's machines can read it from a bucket.
+"""Converts any face model to a single model file, which the machines of a cluster can read from a bucket.
 
 python -m jr2net.face.convert ~/ICT-FaceKit face.npz --vertices 4800
 python -m jr2net.face.convert 01_MorphableModel.mat face.npz --expressions expressions.npz
@@ -18,10 +18,10 @@ from jr2net.storage import StorageError
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="what `face.model` would name")
+    parser.add_argument("model", help="face model, as for `face.model` in a configuration")
     parser.add_argument("output", help="model file to write (.npz)")
     parser.add_argument("--vertices", type=int, help="decimate to about this many vertices")
-    parser.add_argument("--expressions", help="expression basis (.npz) that goes with BFM 2009's .mat")
+    parser.add_argument("--expressions", help="expression basis (.npz) for BFM 2009's .mat")
     options = parser.parse_args(arguments)
     try:
         model = load_face_model(
