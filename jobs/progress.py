@@ -57,7 +57,7 @@ class Progress:
 
     def picture(self, batch: Batch) -> None:
         """A sample of what the networks can do by now, for the log's folder and for TensorBoard."""
-        if self.rank == 0 and (picture := self.training.pictures(batch)) is not None:
+        if self.rank == 0 and (picture := self.training.sample_images(batch)) is not None:
             step = self.training.step_number
             content = encode_jpeg(to_arrays(picture[None])[0])
             storage.write_bytes(storage.join(self.folder, "pictures", f"{step:08d}.jpg"), content)

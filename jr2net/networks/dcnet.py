@@ -27,8 +27,8 @@ _FOLLOW_NEAR, _FOLLOW_FAR = 3.0, -3.0
 # Soft bound (tanh) of the predicted motion, so that its sigmoid does not saturate.
 _BOUND = 6.0
 
-# Scales of the predicted displacement (fraction of the image side) and of the correction (fraction of the colour range).
-# They keep the first optimiser steps, which sum over hundreds of inputs, from destroying the initial output.
+# Scales of the predicted displacement (fraction of the image side) and correction (fraction of the colour range). They
+# keep the first optimiser steps, which sum over hundreds of inputs, from destroying the initial output.
 _DISPLACEMENT = 1 / 128
 _CORRECTION = 1 / 8
 

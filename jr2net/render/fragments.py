@@ -51,7 +51,7 @@ class Fragments:
         return torch.div(self.hit_pixels, self.pix_to_face[0].numel(), rounding_mode="floor")
 
     def corners_in(self, faces: Tensor, vertices: int) -> Tensor:
-        """``hit_vertices`` of the same triangles in other faces (F, 3): (3, P), indexing the flattened (B, vertices)."""
+        """``hit_vertices`` of the same triangles in other faces (F, 3): (3, P) int64, indices in (B, vertices)."""
         triangle = self.pix_to_face.flatten().index_select(0, self.hit_pixels)
         return faces.t().index_select(1, triangle) + self.batch_index * vertices
 
