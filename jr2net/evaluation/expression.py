@@ -1,4 +1,4 @@
-"""What DCNet makes of single blendshapes: the pictures ETNet learns from, by shape and coefficient."""
+"""DCNet's output for single blendshapes at several coefficients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHAPES = (
 
 
 def expression_sweeps(clips: ClipSource, cascade: Cascade) -> Grid:
-    """One person the networks never saw, one shape at a time, everything else as RecNet sees it at rest."""
+    """Sweeps single blendshapes of one held-out person; everything but the expression is predicted by RecNet."""
     device = cascade.model.mean.device
     source_image = load_frames(clips, [FrameRef(0, 0)], cascade.camera.size)["image"].to(device)
     source = cascade.recnet(source_image)
@@ -41,4 +41,6 @@ def expression_sweeps(clips: ClipSource, cascade: Cascade) -> Grid:
         images = source_image.expand(len(COEFFICIENTS), -1, -1, -1)
         scene = set_scene(cascade.model, cascade.camera, images, sources, sources.replace(expression=expression))
         sweeps[name] = cascade.dcnet(scene)
-    return expression_grid("Synthesised expressions", "What ETNet learns from.", sweeps, COEFFICIENTS, source_image[0])
+    return expression_grid(
+        "Synthesised expressions", "Like the images that ETNet is trained on.", sweeps, COEFFICIENTS, source_image[0]
+    )
