@@ -118,8 +118,8 @@ class FaceModel:
 
     def has_label(self, *names: str) -> Tensor:
         """(N,) bool: vertices with one of these labels. Unknown names match nothing."""
-        wanted = [index for index, name in enumerate(self.label_names) if name in names]
-        return torch.isin(self.labels, torch.tensor(wanted, device=self.labels.device, dtype=self.labels.dtype))
+        indices = [index for index, name in enumerate(self.label_names) if name in names]
+        return torch.isin(self.labels, torch.tensor(indices, device=self.labels.device, dtype=self.labels.dtype))
 
     def neutral(self, batch: int, distance: float = 1080.0) -> FaceParameters:
         """The mean face, frontal, ``distance`` mm away, under grey light of irradiance 1."""

@@ -188,8 +188,8 @@ class ResNet(nn.Module):
         WeightsError if the file does not fit.
         """
         weights = read_weights(path)
-        wanted = {key: value for key, value in self.state_dict().items() if not key.startswith("points.")}
-        for key, value in wanted.items():
+        expected = {key: value for key, value in self.state_dict().items() if not key.startswith("points.")}
+        for key, value in expected.items():
             if key not in weights:
                 raise WeightsError(f"{path}: no {key!r}; give the weight file of the ResNet that `layers` names")
             if weights[key].shape != value.shape:
@@ -197,7 +197,7 @@ class ResNet(nn.Module):
                     f"{path}: {key} has shape {tuple(weights[key].shape)}, the network's has {tuple(value.shape)}; "
                     "published files need width 64 and the same number of layers"
                 )
-        self.load_state_dict(self.state_dict() | {key: weights[key] for key in wanted})
+        self.load_state_dict(self.state_dict() | {key: weights[key] for key in expected})
 
     def _initialize(self) -> None:
         for module in self.modules():

@@ -54,8 +54,8 @@ _SECTIONS = (
         "reenactment",
         "Reenactment",
         "CopySource is the unchanged source image; WarpOnly warps the visible part of its face into the driving view "
-        "and copies the rest. EFL: root mean square distance between the landmarks of the generated and the driving image, "
-        "in pixels of the crop.",
+        "and copies the rest. EFL: root mean square distance between the landmarks of the generated and the driving "
+        "image, in pixels of the crop.",
     ),
 )
 

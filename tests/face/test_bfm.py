@@ -27,10 +27,10 @@ def test_units_and_winding(files):
 def test_bases_are_components_times_deviations(files):
     content, model = loadmat(files[0]), read_bfm(*files)
     for mode in range(5):
-        wanted = (content["shapePC"][:, mode] * content["shapeEV"][mode] / 1000).reshape(-1, 3)
-        assert np.allclose(model.identity_basis[mode], wanted, atol=1e-4)
-        wanted = (content["texPC"][:, mode] * 10 / 255).reshape(-1, 3)
-        assert np.allclose(model.albedo_basis[mode], wanted, atol=1e-5)
+        expected = (content["shapePC"][:, mode] * content["shapeEV"][mode] / 1000).reshape(-1, 3)
+        assert np.allclose(model.identity_basis[mode], expected, atol=1e-4)
+        expected = (content["texPC"][:, mode] * 10 / 255).reshape(-1, 3)
+        assert np.allclose(model.albedo_basis[mode], expected, atol=1e-5)
 
 
 def test_larger_models_are_truncated_to_the_papers_sizes(tmp_path):

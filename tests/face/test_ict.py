@@ -59,9 +59,9 @@ def test_every_shape_comes_from_the_file_of_its_name(model):
     for name, basis in zip(ARKIT_NAMES, model.expression_basis.numpy()):
         if name.startswith("eyeLook"):
             continue
-        wanted = sum(ict_displacement(sources.index(source)) for source in ict_shapes(name))
+        expected = sum(ict_displacement(sources.index(source)) for source in ict_shapes(name))
         skin = model.has_label("skin", "lips").numpy()
-        assert np.allclose(basis[skin], wanted[: skin.sum()], atol=1e-3), name
+        assert np.allclose(basis[skin], expected[: skin.sum()], atol=1e-3), name
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ def posed(model: FaceModel, coefficients: dict[str, float], people: int = 1, see
 def count_pixels(model: FaceModel, parameters: FaceParameters, *labels: str) -> list[int]:
     """Number of pixels of each image that show triangles whose vertices all have one of these labels."""
     visible = render(model, parameters, Camera.default(SIZE)).fragments.pix_to_face
-    wanted = model.has_label(*labels)[model.faces].all(1)
-    return [int((wanted[face.clamp(min=0)] & (face >= 0)).sum()) for face in visible]
+    labelled = model.has_label(*labels)[model.faces].all(1)
+    return [int((labelled[face.clamp(min=0)] & (face >= 0)).sum()) for face in visible]
 
 
 def shape(model: FaceModel, name: str) -> Tensor:

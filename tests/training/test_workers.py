@@ -118,7 +118,7 @@ def test_losses_agree_after_fifty_steps(network: str, toy_model: FaceModel, tmp_
     halves.accumulate = 2
     assert_close(means[-1:], take_steps(halves, batch, 50)[-1:], 1e-3)
     losses = take_steps(small.training(network, toy_model, 4, 100), batch, 50)
-    whole = [
+    totals = [
         {
             "loss": sum(
                 value for term, value in step.items() if not term.endswith(NOT_LOSSES) and term != "discriminator"
@@ -126,7 +126,7 @@ def test_losses_agree_after_fifty_steps(network: str, toy_model: FaceModel, tmp_
         }
         for step in (means[-1], losses[-1])
     ]
-    assert_close(whole[:1], whole[1:], 1e-2)
+    assert_close(totals[:1], totals[1:], 1e-2)
 
 
 @pytest.mark.parametrize("network", small.NETWORKS)
