@@ -175,7 +175,7 @@ class GatesConfig(Section):
     expression: float = Field(
         -0.7, ge=-1, le=1, description="minimum cosine between the requested and the estimated change of expression"
     )
-    saturation: float = Field(0.7, ge=0, le=1, description="maximum fraction of saturated (0 or 1) face pixels")
+    saturation: float = Field(0.7, ge=0, le=1, description="maximum fraction of face pixels with a saturated channel")
 
 
 class SynthesisConfig(Section):

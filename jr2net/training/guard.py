@@ -30,7 +30,7 @@ class ExplodingLoss(Divergence):
 
 
 class LossMonitor:
-    """Checks the loss of one network against its running mean (over the last 100 steps)."""
+    """Checks the loss of one network against its running mean (of about the last 100 steps)."""
 
     def __init__(self) -> None:
         self._mean, self._steps = 0.0, 0
