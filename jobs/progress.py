@@ -59,7 +59,7 @@ class Progress:
 
     def save_images(self, batch: Batch) -> None:
         """Saves sample outputs of the networks for ``batch``, to the stage's folder and for TensorBoard."""
-        if self.rank == 0 and (images := self.training.pictures(batch)) is not None:
+        if self.rank == 0 and (images := self.training.sample_images(batch)) is not None:
             step = self.training.step_number
             content = encode_jpeg(to_arrays(images[None])[0])
             storage.write_bytes(storage.join(self.folder, "pictures", f"{step:08d}.jpg"), content)

@@ -37,7 +37,7 @@ from jr2net.training import Divergence, Training
 from jr2net.training import best as best_weights
 from jr2net.training.best import Best
 from jr2net.training.state import StateWriter, newest_step, read_state
-from jr2net.training.workers import agreed, distribute
+from jr2net.training.workers import broadcast_int, distribute
 
 
 def train(run: Run, stage: str) -> list[str]:
@@ -167,7 +167,7 @@ def train_steps(settings: dict[str, Any]) -> None:
 
 def restore(training: Training, folder: str, rank: int, best: Best | None) -> None:
     """Loads the newest saved state; all workers load the one that rank 0 finds."""
-    step = agreed(newest_step(folder) if rank == 0 else None, training.device)
+    step = broadcast_int(newest_step(folder) if rank == 0 else None, training.device)
     if step is not None:
         state = read_state(folder, step, training.device)
         training.load_state_dict(state)

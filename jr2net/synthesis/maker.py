@@ -26,7 +26,6 @@ from jr2net.images.arrays import encode_jpeg, to_arrays, to_tensor
 from jr2net.images.face_detector import load_face_detector
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
-from jr2net.inference.weights import load_checkpoint
 from jr2net.networks.checkpoint import load_network, read_description
 from jr2net.render.scene import recombine
 from jr2net.synthesis.gates import rejection
@@ -198,10 +197,10 @@ def load_pair_maker(
     folders: local folders of ``recnet`` and ``dcnet``, and the folder or URI of ``prepare``.
     """
     settings, size = config.synthesis, config.image_size
-    recnet, recnet_info = load_checkpoint(folders["recnet"], model)
-    dcnet, dcnet_info = load_checkpoint(folders["dcnet"], model)
-    model = model.to(device)
-    reconstructor = Reconstructor(recnet.to(device), model, recnet_info)
+    reconstructor = Reconstructor.load(folders["recnet"], face_model=model, device=device, optimize=False)
+    reenactor = Reenactor.load(
+        folders["dcnet"], reconstructor=reconstructor, face_model=reconstructor.model, device=device, optimize=False
+    )
     reader = load_network(settings.reader, model).to(device) if settings.reader else None
     embedder = torch.jit.load(config.recnet.embedder, device).eval() if config.recnet.embedder else None
     detector = load_face_detector() if listed.kind == "photos" and settings.face_detector else None
@@ -212,7 +211,7 @@ def load_pair_maker(
         driving = sources if settings.driving is None else ClipFrames(ClipSource(settings.driving), size)
     digests = pair_digests(config, model, folders, listed, tracks)
     return PairMaker(
-        PairGenerator(Reenactor(dcnet.to(device), model, dcnet_info, reconstructor), reader, embedder),
+        PairGenerator(reenactor, reader, embedder),
         sources,
         Plan(settings, config.seed, len(sources), digests, tracks, len(driving) if driving is not None else 0),
         settings,
