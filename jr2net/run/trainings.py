@@ -22,7 +22,7 @@ from jr2net.data.sets import training_clips
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.checkpoint import CheckpointError, load_network, save_network
-from jr2net.networks.dcnet import DCNet
+from jr2net.networks.dcnet import DCNet, condition_names
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.recaugnet import RecAugNet
@@ -114,7 +114,7 @@ def _build_recnet(config: Config, model: FaceModel, upstream: Upstream, device: 
 
 def _build_dcnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
     recnet = _load(RecNet, upstream["recnet"], model)
-    discriminator = PatchDiscriminator(config.dcnet.width)
+    discriminator = PatchDiscriminator(config.dcnet.width, conditions=condition_names(config.dcnet))
     return DCNetTraining(
         DCNet(config.dcnet),
         discriminator,

@@ -12,7 +12,7 @@ import torch
 from jr2net.config import BackboneConfig, Config, load
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
-from jr2net.networks.dcnet import DCNet
+from jr2net.networks.dcnet import DCNet, condition_names
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.recnet import RecNet
@@ -71,10 +71,10 @@ def recnet_training(config: Config, model: FaceModel) -> Training:
     return RecNetTraining(network, model, Camera.from_config(config), config.recnet.optimizer, loss)
 
 
-def dcnet_training(config: Config, model: FaceModel) -> Training:
+def dcnet_training(config: Config, model: FaceModel) -> DCNetTraining:
     torch.manual_seed(0)
     recnet = RecNet(model.sizes, SMALL)
-    discriminator = PatchDiscriminator(8)
+    discriminator = PatchDiscriminator(8, conditions=condition_names(config.dcnet))
     return DCNetTraining(
         DCNet(config.dcnet), discriminator, recnet, recnet.features, model, Camera.from_config(config), config.dcnet
     )
@@ -106,6 +106,23 @@ def test_dcnet_starts_adversarial_training(config: Config, toy_model: FaceModel,
     logs = [training.step(batch) for _ in range(training.steps)]
     assert ["discriminator" in log for log in logs] == [step >= 4 for step in range(8)]
     assert ["adversarial" in log for log in logs] == [step >= 4 for step in range(8)]
+
+
+def test_the_papers_generator_trains_adversarially_from_the_first_step(
+    config: Config, toy_model: FaceModel, batch: dict
+) -> None:
+    tree = config.model_dump(mode="json")
+    del tree["dcnet"]["adversarial_from"], tree["dcnet"]["loss"]["face_emphasis"]
+    tree["dcnet"]["generator"] = "paper"
+    training = dcnet_training(Config.model_validate(tree), toy_model)
+    assert {"l1", "perceptual", "adversarial", "discriminator"} <= training.step(batch).keys()
+    source, driving = batch["source_image"], batch["driving_image"]
+    scene = training.scene(source, driving)
+    generated = training.networks["dcnet"](scene).picture
+    l1 = training.generator_losses(generated, driving, scene)["l1"]
+    assert float(l1.detach()) == pytest.approx(
+        training.config.loss.l1 * float((generated.detach() - driving).abs().mean()), rel=1e-5
+    )
 
 
 def test_generator_step_leaves_no_gradient_in_the_discriminator(
