@@ -44,6 +44,11 @@ class RecNetLossConfig(Section):
         True,
         description="photometric gradients reach shape and pose too; false: albedo and light only",
     )
+    skin_mask: bool = Field(
+        False,
+        description="the photometric loss compares only pixels where the face model shows skin or lips, by its vertex "
+        "labels (a model without labels is all skin); false: the whole rendered face",
+    )
     landmark: float = Field(1.6e-3, ge=0, description="weight of the squared landmark distance")
     landmark_linear_from: float | None = Field(
         None,
@@ -149,3 +154,6 @@ class ETNetConfig(Section):
 
 class RecAugNetConfig(Section):
     optimizer: OptimizerConfig
+    train_etnet: bool = Field(
+        False, description="train ETNet with the rest of RecAugNet; false: it stays as the stage `etnet` trained it"
+    )

@@ -135,7 +135,8 @@ def _build_etnet(config: Config, model: FaceModel, upstream: Upstream, device: D
 
 
 def _build_recaugnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
-    network = RecAugNet(_load(RecNet, upstream["recnet"], model), _load(ETNet, upstream["etnet"], model))
+    recnet, etnet = _load(RecNet, upstream["recnet"], model), _load(ETNet, upstream["etnet"], model)
+    network = RecAugNet(recnet, etnet, config.recaugnet.train_etnet)
     return _recnet_training(network, config, model, config.recaugnet.optimizer, device)
 
 

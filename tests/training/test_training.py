@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,30 @@ def test_photometric_geometry_controls_gradients_of_the_geometry(config: Config,
         }
     assert with_gradient[False] == {"albedo", "light"}
     assert with_gradient[True] > with_gradient[False]
+
+
+def test_skin_mask_leaves_unlabelled_vertices_out_of_the_photometric_loss(config: Config, toy_model: FaceModel) -> None:
+    """The lower half of the dome is teeth; the image differs from the rendering there alone."""
+    labels = (toy_model.mean[:, 1] < 0).long()
+    model = replace(toy_model, labels=labels, label_names=("skin", "teeth_lower"))
+    camera, face = Camera.from_config(config), model.neutral(2)
+    rendering = render(model, face, camera)
+    teeth = rendering.mask * (1 - rendering.mask_of(model.has_label("skin")))
+    assert 0.2 < (teeth.sum() / rendering.mask.sum()) < 0.8
+    images, landmarks = (rendering.image + 0.3 * teeth), landmarks_2d(model, face, camera)
+    photometric = {}
+    for skin_mask in (False, True):
+        loss = config.recnet.loss.model_copy(update={"skin_mask": skin_mask})
+        training = RecNetTraining(RecNet(model.sizes, SMALL), model, camera, config.recnet.optimizer, loss)
+        photometric[skin_mask] = float(training.losses(face, images, landmarks)["photometric"])
+    assert photometric[False] > 0.1 and photometric[True] < 0.01
+
+
+def test_masks_of_all_and_of_no_vertices(config: Config, toy_model: FaceModel) -> None:
+    rendering = render(toy_model, toy_model.neutral(1), Camera.from_config(config))
+    everything = torch.ones(len(toy_model.mean), dtype=torch.bool)
+    assert torch.equal(rendering.mask_of(everything), rendering.mask)
+    assert not rendering.mask_of(~everything).any()
 
 
 def test_etnet_starts_with_squared_error(config: Config, batch: dict) -> None:
