@@ -13,6 +13,7 @@ from jr2net import storage
 from jr2net.config import Config, ConfigError, absolute_paths, load, to_yaml
 from jr2net.errors import UserError
 from jr2net.run.cascade import STAGES, Run
+from jr2net.run.pretrained import check_pretrained
 
 PATHS = (
     "storage",
@@ -56,6 +57,7 @@ def main(
         if options.print_config:
             print(to_yaml(config), end="")
             return 0
+        check_pretrained(config)
         storage.check_writable(config.storage)
         run = Run(config)
         connect()

@@ -199,6 +199,11 @@ class Config(Section):
     storage: str = Field(..., description="folder or s3:// URI of the run")
     seed: int = Field(0, ge=0, description="random seed of the run")
     image_size: int = Field(224, ge=32, multiple_of=16, description="side of the networks' input images, in pixels")
+    require_pretrained: bool = Field(
+        False,
+        description="end a job at its start unless recnet.backbone.weights, recnet.embedder, dcnet.vgg19 and "
+        "etnet.backbone.weights name existing files; false: what is not given is trained from scratch or left out",
+    )
     face: FaceConfig = FaceConfig()
     data: DataConfig = DataConfig()
     recnet: RecNetConfig

@@ -28,6 +28,8 @@ from jr2net.networks.etnet import ETNet
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
 from jr2net.networks.vgg import VGG19Features
+from jr2net.networks.weights import load_embedder
+from jr2net.run.pretrained import check_pretrained
 from jr2net.training.dcnet import DCNetTraining
 from jr2net.training.etnet import ETNetTraining
 from jr2net.training.recnet import RecNetTraining
@@ -57,10 +59,12 @@ class TrainingSpec:
 def build(stage: str, config: Config, model: FaceModel, upstream: Upstream, device: Device = "cpu") -> Training:
     """The training of one network, at step 0. Initial weights depend on ``config.seed`` alone.
 
-    Raises ValueError for an unknown stage, CheckpointError where an upstream network cannot be loaded.
+    Raises ValueError for an unknown stage, CheckpointError where an upstream network cannot be loaded, ConfigError if
+    ``config.require_pretrained`` and a pretrained file is missing.
     """
     if stage not in TRAININGS:
         raise ValueError(f"no training is called {stage!r}; there are {', '.join(TRAININGS)}")
+    check_pretrained(config)
     torch.manual_seed(config.seed)
     return TRAININGS[stage].build(config, model, upstream, device)
 
@@ -148,7 +152,7 @@ def _recnet_training(
     device: Device,
     photometric_from: float = 0.0,
 ) -> RecNetTraining:
-    embedder = torch.jit.load(config.recnet.embedder).eval() if config.recnet.embedder else None
+    embedder = load_embedder(config.recnet.embedder) if config.recnet.embedder else None
     return RecNetTraining(
         network,
         model,
