@@ -51,8 +51,8 @@ OUT_OF_SCOPE = {
     "mesh; they are not a measurement of a person's face or of what a person feels.",
     True: "Images or videos of a person without that person's consent, impersonation, deception, defamation, "
     "pornography, forged evidence, and circumvention of identity checks. Do not remove the mark: files that the "
-    "library writes say in their metadata that they are synthetic and name the model. The mark is a label and can be stripped; "
-    "it is not a protection.",
+    "library writes say in their metadata that they are synthetic and name the model. The mark is a label and can be "
+    "stripped; it is not a protection.",
 }
 BIAS = (
     "Accuracy by skin tone, age, sex or region has not been measured on real people and is likely to differ. Do not "
