@@ -16,12 +16,12 @@ export OMP_NUM_THREADS ?= 1
 setup: .venv/.ready
 
 # The face detector comes without its dependencies: only the networks inside its wheel are used, and it asks for an older
-# numpy. Where it cannot be had (no network, no wheel for this platform or Python) all else works, and callers say where
-# the face is.
+# numpy (which is the conflict that pip would warn of the next time). Where it cannot be had (no network, no wheel for
+# this platform or Python) all else works, and callers say where the face is.
 .venv/.ready: pyproject.toml constraints.txt
 	@echo "[setup] installing into .venv"
 	@test -x $(PYTHON) || python3 -m venv .venv
-	@$(INSTALL) --constraint constraints.txt --editable '.[cluster,serve,test]'
+	@$(INSTALL) --no-warn-conflicts --constraint constraints.txt --editable '.[cluster,serve,test]'
 	@$(INSTALL) --no-deps $(DETECTOR) || echo "[setup] goes on without the face detector; to try again: make detector"
 	@touch $@
 

@@ -202,7 +202,12 @@ class Newcomer:
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Newcomer:
     """Has built the last commit and installed its wheel, with nothing else."""
-    terminal = pytestconfig.pluginmanager.getplugin("terminalreporter")
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def tell(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{line}", end="", flush=True)
+
     folder = tmp_path_factory.mktemp("newcomer")
     clean = folder / "clean"
     if not (ROOT / ".git").exists():
@@ -210,7 +215,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Conf
     _run(["git", "archive", "--output", folder / "clean.tar", "HEAD"], ROOT)
     with tarfile.open(folder / "clean.tar") as archive:
         archive.extractall(clean, filter="data")
-    made = Newcomer(folder, terminal.write_line)
+    made = Newcomer(folder, tell)
     _, wheel = _build(clean, folder)
     _run([sys.executable, "-m", "venv", made.programs.parent], folder)
     made.do("pip", "install", "--quiet", "--constraint", clean / "constraints.txt", wheel)
