@@ -396,3 +396,18 @@ def _known_keys(location: Iterable[str | int]) -> list[str]:
             return []
         section = annotation
     return list(section.model_fields)
+
+
+def shipped_config(name: str) -> Path:
+    """The file of a configuration that comes with the package, e.g. ``laptop``: ``load(shipped_config("laptop"))``.
+
+    It is found inside the installed package, or in a checkout's ``configs/``. Raises ConfigError.
+    """
+    package = Path(__file__).parent
+    installed = package / "configs"
+    folder = installed if installed.is_dir() else package.parent / "configs"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
+        raise ConfigError(f"{name!r}: no such configuration comes with the package; there are: {known}")
+    return path
