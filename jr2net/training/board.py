@@ -37,9 +37,6 @@ class Board:
 
     def write(self, records: Sequence[Record], images: dict[int, Tensor]) -> None:
         """records: see ``jr2net.training.log``; images: step -> (3, H, W) in [0, 1]."""
-
-    def write(self, records: Sequence[Record], images: dict[int, Tensor]) -> None:
-        """records: see ``jr2net.training.log``; images: step -> (3, H, W) in [0, 1]."""
         if self._installed is None:
             self._installed = importlib.util.find_spec("tensorboard") is not None
             if not self._installed:
