@@ -26,7 +26,7 @@ import ray
 import torch
 
 from benchmarks.results import Measurement
-from jobs.pair_actor import Work, work_of
+from jobs.pair_actor import SynthesisInputs, load_inputs
 from jobs.ray_settings import LOCAL_SETTINGS
 from jobs.submit import free_ports
 from jobs.synthesis_progress import SynthesisProgress
@@ -47,7 +47,7 @@ from jr2net.run import manifest
 from jr2net.run.cascade import NETWORK_FILES, Run
 from jr2net.storage import put_once
 from jr2net.synthesis import dataset
-from jr2net.synthesis.plan import MOST_PAIRS_PER_SOURCE
+from jr2net.synthesis.plan import MAX_PAIRS_PER_SOURCE
 
 LAPTOP = str(Path(__file__).parents[1] / "configs" / "laptop.yaml")
 WORKERS = 2
@@ -90,7 +90,7 @@ def job_pace(run: Run, workers: int) -> tuple[float, Mapping[str, float]]:
     moved = Run(with_settings(run.config, scaling=changed))
     moved.folder = lambda stage: place if stage == "synthesis" else run.folder(stage)  # type: ignore[method-assign]
     progress = Timed(place, SHARDS * PAIRS_PER_SHARD)
-    failed = make_shards(moved, work_of(run), np.arange(SHARDS), progress)
+    failed = make_shards(moved, load_inputs(run), np.arange(SHARDS), progress)
     if failed:
         raise RuntimeError(f"the benchmark's job failed: {failed}")
     # Not from the start, which waits for actors, nor to the end, when some have nothing left to do.
@@ -169,7 +169,7 @@ def measure_driver(run: Run, folder: str) -> Iterator[Measurement]:
         before, cpu, start = memory_mib(), time.process_time(), time.perf_counter()
         progress = Timed(place, MILLION)
         missing = dataset.missing_shards(place, stubbed.config.synthesis)
-        failed = make_shards(stubbed, work_of(run), missing, progress, StubActor)
+        failed = make_shards(stubbed, load_inputs(run), missing, progress, StubActor)
         assert not failed and not len(dataset.missing_shards(place, stubbed.config.synthesis))
         case = f"({MILLION:,} pairs, {actors * shards} logical workers)"
         yield Measurement(f"synthesis_driver_cpu_s {case}", time.process_time() - cpu, "s")
@@ -180,7 +180,7 @@ def measure_driver(run: Run, folder: str) -> Iterator[Measurement]:
 class StubActor:
     """In ``PairActor``'s place: takes a fixed time for each shard and leaves its manifest."""
 
-    def __init__(self, config: Config, folders: dict[str, str], folder: str, work: Work) -> None:
+    def __init__(self, config: Config, folders: dict[str, str], folder: str, work: SynthesisInputs) -> None:
         self.folder = folder
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -234,7 +234,7 @@ def prepare_run(place: str) -> Run:
             images=tuple(encode_jpeg(noise(rng, run.config.image_size)) for _ in range(4)),
             landmarks=np.zeros((4, 68, 2), np.float32),
         )
-        for number in range(-(-pairs // (4 * MOST_PAIRS_PER_SOURCE)))
+        for number in range(-(-pairs // (4 * MAX_PAIRS_PER_SOURCE)))
     ]
     write_clips(f"{run.folder('prepare')}/train/people.parquet", rows)
     manifest.finish(run.folder("prepare"), run.inputs("prepare"), ["train/people.parquet"], 0.0)

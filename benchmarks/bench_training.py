@@ -38,7 +38,7 @@ from jr2net.run.cascade import Run
 from jr2net.run.trainings import batches, build, save
 from jr2net.training import Training, losses
 from jr2net.training.log import read_log
-from jr2net.training.recnet import RecNetTraining, geometry_held
+from jr2net.training.recnet import RecNetTraining, detach_geometry
 from jr2net.training.state import pack
 from jr2net.training.workers import distribute
 
@@ -128,7 +128,7 @@ def _render_ms(training: RecNetTraining, batch: dict) -> float:
     leaves = parameters.map(lambda value: value.clone().requires_grad_())
 
     def forward_backward() -> object:
-        seen = leaves if training.loss.photometric_geometry else geometry_held(leaves)
+        seen = leaves if training.loss.photometric_geometry else detach_geometry(leaves)
         rendering = render(training.model, seen, training.camera)
         loss = losses.photometric(rendering.image, images, rendering.mask)
         return torch.autograd.grad(loss, list(leaves.state().values()), allow_unused=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jr2net.images.mark import encode_picture
+from jr2net.images.mark import encode_image
 from jr2net.inference.photo import Photo
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
@@ -29,4 +29,4 @@ class Plain:
     def reenact(self, photos: Sequence[bytes], box: Box, expression: dict[str, float]) -> list[bytes]:
         """JPEGs of photos with named coefficients; each network takes them all at once."""
         faces = self.reconstructor([Photo.open(photo, box=box) for photo in photos])
-        return [encode_picture(one.image, None) for one in self.reenactor(faces, expression)]
+        return [encode_image(one.image, None) for one in self.reenactor(faces, expression)]

@@ -1,1 +1,1 @@
-"""Ray drivers: they place ``jr2net`` on machines, and nothing else."""
+"""Ray drivers: they run ``jr2net`` on a cluster."""

@@ -1,4 +1,4 @@
-"""The whole cascade: prepare, RecNet, DCNet, synthesis, ETNet, RecAugNet, evaluation. What is done is not done again.
+"""Runs the whole cascade: prepare, RecNet, DCNet, synthesis, ETNet, RecAugNet, evaluation. Finished stages are skipped.
 
 python jobs/cascade.py --config configs/laptop.yaml [key=value …]
 """
@@ -12,12 +12,12 @@ from functools import partial
 from jobs.command_line import main
 from jobs.evaluate import evaluate
 from jobs.prepare import prepare
-from jobs.stage import Work, run_stage
+from jobs.stage import StageFunction, run_stage
 from jobs.synthesize import synthesize
 from jobs.train import train
 from jr2net.run.cascade import NETWORKS, STAGES, Run
 
-WORK: dict[str, Work] = {
+STAGE_FUNCTIONS: dict[str, StageFunction] = {
     "prepare": prepare,
     "synthesis": synthesize,
     "evaluation": evaluate,
@@ -26,8 +26,9 @@ WORK: dict[str, Work] = {
 
 
 def cascade(run: Run, options: argparse.Namespace) -> None:
+    """Runs all stages in order."""
     for stage in STAGES:
-        run_stage(run, stage, WORK[stage])
+        run_stage(run, stage, STAGE_FUNCTIONS[stage])
     print(f"[cascade] the report is {run.folder('evaluation')}/report.html", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Stage ``evaluation``: the finished networks against the truth, and ``report.json`` and ``report.html`` about them.
+"""Stage ``evaluation``: evaluates the trained networks and writes ``report.json`` and ``report.html``.
 
 python jobs/evaluate.py --config configs/laptop.yaml [key=value …]
 """
@@ -17,7 +17,7 @@ from jobs.command_line import main
 from jobs.stage import run_stage
 from jr2net import storage
 from jr2net.data.pairs import read_description
-from jr2net.evaluation import evaluate as measure
+from jr2net.evaluation import evaluate as evaluate_networks
 from jr2net.face.model import FaceModel
 from jr2net.process import use_threads
 from jr2net.report.curves import training_log
@@ -28,31 +28,32 @@ from jr2net.training.log import read_log
 
 
 def evaluate(run: Run) -> list[str]:
-    """Measures on one worker of the cluster and writes the report into the stage's folder."""
+    """Evaluates on one worker of the cluster, which writes the report into the stage's folder."""
     scaling = run.config.scaling
-    task = judge.options(num_cpus=scaling.cpus_per_worker, num_gpus=float(scaling.gpu))
+    task = measure_and_report.options(num_cpus=scaling.cpus_per_worker, num_gpus=float(scaling.gpu))
     ray.get(task.remote(run, ray.put(run.model)))
     return ["report.json", "report.html"]
 
 
 @ray.remote
-def judge(run: Run, model: FaceModel) -> None:
+def measure_and_report(run: Run, model: FaceModel) -> None:
+    """Evaluates the networks of a run and writes its report."""
     use_threads(max(1, int(run.config.scaling.cpus_per_worker)))
     with ExitStack() as stack:
         folders = run.folders("evaluation")
         for name in NETWORKS:
             folders[name] = str(stack.enter_context(storage.local_copy(folders[name], NETWORK_FILES)))
         device = "cuda" if run.config.scaling.gpu else "cpu"
-        result, grids = measure(run.config, model, folders, device)
+        result, grids = evaluate_networks(run.config, model, folders, device)
     curves = [training_log(name, read_log(run.folder(name))) for name in NETWORKS]
     write_report(run.folder("evaluation"), result | provenance(run), grids, curves)
 
 
 def provenance(run: Run) -> dict[str, Any]:
-    """What the report says beside its measurements: how the run went, and what made it where."""
-    stages = {name: run.finished(name) for name in UPSTREAM["evaluation"]}
+    """Metadata of the report: duration and digest of each stage, versions, machine, configuration."""
+    stages = {name: run.finished_manifest(name) for name in UPSTREAM["evaluation"]}
     return {
-        "synthesis": synthesis(run.folder("synthesis")),
+        "synthesis": synthesis_summary(run.folder("synthesis")),
         "stages": {name: {"seconds": manifest.seconds} for name, manifest in stages.items()},
         "digests": {name: manifest.digest for name, manifest in stages.items()},
         "versions": versions(),
@@ -62,8 +63,8 @@ def provenance(run: Run) -> dict[str, Any]:
     }
 
 
-def synthesis(folder: str) -> dict[str, float]:
-    """How many pairs there are, and how fast the attempt that finished them made its part."""
+def synthesis_summary(folder: str) -> dict[str, float]:
+    """Number of pairs of the dataset, and throughput of the attempt that finished it."""
     throughput = json.loads(storage.read_bytes(storage.join(folder, "throughput.json")))
     return {
         "pairs": read_description(folder)["pairs"],

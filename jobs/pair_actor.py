@@ -1,4 +1,4 @@
-"""The actor of synthesis: holds the networks, turns shard numbers into shards in the storage."""
+"""The Ray actor of synthesis: holds the networks and writes shards by their numbers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from jr2net.synthesis.preview import contact_sheet, encode_sheet
 
 
 @dataclass(frozen=True)
-class Work:
-    """What pairs are made from, fixed once by the driver: every actor draws from the same."""
+class SynthesisInputs:
+    """Sources and captures of a dataset, listed once by the driver and shared by all actors."""
 
     sources: SourceList
     captures: Captures
@@ -39,6 +39,7 @@ class Work:
         return self.captures.tracks
 
     def to_json(self) -> bytes:
+        """Content of ``sources.json``."""
         tree = asdict(self.sources) | {
             "digest": self.sources.digest,
             "captures": {
@@ -51,28 +52,28 @@ class Work:
         return (json.dumps(tree, indent=1, sort_keys=True) + "\n").encode()
 
 
-def work_of(run: Run) -> Work:
-    """Lists the sources and reads the captures. Raises errors that name what cannot be used at all."""
+def load_inputs(run: Run) -> SynthesisInputs:
+    """Lists the sources and reads the captures. Raises ShardError, TrackError or DetectorError if they are unusable."""
     settings = run.config.synthesis
     sources = list_sources(source_folder(run.config, run.folder("prepare")))
     if sources.kind == "photos" and settings.face_detector:
-        load_face_detector()  # its absence is told before anything starts
+        load_face_detector()  # fails early if it is not installed
     captures = read_captures(settings.captures) if settings.captures else Captures([], {})
     for name, reason in {**sources.damaged, **captures.damaged}.items():
-        print(f"[synthesis] set aside: {name}: {reason}", flush=True)
+        print(f"[synthesis] skipped: {name}: {reason}", flush=True)
     for track in captures.tracks:
         if track.clamped:
             print(f"[synthesis] {track.name}: {track.clamped} coefficients outside [0, 1] were clamped", flush=True)
-    return Work(sources, captures)
+    return SynthesisInputs(sources, captures)
 
 
 class PairActor:
-    """{"shard": index} to what became of it. Several threads may call it: they take turns at the networks."""
+    """Maps {"shard": index} to the outcome of writing that shard; thread-safe."""
 
-    def __init__(self, config: Config, folders: dict[str, str], folder: str, work: Work) -> None:
-        use_threads(1)  # a second one gains nothing here, and bytes must not depend on their number
+    def __init__(self, config: Config, folders: dict[str, str], folder: str, inputs: SynthesisInputs) -> None:
+        use_threads(1)  # more threads gain nothing, and bytes must not depend on their number
         tune_malloc()
-        self.config, self.folders, self.folder, self.work = config, folders, folder, work
+        self.config, self.folders, self.folder, self.inputs = config, folders, folder, inputs
         self.maker = self._load(config)
         self.pairs = metrics.Counter("jr2net_synthesis_pairs", "pairs written")
         self.rejected = metrics.Counter("jr2net_synthesis_rejected", "pairs left out", tag_keys=("reason",))
@@ -81,43 +82,43 @@ class PairActor:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         index = int(row["shard"])
-        answer = {"shard": index, "planned": 0, "pairs": 0, "rejected": "{}", "seconds": "{}", "error": ""}
+        outcome = {"shard": index, "planned": 0, "pairs": 0, "rejected": "{}", "seconds": "{}", "error": ""}
         try:
-            made = self.maker.shard(index)
-            with made.seconds("write"):
-                manifest = dataset.write_shard(self.folder, index, made)
+            result = self.maker.shard(index)
+            with result.seconds("write"):
+                manifest = dataset.write_shard(self.folder, index, result)
         except (StorageError, ShardError, torch.cuda.OutOfMemoryError) as error:
             self.failed.inc()
-            return answer | {"error": " ".join(str(error).split())}
-        if made.pairs:
-            self.pairs.inc(len(made.pairs))
+            return outcome | {"error": " ".join(str(error).split())}
+        if result.pairs:
+            self.pairs.inc(len(result.pairs))
         for reason, count in manifest["rejected"].items():
             self.rejected.inc(count, {"reason": reason})
-        for phase, seconds in made.seconds.items():
+        for phase, seconds in result.seconds.items():
             self.seconds.inc(max(seconds, 1e-9), {"phase": phase})
-        return answer | {
-            "planned": made.planned,
-            "pairs": len(made.pairs),
+        return outcome | {
+            "planned": result.planned,
+            "pairs": len(result.pairs),
             "rejected": json.dumps(manifest["rejected"]),
-            "seconds": json.dumps(made.seconds),
+            "seconds": json.dumps(result.seconds),
         }
 
     def measure(self, pairs: int) -> dict[str, Any]:
-        """How long a sample takes, and its size in bytes; nothing is written."""
+        """Time and size in bytes of a sample of pairs; writes nothing."""
         tree = self.config.model_dump()
         tree["synthesis"] |= {"pairs": 2 * pairs, "pairs_per_shard": pairs}
         maker = self._load(Config.model_validate(tree))
         maker.shard(0)  # warms up
         start = time.perf_counter()
-        made = maker.shard(1)
-        with made.seconds("encode"):
-            content = encode_pair_shard("sample", made.pairs) if made.pairs else b""
+        result = maker.shard(1)
+        with result.seconds("encode"):
+            content = encode_pair_shard("sample", result.pairs) if result.pairs else b""
         return {
-            "planned": made.planned,
-            "pairs": len(made.pairs),
+            "planned": result.planned,
+            "pairs": len(result.pairs),
             "bytes": len(content),
             "seconds": time.perf_counter() - start,
-            "phases": dict(made.seconds),
+            "phases": dict(result.seconds),
         }
 
     def preview(self) -> bytes:
@@ -128,7 +129,7 @@ class PairActor:
         device = "cuda" if config.scaling.gpus_per_actor > 0 else "cpu"
         model = load_face_model(config.face)
         with ExitStack() as stack:
-            places = {name: uri for name, uri in self.folders.items() if name not in NETWORKS}
-            for name in set(self.folders) - set(places):
-                places[name] = str(stack.enter_context(storage.local_copy(self.folders[name], NETWORK_FILES)))
-            return load_pair_maker(config, model, places, self.work.sources, self.work.tracks, device)
+            local_folders = {name: uri for name, uri in self.folders.items() if name not in NETWORKS}
+            for name in set(self.folders) - set(local_folders):
+                local_folders[name] = str(stack.enter_context(storage.local_copy(self.folders[name], NETWORK_FILES)))
+            return load_pair_maker(config, model, local_folders, self.inputs.sources, self.inputs.tracks, device)

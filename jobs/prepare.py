@@ -1,4 +1,4 @@
-"""Stage ``prepare``: films synthetic people, or checks the clips that the configuration names.
+"""Stage ``prepare``: films synthetic people, or checks the real clips of the configuration.
 
 python jobs/prepare.py --config configs/laptop.yaml [key=value …]
 """
@@ -28,12 +28,13 @@ from jr2net.studio.film import KINDS, Kind, film_people
 
 
 def prepare(run: Run) -> list[str]:
-    """Leaves the studio's shards (where it films) and ``clips.json``, what every shard of every set holds."""
+    """Writes the studio's shards, if it films, and ``clips.json``, the contents of every shard of every set."""
     data, folder = run.config.data, run.folder("prepare")
     films = list(planned_films(run.config)) if data.clips is None else []
     if films:
         model = ray.put(run.model)
-        _watch([shoot.remote(model, run.config, storage.join(folder, film.name), film) for film in films], "filmed")
+        tasks = [film_shard.remote(model, run.config, storage.join(folder, film.name), film) for film in films]
+        _wait_for_all(tasks, "filmed")
 
     sets: dict[str, str] = {film.kind: storage.join(folder, film.kind) for film in films}
     sets |= {name: uri for name in ("clips", "test_clips") if (uri := getattr(data, name)) is not None}
@@ -44,7 +45,7 @@ def prepare(run: Run) -> list[str]:
 
 @dataclass(frozen=True)
 class Film:
-    """People ``first`` … ``first + count - 1`` of one kind, who fill one shard."""
+    """People ``first`` … ``first + count - 1`` of one kind, the content of one shard."""
 
     kind: Kind
     first: int
@@ -56,6 +57,7 @@ class Film:
 
 
 def planned_films(config: Config) -> Iterator[Film]:
+    """The studio's shards of all sets."""
     studio = config.data.studio
     for kind in KINDS:
         people = studio.people if kind == "train" else studio.test_people
@@ -64,24 +66,25 @@ def planned_films(config: Config) -> Iterator[Film]:
 
 
 @ray.remote
-def shoot(model: FaceModel, config: Config, place: str, film: Film) -> None:
-    """Writes one shard unless it is there: a shard is there whole or not at all, and always the same bytes."""
+def film_shard(model: FaceModel, config: Config, uri: str, film: Film) -> None:
+    """Films one shard unless it exists. Writes are atomic and deterministic, so an existing shard is complete."""
     use_threads(1)
-    if not storage.exists(place):
+    if not storage.exists(uri):
         studio = config.data.studio
         rows = film_people(model, studio, config.seed, film.first, film.count, film.kind, config.image_size)
-        write_clips(place, rows)
+        write_clips(uri, rows)
 
 
 def check_clips(uri: str) -> dict[str, dict[str, object]]:
-    """Reads every shard of a set to the last picture; what each holds, by its name. Raises ShardError."""
+    """Decodes every image of every shard of a set; returns the contents by shard name. Raises ShardError."""
     shards = list_shards(uri)
-    found = _watch([describe_shard.remote(shard) for shard in shards], f"checked in {uri}")
-    return {shard.rpartition("/")[2]: contents for shard, contents in zip(shards, found, strict=True)}
+    contents = _wait_for_all([describe_shard.remote(shard) for shard in shards], f"checked in {uri}")
+    return {shard.rpartition("/")[2]: content for shard, content in zip(shards, contents, strict=True)}
 
 
 @ray.remote
 def describe_shard(uri: str) -> dict[str, object]:
+    """Numbers of identities, clips and frames of a shard. Raises ShardError for an image that cannot be decoded."""
     identities: set[str] = set()
     clips: set[str] = set()
     frames = 0
@@ -98,9 +101,9 @@ def describe_shard(uri: str) -> dict[str, object]:
     return {"identities": len(identities), "clips": len(clips), "frames": frames}
 
 
-def _watch(tasks: Sequence[ray.ObjectRef], done: str) -> list:
-    """Results of all tasks in order, with a line of progress now and then; the first error ends them all."""
-    waiting, start, shown = list(tasks), time.monotonic(), time.monotonic()
+def _wait_for_all(tasks: Sequence[ray.ObjectRef], done: str) -> list:
+    """Results of all tasks in order; prints progress every 10 s and cancels all tasks on the first error."""
+    waiting, start, printed = list(tasks), time.monotonic(), time.monotonic()
     while waiting:
         ready, waiting = ray.wait(waiting, timeout=1.0)
         try:
@@ -110,9 +113,9 @@ def _watch(tasks: Sequence[ray.ObjectRef], done: str) -> list:
                 ray.cancel(task, force=True)
             raise
         finished = len(tasks) - len(waiting)
-        if finished and time.monotonic() - shown > 10:
-            shown = time.monotonic()
-            left = duration((shown - start) * len(waiting) / finished)
+        if finished and time.monotonic() - printed > 10:
+            printed = time.monotonic()
+            left = duration((printed - start) * len(waiting) / finished)
             print(f"[prepare] {finished} of {len(tasks)} shards {done}, time left {left}", flush=True)
     return ray.get(list(tasks))
 

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: every step to the log and to TensorBoard, a line now and then to people."""
+"""Logging of a running training: every step to the log and TensorBoard, progress to stdout every 10 s."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ from jr2net.training.workers import mean_over_workers, world_size
 
 
 class Progress:
-    """Keeps the log of a worker's steps until it is written, and tells rank 0's user how far the training is.
+    """Collects the log records of a worker; rank 0 prints progress and writes records and sample images.
 
-    folder: the stage's. recent: the records written since they were last looked at, with losses of whole batches.
+    folder: of the stage. recent: records written since the caller last cleared the list, with losses averaged over
+    workers.
     """
 
-    INTERVAL = 10.0  # seconds between two lines
+    INTERVAL = 10.0  # seconds between two lines of progress
 
     def __init__(self, stage: str, training: Training, rank: int, folder: str) -> None:
         self.stage, self.training, self.rank, self.folder = stage, training, rank, folder
         self.recent: list[Record] = []
         self._records: list[Record] = []
-        self._pictures: dict[int, Tensor] = {}
+        self._images: dict[int, Tensor] = {}
         self._board = Board(folder, training.step_number + 1)
         self._first = training.step_number
-        self._start = self._shown = time.monotonic()
+        self._start = self._printed = time.monotonic()
         training.phases.take()
         if rank == 0 and self._first:
             workers = "1 worker" if world_size() == 1 else f"{world_size()} workers"
-            print(f"[{stage}] goes on from step {self._first} of {training.steps} on {workers}", flush=True)
+            print(f"[{stage}] resumes from step {self._first} of {training.steps} on {workers}", flush=True)
 
-    def stepped(self, losses: dict[str, float]) -> None:
+    def log_step(self, losses: dict[str, float]) -> None:
+        """Records the step that the training has just taken; ``losses`` are this worker's."""
         training = self.training
         seconds = training.phases.take()
         self._records.append(
@@ -51,21 +53,21 @@ class Progress:
             }
         )
         now = time.monotonic()
-        if self.rank == 0 and (now - self._shown > self.INTERVAL or training.step_number == training.steps):
-            self._shown = now
-            self._show(losses, now - self._start)
+        if self.rank == 0 and (now - self._printed > self.INTERVAL or training.step_number == training.steps):
+            self._printed = now
+            self._print(losses, now - self._start)
 
-    def picture(self, batch: Batch) -> None:
-        """A sample of what the networks can do by now, for the log's folder and for TensorBoard."""
-        if self.rank == 0 and (picture := self.training.pictures(batch)) is not None:
+    def save_images(self, batch: Batch) -> None:
+        """Saves sample outputs of the networks for ``batch``, to the stage's folder and for TensorBoard."""
+        if self.rank == 0 and (images := self.training.sample_images(batch)) is not None:
             step = self.training.step_number
-            content = encode_jpeg(to_arrays(picture[None])[0])
+            content = encode_jpeg(to_arrays(images[None])[0])
             storage.write_bytes(storage.join(self.folder, "pictures", f"{step:08d}.jpg"), content)
-            self._pictures[step] = picture.cpu()
+            self._images[step] = images.cpu()
         self.training.phases.end("report")
 
     def write(self) -> None:
-        """Stores the records since the last call, with the losses of the whole batches. Every worker calls it."""
+        """Writes the records since the last call, with losses averaged over workers. Every worker must call it."""
         losses = mean_over_workers([record["losses"] for record in self._records], self.training.device)
         records = [{**record, "losses": mean} for record, mean in zip(self._records, losses)]
         if self.rank == 0 and records:
@@ -73,17 +75,17 @@ class Progress:
                 records[-1]["warning"] = warning
                 print(f"[{self.stage}] warning: {warning}", flush=True)
             write_log(self.folder, records)
-            self._board.write(records, self._pictures)
+            self._board.write(records, self._images)
         self.recent += records
-        self._records, self._pictures = [], {}
+        self._records, self._images = [], {}
         self.training.phases.end("report")
 
-    def _show(self, losses: dict[str, float], seconds: float) -> None:
+    def _print(self, losses: dict[str, float], seconds: float) -> None:
         step, steps = self.training.step_number, self.training.steps
-        pace = (step - self._first) / seconds
-        rate = pace * self.training.settings.batch_size
+        steps_per_second = (step - self._first) / seconds
+        rate = steps_per_second * self.training.settings.batch_size
         values = " ".join(f"{name} {value:.4g}" for name, value in losses.items())
-        left = (steps - step) / pace
+        left = (steps - step) / steps_per_second
         print(
             f"[{self.stage}] step {step} of {steps}, {rate:.0f} images/s, time left {left:.0f} s: {values}", flush=True
         )

@@ -1,4 +1,4 @@
-"""Runs one stage of a cascade unless it is done already, and writes its manifest when it is finished."""
+"""Runs one stage of the cascade, unless it has finished already, and writes its manifest."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterable
 from jr2net.run import manifest
 from jr2net.run.cascade import Run
 
-Work = Callable[[Run], Iterable[str]]
-"""Does a stage's work and returns the files it made, as paths in the stage's folder."""
+StageFunction = Callable[[Run], Iterable[str]]
+"""Runs a stage and returns the paths of its output files, relative to the stage's folder."""
 
 
-def run_stage(run: Run, stage: str, work: Work) -> None:
+def run_stage(run: Run, stage: str, stage_function: StageFunction) -> None:
+    """Runs ``stage_function`` unless the stage has finished with equal inputs."""
     folder, inputs = run.folder(stage), run.inputs(stage)
     if manifest.is_done(folder, inputs):
-        print(f"[{stage}] done already: {folder}", flush=True)
+        print(f"[{stage}] already done: {folder}", flush=True)
         return
-    print(f"[{stage}] begins: {folder}", flush=True)
+    print(f"[{stage}] started: {folder}", flush=True)
     start = time.monotonic()
     manifest.begin(folder, inputs)
-    outputs = work(run)
+    outputs = stage_function(run)
     finished = manifest.finish(folder, inputs, outputs, time.monotonic() - start)
     print(f"[{stage}] finished in {finished.seconds:.0f} s", flush=True)

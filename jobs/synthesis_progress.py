@@ -1,4 +1,4 @@
-"""What a synthesis tells while it runs, and how long each phase took when it is done."""
+"""Progress of a running synthesis, and its throughput and time by phase at the end."""
 
 from __future__ import annotations
 
@@ -10,47 +10,50 @@ from collections.abc import Mapping
 from jr2net import storage
 from jr2net.run.environment import duration
 
-INTERVAL = 10.0  # seconds between two lines
+INTERVAL = 10.0  # seconds between two lines of progress
 THROUGHPUT = "throughput.json"
-"""Beside the dataset: how fast it was made. It differs between runs, and no reader of the dataset needs it."""
+"""File with the throughput of the run; it is not part of the dataset, since it differs between runs."""
 
 
 class SynthesisProgress:
-    """wanted: pairs that this attempt has to make, of all ``pairs`` of the dataset."""
+    """Counts the pairs made and prints progress.
 
-    def __init__(self, folder: str, pairs: int, wanted: int) -> None:
-        self.folder, self.wanted = folder, wanted
+    pairs: of the whole dataset; missing: those that this attempt has to make.
+    """
+
+    def __init__(self, folder: str, pairs: int, missing: int) -> None:
+        self.folder, self.missing = folder, missing
         self.planned = self.kept = 0
         self.rejected: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
-        self._start = self._shown = time.monotonic()
-        if wanted < pairs:
-            print(f"[synthesis] goes on: {pairs - wanted} of {pairs} pairs are there", flush=True)
+        self._start = self._printed = time.monotonic()
+        if missing < pairs:
+            print(f"[synthesis] resumes: {pairs - missing} of {pairs} pairs exist", flush=True)
 
     def add(self, planned: int, kept: int, rejected: Mapping[str, int], seconds: Mapping[str, float]) -> None:
-        """A shard is there."""
+        """Counts a finished shard; ``planned`` and ``kept`` are numbers of pairs."""
         self.planned += planned
         self.kept += kept
         self.rejected.update(rejected)
         self.seconds.update(seconds)  # type: ignore[arg-type]  # a Counter adds floats as well
         now = time.monotonic()
-        if now - self._shown > INTERVAL or self.planned == self.wanted:
-            self._shown = now
-            pace = self.planned / (now - self._start)
+        if now - self._printed > INTERVAL or self.planned == self.missing:
+            self._printed = now
+            pairs_per_second = self.planned / (now - self._start)
             rejects = ", ".join(f"{count} {reason}" for reason, count in self.rejected.most_common()) or "none"
             print(
-                f"[synthesis] {self.planned} of {self.wanted} pairs, {pace:.1f} pairs/s, rejected: {rejects}, "
-                f"time left {duration((self.wanted - self.planned) / pace)}",
+                f"[synthesis] {self.planned} of {self.missing} pairs, {pairs_per_second:.1f} pairs/s, "
+                f"rejected: {rejects}, time left {duration((self.missing - self.planned) / pairs_per_second)}",
                 flush=True,
             )
 
     def finish(self) -> None:
-        """Keeps the figures of the last attempt that made something."""
-        place = storage.join(self.folder, THROUGHPUT)
+        """Writes the throughput, unless this attempt made nothing and an earlier one has written it."""
+        uri = storage.join(self.folder, THROUGHPUT)
         throughput = {
             "pairs": self.kept,
             "seconds": time.monotonic() - self._start,
             "phases": {phase: round(seconds, 3) for phase, seconds in self.seconds.most_common()},
         }
-        if self.planned or not storage.exists(place):
-            storage.write_bytes(place, json.dumps(throughput).encode())
+        if self.planned or not storage.exists(uri):
+            storage.write_bytes(uri, json.dumps(throughput).encode())

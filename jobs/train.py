@@ -1,4 +1,4 @@
-"""Stages ``recnet``, ``dcnet``, ``etnet`` and ``recaugnet``: each a Ray Train run, all from the one loop below.
+"""Stages ``recnet``, ``dcnet``, ``etnet`` and ``recaugnet``: Ray Train runs that share one training loop.
 
 python jobs/train.py recnet --config configs/laptop.yaml [key=value …]
 """
@@ -37,17 +37,17 @@ from jr2net.training import Divergence, Training
 from jr2net.training import best as best_weights
 from jr2net.training.best import Best
 from jr2net.training.state import StateWriter, newest_step, read_state
-from jr2net.training.workers import agreed, distribute
+from jr2net.training.workers import broadcast_int, distribute
 
 
 def train(run: Run, stage: str) -> list[str]:
-    """Trains one network on the cluster, from its last saved state if there is one; leaves its weights.
+    """Trains one network on the cluster, resuming from the newest saved state, and writes its weights.
 
-    A worker that is lost is started again, ``scaling.max_failures`` times without a step forward. An error in the data,
-    the settings or the numbers is not worth another attempt, nor is one that comes back at the same place.
+    Lost workers are restarted, up to ``scaling.max_failures`` times without a newer state. A UserError (data, settings,
+    divergence) is not retried, nor is an error that recurs at the same step.
     """
     settings = {"config": run.config.model_dump(mode="json"), "stage": stage, "digests": run.digests(stage)}
-    failures, last, reached = 0, "", newest_step(run.folder(stage))
+    failures, last_error, last_step = 0, "", newest_step(run.folder(stage))
     while True:
         try:
             trainer(run, stage, settings).fit()
@@ -57,18 +57,23 @@ def train(run: Run, stage: str) -> list[str]:
             for cause in causes:
                 if isinstance(cause, UserError):
                     raise cause from None
-            step, lost = newest_step(run.folder(stage)), any(isinstance(cause, RayActorError) for cause in causes)
-            stuck = step == reached
-            failures = failures + 1 if stuck else 1
-            if failures > run.config.scaling.max_failures or (stuck and not lost and str(causes[0]) == last):
+            worker_lost = any(isinstance(cause, RayActorError) for cause in causes)
+            step = newest_step(run.folder(stage))
+            no_progress = step == last_step
+            failures = failures + 1 if no_progress else 1
+            same_error = no_progress and not worker_lost and str(causes[0]) == last_error
+            if failures > run.config.scaling.max_failures or same_error:
                 raise
-            reached, last = step, str(causes[0])
-            print(f"[{stage}] a worker failed ({last}); going on from the last saved state", flush=True)
+            last_step, last_error = step, str(causes[0])
+            print(f"[{stage}] a worker failed ({last_error}); resuming from the newest saved state", flush=True)
 
 
 def trainer(run: Run, stage: str, settings: dict[str, Any]) -> TorchTrainer:
-    """Ray places the workers and watches them. States are stored by ``jr2net.training.state``: what Ray knows of
-    checkpoints is one file rewritten in place, and a kill at the wrong moment would lose them all."""
+    """The Ray Train run of one stage; Ray schedules and monitors the workers.
+
+    Checkpoints are written by ``jr2net.training.state``, not by Ray: Ray rewrites one index file in place, and a kill
+    during that write would lose all checkpoints.
+    """
     scaling = run.config.scaling
     filesystem, path = storage.open_filesystem(run.folder(stage))
     resources = {"CPU": scaling.cpus_per_worker} | ({"GPU": 1.0} if scaling.gpu else {})
@@ -93,23 +98,23 @@ def trainer(run: Run, stage: str, settings: dict[str, Any]) -> TorchTrainer:
 
 
 def train_loop_per_worker(settings: dict[str, Any]) -> None:
-    """What Ray Train calls on every worker."""
+    """Entry point of every Ray Train worker."""
     try:
         train_steps(settings)
     except UserError:
-        logging.disable()  # the driver says it once; no traceback from every worker beside it
+        logging.disable()  # the driver prints the error once; suppress the workers' tracebacks
         raise
 
 
 def train_steps(settings: dict[str, Any]) -> None:
-    """Step after step on this worker's part of each global batch, saving the state now and then."""
+    """Trains on this worker's part of each global batch; saves states, logs and sample images."""
     config, stage = Config.model_validate(settings["config"]), settings["stage"]
     scaling, folder = config.scaling, storage.join(config.storage, stage)
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     tune_malloc()
     use_threads(max(1, int(scaling.cpus_per_worker)))
-    logging.getLogger().setLevel(logging.WARNING)  # Ray Train tells of every report of every worker
+    logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs every report of every worker
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
     with ExitStack() as stack:
@@ -121,9 +126,9 @@ def train_steps(settings: dict[str, Any]) -> None:
         restore(training, folder, rank, best)
         training.wrap(partial(_wrapped, compiled=scaling.compile))
 
-        def weights(place: str) -> Path:
-            """The network as it stands, as the files that are its result."""
-            temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"jr2net-{place}-")))
+        def weights(name: str) -> Path:
+            """Writes the current network to a temporary folder."""
+            temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"jr2net-{name}-")))
             save(stage, training, config, model, settings["digests"], temporary)
             return temporary
 
@@ -138,12 +143,12 @@ def train_steps(settings: dict[str, Any]) -> None:
                 losses = training.step(batch)
             except Divergence as error:
                 states.finish()
-                raise type(error)(f"{error}. {_kept(folder)}") from None
+                raise type(error)(f"{error}. {_saved_state_message(folder)}") from None
             states.confirm()
-            progress.stepped(losses)
+            progress.log_step(losses)
             step = training.step_number
             if scaling.pictures_every and step % scaling.pictures_every == 0:
-                progress.picture(batch)
+                progress.save_images(batch)
             if step % scaling.log_every == 0 or step % scaling.checkpoint_every == 0:
                 progress.write()
             if step % scaling.checkpoint_every == 0:
@@ -161,8 +166,8 @@ def train_steps(settings: dict[str, Any]) -> None:
 
 
 def restore(training: Training, folder: str, rank: int, best: Best | None) -> None:
-    """Puts the training where its newest state has it; all workers where the first one found it."""
-    step = agreed(newest_step(folder) if rank == 0 else None, training.device)
+    """Loads the newest saved state; all workers load the one that rank 0 finds."""
+    step = broadcast_int(newest_step(folder) if rank == 0 else None, training.device)
     if step is not None:
         state = read_state(folder, step, training.device)
         training.load_state_dict(state)
@@ -174,20 +179,20 @@ def _wrapped(network: nn.Module, compiled: bool) -> nn.Module:
     return distribute(torch.compile(network) if compiled else network)  # type: ignore[arg-type]
 
 
-def _kept(folder: str) -> str:
+def _saved_state_message(folder: str) -> str:
     step = newest_step(folder)
     return "No state was saved yet" if step is None else f"The state of step {step} is kept in {folder}/state"
 
 
 def _upstream(stack: ExitStack, uri: str, stage: str) -> str:
-    """Where a worker reads an earlier stage: networks from a local folder, data from where they lie."""
+    """Where a worker reads an upstream stage: networks from a local copy, data from storage."""
     if stage not in NETWORKS:
         return uri
     return str(stack.enter_context(storage.local_copy(uri, NETWORK_FILES)))
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The exception that a worker raised, without what Ray wraps around it."""
+    """The exception that a worker raised, unwrapped from Ray's errors."""
     names = ("_base_exc", "cause", "health_check_failure")
     inner = next((found for name in names if (found := getattr(error, name, None)) is not None), None)
     return _cause(inner) if isinstance(inner, BaseException) else error

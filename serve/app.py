@@ -10,18 +10,20 @@ Every setting is documented in ``serve/settings.py``.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import yaml
 from ray import serve
 
 from jobs.ray_settings import connect
+from jr2net.config import absolute_paths
 from jr2net.errors import UserError
 from jr2net.networks.checkpoint import read_description
-from jr2net.storage import is_remote
 from serve.deployments import Ingress, Reconstruction, Reenactment
 from serve.settings import Deployment, Network, Settings, SettingsError, check_settings, load_settings
+
+PATHS = ("face.model", "face.expression_file", "reconstruction.weights", "reenactment.weights")
+"""Settings that are paths."""
 
 
 def build(args: dict[str, Any]) -> serve.Application:
@@ -42,20 +44,6 @@ def bind(settings: Settings) -> serve.Application:
     ]
     ingress: Any = Ingress
     return ingress.options(**_options(settings.ingress)).bind(constant, *networks)
-
-
-def from_here(settings: Settings) -> Settings:
-    """With relative folders as they are seen from here: replicas work elsewhere."""
-
-    def absolute(path: str) -> str:
-        return path if is_remote(path) or path == "procedural" else str(Path(path).absolute())
-
-    face = settings.face.model_copy(update={"model": absolute(settings.face.model)})
-    networks = {
-        name: own.model_copy(update={"weights": absolute(own.weights)})
-        for name, own in (("reconstruction", settings.reconstruction), ("reenactment", settings.reenactment))
-    }
-    return settings.model_copy(update={"face": face, **networks})
 
 
 def _options(own: Deployment) -> dict[str, Any]:
@@ -126,7 +114,7 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m serve SETTINGS.yaml [key.sub=value …]", file=sys.stderr)
         return 1
     try:
-        settings = from_here(load_settings(arguments[0], arguments[1:]))
+        settings = absolute_paths(load_settings(arguments[0], arguments[1:]), PATHS, ".")
         for own in (settings.reconstruction, settings.reenactment):
             read_description(own.weights)
     except UserError as error:

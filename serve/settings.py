@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from jr2net.config import FaceConfig, Section
+from jr2net.config import ConfigError, FaceConfig, Section, apply_override
 from jr2net.errors import UserError
 
 
@@ -143,21 +143,16 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
         tree = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: cannot be read as YAML: {error}; give a file of configs/") from None
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{path}: expected a mapping of sections at the top, got {type(tree).__name__}")
     for override in overrides or []:
-        key, separator, text = override.partition("=")
-        if not separator or not key:
-            raise SettingsError(f"override {override!r}: write key.sub=value, e.g. authentication=off")
-        node: Any = tree
-        *parents, leaf = key.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {}) if isinstance(node, dict) else None
-        if not isinstance(node, dict):
-            raise SettingsError(f"override {override!r}: there is no such section")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"override {override!r}: the value is not YAML: {error}") from None
-        node[leaf] = {False: "off"}.get(value, value) if leaf in ("authentication", "detector") else value
+            apply_override(tree, override, "authentication=off")
+        except ConfigError as error:
+            raise SettingsError(str(error)) from None
+        key = override.partition("=")[0]
+        if key in ("authentication", "detector") and tree[key] is False:
+            tree[key] = "off"  # YAML reads ``off`` as false
     return check_settings(tree, str(path))
 
 

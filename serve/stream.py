@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from jr2net.images.mark import encode_picture
+from jr2net.images.mark import encode_image
 from jr2net.inference.driving import apply_expression
 from jr2net.inference.face import FittedFace
 from serve.access import AccessControl
@@ -67,7 +67,7 @@ async def _act(socket: WebSocket, service: Service, source: FittedFace, relative
             service, source, apply_expression(source.fit.face, expression, relative), False
         )
         with service.stage("encode"):
-            content = await asyncio.to_thread(encode_picture, picture, service.mark(network), "jpeg", _QUALITY)
+            content = await asyncio.to_thread(encode_image, picture, service.mark(network), "jpeg", _QUALITY)
         await socket.send_bytes(content)
     await socket.close(1000)
 

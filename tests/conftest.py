@@ -1,4 +1,4 @@
-"""Shared by every test: one thread, and where the real ground lies."""
+"""Shared fixtures: real data, an S3 server, face models."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def procedural_model() -> FaceModel:
-    """The face that needs nothing from outside, as every configuration names it by default."""
+    """The procedural face model, the default of every configuration."""
     return load_face_model(FaceConfig())
 
 
 @pytest.fixture(scope="session")
 def toy_model() -> FaceModel:
-    """A dome of 12 x 12 vertices with 4 identity, 51 expression and 3 albedo bases: enough to render and to learn."""
+    """A dome of 12 x 12 vertices with 4 identity, 51 expression and 3 albedo bases: enough to render and to train."""
     side = 12
     v, u = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
     mean = torch.stack([70 * u, -90 * v, 50 * (1 - 0.5 * (u**2 + v**2))], -1).view(-1, 3)

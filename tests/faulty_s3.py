@@ -1,11 +1,11 @@
-"""An S3 server on a bad day: a proxy in front of a real one that fails a part of all requests, as networks do.
+"""Fault injection for S3: a proxy in front of a server that fails a fraction of all requests.
 
     with faulty_s3("http://127.0.0.1:9000", rate=0.05) as proxy:
         os.environ["AWS_ENDPOINT_URL"] = proxy.endpoint
         …
         assert proxy.failed  # Counter({"500": 7, "truncated": 5, …})
 
-Headers pass as they are, so that signatures hold.
+Headers are forwarded unchanged, so that signatures stay valid.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 FAULTS = ("500", "503", "reset", "lost", "truncated")
-"""``reset``: the connection breaks before the request is done; ``lost``: after it, so that the client cannot know;
-``truncated``: half of a read's body comes (of anything else: ``lost``)."""
+"""``reset``: the connection breaks before the request is forwarded; ``lost``: after it, before the response;
+``truncated``: half of a GET's body is sent (for other methods: ``lost``)."""
 
 _CODES = {"500": "InternalError", "503": "SlowDown"}
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
 class FaultyS3(ThreadingHTTPServer):
-    """requests and failed count by method and by kind of fault; ``rate`` may be changed at any time."""
+    """``requests`` counts by method, ``failed`` by kind of fault; ``rate`` may be changed at any time."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -43,8 +43,8 @@ class FaultyS3(ThreadingHTTPServer):
         self.endpoint = f"http://127.0.0.1:{self.server_address[1]}"
         self._random, self._lock = random.Random(seed), threading.Lock()
 
-    def fate(self, method: str) -> str | None:
-        """Counts a request and draws what becomes of it: a fault, or None."""
+    def draw_fault(self, method: str) -> str | None:
+        """Counts a request and draws a fault for it, or None."""
         with self._lock:
             self.requests[method] += 1
             if self._random.random() >= self.rate:
@@ -56,7 +56,7 @@ class FaultyS3(ThreadingHTTPServer):
             return fault
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is nothing to tell of."""
+        """Ignores clients that close the connection."""
 
 
 @contextmanager
@@ -75,35 +75,35 @@ class _Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FaultyS3
 
-    def _answer(self) -> None:
+    def _handle(self) -> None:
         body = self._body()
-        fault = self.server.fate(self.command)
+        fault = self.server.draw_fault(self.command)
         if fault == "reset":
-            self._break()
+            self._reset()
         elif fault in _CODES:
-            error = f"<Error><Code>{_CODES[fault]}</Code><Message>a bad day</Message></Error>".encode()
+            error = f"<Error><Code>{_CODES[fault]}</Code><Message>injected fault</Message></Error>".encode()
             self._send(int(fault), [("Content-Type", "application/xml")], error)
         else:
-            status, headers, answer = self._forward(body)
+            status, headers, response_body = self._forward(body)
             if fault == "lost":
-                self._break()
+                self._reset()
             elif fault == "truncated":
-                self._send(status, headers, answer, sent=len(answer) // 2)
-                self._break()
+                self._send(status, headers, response_body, sent=len(response_body) // 2)
+                self._reset()
             else:
-                self._send(status, headers, answer)
+                self._send(status, headers, response_body)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _handle
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        pieces = []
+        chunks = []
         while size := int(self.rfile.readline().split(b";")[0], 16):
-            pieces.append(self.rfile.read(size))
+            chunks.append(self.rfile.read(size))
             self.rfile.readline()
         self.rfile.readline()
-        return b"".join(pieces)
+        return b"".join(chunks)
 
     def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self.server.upstream, timeout=60)
@@ -115,11 +115,11 @@ class _Request(BaseHTTPRequestHandler):
             connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body)
             response = connection.getresponse()
-            answer = response.read()
+            response_body = response.read()
             headers = response.getheaders()
             if self.command == "HEAD":
                 return response.status, headers, b""
-            return response.status, [(k, v) for k, v in headers if k.lower() not in _HOP], answer
+            return response.status, [(k, v) for k, v in headers if k.lower() not in _HOP], response_body
         finally:
             connection.close()
 
@@ -134,13 +134,13 @@ class _Request(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body if sent is None else body[:sent])
 
-    def _break(self) -> None:
+    def _reset(self) -> None:
         self.close_connection = True
         with suppress(OSError):
             self.wfile.flush()
-            # No lingering: the client gets a reset instead of an orderly end.
+            # SO_LINGER 0: the client gets a reset instead of an orderly close.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing."""
+        """Logs nothing."""

@@ -1,4 +1,4 @@
-"""Configuration: strict, helpful, round-tripping."""
+"""Configuration: strict validation, helpful errors, round trip through YAML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CASCADES = [path for path in sorted(CONFIGS.glob("*.yaml")) if not path.stem.sta
 
 
 @pytest.mark.parametrize("path", CASCADES, ids=lambda path: path.stem)
-def test_every_configuration_loads_and_prints_itself(path: Path, tmp_path: Path) -> None:
+def test_every_configuration_round_trips(path: Path, tmp_path: Path) -> None:
     config = load(path)
     printed = tmp_path / "printed.yaml"
     printed.write_text(to_yaml(config))
@@ -28,7 +28,7 @@ def test_override_reaches_a_nested_field() -> None:
     assert (config.recnet.optimizer.steps, config.storage, config.data.clips) == (7, "s3://bucket/run", None)
 
 
-def test_unknown_key_suggests_the_right_one() -> None:
+def test_unknown_key_suggests_the_closest() -> None:
     with pytest.raises(ConfigError, match=r"laptop\.yaml: unknown key 'recnet\.optimiser'; did you mean 'optimizer'\?"):
         load(LAPTOP, ["recnet.optimiser.steps=7"])
 
@@ -49,13 +49,13 @@ def test_bad_override_names_the_field(override: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_missing_file_lists_its_neighbours(tmp_path: Path) -> None:
+def test_missing_file_lists_existing_files(tmp_path: Path) -> None:
     (tmp_path / "there.yaml").write_text("storage: runs/x")
     with pytest.raises(ConfigError, match=r"no such configuration file; files there: .*there\.yaml"):
         load(tmp_path / "not.yaml")
 
 
-def test_digest_follows_settings_not_files() -> None:
+def test_digest_depends_on_the_section_only() -> None:
     assert digest(load(LAPTOP).recnet) == digest(load(LAPTOP, ["seed=5"]).recnet)
     assert digest(load(LAPTOP).recnet) != digest(load(LAPTOP, ["recnet.optimizer.steps=7"]).recnet)
 

@@ -1,4 +1,4 @@
-"""The paper's configuration builds every network at its full size, and each takes a step."""
+"""With the paper's configuration every network can be built at full size and trained for one step."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ PAPER = Path(__file__).parents[1] / "configs" / "paper.yaml"
 
 
 def batch_for(stage: str, config: Config) -> dict:
-    """One pair of noise pictures of the paper's size."""
-    draw = torch.Generator().manual_seed(0)
+    """One pair of noise images of the paper's size."""
+    generator = torch.Generator().manual_seed(0)
     size = config.image_size
-    picture, landmarks = (1, 3, size, size), (1, 68, 2)
+    image, landmarks = (1, 3, size, size), (1, 68, 2)
     if stage == "etnet":
-        return {"image": torch.rand(picture, generator=draw), "expression": torch.rand(1, 51, generator=draw)}
+        return {"image": torch.rand(image, generator=generator), "expression": torch.rand(1, 51, generator=generator)}
     return {
-        "source_image": torch.rand(picture, generator=draw),
-        "driving_image": torch.rand(picture, generator=draw),
-        "source_landmarks": torch.rand(landmarks, generator=draw) * size,
-        "driving_landmarks": torch.rand(landmarks, generator=draw) * size,
+        "source_image": torch.rand(image, generator=generator),
+        "driving_image": torch.rand(image, generator=generator),
+        "source_landmarks": torch.rand(landmarks, generator=generator) * size,
+        "driving_landmarks": torch.rand(landmarks, generator=generator) * size,
         "sample_id": ["noise"],
     }
 
 
-def test_every_network_takes_a_step_at_the_papers_size(tmp_path: Path) -> None:
+def test_every_network_trains_one_step_at_the_papers_size(tmp_path: Path) -> None:
     config = load(PAPER, ["face.model=procedural", "dcnet.adversarial_from=0"])
     assert (config.image_size, config.recnet.backbone.layers, config.etnet.backbone.layers) == (224, 50, 34)
     model = load_face_model(config.face)

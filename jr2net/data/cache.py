@@ -1,4 +1,4 @@
-"""Memory for what is expensive to get again."""
+"""A cache for values that are expensive to load."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
-class KeepWhileFits(Generic[V]):
-    """Keeps what is made until ``budget`` bytes are full; after that, of the rest, only what was made last.
+class ByteBudgetCache(Generic[V]):
+    """Keeps values until ``budget`` bytes are used and never evicts them; of the others it keeps only the latest.
 
-    Shuffled epochs return to everything equally often, so that evicting one entry for another would gain nothing.
-    Safe to share between threads.
+    Shuffled epochs need every value equally often, so eviction would not raise the hit rate. Thread-safe.
+    ``size``: bytes of a value.
     """
 
     def __init__(self, budget: int, size: Callable[[V], int]) -> None:
         self.budget = budget
-        self._size, self._room = size, budget
-        self._kept: dict[Hashable, V] = {}
+        self._size, self._free_bytes = size, budget
+        self._entries: dict[Hashable, V] = {}
         self._last: tuple[Hashable, V] | None = None
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, make: Callable[[], V]) -> V:
+    def get(self, key: Hashable, load: Callable[[], V]) -> V:
         with self._lock:
-            if key in self._kept:
-                return self._kept[key]
+            if key in self._entries:
+                return self._entries[key]
             if self._last is not None and self._last[0] == key:
                 return self._last[1]
-            value = make()
+            value = load()
             size = self._size(value)
-            if size <= self._room:
-                self._room -= size
-                self._kept[key] = value
+            if size <= self._free_bytes:
+                self._free_bytes -= size
+                self._entries[key] = value
             else:
                 self._last = (key, value)
             return value

@@ -1,4 +1,4 @@
-"""Clips for training: where they lie (``ClipSource``) and the endless stream of batches (``ClipLoader``)."""
+"""Clips for training: random access to frames (``ClipSource``) and endless batches (``ClipLoader``)."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ import numpy as np
 import torch
 
 from jr2net.data.augmentation import Framing, draw_gain, frame_image, frame_landmarks
-from jr2net.data.cache import KeepWhileFits
+from jr2net.data.cache import ByteBudgetCache
 from jr2net.data.shards import RowEntry, index_shards, list_shards, read_group
 from jr2net.data.stream import Draw, Schedule, prefetch
-from jr2net.images import arrays as pictures
-from jr2net.images.arrays import decode_image
+from jr2net.images.arrays import decode_image, shrink, to_tensor, working_width
 from jr2net.images.clip import ClipRow
 from jr2net.storage.parquet import ShardError
 
 
 class FrameRef(NamedTuple):
-    """Frame number ``frame`` of row ``row`` of a source."""
+    """Index ``frame`` within row ``row`` of a source."""
 
     row: int
     frame: int
 
 
 class ClipSource:
-    """The rows of some clip shards, found by metadata and read on demand; safe to share between threads.
+    """Random access to the rows of clip shards; reads metadata at once and images on demand. Thread-safe.
 
-    shards: a folder, a shard, or a list of shards (paths or storage URIs). cache_bytes: compressed images kept in
-    memory; the rest is read again each time.
+    shards: a folder, a shard, or a list of shards (paths or storage URIs). cache_bytes: budget of the cache of
+    compressed images; rows that do not fit are read again each time.
     """
 
     def __init__(self, shards: str | Sequence[str], cache_bytes: int = 1 << 30) -> None:
@@ -42,12 +41,12 @@ class ClipSource:
         self._groups = _group_cache(cache_bytes)
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self.rows)
 
     @property
     def identities(self) -> list[str]:
-        """Everybody who appears, sorted."""
+        """Sorted names of all identities."""
         return sorted({row.identity for row in self.rows})
 
     @property
@@ -55,15 +54,16 @@ class ClipSource:
         return sum(len(row.frames) for row in self.rows)
 
     def read(self, row: int) -> ClipRow:
-        """One row, its images still compressed."""
+        """Reads one row, images still compressed."""
         entry = self.rows[row]
         rows = self._groups.get((entry.shard, entry.group), lambda: read_group(entry.shard, entry.group))
         return rows[entry.position]
 
-    def picture(self, row: int, frame: int, width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Frame ``frame`` of a row: image (W, W, 3) uint8 RGB and its landmarks (68, 2) in pixels of W.
+    def load_frame(self, row: int, frame: int, width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Decodes a frame: image (W, W, 3) uint8 RGB and its landmarks (68, 2) in pixels of W.
 
-        W is the stored side, or ``width`` where that is smaller (shrunk by area).
+        W is the stored side, or ``width`` if that is smaller (shrunk by area averaging). Raises ShardError where the
+        image is not a square JPEG or PNG.
         """
         entry, clip = self.rows[row], self.read(row)
         stored = decode_image(clip.images[frame])
@@ -72,11 +72,14 @@ class ClipSource:
                 f"{entry.shard}: clip {entry.clip_id!r}, frame {entry.frames[frame]}: image is not a square JPEG or "
                 "PNG; write the shard again"
             )
-        image = stored if width is None else pictures.shrink(stored, width)
+        image = stored if width is None else shrink(stored, width)
         return image, clip.landmarks[frame] * np.float32(image.shape[0] / stored.shape[0])
 
     def split(self, hold_out: int) -> tuple[ClipSource, ClipSource]:
-        """(training, held-out) rows: one identity in ``hold_out`` is held out, chosen by the hash of its name."""
+        """Splits the rows into (training, held-out): one identity in ``hold_out`` is held out, by the hash of its name.
+
+        Raises ShardError where there are fewer than two identities.
+        """
         ranked = sorted(self.identities, key=lambda name: hashlib.sha256(name.encode()).digest())
         if len(ranked) < 2:
             raise ShardError(f"{self.name}: holding out identities needs at least two, found {len(ranked)}; add clips")
@@ -84,10 +87,10 @@ class ClipSource:
         return self._only(set(ranked) - held_out), self._only(held_out)
 
     def _only(self, identities: set[str]) -> ClipSource:
-        part = object.__new__(ClipSource)
-        part.name, part._groups = self.name, self._groups
-        part.rows = [row for row in self.rows if row.identity in identities]
-        return part
+        subset = object.__new__(ClipSource)
+        subset.name, subset._groups = self.name, self._groups
+        subset.rows = [row for row in self.rows if row.identity in identities]
+        return subset
 
     def __getstate__(self) -> dict:
         return {"name": self.name, "rows": self.rows, "cache_bytes": self._groups.budget}
@@ -98,20 +101,20 @@ class ClipSource:
 
 
 class ClipLoader:
-    """Batches of (source, driving) frames of one clip each, without end, from ``start_step`` on.
+    """Endless batches from ``start_step`` on; each sample is a (source, driving) pair of frames of one clip.
 
     A batch is a dict of
         source_image, driving_image          (B, 3, S, S) float32 RGB in [0, 1]
         source_landmarks, driving_landmarks  (B, 68, 2) float32, pixels of S, NaN where undetected
         sample_id                            list of B names, ``clip_id/source frame/driving frame``
-        offset                               number of this rank's first sample in the global batch
-    with B this rank's share of the global batch. An epoch takes every frame once as the source; its driving frame is
-    another frame of the clip, whatever row it lies in, or itself where the clip has only one. What step t holds depends
-    on (seed, t) alone.
+        offset                               index of this rank's first sample in the global batch
+    where B is this rank's part of the global batch. An epoch uses every frame once as the source; the driving frame is
+    another frame of the same clip, in any row, or the source itself if the clip has only one. The global batch of step
+    t depends on (seed, t) alone.
 
-    Mirror and colours are drawn for the pair, shift, scale and roll for each frame; ``paired_augmentation`` gives both
-    frames the same shift, scale and roll too, so that their background stays where it is. ``jitter`` 0 switches
-    everything but the mirror off. decoded_bytes: memory for decoded pictures; what does not fit is decoded each time.
+    Mirroring and colour gains are drawn per pair, shift, scale and roll per frame; with ``paired_augmentation`` both
+    frames share shift, scale and roll, so that their backgrounds stay aligned. ``jitter`` 0 disables everything but
+    mirroring. decoded_bytes: budget of the cache of decoded images; those that do not fit are decoded each time.
     """
 
     def __init__(
@@ -135,20 +138,20 @@ class ClipLoader:
         self._row_starts = np.cumsum([0] + [len(entry.frames) for entry in source.rows])
         self._clips = _samples_by_clip(source.rows, self._row_starts)
         self.schedule = Schedule(source.frame_count, batch_size, seed, rank, world)
-        self._decoded: KeepWhileFits[tuple[np.ndarray, np.ndarray]] = KeepWhileFits(
-            decoded_bytes, lambda kept: kept[0].nbytes + kept[1].nbytes
+        self._decoded: ByteBudgetCache[tuple[np.ndarray, np.ndarray]] = ByteBudgetCache(
+            decoded_bytes, lambda frame: frame[0].nbytes + frame[1].nbytes
         )
 
     def __iter__(self) -> Iterator[dict]:
         return prefetch(self.batch, self.start_step)
 
     def batch(self, step: int) -> dict:
-        """The batch of one step, made on the calling thread."""
+        """The batch of one step, loaded on the calling thread."""
         samples = [self._sample(draw) for draw in self.schedule.step(step)]
         gains = [sample["gain"] for sample in samples]
         batch: dict = {"sample_id": [sample["sample_id"] for sample in samples], "offset": self.schedule.offset}
         for role in ("source", "driving"):
-            batch[f"{role}_image"] = pictures.to_tensor([sample[f"{role}_image"] for sample in samples], gains)
+            batch[f"{role}_image"] = to_tensor([sample[f"{role}_image"] for sample in samples], gains)
             batch[f"{role}_landmarks"] = torch.from_numpy(np.stack([sample[f"{role}_landmarks"] for sample in samples]))
         return batch
 
@@ -158,8 +161,8 @@ class ClipLoader:
         rng = np.random.default_rng([self.seed, draw.epoch, draw.sample])
         clip, driving = self._clips[entry.clip_id], source
         if len(clip) > 1:
-            place = int(np.searchsorted(clip, draw.sample))
-            driving = self._frame(int(clip[(place + int(rng.integers(1, len(clip)))) % len(clip)]))
+            index = int(np.searchsorted(clip, draw.sample))
+            driving = self._frame(int(clip[(index + int(rng.integers(1, len(clip)))) % len(clip)]))
         mirrored, gain = bool(rng.integers(2)), draw_gain(rng, self.jitter)
         source_framing, driving_framing = Framing.draw(rng, self.jitter), Framing.draw(rng, self.jitter)
         if self.paired_augmentation:
@@ -167,7 +170,7 @@ class ClipLoader:
         numbers = [self.source.rows[ref.row].frames[ref.frame] for ref in (source, driving)]
         sample = {"gain": gain, "sample_id": f"{entry.clip_id}/{numbers[0]}/{numbers[1]}"}
         for role, ref, framing in (("source", source, source_framing), ("driving", driving, driving_framing)):
-            image, landmarks = self._working_picture(ref)
+            image, landmarks = self._decoded_frame(ref)
             sample[f"{role}_image"] = frame_image(image, framing, mirrored, self.size)
             sample[f"{role}_landmarks"] = frame_landmarks(landmarks, image.shape[0], framing, mirrored, self.size)
         return sample
@@ -176,19 +179,19 @@ class ClipLoader:
         row = int(np.searchsorted(self._row_starts, sample, side="right")) - 1
         return FrameRef(row, sample - int(self._row_starts[row]))
 
-    def _working_picture(self, ref: FrameRef) -> tuple[np.ndarray, np.ndarray]:
-        """The decoded frame, a little larger than the batch's pictures, and its landmarks in its pixels."""
-        width = pictures.working_width(self.size)
-        return self._decoded.get(ref, lambda: self.source.picture(*ref, width))
+    def _decoded_frame(self, ref: FrameRef) -> tuple[np.ndarray, np.ndarray]:
+        """The decoded frame, a little larger than the batch's images, and its landmarks in its pixels."""
+        width = working_width(self.size)
+        return self._decoded.get(ref, lambda: self.source.load_frame(*ref, width))
 
 
 def _samples_by_clip(rows: Sequence[RowEntry], row_starts: np.ndarray) -> dict[str, np.ndarray]:
-    """The numbers of every clip's frames among all frames, ascending; a clip may lie in several rows."""
-    parts: dict[str, list[np.ndarray]] = {}
+    """Ascending sample indices of each clip's frames; a clip may span several rows."""
+    samples: dict[str, list[np.ndarray]] = {}
     for entry, start in zip(rows, row_starts):
-        parts.setdefault(entry.clip_id, []).append(np.arange(start, start + len(entry.frames)))
-    return {clip_id: np.concatenate(numbers) for clip_id, numbers in parts.items()}
+        samples.setdefault(entry.clip_id, []).append(np.arange(start, start + len(entry.frames)))
+    return {clip_id: np.concatenate(indices) for clip_id, indices in samples.items()}
 
 
-def _group_cache(budget: int) -> KeepWhileFits[list[ClipRow]]:
-    return KeepWhileFits(budget, lambda rows: sum(len(image) for row in rows for image in row.images))
+def _group_cache(budget: int) -> ByteBudgetCache[list[ClipRow]]:
+    return ByteBudgetCache(budget, lambda rows: sum(len(image) for row in rows for image in row.images))

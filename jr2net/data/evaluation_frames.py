@@ -1,4 +1,4 @@
-"""What evaluation looks at: frames of a source in order, untouched, and fixed (source, driving) pairs."""
+"""Evaluation data: frames of a source in order, without augmentation, and fixed (source, driving) pairs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from jr2net.data.clips import ClipSource, FrameRef
-from jr2net.images import arrays as pictures
+from jr2net.images.arrays import resize, to_tensor
 from jr2net.storage.parquet import ShardError
 
 
@@ -18,18 +18,18 @@ def all_frames(source: ClipSource) -> list[FrameRef]:
 
 
 def load_frames(source: ClipSource, refs: Sequence[FrameRef], size: int) -> dict:
-    """A batch of frames without augmentation:
+    """Loads a batch of frames without augmentation:
         image (B, 3, S, S) float32 in [0, 1]; landmarks (B, 68, 2) in pixels of S, NaN where undetected;
         sample_id, identity: lists of B names
-    and, where the shards know the truth, ``truth_identity`` (B, K), ``truth_expression`` (B, 51), ``truth_albedo``
+    and, if the shards have ground truth, ``truth_identity`` (B, K), ``truth_expression`` (B, 51), ``truth_albedo``
     (B, A), ``truth_rotation`` (B, 3), ``truth_translation`` (B, 3), ``truth_light`` (B, 9, 3).
     """
-    decoded = [source.picture(*ref, size) for ref in refs]
-    images = [pictures.resize(image, size) for image, _ in decoded]
+    decoded = [source.load_frame(*ref, size) for ref in refs]
+    images = [resize(image, size) for image, _ in decoded]
     landmarks = [points * np.float32(size / image.shape[0]) for image, points in decoded]
     clips = [source.read(ref.row) for ref in refs]
     batch: dict = {
-        "image": pictures.to_tensor(images),
+        "image": to_tensor(images),
         "landmarks": torch.from_numpy(np.stack(landmarks)),
         "sample_id": [f"{clip.clip_id}/{clip.frame[ref.frame]}" for clip, ref in zip(clips, refs)],
         "identity": [clip.identity for clip in clips],
@@ -47,7 +47,8 @@ def load_frames(source: ClipSource, refs: Sequence[FrameRef], size: int) -> dict
 def same_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple[FrameRef, FrameRef]]:
     """``count`` (source, driving) pairs, each within one clip and at least half of the clip apart.
 
-    A pure function of the rows and the seed; clips take turns. Clips of one frame have no pairs.
+    A pure function of the rows and the seed; every clip is used equally often. Clips of one frame have no pairs.
+    Raises ShardError where no clip has two frames.
     """
     clips: dict[str, list[FrameRef]] = {}
     for ref in all_frames(source):
@@ -56,7 +57,7 @@ def same_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple
         sorted(refs, key=lambda ref: source.rows[ref.row].frames[ref.frame]) for refs in clips.values() if len(refs) > 1
     ]
     if not usable:
-        raise ShardError(f"{source.name}: no clip has two frames, so nobody can be reenacted by himself")
+        raise ShardError(f"{source.name}: no clip has two frames, which self-reenactment needs; add clips")
     rng = np.random.default_rng([seed, 1])
     order = rng.permutation(len(usable))
     pairs = []
@@ -70,19 +71,22 @@ def same_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple
 
 
 def cross_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple[FrameRef, FrameRef]]:
-    """``count`` (source, driving) pairs of two people each; a pure function of the rows and the seed."""
+    """``count`` (source, driving) pairs of two identities each; a pure function of the rows and the seed.
+
+    Raises ShardError where there are fewer than two identities.
+    """
     people: dict[str, list[FrameRef]] = {}
     for ref in all_frames(source):
         people.setdefault(source.rows[ref.row].identity, []).append(ref)
     names = sorted(people)
     if len(names) < 2:
-        raise ShardError(f"{source.name}: reenacting one person by another needs two identities, found {len(names)}")
+        raise ShardError(f"{source.name}: cross-identity reenactment needs two identities, found {len(names)}")
     rng = np.random.default_rng([seed, 2])
     order = rng.permutation(len(names))
     pairs = []
     for turn in range(count):
-        place = turn % len(names)
-        other = (place + 1 + int(rng.integers(len(names) - 1))) % len(names)
-        refs = (people[names[order[place]]], people[names[order[other]]])
+        position = turn % len(names)
+        other = (position + 1 + int(rng.integers(len(names) - 1))) % len(names)
+        refs = (people[names[order[position]]], people[names[order[other]]])
         pairs.append((refs[0][int(rng.integers(len(refs[0])))], refs[1][int(rng.integers(len(refs[1])))]))
     return pairs

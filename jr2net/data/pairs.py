@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 
 from jr2net.data.augmentation import Framing, draw_gain, frame_image
-from jr2net.data.cache import KeepWhileFits
+from jr2net.data.cache import ByteBudgetCache
 from jr2net.data.shards import list_shards
 from jr2net.data.stream import Draw, Schedule, prefetch
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
@@ -164,7 +164,7 @@ class PairSource:
         ]
         if not self._entries:
             raise ShardError(f"{self.name}: no pairs; synthesise them first")
-        self._groups: KeepWhileFits[list[Pair]] = KeepWhileFits(
+        self._groups: ByteBudgetCache[list[Pair]] = ByteBudgetCache(
             cache_bytes, lambda pairs: sum(len(pair.image) for pair in pairs)
         )
 
@@ -213,7 +213,7 @@ class PairLoader:
         self.source = PairSource(source) if isinstance(source, str) else source
         self.seed, self.size, self.start_step, self.jitter = seed, size, start_step, jitter
         self.schedule = Schedule(len(self.source), batch_size, seed, rank, world)
-        self._decoded: KeepWhileFits[tuple[np.ndarray, Pair]] = KeepWhileFits(
+        self._decoded: ByteBudgetCache[tuple[np.ndarray, Pair]] = ByteBudgetCache(
             decoded_bytes, lambda kept: kept[0].nbytes
         )
 

@@ -1,7 +1,7 @@
-"""Which clips a run trains and is tested on, as the configuration says and the ``prepare`` stage left them.
+"""Training and test clips of a run, by its configuration.
 
-``prepare`` is the stage's folder or URI: ``train``, ``natural`` and ``large`` clip shards where the studio films; where
-``data.clips`` names real clips, these are read in place.
+``prepare`` is the folder or URI of that stage. It holds the studio's clip shards ``train``, ``natural`` and ``large``;
+real clips (``data.clips``) are read from where they are.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from jr2net.data.clips import ClipSource
 
 
 def training_clips(config: Config, prepare: str) -> ClipSource:
-    """What every network trains on: the studio's people, or the real clips less the identities held out."""
+    """The training set of every network: the studio's people, or the real clips without the held-out identities."""
     if config.data.clips is None:
         return ClipSource(f"{prepare}/train")
     clips = ClipSource(config.data.clips)
@@ -19,10 +19,10 @@ def training_clips(config: Config, prepare: str) -> ClipSource:
 
 
 def test_clips(config: Config, prepare: str) -> dict[str, ClipSource]:
-    """The test sets by name, none of whose identities was trained on.
+    """The test sets by name; their identities are not in the training set.
 
-    ``natural`` and ``large``: the studio's, with the truth. ``held_out``: real people, where the run trains on real
-    clips. ``photographs``: real people, where the run trained in the studio and ``data.test_clips`` names clips.
+    ``natural`` and ``large``: the studio's, with ground truth. ``held_out``: real people, if the run trains on real
+    clips. ``photographs``: real people from ``data.test_clips``, if the run trains on the studio's.
     """
     if config.data.clips is not None:
         if config.data.test_clips is not None:

@@ -2,9 +2,8 @@
 
 Columns: ``clip_id``, ``identity``, ``fps``, ``license`` and, per frame, ``frame`` (its number in the footage),
 ``image`` (JPEG or PNG bytes) and ``landmarks`` (68 × 2 flattened, crop pixels with edges at integers, NaN where
-undetected).
-The studio's test sets also hold the truth: ``truth_identity`` and ``truth_albedo`` per row, ``truth_expression``,
-``truth_rotation``, ``truth_translation`` and ``truth_light`` per frame. Other columns are ignored.
+undetected). The studio's test sets also hold ground truth: ``truth_identity`` and ``truth_albedo`` per row, and per
+frame ``truth_expression``, ``truth_rotation``, ``truth_translation`` and ``truth_light``. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from jr2net.storage import join, open_filesystem, write_bytes
 from jr2net.storage.parquet import PARQUET_OPTIONS, ShardError, one_line, open_parquet, read_table
 
 ROW_GROUP_BYTES = 1 << 20
-"""Images per row group: what reading one row at random costs at most (or one row, if it is larger)."""
+"""Bytes of images per row group, which bound the cost of reading one row (a larger row is a group of its own)."""
 
 
 @dataclass(frozen=True)
 class RowEntry:
-    """Where a row lies and what it is, known without reading its images."""
+    """Index entry of a row, read without its images: shard, row group, position in the group, and metadata."""
 
     shard: str
     group: int
@@ -45,9 +44,9 @@ _COLUMNS = ["clip_id", "identity", "fps", "frame", "image", "landmarks"]
 
 
 def write_clips(uri: str, rows: Iterable[ClipRow]) -> dict[str, int]:
-    """Writes rows to one shard (a local path or storage URI), all or nothing; returns how many rows and frames.
+    """Writes rows to one shard (a local path or storage URI) atomically; returns the numbers of rows and frames.
 
-    Equal rows give equal bytes. Raises ShardError when there is nothing to write or only some rows know the truth.
+    Deterministic: equal rows give equal bytes. Raises ShardError without rows, or if only some have ground truth.
     """
     groups = [_table(group) for group in _grouped(rows)]
     if not groups:
@@ -66,7 +65,7 @@ def write_clips(uri: str, rows: Iterable[ClipRow]) -> dict[str, int]:
 
 
 def list_shards(uri: str) -> list[str]:
-    """The Parquet files of a folder in the order of their names, or the one file that ``uri`` names."""
+    """The Parquet files of a folder, sorted by name, or the file ``uri`` itself. Raises ShardError without any."""
     filesystem, path = open_filesystem(uri)
     try:
         info = filesystem.get_file_info(path)
@@ -77,15 +76,15 @@ def list_shards(uri: str) -> list[str]:
         raise ShardError(f"{uri}: cannot be listed: {error}; check the address and the credentials") from None
     names = sorted(file.base_name for file in found if file.is_file and file.base_name.endswith(".parquet"))
     if not names:
-        what = "holds no .parquet files" if info.type == pa.fs.FileType.Directory else "does not exist"
-        raise ShardError(f"{uri}: {what}; give a folder of clip shards")
+        problem = "holds no .parquet files" if info.type == pa.fs.FileType.Directory else "does not exist"
+        raise ShardError(f"{uri}: {problem}; give a folder of clip shards")
     return [join(uri, name) for name in names]
 
 
 def index_shard(uri: str) -> list[RowEntry]:
-    """What a shard holds, read without its images."""
+    """Index of a shard's rows, read without their images."""
     with open_parquet(uri, _COLUMNS) as file:
-        places = [
+        indices = [
             (group, position)
             for group in range(file.num_row_groups)
             for position in range(file.metadata.row_group(group).num_rows)
@@ -94,24 +93,24 @@ def index_shard(uri: str) -> list[RowEntry]:
             rows = file.read(_INDEX_COLUMNS, use_threads=False).to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise ShardError(f"{uri}: is damaged ({one_line(error)}); write the shard again") from None
-    for place, row in zip(places, rows):
+    for (group, position), row in zip(indices, rows):
         if not row["frame"] or row["identity"] is None or row["clip_id"] is None:
             raise ShardError(
-                f"{uri}: row {place[1]} of group {place[0]} has no frame, identity or clip_id; write the shard again"
+                f"{uri}: row {position} of group {group} has no frame, identity or clip_id; write the shard again"
             )
     return [
-        RowEntry(uri, *place, row["clip_id"], row["identity"], tuple(row["frame"])) for place, row in zip(places, rows)
+        RowEntry(uri, *index, row["clip_id"], row["identity"], tuple(row["frame"])) for index, row in zip(indices, rows)
     ]
 
 
 def index_shards(uris: Sequence[str]) -> list[RowEntry]:
-    """What several shards hold, in order; read at once, since a distant storage answers slowly."""
+    """Index of several shards in order; read concurrently, since remote storage has a high latency."""
     with ThreadPoolExecutor(16) as pool:
         return [entry for entries in pool.map(index_shard, uris) for entry in entries]
 
 
 def read_group(uri: str, group: int) -> list[ClipRow]:
-    """All rows of one row group, images still compressed."""
+    """Reads all rows of one row group, images still compressed."""
     with open_parquet(uri, _COLUMNS) as file:
         names = file.schema_arrow.names
         truth = [name for name in names if name.startswith("truth_")]
@@ -121,7 +120,7 @@ def read_group(uri: str, group: int) -> list[ClipRow]:
 
 
 def read_clips(uri: str) -> Iterator[ClipRow]:
-    """All rows of one shard in order."""
+    """Iterates over the rows of one shard in order."""
     with open_parquet(uri, _COLUMNS) as file:
         groups = file.num_row_groups
     for group in range(groups):

@@ -1,7 +1,7 @@
-"""Pictures to synthesise from: frames of clip shards or a folder of photos, numbered, read one at a time.
+"""Source images of synthesis: frames of clip shards or a folder of photos, read by number.
 
-Which pictures there are is fixed by a ``SourceList``, so that a number means the same picture however often a job is
-started again; whether a picture can be used shows when it is read (``SourceError``).
+A ``SourceList`` fixes the numbering, so that a number means the same image after every restart. An image that cannot
+be used raises ``SourceError`` when it is read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jr2net import storage
 from jr2net.data.clips import ClipSource
 from jr2net.data.shards import index_shard
 from jr2net.errors import UserError
-from jr2net.images import arrays as pictures
+from jr2net.images.arrays import resize
 from jr2net.images.face_detector import FaceDetector
 from jr2net.storage.parquet import ShardError
 
@@ -28,11 +28,11 @@ PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 class SourceError(UserError, ValueError):
-    """A picture that cannot be used; the message is the reason, in a few words that name no place."""
+    """A source image that cannot be used. The message gives the reason, without paths (see ``_reason``)."""
 
 
 @dataclass(frozen=True)
-class Picture:
+class SourceImage:
     """A face crop to synthesise from. image: (S, S, 3) uint8 RGB."""
 
     source_id: str
@@ -41,22 +41,22 @@ class Picture:
 
 
 class Sources(Protocol):
-    """Numbered pictures. ``read`` raises SourceError where one cannot be used, StorageError where storage fails."""
+    """Numbered source images. ``read`` raises SourceError if one cannot be used, StorageError if storage fails."""
 
     def __len__(self) -> int: ...
 
     def name(self, number: int) -> str: ...
 
-    def read(self, number: int) -> Picture: ...
+    def read(self, number: int) -> SourceImage: ...
 
 
 @dataclass(frozen=True)
 class SourceList:
-    """What a dataset is made from.
+    """The files a dataset is synthesised from.
 
     kind       "clips" or "photos"
-    files      bytes of every usable file, by its name below the folder
-    damaged    file -> why it could not even be listed
+    files      size in bytes of every usable file, by its path relative to the folder
+    damaged    file -> why its index could not be read
     """
 
     kind: str
@@ -67,14 +67,11 @@ class SourceList:
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
-    def to_json(self) -> bytes:
-        return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
-
 
 def list_sources(uri: str) -> SourceList:
-    """The clip shards of a folder, or its photos where it holds none. Raises ShardError where it holds neither.
+    """Lists the clip shards of a folder, or its photos if it has no shards. Raises ShardError if it has neither.
 
-    A shard whose index cannot be read is set aside as damaged; the rest is used.
+    A shard whose index cannot be read is listed as damaged and not used.
     """
     sizes = storage.file_sizes(uri)
     shards = sorted(name for name in sizes if name.endswith(".parquet"))
@@ -87,9 +84,9 @@ def list_sources(uri: str) -> SourceList:
     damaged = {}
     for name in shards:
         try:
-            index_shard(_place(uri, name, sizes))
+            index_shard(_file_uri(uri, name, sizes))
         except ShardError as error:
-            damaged[name] = _reason(error, _place(uri, name, sizes))
+            damaged[name] = _reason(error, _file_uri(uri, name, sizes))
     usable = {name: sizes[name] for name in shards if name not in damaged}
     if not usable:
         raise ShardError(f"{uri}: none of {len(shards)} shards can be read, e.g. {shards[0]}: {damaged[shards[0]]}")
@@ -99,14 +96,14 @@ def list_sources(uri: str) -> SourceList:
 def open_sources(
     uri: str, listed: SourceList, size: int, detector: FaceDetector | None = None, only: ClipSource | None = None
 ) -> Sources:
-    """The pictures of a list made of the same folder, ``size`` pixels wide.
+    """Opens the images of a listed folder at ``size`` x ``size`` pixels.
 
-    detector: finds the faces of photos; without one a photo counts as a face crop and must be square.
-    only: rows to use where not all of the shards' are wanted (the identities of a training set).
+    detector: crops the faces of photos; without one photos must be square face crops.
+    only: the rows to use, if not all rows of the shards (the identities of a training set).
     """
     if listed.kind == "photos":
         return Photos(uri, list(listed.files), size, detector)
-    clips = only if only is not None else ClipSource([_place(uri, name, listed.files) for name in listed.files])
+    clips = only if only is not None else ClipSource([_file_uri(uri, name, listed.files) for name in listed.files])
     return ClipFrames(clips, size)
 
 
@@ -121,33 +118,33 @@ class ClipFrames:
         return int(self._starts[-1])
 
     def name(self, number: int) -> str:
-        row, frame = self._place(number)
+        row, frame = self._locate(number)
         entry = self.clips.rows[row]
         return f"{entry.clip_id}/{entry.frames[frame]}"
 
-    def read(self, number: int) -> Picture:
-        shard = self.clips.rows[self._place(number)[0]].shard
+    def read(self, number: int) -> SourceImage:
+        shard = self.clips.rows[self._locate(number)[0]].shard
         try:
             return self._read(number)
         except ShardError:
-            storage.read_bytes(shard)  # a storage that does not answer is no fault of the picture's
+            storage.read_bytes(shard)  # raises StorageError if storage is the cause, not the image
         try:
             return self._read(number)
         except ShardError as error:
             raise SourceError(_reason(error, shard)) from None
 
-    def _read(self, number: int) -> Picture:
-        row, frame = self._place(number)
-        image, _ = self.clips.picture(row, frame, self.size)
-        return Picture(self.name(number), pictures.resize(image, self.size), self.clips.read(row).license)
+    def _read(self, number: int) -> SourceImage:
+        row, frame = self._locate(number)
+        image, _ = self.clips.load_frame(row, frame, self.size)
+        return SourceImage(self.name(number), resize(image, self.size), self.clips.read(row).license)
 
-    def _place(self, number: int) -> tuple[int, int]:
+    def _locate(self, number: int) -> tuple[int, int]:
         row = int(np.searchsorted(self._starts, number, side="right")) - 1
         return row, number - int(self._starts[row])
 
 
 class Photos:
-    """The largest face of every photo of a folder, cut out as the networks' training pictures were."""
+    """The largest face of every photo of a folder, cropped as in training."""
 
     def __init__(self, uri: str, names: Sequence[str], size: int, detector: FaceDetector | None) -> None:
         self.uri, self.names, self.size, self.detector = uri, names, size, detector
@@ -158,13 +155,13 @@ class Photos:
     def name(self, number: int) -> str:
         return self.names[number]
 
-    def read(self, number: int) -> Picture:
+    def read(self, number: int) -> SourceImage:
         content = storage.read_bytes(storage.join(self.uri, self.names[number]))
         decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
         if decoded is None:
             raise SourceError("not a picture that can be decoded")
         photo = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-        return Picture(self.names[number], self._crop(photo))
+        return SourceImage(self.names[number], self._crop(photo))
 
     def _crop(self, photo: np.ndarray) -> np.ndarray:
         if self.detector is not None:
@@ -175,14 +172,14 @@ class Photos:
         height, width = photo.shape[:2]
         if height != width:
             raise SourceError(f"{width} x {height} pixels, and without a face detector a photo must be a square crop")
-        return pictures.resize(photo, self.size)
+        return resize(photo, self.size)
 
 
-def _place(uri: str, name: str, sizes: Mapping[str, int]) -> str:
-    """Where a listed file lies; ``uri`` may be the file itself."""
+def _file_uri(uri: str, name: str, sizes: Mapping[str, int]) -> str:
+    """URI of a listed file; ``uri`` may be the file itself."""
     return uri if len(sizes) == 1 and PurePosixPath(uri).name == name else storage.join(uri, name)
 
 
-def _reason(error: Exception, place: str) -> str:
-    """An error's message without the place, so that a dataset's bytes do not depend on where its sources lie."""
-    return str(error).replace(place, PurePosixPath(place).name)
+def _reason(error: Exception, uri: str) -> str:
+    """An error's message with the file's name for its URI: a dataset's bytes must not depend on the folder."""
+    return str(error).replace(uri, PurePosixPath(uri).name)

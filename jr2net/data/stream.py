@@ -1,7 +1,8 @@
-"""Which sample comes when, and work done ahead of the training thread.
+"""The schedule of samples, and prefetching.
 
-The order of samples is a pure function of (seed, epoch); a global batch is a run of that endless order and each of
-``world`` ranks takes its contiguous slice. So step t means the same samples on one worker or many, resumed or not.
+The order of samples is a pure function of (seed, epoch). A global batch is a contiguous part of that endless order, and
+each of ``world`` ranks uses a contiguous slice of it. So step t has the same samples for any number of workers, resumed
+or not.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 
 class Draw(NamedTuple):
-    """A sample as drawn in an epoch."""
+    """Sample index ``sample``, as drawn in ``epoch``."""
 
     epoch: int
     sample: int
@@ -29,7 +30,7 @@ class Draw(NamedTuple):
 class Schedule:
     """The samples of every step.
 
-    samples: how many there are. batch_size: global. rank, world: this worker and how many there are.
+    samples: size of the data set. batch_size: of the global batch. rank, world: this worker and the number of workers.
     """
 
     samples: int
@@ -46,32 +47,32 @@ class Schedule:
 
     @property
     def offset(self) -> int:
-        """The number of this rank's first sample in every global batch."""
+        """Index of this rank's first sample in every global batch."""
         return self.batch_size * self.rank // self.world
 
     def step(self, step: int) -> list[Draw]:
-        """This rank's slice of the global batch of ``step``; a batch may reach into the next epoch."""
+        """This rank's slice of the global batch of ``step``; a batch may span epochs."""
         first = step * self.batch_size + self.offset
         last = step * self.batch_size + self.batch_size * (self.rank + 1) // self.world
         draws = []
-        for place in range(first, last):
-            epoch, offset = divmod(place, self.samples)
+        for position in range(first, last):
+            epoch, offset = divmod(position, self.samples)
             draws.append(Draw(epoch, int(epoch_order(self.samples, self.seed, epoch)[offset])))
         return draws
 
 
 @lru_cache(maxsize=4)
 def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
-    """The permutation of 0 … samples - 1 in which an epoch sees its samples."""
+    """The permutation of 0 … samples - 1 of an epoch; read-only."""
     order = np.random.default_rng([seed, epoch]).permutation(samples)
     order.flags.writeable = False
     return order
 
 
-def prefetch(make: Callable[[int], T], start: int, depth: int = 3) -> Iterator[T]:
-    """Yields ``make(start)``, ``make(start + 1)``, … without end, made by a background thread up to ``depth`` ahead.
+def prefetch(load: Callable[[int], T], start: int, depth: int = 3) -> Iterator[T]:
+    """Yields ``load(start)``, ``load(start + 1)``, … endlessly; a background thread works up to ``depth`` items ahead.
 
-    An exception raised there is raised here, in its place. The thread ends when the iterator is closed.
+    An exception of ``load`` is raised at the item's turn. The thread ends when the iterator is closed.
     """
     closed = threading.Event()
     ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=depth)
@@ -80,7 +81,7 @@ def prefetch(make: Callable[[int], T], start: int, depth: int = 3) -> Iterator[T
         step = start
         while not closed.is_set():
             try:
-                entry: tuple[T | None, BaseException | None] = (make(step), None)
+                entry: tuple[T | None, BaseException | None] = (load(step), None)
             except BaseException as error:
                 entry = (None, error)
             while not closed.is_set():

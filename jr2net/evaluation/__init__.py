@@ -1,4 +1,4 @@
-"""What a finished cascade achieved, against the truth and beside trivial answers: the report's numbers and pictures."""
+"""Evaluation of a trained cascade against ground truth and baselines: the metrics and images of the report."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from jr2net.evaluation.expression import expression_sweeps
 from jr2net.evaluation.figures import Grid
 from jr2net.evaluation.reconstruction import mean_landmarks, measure_reconstruction
 from jr2net.evaluation.reenactment import Cascade, measure_reenactment
-from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
-from jr2net.networks.checkpoint import load_network
 
 __all__ = ["evaluate"]
 
@@ -24,29 +22,27 @@ __all__ = ["evaluate"]
 def evaluate(
     config: Config, model: FaceModel, folders: Mapping[str, str], device: torch.device | str = "cpu"
 ) -> tuple[dict[str, Any], list[Grid]]:
-    """Judges the networks in ``folders`` (stage -> local folder or URI of ``prepare``) on the run's test sets.
+    """Evaluates the networks in ``folders`` (stage -> local folder; ``prepare`` may be a URI) on the run's test sets.
 
-    Returns the report's tree of numbers (``jr2net.report.result``) and its grids of pictures.
+    Returns the metrics of the report (a tree, see ``jr2net.report.result``) and its image grids.
     """
-    networks = {
-        stage: load_network(folders[stage], model).to(device).eval() for stage in ("recnet", "dcnet", "recaugnet")
-    }
-    cascade = Cascade(**networks, model=model.to(device), camera=Camera.from_config(config))
+    cascade = Cascade.load(folders, model, device)
     sets = test_clips(config, folders["prepare"])
-    answer = mean_landmarks(training_clips(config, folders["prepare"]), config.image_size).to(device)
+    baseline = mean_landmarks(training_clips(config, folders["prepare"]), config.image_size).to(device)
 
     result: dict[str, Any] = {"reconstruction": {}, "landmarks": {}, "expression": {}, "reenactment": {}}
     grids: list[Grid] = []
     for name, clips in sets.items():
-        numbers, grid = measure_reconstruction(name, clips, cascade, config.evaluation.crop_mm, answer)
-        for section, methods in numbers.items():
+        metrics, grid = measure_reconstruction(name, clips, cascade, config.evaluation.crop_mm, baseline)
+        for section, methods in metrics.items():
             result[section][name] = methods
         grids.append(grid)
 
     reenacted = sets["held_out"] if "held_out" in sets else sets["natural"]
-    numbers, pictures = measure_reenactment(reenacted, cascade, config.evaluation.pairs, config.seed)
-    result["reenactment"] = numbers
-    grids += pictures
+    result["reenactment"], reenactment_grids = measure_reenactment(
+        reenacted, cascade, config.evaluation.pairs, config.seed
+    )
+    grids += reenactment_grids
     grids.append(expression_sweeps(reenacted, cascade))
     result["ground"] = "studio" if config.data.clips is None else "clips"
     result["perceptual_features"] = "VGG-19" if config.dcnet.vgg19 else "RecNet's backbone"

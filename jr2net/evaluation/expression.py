@@ -1,4 +1,4 @@
-"""What DCNet makes of single blendshapes: the pictures ETNet learns from, by shape and coefficient."""
+"""DCNet's output for single blendshapes at several coefficients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from jr2net.data.evaluation_frames import load_frames
 from jr2net.evaluation.figures import Grid, expression_grid
 from jr2net.evaluation.reenactment import Cascade
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.render.scene import set_scene
 
 COEFFICIENTS = (0.0, 0.5, 1.0)
 SHAPES = (
@@ -29,16 +28,17 @@ SHAPES = (
 
 
 def expression_sweeps(clips: ClipSource, cascade: Cascade) -> Grid:
-    """One person the networks never saw, one shape at a time, everything else as RecNet sees it at rest."""
+    """Sweeps single blendshapes of one held-out person; everything but the expression is predicted by RecNet."""
     device = cascade.model.mean.device
     source_image = load_frames(clips, [FrameRef(0, 0)], cascade.camera.size)["image"].to(device)
-    source = cascade.recnet(source_image)
+    source = cascade.recnet.predict(source_image)
     sweeps = {}
     for name in SHAPES:
         expression = torch.zeros(len(COEFFICIENTS), len(ARKIT_NAMES), device=device)
         expression[:, ARKIT_NAMES.index(name)] = torch.tensor(COEFFICIENTS, device=device)
         sources = source.map(lambda value: value.expand(len(COEFFICIENTS), *value.shape[1:]))
         images = source_image.expand(len(COEFFICIENTS), -1, -1, -1)
-        scene = set_scene(cascade.model, cascade.camera, images, sources, sources.replace(expression=expression))
-        sweeps[name] = cascade.dcnet(scene)
-    return expression_grid("Synthesised expressions", "What ETNet learns from.", sweeps, COEFFICIENTS, source_image[0])
+        sweeps[name], _ = cascade.reenactor.generate(images, sources, sources.replace(expression=expression))
+    return expression_grid(
+        "Synthesised expressions", "Like the images that ETNet is trained on.", sweeps, COEFFICIENTS, source_image[0]
+    )

@@ -1,4 +1,4 @@
-"""RecNet and RecAugNet against the truth (studio) or against detected landmarks (photographs)."""
+"""Evaluation of RecNet and RecAugNet against ground truth (studio) and detected landmarks (all test sets)."""
 
 from __future__ import annotations
 
@@ -16,46 +16,47 @@ from jr2net.evaluation.metrics.landmarks import nme
 from jr2net.evaluation.reenactment import Cascade
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
+from jr2net.inference.reconstruction import Reconstructor
 from jr2net.render.renderer import landmarks_2d
 
 BATCH = 32
-MOST_MESHES = 300  # of a test set are aligned by ICP, evenly spread over it
-MOST_FRAMES = 2000  # of a test set are looked at, evenly spread over it
+MAX_MESHES = 300  # per test set that are aligned by ICP, evenly spaced
+MAX_FRAMES = 2000  # per test set, evenly spaced
 OVERLAYS = 10
 
 
 def measure_reconstruction(
-    name: str, clips: ClipSource, cascade: Cascade, crop_mm: float, mean_answer: Tensor
+    name: str, clips: ClipSource, cascade: Cascade, crop_mm: float, baseline: Tensor
 ) -> tuple[dict[str, dict[str, Any]], Grid]:
-    """Numbers by the report's sections (``reconstruction``, ``expression`` where the truth is known, ``landmarks``)
-    and overlays of one test set. ``mean_answer`` (68, 2): the training set's mean landmarks."""
+    """Metrics by section of the report (``landmarks``; with ground truth also ``reconstruction`` and ``expression``)
+    and an overlay grid of one test set. ``baseline`` (68, 2): the mean landmarks of the training set."""
     frames = _frames(clips, cascade.camera.size)
     images, detected = frames["image"], frames["landmarks"]
     fits = {
-        "RecNet": _fit(cascade.recnet, images, cascade),
-        "RecAugNet": _fit(cascade.recaugnet, images, cascade),
+        "RecNet": _fit(cascade.recnet, images),
+        "RecAugNet": _fit(cascade.recaugnet, images),
     }
     landmarks: dict[str, Any] = {
         "frames": len(images),
-        "MeanLandmarks": {"nme": _nme(mean_answer[None].expand_as(detected), detected)},
+        "MeanLandmarks": {"nme": _nme(baseline[None].expand_as(detected), detected)},
     }
     for method, parameters in fits.items():
         landmarks[method] = {"nme": _nme(landmarks_2d(cascade.model, parameters, cascade.camera), detected)}
-    numbers: dict[str, dict[str, Any]] = {"landmarks": landmarks}
+    metrics: dict[str, dict[str, Any]] = {"landmarks": landmarks}
 
-    truth = truth_of(frames)
+    truth = ground_truth(frames)
     if truth is not None:
         mean_face = truth.map(torch.zeros_like)
-        answers = {"MeanFace": mean_face, **fits}
-        numbers["reconstruction"] = _geometry(cascade.model, answers, truth, crop_mm)
-        numbers["expression"] = _expression(answers, truth)
-    shown = _spread(len(images), OVERLAYS)
-    return numbers, overlay_grid(
+        predictions = {"MeanFace": mean_face, **fits}
+        metrics["reconstruction"] = _geometry(cascade.model, predictions, truth, crop_mm)
+        metrics["expression"] = _expression(predictions, truth)
+    shown = _evenly_spaced(len(images), OVERLAYS)
+    return metrics, overlay_grid(
         f"Overlays: {name.replace('_', ' ')}",
-        "The fitted mesh over people who were never trained on.",
+        "Fitted meshes over images of held-out people; dots: detected landmarks.",
         images[shown],
         {method: parameters[shown] for method, parameters in fits.items()}
-        | {"truth": truth[shown] if truth is not None else None},
+        | {"ground truth": truth[shown] if truth is not None else None},
         cascade.model,
         cascade.camera,
         [frames["sample_id"][index] for index in shown.tolist()],
@@ -64,14 +65,14 @@ def measure_reconstruction(
 
 
 def mean_landmarks(clips: ClipSource, size: int) -> Tensor:
-    """(68, 2): where the training set's landmarks lie on average, in pixels of ``size``."""
+    """(68, 2): mean landmarks of the training set, in pixels of images of ``size``."""
     refs = all_frames(clips)
-    points = load_frames(clips, [refs[i] for i in _spread(len(refs), 500).tolist()], size)["landmarks"]
+    points = load_frames(clips, [refs[i] for i in _evenly_spaced(len(refs), 500).tolist()], size)["landmarks"]
     return points.nanmean(0)
 
 
-def truth_of(frames: dict[str, Any]) -> FaceParameters | None:
-    """The truth of a batch of frames where their shards know it."""
+def ground_truth(frames: dict[str, Any]) -> FaceParameters | None:
+    """Ground-truth parameters of a batch of frames, None if their shards have none."""
     names = ("identity", "expression", "albedo", "rotation", "translation", "light")
     if "truth_identity" not in frames:
         return None
@@ -80,12 +81,13 @@ def truth_of(frames: dict[str, Any]) -> FaceParameters | None:
 
 def _frames(clips: ClipSource, size: int) -> dict[str, Any]:
     refs = all_frames(clips)
-    return load_frames(clips, [refs[index] for index in _spread(len(refs), MOST_FRAMES).tolist()], size)
+    return load_frames(clips, [refs[index] for index in _evenly_spaced(len(refs), MAX_FRAMES).tolist()], size)
 
 
-def _fit(network: torch.nn.Module, images: Tensor, cascade: Cascade) -> FaceParameters:
-    device = cascade.model.mean.device
-    return FaceParameters.concatenate(network(batch.to(device)) for batch in images.split(BATCH)).to("cpu")
+def _fit(reconstructor: Reconstructor, images: Tensor) -> FaceParameters:
+    device = reconstructor.model.mean.device
+    predicted = (reconstructor.predict(batch.to(device)) for batch in images.split(BATCH))
+    return FaceParameters.concatenate(predicted).to("cpu")
 
 
 def _nme(predicted: Tensor, detected: Tensor) -> float:
@@ -93,26 +95,26 @@ def _nme(predicted: Tensor, detected: Tensor) -> float:
 
 
 def _geometry(
-    model: FaceModel, answers: dict[str, FaceParameters], truth: FaceParameters, crop_mm: float
+    model: FaceModel, predictions: dict[str, FaceParameters], truth: FaceParameters, crop_mm: float
 ) -> dict[str, Any]:
-    judged = _spread(len(truth), MOST_MESHES)
-    true_vertices = model.shape(truth.identity[judged], truth.expression[judged])
-    numbers: dict[str, Any] = {"meshes": len(judged)}
-    for method, answer in answers.items():
-        vertices = model.shape(answer.identity[judged], answer.expression[judged])
-        numbers[method] = geometry_errors(model, vertices, true_vertices, crop_mm).summary()
-        numbers[method]["expression_rmse_mm"] = expression_rmse_mm(model, answer.expression, truth.expression)
-    return numbers
+    chosen = _evenly_spaced(len(truth), MAX_MESHES)
+    true_vertices = model.shape(truth.identity[chosen], truth.expression[chosen])
+    metrics: dict[str, Any] = {"meshes": len(chosen)}
+    for method, prediction in predictions.items():
+        vertices = model.shape(prediction.identity[chosen], prediction.expression[chosen])
+        metrics[method] = geometry_errors(model, vertices, true_vertices, crop_mm).summary()
+        metrics[method]["expression_rmse_mm"] = expression_rmse_mm(model, prediction.expression, truth.expression)
+    return metrics
 
 
-def _expression(answers: dict[str, FaceParameters], truth: FaceParameters) -> dict[str, Any]:
-    numbers: dict[str, Any] = {}
-    for method, answer in answers.items():
-        errors = expression_errors(answer.expression, truth.expression)
-        numbers[method] = errors.summary() | {"shapes": errors.by_name()}
-    return numbers
+def _expression(predictions: dict[str, FaceParameters], truth: FaceParameters) -> dict[str, Any]:
+    metrics: dict[str, Any] = {}
+    for method, prediction in predictions.items():
+        errors = expression_errors(prediction.expression, truth.expression)
+        metrics[method] = errors.summary() | {"shapes": errors.by_name()}
+    return metrics
 
 
-def _spread(available: int, wanted: int) -> Tensor:
-    """At most ``wanted`` indices, evenly spread over ``available``."""
-    return torch.linspace(0, available - 1, min(available, wanted)).round().long()
+def _evenly_spaced(count: int, limit: int) -> Tensor:
+    """At most ``limit`` evenly spaced indices below ``count``."""
+    return torch.linspace(0, count - 1, min(count, limit)).round().long()

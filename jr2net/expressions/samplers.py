@@ -1,6 +1,6 @@
-"""Expressions to synthesise pictures of: one for each pair, of one of several kinds, as a pure function of a generator.
+"""Samplers of expressions for synthesis, by kind; each is a pure function of a random generator.
 
-``captured`` takes frames of captured tracks as they are; the others make up what captures seldom hold.
+``captured`` draws frames of captured tracks; the other kinds generate expressions that captures rarely contain.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from jr2net.expressions.tracks import Track
 from jr2net.face.arkit import ARKIT_NAMES
 
 REGIONS: Mapping[str, tuple[str, ...]] = {"eyes": ("eye",), "brows": ("brow",), "mouth": ("jaw", "mouth")}
-"""Parts of the face that move by themselves, by the beginnings of their shapes' names; the rest is cheeks and nose."""
+"""Regions of the face that move independently, by prefixes of shape names; the remaining region is cheeks and nose."""
 
 WITHOUT_CAPTURES: Mapping[str, float] = {"natural": 0.25, "large": 0.75}
-"""Shares of the kinds where neither kinds nor captures are given: a quarter as footage has it, the rest large."""
+"""Default weights of the kinds without captures: a quarter as in typical footage, the rest large."""
 
 WITH_CAPTURES: Mapping[str, float] = {"captured": 1.0}
 
 
 class Sample(NamedTuple):
-    """expression (51,) float32 in [0, 1]; track: where it came from; frame: of that track, or -1."""
+    """expression (51,) float32 in [0, 1]; track: its name; frame: index in that track, or -1 if generated."""
 
     expression: np.ndarray
     track: str
@@ -32,22 +32,22 @@ class Sample(NamedTuple):
 
 
 def sample(kind: str, rng: np.random.Generator, tracks: Sequence[Track]) -> Sample:
-    """An expression of one kind of ``KINDS``. Raises ValueError for another kind, or ``captured`` without tracks."""
+    """Draws an expression of one of ``KINDS``. Raises ValueError for another kind, or ``captured`` without tracks."""
     if kind == "captured":
         if not tracks:
             raise ValueError("expressions of kind 'captured' need synthesis.captures")
         track = tracks[int(rng.integers(len(tracks)))]
         frame = int(rng.integers(len(track)))
         return Sample(track.expression[frame], track.name, frame)
-    if kind not in _MAKERS:
+    if kind not in _SAMPLERS:
         raise ValueError(f"no kind of expression is called {kind!r}; there are {', '.join(KINDS)}")
-    return Sample(_MAKERS[kind](rng, tracks), f"sampler/{kind}", -1)
+    return Sample(_SAMPLERS[kind](rng, tracks), f"sampler/{kind}", -1)
 
 
-def draw_kind(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
-    """One of the kinds, each with its share."""
-    weights = np.array(list(shares.values()), float)
-    return list(shares)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+def draw_kind(rng: np.random.Generator, weights_by_kind: Mapping[str, float]) -> str:
+    """Draws a kind with a probability proportional to its weight."""
+    weights = np.array(list(weights_by_kind.values()), float)
+    return list(weights_by_kind)[int(rng.choice(len(weights), p=weights / weights.sum()))]
 
 
 def _natural(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
@@ -55,21 +55,22 @@ def _natural(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
 
 
 def _large(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
-    """A strong face at any strength from a third."""
+    """A strong expression scaled by a factor of 0.55 to 1."""
     return large_pose(rng) * np.float32(rng.uniform(0.3, 1.0) ** 0.5)
 
 
 def _random(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
-    """One to eight shapes, each anywhere between 0 and 1."""
-    return _shapes(rng, int(rng.integers(1, 9)))
+    """One to eight random shapes, each uniform in [0, 1]."""
+    return _random_shapes(rng, int(rng.integers(1, 9)))
 
 
 def _dense(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
-    """Four to sixteen shapes, each anywhere between 0 and 1: no face that one meets, and three lessons in one."""
-    return _shapes(rng, int(rng.integers(4, 17)))
+    """Four to sixteen random shapes, each uniform in [0, 1]: unnatural, but each image supervises many shapes."""
+    return _random_shapes(rng, int(rng.integers(4, 17)))
 
 
-def _shapes(rng: np.random.Generator, count: int) -> np.ndarray:
+def _random_shapes(rng: np.random.Generator, count: int) -> np.ndarray:
+    """``count`` random shapes, each uniform in [0, 1]."""
     pose = np.zeros(len(ARKIT_NAMES))
     chosen = rng.choice(len(pose), count, replace=False)
     pose[chosen] = rng.random(count)
@@ -77,18 +78,18 @@ def _shapes(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _extreme(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
-    """A strong face driven as far as it goes: its strongest shape at 1."""
+    """A strong expression scaled so that its largest coefficient is 1."""
     pose = large_pose(rng)
     return plausible(pose[None] / max(float(pose.max()), 1e-6))[0]
 
 
 def _sweep(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
-    """One shape alone at any strength; ``mouthClose`` takes ``jawOpen`` along, as it must."""
+    """One shape alone at a uniform strength (see ``single_shape``)."""
     return single_shape(ARKIT_NAMES[int(rng.integers(len(ARKIT_NAMES)))], rng.random())
 
 
 def single_shape(name: str, value: float) -> np.ndarray:
-    """(51,) with one shape at ``value`` and nothing else; ``mouthClose`` takes ``jawOpen`` along."""
+    """(51,) with one shape at ``value`` and all others 0; ``mouthClose`` also sets ``jawOpen``, which it requires."""
     pose = np.zeros(len(ARKIT_NAMES), np.float32)
     pose[ARKIT_NAMES.index(name)] = value
     if name == "mouthClose":
@@ -97,27 +98,27 @@ def single_shape(name: str, value: float) -> np.ndarray:
 
 
 def _permuted(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
-    """Eyes, brows, mouth and the rest of the face, each from another face."""
-    pose = _key(rng, tracks).copy()
-    for beginnings in REGIONS.values():
-        other = _key(rng, tracks)
-        of_region = [name.startswith(beginnings) for name in ARKIT_NAMES]
+    """Eyes, brows, mouth and the rest of the face, each from another expression."""
+    pose = _base_pose(rng, tracks).copy()
+    for prefixes in REGIONS.values():
+        other = _base_pose(rng, tracks)
+        of_region = [name.startswith(prefixes) for name in ARKIT_NAMES]
         pose[of_region] = other[of_region]
     return plausible(pose[None])[0]
 
 
 def _interpolated(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
-    """Somewhere on the way from one face to another."""
-    start, end, part = _key(rng, tracks), _key(rng, tracks), rng.random()
-    return plausible((start * (1 - part) + end * part)[None])[0]
+    """A random interpolation between two expressions."""
+    start, end, fraction = _base_pose(rng, tracks), _base_pose(rng, tracks), rng.random()
+    return plausible((start * (1 - fraction) + end * fraction)[None])[0]
 
 
-def _key(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
-    """A face to start from: a captured frame where there are captures, else a strong face."""
+def _base_pose(rng: np.random.Generator, tracks: Sequence[Track]) -> np.ndarray:
+    """A captured frame if there are captures, else a strong expression."""
     return sample("captured", rng, tracks).expression if tracks else large_pose(rng)
 
 
-_MAKERS: Mapping[str, Callable[[np.random.Generator, Sequence[Track]], np.ndarray]] = {
+_SAMPLERS: Mapping[str, Callable[[np.random.Generator, Sequence[Track]], np.ndarray]] = {
     "natural": _natural,
     "large": _large,
     "random": _random,
@@ -128,5 +129,5 @@ _MAKERS: Mapping[str, Callable[[np.random.Generator, Sequence[Track]], np.ndarra
     "interpolated": _interpolated,
 }
 
-KINDS = ("captured", *_MAKERS)
+KINDS = ("captured", *_SAMPLERS)
 """Every kind of expression."""

@@ -1,7 +1,7 @@
-"""Expression tracks made up: (T, 51) coefficients in [0, 1] as pure functions of a random generator.
+"""Procedural expression tracks: (T, 51) coefficients in [0, 1] as pure functions of a random generator.
 
-``natural`` is what footage of people talking holds: mild, sparse, nearly symmetric. ``large`` is what such footage
-lacks and what the cascade is there for: strong combinations, extremes, single shapes, one side only.
+``natural`` imitates footage of people talking: mild, sparse, nearly symmetric. ``large`` has what such footage lacks:
+strong combinations, extremes, single shapes and one-sided ones.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OPPOSING: tuple[tuple[str, ...], ...] = (
     ("mouthRollUpper", "mouthFunnel"),
     ("cheekPuff", "jawOpen"),
 )
-"""Shapes that no face makes together; where a sample has both, the weaker one gives way."""
+"""Mutually exclusive shapes; where a sample has both, the smaller coefficient is subtracted from both."""
 
 _OPPOSING = np.array([(_INDEX[one], _INDEX[other]) for one, other in OPPOSING])
 
@@ -77,38 +77,39 @@ _PROTOTYPES: tuple[Mapping[str, float], ...] = (
     {"jawForward": 1.0, "mouthShrugLower": 0.6},
     {"mouthShrugUpper": 1.0, "mouthShrugLower": 1.0, "browInnerUp": 0.5},  # shrug
 )
-"""Faces people pull, by stem: a stem of a left/right pair stands for both."""
+"""Typical strong expressions, by stem: a stem of a left/right pair sets both."""
 
 
 def natural(rng: np.random.Generator, frames: int, fps: float = 25.0) -> np.ndarray:
-    """Somebody talking and listening: (frames, 51), mostly below 0.4, smooth in time at ``fps``."""
+    """A person talking or listening: (frames, 51), mostly below 0.4, smooth in time at ``fps``."""
     track = np.zeros((frames, SHAPES))
     time = np.arange(frames) / fps
 
     talking = rng.random() < 0.7
-    liveliness = rng.uniform(0.4, 1.0)
+    strength = rng.uniform(0.4, 1.0)
     if talking:
-        envelope = np.clip(_wander(rng, time, 0.7) + 0.8, 0, 1)
-        _add(track, "jawOpen", 0.6 * liveliness * envelope * _pulse(rng, time, 4.0))
+        envelope = np.clip(_smooth_noise(rng, time, 0.7) + 0.8, 0, 1)
+        _add(track, "jawOpen", 0.6 * strength * envelope * _syllables(rng, time, 4.0))
         for name, size in (("mouthFunnel", 0.5), ("mouthPucker", 0.5), ("mouthShrugUpper", 0.3),
                            ("mouthShrugLower", 0.3), ("mouthRollLower", 0.4), ("mouthRollUpper", 0.3)):  # fmt: skip
-            _add(track, name, size * liveliness * envelope * _pulse(rng, time, 3.0))
+            _add(track, name, size * strength * envelope * _syllables(rng, time, 3.0))
         for stem, size in (("mouthLowerDown", 0.5), ("mouthUpperUp", 0.4), ("mouthStretch", 0.4), ("mouthPress", 0.4)):
-            _add_pair(track, rng, stem, size * liveliness * envelope * _pulse(rng, time, 3.0), 0.1)
-        _add(track, "mouthClose", 0.15 * envelope * _pulse(rng, time, 4.0))
+            _add_pair(track, rng, stem, size * strength * envelope * _syllables(rng, time, 3.0), 0.1)
+        _add(track, "mouthClose", 0.15 * envelope * _syllables(rng, time, 4.0))
     elif rng.random() < 0.3:
-        _add(track, "jawOpen", rng.uniform(0.05, 0.3) * np.clip(_wander(rng, time, 0.3) + 0.6, 0, 1))
+        _add(track, "jawOpen", rng.uniform(0.05, 0.3) * np.clip(_smooth_noise(rng, time, 0.3) + 0.6, 0, 1))
 
     moods = ("mouthSmile", "mouthFrown", "browDown", "mouthDimple", "mouthPress", "eyeSquint", "cheekSquint",
              "browOuterUp", "eyeWide", "noseSneer")  # fmt: skip
     sizes = (0.7, 0.4, 0.5, 0.35, 0.4, 0.4, 0.4, 0.5, 0.4, 0.25)
     for stem, size in zip(moods, sizes):
         if rng.random() < (0.5 if stem == "mouthSmile" else 0.3):
-            _add_pair(track, rng, stem, size * rng.beta(1.5, 2.5) * np.clip(_wander(rng, time, 0.3) + 0.7, 0, 1), 0.15)
+            values = size * rng.beta(1.5, 2.5) * np.clip(_smooth_noise(rng, time, 0.3) + 0.7, 0, 1)
+            _add_pair(track, rng, stem, values, 0.15)
     for name, size in (("browInnerUp", 0.5), ("jawForward", 0.2), ("jawLeft", 0.12), ("jawRight", 0.12),
                        ("mouthLeft", 0.15), ("mouthRight", 0.15)):  # fmt: skip
         if rng.random() < 0.25:
-            _add(track, name, size * rng.random() * np.clip(_wander(rng, time, 0.4) + 0.5, 0, 1))
+            _add(track, name, size * rng.random() * np.clip(_smooth_noise(rng, time, 0.4) + 0.5, 0, 1))
 
     _gaze(track, rng, time, reach=0.35)
     _blinks(track, rng, time)
@@ -116,46 +117,46 @@ def natural(rng: np.random.Generator, frames: int, fps: float = 25.0) -> np.ndar
 
 
 def large(rng: np.random.Generator, frames: int, fps: float = 25.0) -> np.ndarray:
-    """Range of motion: (frames, 51) that moves through strong faces, holding each for a while; smooth in time.
+    """Range of motion: (frames, 51), interpolated between strong key poses that are held for a while; smooth in time.
 
-    Every key face is one of: 2 to 6 shapes at 0.5 to 1, a face people pull, one shape alone, one side alone.
+    ``large_pose`` draws the key poses.
     """
     time = np.arange(frames) / fps
-    hold = rng.uniform(0.4, 0.8)
-    keys = [large_pose(rng) for _ in range(int(np.ceil(time[-1] / hold)) + 2)]
-    place = time / hold + rng.random()
-    first = np.minimum(place.astype(int), len(keys) - 2)
-    part = _ease(np.clip(2 * (place - first) - 0.5, 0, 1))[:, None]
+    hold_s = rng.uniform(0.4, 0.8)
+    keys = [large_pose(rng) for _ in range(int(np.ceil(time[-1] / hold_s)) + 2)]
+    position = time / hold_s + rng.random()
+    first = np.minimum(position.astype(int), len(keys) - 2)
+    fraction = _ease(np.clip(2 * (position - first) - 0.5, 0, 1))[:, None]
     poses = np.array(keys)
-    return plausible(poses[first] * (1 - part) + poses[first + 1] * part)
+    return plausible(poses[first] * (1 - fraction) + poses[first + 1] * fraction)
 
 
 def large_pose(rng: np.random.Generator) -> np.ndarray:
-    """One strong face: (51,)."""
+    """One strong expression (51,): 2 to 6 shapes, a typical expression, one shape alone, or two one-sided shapes."""
     kind = rng.choice(4, p=[0.4, 0.3, 0.2, 0.1])
     pose = np.zeros(SHAPES)
     if kind == 0:
         _combine(pose, rng, int(rng.integers(2, 7)))
-        if rng.random() < 0.25:  # the jaw, which most strong faces move
-            _set_stem(pose, rng, "jawOpen", rng.uniform(0.4, 1.0))
+        if rng.random() < 0.25:  # the jaw, which most strong expressions move
+            _set_shape(pose, rng, "jawOpen", rng.uniform(0.4, 1.0))
     elif kind == 1:
         strength = rng.uniform(0.7, 1.0)
         for stem, size in _PROTOTYPES[int(rng.integers(len(_PROTOTYPES)))].items():
-            _set_stem(pose, rng, stem, min(1.0, strength * size * rng.uniform(0.85, 1.15)))
+            _set_shape(pose, rng, stem, min(1.0, strength * size * rng.uniform(0.85, 1.15)))
         if rng.random() < 0.4:
             _combine(pose, rng, 1)
     elif kind == 2:
-        _set_stem(pose, rng, _any_stem(rng), rng.uniform(0.6, 1.0))
+        _set_shape(pose, rng, _random_stem(rng), rng.uniform(0.6, 1.0))
     else:
         for name in rng.choice(_ONE_SIDED, 2, replace=False):
             pose[_INDEX[name]] = rng.uniform(0.6, 1.0)
-    if rng.random() < 0.3:  # eyes seldom rest while the mouth plays
+    if rng.random() < 0.3:  # a large expression often comes with a change of gaze
         _gaze(pose[None], rng, np.zeros(1), reach=0.9)
     return plausible(pose[None])[0]
 
 
 def sweep(name: str, frames: int) -> np.ndarray:
-    """One shape from 0 to 1 and nothing else: (frames, 51). ``mouthClose`` takes ``jawOpen`` along, as it must."""
+    """One shape from 0 to 1, all others 0: (frames, 51). ``mouthClose`` also sets ``jawOpen``, which it requires."""
     track = np.zeros((frames, SHAPES), np.float32)
     track[:, _INDEX[name]] = np.linspace(0, 1, frames)
     if name == "mouthClose":
@@ -164,11 +165,11 @@ def sweep(name: str, frames: int) -> np.ndarray:
 
 
 def plausible(track: np.ndarray) -> np.ndarray:
-    """Coefficients (T, 51) within [0, 1], float32, without opposing shapes and with mouthClose at most jawOpen."""
+    """Clips coefficients (T, 51) to [0, 1], removes opposing shapes and limits mouthClose to jawOpen; float32."""
     track = np.clip(track, 0, 1)
-    # Coefficients only ever fall here: shapes that do not meet now never will.
-    meet = ((track[:, _OPPOSING[:, 0]] > 0) & (track[:, _OPPOSING[:, 1]] > 0)).any(0)
-    for a, b in _OPPOSING[meet]:
+    # Coefficients only decrease below: a pair that is not active now cannot become so.
+    active = ((track[:, _OPPOSING[:, 0]] > 0) & (track[:, _OPPOSING[:, 1]] > 0)).any(0)
+    for a, b in _OPPOSING[active]:
         excess = np.minimum(track[:, a], track[:, b])
         track[:, a] -= excess
         track[:, b] -= excess
@@ -178,20 +179,21 @@ def plausible(track: np.ndarray) -> np.ndarray:
 
 
 def _combine(pose: np.ndarray, rng: np.random.Generator, count: int) -> None:
+    """Sets ``count`` random shapes or pairs to 0.5 … 1, in place."""
     for _ in range(count):
-        _set_stem(pose, rng, _any_stem(rng), rng.uniform(0.5, 1.0))
+        _set_shape(pose, rng, _random_stem(rng), rng.uniform(0.5, 1.0))
 
 
-def _any_stem(rng: np.random.Generator) -> str:
+def _random_stem(rng: np.random.Generator) -> str:
     stems = _PAIRED + _SINGLE
     return stems[int(rng.integers(len(stems)))]
 
 
-def _set_stem(pose: np.ndarray, rng: np.random.Generator, stem: str, value: float) -> None:
-    """Sets a shape, or both shapes of a pair: usually nearly alike, sometimes one side only."""
+def _set_shape(pose: np.ndarray, rng: np.random.Generator, stem: str, value: float) -> None:
+    """Sets a shape, or both shapes of a pair, in place: usually nearly equal, sometimes one side only."""
     if stem in _INDEX:
         pose[_INDEX[stem]] = value
-        if stem == "mouthClose":  # closes the lips of an open jaw
+        if stem == "mouthClose":  # it closes the lips over an open jaw
             pose[_INDEX["jawOpen"]] = max(pose[_INDEX["jawOpen"]], value)
         return
     left, right = _INDEX[stem + "Left"], _INDEX[stem + "Right"]
@@ -210,13 +212,14 @@ def _add(track: np.ndarray, name: str, values: np.ndarray | float) -> None:
 
 
 def _add_pair(track: np.ndarray, rng: np.random.Generator, stem: str, values: np.ndarray, asymmetry: float) -> None:
+    """Adds values to both shapes of a pair, one side stronger by up to ``asymmetry``, in place."""
     balance = asymmetry * rng.uniform(-1, 1)
     _add(track, stem + "Left", values * (1 + balance))
     _add(track, stem + "Right", values * (1 - balance))
 
 
 def _gaze(track: np.ndarray, rng: np.random.Generator, time: np.ndarray, reach: float) -> None:
-    """Both eyes look at points that jump now and then; looking down lowers the lids a little."""
+    """Sets a gaze of both eyes that jumps every 0.5 to 1.5 s; looking down lowers the eyelids a little. In place."""
     jumps = np.floor(time / rng.uniform(0.5, 1.5) + rng.random()).astype(int)
     targets = np.clip(rng.normal(0, 0.5, (int(jumps.max()) + 1, 2)), -1, 1) * reach
     across, up = targets[jumps].T  # across: to the subject's left
@@ -229,28 +232,29 @@ def _gaze(track: np.ndarray, rng: np.random.Generator, time: np.ndarray, reach: 
 
 
 def _blinks(track: np.ndarray, rng: np.random.Generator, time: np.ndarray) -> None:
-    """A blink of 0.3 s every few seconds, complete at its middle; the lids are never quite level otherwise."""
-    moment = -rng.exponential(2.0)
-    lids = np.full(len(time), max(0.0, rng.normal(0.03, 0.06)))
-    while moment < time[-1]:
-        lids = np.maximum(lids, _ease(np.clip(1 - np.abs(time - moment) / 0.15, 0, 1)) * rng.uniform(0.8, 1.0))
-        moment += 0.4 + rng.exponential(2.5)
+    """Adds a blink of 0.3 s every few seconds, and a constant closure of the eyelids in between. In place."""
+    blink_time = -rng.exponential(2.0)
+    eyelids = np.full(len(time), max(0.0, rng.normal(0.03, 0.06)))
+    while blink_time < time[-1]:
+        blink = _ease(np.clip(1 - np.abs(time - blink_time) / 0.15, 0, 1)) * rng.uniform(0.8, 1.0)
+        eyelids = np.maximum(eyelids, blink)
+        blink_time += 0.4 + rng.exponential(2.5)
     for side in ("Left", "Right"):
         column = _INDEX[f"eyeBlink{side}"]
-        track[:, column] = np.maximum(track[:, column], lids)
+        track[:, column] = np.maximum(track[:, column], eyelids)
 
 
-def _wander(rng: np.random.Generator, time: np.ndarray, rate: float) -> np.ndarray:
-    """Slow noise within about ±1: a few sines around ``rate`` Hz with random phases."""
+def _smooth_noise(rng: np.random.Generator, time: np.ndarray, rate: float) -> np.ndarray:
+    """Smooth noise within about ±1: four sines around ``rate`` Hz with random phases."""
     frequency, phase = rate * rng.uniform(0.4, 1.6, 4), rng.uniform(0, 2 * np.pi, 4)
     return np.sin(2 * np.pi * np.outer(time, frequency) + phase).sum(1) / 2.5
 
 
-def _pulse(rng: np.random.Generator, time: np.ndarray, rate: float) -> np.ndarray:
-    """Syllables: noise at ``rate`` Hz that rests at 0 half of the time and peaks near 1."""
-    return np.clip(1.2 * _wander(rng, time, rate) + 0.1, 0, 1) * rng.uniform(0.5, 1.0)
+def _syllables(rng: np.random.Generator, time: np.ndarray, rate: float) -> np.ndarray:
+    """Noise at ``rate`` Hz in [0, 1] that is 0 half of the time, like the syllables of speech."""
+    return np.clip(1.2 * _smooth_noise(rng, time, rate) + 0.1, 0, 1) * rng.uniform(0.5, 1.0)
 
 
-def _ease(part: np.ndarray) -> np.ndarray:
-    """0 … 1 to 0 … 1 with flat ends."""
-    return part * part * (3 - 2 * part)
+def _ease(t: np.ndarray) -> np.ndarray:
+    """Smoothstep from [0, 1] to [0, 1]."""
+    return t * t * (3 - 2 * t)

@@ -1,7 +1,7 @@
-"""Expression tracks as cameras capture them: Live Link Face / ARKit CSV, and the project's own Parquet.
+"""Captured expression tracks: Live Link Face / ARKit CSV, and the project's own Parquet.
 
 A CSV has one row per frame: ``Timecode`` (``HH:MM:SS:FF.fff``), the blendshapes by name in any order, in PascalCase (as
-the iPhone app writes them) or camelCase, and perhaps ``tongueOut`` and head and eye rotations, which are kept aside.
+the iPhone app writes them) or camelCase, and optionally ``tongueOut`` and head and eye rotations (``Track.extra``).
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class TrackError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Track:
-    """Expressions over time.
+    """A captured take: expressions over time.
 
     name        of the take
     expression  (T, 51) float32 in [0, 1], order of ``ARKIT_NAMES``
     fps         frames per second
     extra       (T,) float32 each: ``tongueOut`` and rotations (radians) that the capture also holds
-    clamped     how many values lay outside [0, 1] and were clamped
+    clamped     number of values outside [0, 1] that were clamped
     """
 
     name: str
@@ -60,7 +60,7 @@ class Track:
 
 
 def read_capture(uri: str) -> Track:
-    """Reads a take, CSV or Parquet by its ending. Raises TrackError where it is not one."""
+    """Reads a take, CSV or Parquet by its file extension. Raises TrackError for anything else."""
     uri = str(uri)
     if uri.lower().endswith(".parquet"):
         return read_track(uri)
@@ -71,14 +71,14 @@ def read_capture(uri: str) -> Track:
 
 @dataclass(frozen=True)
 class Captures:
-    """Takes that can be used, in the order of their names, and files of their folder that cannot, with the reason."""
+    """Usable takes, sorted by name, and the unusable files of the folder with the reasons."""
 
     tracks: list[Track]
     damaged: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_captures(uri: str) -> Captures:
-    """One take, or every .csv and .parquet of a folder. Raises TrackError where no take can be used."""
+    """Reads one take, or every .csv and .parquet of a folder. Raises TrackError where no take can be used."""
     filesystem, path = open_filesystem(uri)
     if filesystem.get_file_info(path).type != fs.FileType.Directory:
         return Captures([read_capture(uri)])
@@ -98,7 +98,7 @@ def read_captures(uri: str) -> Captures:
 
 
 def parse_csv(content: bytes, source: str) -> Track:
-    """A Live Link Face CSV; ``source`` is what errors call it and, without its folder and ending, the take's name."""
+    """Parses a Live Link Face CSV. ``source`` names it in errors; its stem is the take's name. Raises TrackError."""
     try:
         rows = [
             row for row in csv.reader(io.StringIO(content.decode("utf-8-sig"))) if any(cell.strip() for cell in row)
@@ -124,10 +124,10 @@ def parse_csv(content: bytes, source: str) -> Track:
 
 
 def infer_fps(timecodes: list[str]) -> float:
-    """Frames per second of ``HH:MM:SS:FF.fff`` timecodes; ``DEFAULT_FPS`` where they do not tell.
+    """Frames per second from ``HH:MM:SS:FF.fff`` timecodes; ``DEFAULT_FPS`` where they are missing or inconsistent.
 
-    Within a second FF counts frames of a clock that may run faster than the capture (a take may step by two). The
-    capture's rate is the number of its frames over the seconds they take.
+    FF counts frames of a clock that may run faster than the capture (a take may step by two). The rate of the capture
+    is the inverse of the median time between its frames.
     """
     stamps = [match for match in map(_TIMECODE.search, timecodes) if match]
     if len(stamps) < 3:
@@ -144,7 +144,7 @@ def infer_fps(timecodes: list[str]) -> float:
 
 
 def write_track(uri: str, track: Track) -> None:
-    """Stores a take as Parquet: one float32 column per blendshape and extra, the rate and name in its metadata."""
+    """Writes a take as Parquet: one float32 column per blendshape and extra, the rate and name in its metadata."""
     columns = {name: pa.array(track.expression[:, index]) for index, name in enumerate(ARKIT_NAMES)}
     columns |= {name: pa.array(np.asarray(values, np.float32)) for name, values in track.extra.items()}
     metadata = {"name": track.name, "fps": track.fps, "clamped": track.clamped}
@@ -155,7 +155,7 @@ def write_track(uri: str, track: Track) -> None:
 
 
 def read_track(uri: str) -> Track:
-    """What ``write_track`` wrote, or any Parquet with one column per blendshape (then at ``DEFAULT_FPS``)."""
+    """Reads a file of ``write_track``, or any Parquet with one column per blendshape (at ``DEFAULT_FPS``)."""
     try:
         with open_parquet(uri, []) as file:
             names, metadata = file.schema_arrow.names, (file.schema_arrow.metadata or {}).get(b"track")
@@ -165,7 +165,7 @@ def read_track(uri: str) -> Track:
         raise TrackError(str(error)) from None
     if not sum(table.num_rows for table in tables):
         raise TrackError(f"{uri}: no frames; a capture has one row per frame: export the take again")
-    described = json.loads(metadata) if metadata else {}
+    description = json.loads(metadata) if metadata else {}
     table = pa.concat_tables(tables)
 
     def numbers(name: str) -> np.ndarray:
@@ -173,15 +173,15 @@ def read_track(uri: str) -> Track:
 
     expression, clamped = _clamp(np.stack([numbers(name) for name in ARKIT_NAMES], 1), uri)
     extra = {name: numbers(name) for name in _EXTRA if name in columns}
-    name = described.get("name", uri.rpartition("/")[2].rpartition(".")[0])
-    return Track(name, expression, described.get("fps", DEFAULT_FPS), extra, described.get("clamped", 0) + clamped)
+    name = description.get("name", uri.rpartition("/")[2].rpartition(".")[0])
+    return Track(name, expression, description.get("fps", DEFAULT_FPS), extra, description.get("clamped", 0) + clamped)
 
 
 def _columns(header: list[str], source: str) -> dict[str, int]:
-    """Where each known column stands, by its camelCase name."""
+    """Index of each known column by its camelCase name. Raises TrackError for unknown, duplicate or missing ones."""
     found: dict[str, int] = {}
     known = {*ARKIT_NAMES, *_EXTRA, *_IGNORED, *_TIME_COLUMNS}
-    for place, title in enumerate(header):
+    for index, title in enumerate(header):
         name = title.strip()
         name = name[:1].lower() + name[1:]
         name = name[:-2] + "Left" if name.endswith("_L") else name[:-2] + "Right" if name.endswith("_R") else name
@@ -192,7 +192,7 @@ def _columns(header: list[str], source: str) -> dict[str, int]:
             )
         if name in found:
             raise TrackError(f"{source}: column {title.strip()!r} occurs twice; remove one")
-        found[name] = place
+        found[name] = index
     missing = [name for name in ARKIT_NAMES if name not in found]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""

@@ -1,6 +1,6 @@
-"""The 51 ARKit blendshapes: the one place where an array's order comes from.
+"""The 51 ARKit blendshapes and their order in every array.
 
-Apple's order without ``tongueOut``. Every file and API speaks of blendshapes by name; arrays follow this constant.
+Apple's order without ``tongueOut``. Files and APIs identify blendshapes by name; arrays follow ``ARKIT_NAMES``.
 """
 
 ARKIT_NAMES: tuple[str, ...] = (
@@ -17,7 +17,7 @@ ARKIT_NAMES: tuple[str, ...] = (
 
 
 def mirrored_name(name: str) -> str:
-    """The blendshape that ``name`` becomes in a mirror: Left and Right exchanged, others unchanged."""
+    """The name of the mirrored blendshape: Left and Right swapped, other names unchanged."""
     if name.endswith("Left"):
         return name[: -len("Left")] + "Right"
     if name.endswith("Right"):
@@ -26,4 +26,4 @@ def mirrored_name(name: str) -> str:
 
 
 MIRROR_ORDER: tuple[int, ...] = tuple(ARKIT_NAMES.index(mirrored_name(name)) for name in ARKIT_NAMES)
-"""``expression[..., MIRROR_ORDER]`` is the expression of the mirrored picture."""
+"""``expression[..., MIRROR_ORDER]`` is the expression of the mirrored image."""

@@ -1,13 +1,13 @@
 """The Basel Face Model 2009 (Paysan et al. 2009) as a face model: ``01_MorphableModel.mat`` and an expression file.
 
-The ``.mat`` is what its owners hand out on request: shape and texture PCA of 53,490 vertices, in micrometres and
-8-bit colour, without expressions and without landmarks. Both come from the expression file, an ``.npz`` on the same
-vertices:
+The ``.mat`` file, available from the University of Basel on request, holds a shape and texture PCA of 53,490 vertices,
+in micrometres and 8-bit colour, without expressions and landmarks. Both come from the expression file, an ``.npz`` for
+the same vertices:
 
 | key | shape | |
 |---|---|---|
 | ``expression_basis``, ``expression_names`` | (51, N, 3), (51,) | mm at coefficient 1; ARKit names in any order |
-| ``landmarks`` | (68,) | vertices of the iBUG points, from 0 |
+| ``landmarks`` | (68,) | vertex indices of the iBUG points, from 0 |
 | ``labels``, ``label_names`` | (N,), (L,) | optional; without them everything is skin |
 """
 
@@ -32,7 +32,7 @@ _KEYS = ("shapeMU", "shapePC", "shapeEV", "texMU", "texPC", "texEV", "tl")
 
 
 def read_bfm(path: str | Path, expression_file: str | Path | None) -> FaceModel:
-    """The first 80 shape and 64 texture components with the expression file's bases.
+    """Loads the first 80 shape and 64 texture components and the expression file's bases.
 
     Raises FaceModelError naming the file, the field and the remedy.
     """
@@ -45,7 +45,7 @@ def read_bfm(path: str | Path, expression_file: str | Path | None) -> FaceModel:
     bfm = _read_mat(path)
     mean = bfm["shapeMU"].reshape(-1, 3) * _MM_PER_UNIT
     n = len(mean)
-    faces = _outwards(mean, bfm["tl"].astype(np.int64) - 1)  # Matlab counts from 1
+    faces = _orient_outwards(mean, bfm["tl"].astype(np.int64) - 1)  # Matlab counts from 1
     extra = read_arrays(
         expression_path, ("expression_basis", "expression_names", "landmarks"), ("labels", "label_names")
     )
@@ -77,7 +77,7 @@ def read_bfm(path: str | Path, expression_file: str | Path | None) -> FaceModel:
 
 
 def _read_mat(path: str) -> dict[str, np.ndarray]:
-    """The arrays of _KEYS as float64, their shapes checked against each other."""
+    """The arrays of _KEYS as float64, with mutually consistent shapes."""
     try:
         with open_file(path) as file:
             content = loadmat(file, variable_names=_KEYS)
@@ -108,8 +108,8 @@ def _components(basis: np.ndarray, deviations: np.ndarray, count: int) -> np.nda
     return scaled.T.reshape(scaled.shape[1], -1, 3)
 
 
-def _outwards(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Faces (F, 3) turned, all alike, so that most of their area looks away from the head's inside."""
+def _orient_outwards(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Faces (F, 3), all flipped if needed so that most of the area faces away from the inside of the head."""
     corners = points[faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     inside = points.mean(0) - [0, 0, np.ptp(points[:, 2])]  # the face is a shell in front of this point
@@ -117,7 +117,7 @@ def _outwards(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def _cylindrical(points: np.ndarray) -> np.ndarray:
-    """Texture coordinates (N, 2) in [0, 1]: angle around the head's upright axis, and height."""
+    """Texture coordinates (N, 2) in [0, 1]: angle around the head's vertical axis, and height."""
     angle = np.arctan2(points[:, 0] - points[:, 0].mean(), points[:, 2] - points[:, 2].min())
     low, high = points[:, 1].min(), points[:, 1].max()
     return np.stack([0.5 + angle / (2 * np.pi), (points[:, 1] - low) / max(high - low, 1e-9)], axis=1)

@@ -1,7 +1,7 @@
-"""Pinhole camera: ``v_proj = K (R v + t)`` (the paper's camera model), with the axes of OpenCV.
+"""Pinhole camera: ``v_proj = K (R v + t)`` (the paper's camera model), in OpenCV's axes.
 
-Model space has y up and z out of the face, camera space y down and z forward. ``R`` therefore is the head's Euler
-rotation followed by the flip ``diag(1, -1, -1)``: a head with zero rotation looks into the camera, upright.
+Model space has y up and z out of the face, camera space y down and z forward. ``R`` is therefore the head's Euler
+rotation followed by the flip ``diag(1, -1, -1)``: a head with zero rotation is upright and looks into the camera.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Camera:
     def default(size: int, focal_ratio: float = 5.0) -> Camera:
         """The camera of a face crop: focal length ``focal_ratio`` times the side, principal point in the middle.
 
-        A face at 1,080 mm then spans about as much of the crop as the clips' own cropping gives it.
+        A face at a distance of 1,080 mm then fills about as much of the crop as a face fills in the cropped clips.
         """
         return Camera(size, focal_ratio * size, (size / 2, size / 2))
 
     @staticmethod
     def from_config(config: Config) -> Camera:
-        """The camera of every crop of a run."""
+        """The camera of all crops of a run."""
         return Camera.default(config.image_size, config.face.focal_ratio)
 
     def project(self, points: Tensor) -> Tensor:
@@ -53,8 +53,8 @@ class Camera:
 def rotation_matrix(rotation: Tensor) -> Tensor:
     """Euler angles (..., 3) = (pitch, yaw, roll) in radians to ``Rz Ry Rx`` (..., 3, 3), in model axes.
 
-    Positive pitch nods the face down, positive yaw turns it to the subject's left (the picture's right), positive
-    roll tilts the head counter-clockwise as the picture shows it.
+    Positive pitch turns the face down, positive yaw turns it to the subject's left (the right of the image), positive
+    roll tilts the head counter-clockwise in the image.
     """
     (sx, sy, sz), (cx, cy, cz) = rotation.sin().unbind(-1), rotation.cos().unbind(-1)
     return torch.stack(

@@ -1,8 +1,9 @@
-"""Fewer vertices for an imported face model.
+"""Decimation of an imported face model.
 
-Quadric edge collapse (Garland and Heckbert 1997; ``fast_simplification``) decides what merges, each part of the face
-stops when it has its share of the vertices, and each group of merged vertices is represented by one of its own: all
-bases, labels and landmarks of the small model are rows of the large one, so that its coefficients mean the same.
+The order of the edge collapses is that of quadric simplification (Garland and Heckbert 1997; ``fast_simplification``).
+Each part of the face (label) has a vertex budget and stops collapsing when it is reached. Each group of merged vertices
+is represented by one of its members: the bases, labels and landmarks of the small model are rows of the large one, so
+coefficients keep their meaning.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ PART_DETAIL = {
     "iris": 0.7,
     "pupil": 0.5,
 }
-"""How large a fraction of its vertices a part keeps, relative to skin and lips."""
+"""Fraction of its vertices that each part keeps, relative to skin and lips."""
 
 RELIEF_MM = 6.0
-"""Height of white over black while the mesh is decimated."""
+"""Height of the relief (white over black) that is added to the mesh while it is decimated."""
 
 _PLAIN, _LANDMARK, _MIDDLE, _MIDDLE_LANDMARK = range(4)
 
@@ -35,8 +36,8 @@ _PLAIN, _LANDMARK, _MIDDLE, _MIDDLE_LANDMARK = range(4)
 def decimate(model: FaceModel, vertices: int) -> FaceModel:
     """``model`` with about ``vertices`` vertices; unchanged if it has no more than that.
 
-    The landmarks stay where they are. Where reflection maps the vertices onto each other, the result is an exact mirror
-    image of itself: one half is decimated and reflected. Raises FaceModelError where the mesh cannot go down so far.
+    Landmarks keep their coordinates. If the mesh is exactly symmetric, one half is decimated and then mirrored, so the
+    result is exactly symmetric too. Raises FaceModelError if so few vertices cannot be reached.
     """
     if vertices >= len(model.mean):
         return model
@@ -48,13 +49,13 @@ def decimate(model: FaceModel, vertices: int) -> FaceModel:
     half = middle | (model.mean[:, 0].numpy() > 0)
     left = half[faces].all(1)
     if np.array_equal(mirror[mirror], np.arange(n)) and (left ^ half[mirror[faces]].all(1)).all():
-        # Chin and forehead, the ends of the middle, count as landmarks: it must not shrink away from them.
+        # The ends of the midline (chin and forehead) are protected like landmarks, so that the midline does not shrink.
         ends = middle & np.isin(np.arange(n), _border(faces))
         kind = np.maximum(kind, np.maximum(kind[mirror], ends * _LANDMARK)) + np.where(middle, _MIDDLE, _PLAIN)
         group = _merge(points, faces[left], kind, np.where(middle, 1, 2), labels, budgets)
         group = np.where(half, group, mirror[group[mirror]])
         corners = _without_collapsed(group[faces[left]])
-        corners = corners[~middle[corners].all(1)]  # lies in the mirror: it would come back as its own back side
+        corners = corners[~middle[corners].all(1)]  # a face in the mirror plane would be doubled by its reflection
         corners = np.concatenate([corners, mirror[corners][:, ::-1]])
     else:
         group = _merge(points, faces, kind, np.ones(n, int), labels, budgets)
@@ -65,34 +66,34 @@ def decimate(model: FaceModel, vertices: int) -> FaceModel:
         raise FaceModelError(
             f"{model.name}: cannot be decimated to {vertices} vertices, only to {len(keep)}; raise `face.vertices`"
         )
-    number = np.full(n, -1)
-    number[keep] = np.arange(len(keep))
+    new_index = np.full(n, -1)
+    new_index[keep] = np.arange(len(keep))
     rows = torch.from_numpy(keep)
     return replace(
         model,
         mean=model.mean[rows],
-        faces=torch.from_numpy(number[corners]),
+        faces=torch.from_numpy(new_index[corners]),
         identity_basis=model.identity_basis[:, rows],
         expression_basis=model.expression_basis[:, rows],
         albedo_mean=model.albedo_mean[rows],
         albedo_basis=model.albedo_basis[:, rows],
-        landmarks=torch.from_numpy(number[model.landmarks.numpy()]),
+        landmarks=torch.from_numpy(new_index[model.landmarks.numpy()]),
         labels=model.labels[rows],
-        mirror=torch.from_numpy(number[group[mirror[keep]]]),
+        mirror=torch.from_numpy(new_index[group[mirror[keep]]]),
         uv=model.uv[rows],
         name=f"{model.name} at {len(keep)} vertices",
     )
 
 
 def _border(faces: np.ndarray) -> np.ndarray:
-    """Vertices at edges that only one face has."""
+    """Vertices on boundary edges, i.e. edges of only one face."""
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     unique, count = np.unique(edges, axis=0, return_counts=True)
     return np.unique(unique[count == 1])
 
 
 def _relief(model: FaceModel) -> np.ndarray:
-    """(N, 3) the mean face embossed by its colours, so that brows, lip lines and irises count as shape."""
+    """(N, 3): the mean face displaced along its normals by its brightness; brows, lips and irises become shape."""
     points, faces = model.mean.numpy().astype(np.float64), model.faces.numpy()
     corners = points[faces]
     face_normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -103,11 +104,11 @@ def _relief(model: FaceModel) -> np.ndarray:
 
 
 def _budgets(labels: np.ndarray, label_names: tuple[str, ...], vertices: int) -> np.ndarray:
-    """(L,) how many vertices each part may keep; they add up to ``vertices``."""
+    """(L,): maximum number of vertices of each part; the sum is ``vertices``."""
     sizes = np.bincount(labels, minlength=len(label_names))
     detail = np.array([PART_DETAIL.get(name, 1.0) for name in label_names])
     low, high = 0.0, 1 / detail.min()
-    for _ in range(50):  # bisection: the sum grows with the rate, each part's share is capped by its size
+    for _ in range(50):  # bisection: the sum grows with the rate; each part is capped by its size
         rate = (low + high) / 2
         low, high = (rate, high) if np.minimum(sizes, rate * detail * sizes).sum() < vertices else (low, rate)
     return np.minimum(sizes, low * detail * sizes)
@@ -116,14 +117,14 @@ def _budgets(labels: np.ndarray, label_names: tuple[str, ...], vertices: int) ->
 def _merge(
     points: np.ndarray, faces: np.ndarray, kind: np.ndarray, cost: np.ndarray, labels: np.ndarray, budgets: np.ndarray
 ) -> np.ndarray:
-    """(N,) each vertex's representative after collapsing edges of ``faces`` until each part is within its budget.
+    """(N,): the representative of each vertex after collapsing edges of ``faces`` until each part is within its budget.
 
-    ``kind`` (N,) protects landmarks and the middle; ``cost`` (N,) is what a vertex counts: 2 if it stands for two.
+    ``kind`` (N,) protects landmarks and the midline; ``cost`` (N,) is 2 for vertices that will be mirrored, else 1.
     """
     used = np.unique(faces)
     local = np.full(len(points), -1)
     local[used] = np.arange(len(used))
-    # Collapses are wanted in their order, as far as the library goes; where to stop is decided here.
+    # The library only supplies the order of all possible collapses; the loop below decides where to stop.
     collapses = fast_simplification.simplify(
         points[used], local[faces].astype(np.int32), target_count=4, return_collapses=True
     )[2]
@@ -144,9 +145,9 @@ def _merge(
 
     for one, other in used[collapses].tolist():
         gone, kept = sorted((root(one), root(other)), key=lambda vertex: (root_kind[vertex], vertex == one))
-        # A landmark takes in plain vertices only, so that it stays; the middle only itself, so that it stays a line.
+        # Landmarks only absorb plain vertices, so they never move; midline vertices only merge with the midline.
         protected = root_kind[gone] in (_LANDMARK, _MIDDLE_LANDMARK)
-        # Two vertices with three neighbours in common would leave sheets that hang together at an edge.
+        # Merging two vertices with more than two common neighbours would make the mesh non-manifold at an edge.
         pinches = len(around[gone] & around[kept]) > 2
         if gone == kept or protected or pinches or left[labels[gone]] <= budgets[labels[gone]]:
             continue
@@ -162,9 +163,9 @@ def _merge(
 
 
 def _representatives(points: np.ndarray, faces: np.ndarray, group: np.ndarray, kind: np.ndarray) -> np.ndarray:
-    """(N,) at each group's number, the member that lies closest to the planes of all faces around its members.
+    """(N,): for each group id, the member closest to the planes of all faces around the group (smallest quadric error).
 
-    A landmark or a vertex of the middle goes before that. Ties, as on a flat cheek, go to the member nearest the mean.
+    Landmarks and midline vertices take precedence. Ties, as on a flat cheek, go to the member nearest to the mean.
     """
     n = len(points)
     normal = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
@@ -187,7 +188,7 @@ def _representatives(points: np.ndarray, faces: np.ndarray, group: np.ndarray, k
 
 
 def _without_collapsed(faces: np.ndarray) -> np.ndarray:
-    """Faces (F, 3) without those that lost an edge, and without flaps: two faces on the same three vertices."""
+    """Faces (F, 3) without degenerate ones, and without pairs of faces on the same three vertices."""
     faces = faces[(faces != np.roll(faces, 1, axis=1)).all(1)]
-    _, which, count = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
-    return faces[count[which] == 1]
+    _, inverse, count = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
+    return faces[count[inverse] == 1]

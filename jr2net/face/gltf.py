@@ -1,8 +1,8 @@
-"""A fitted face as binary glTF 2.0 (``.glb``): what Blender, game engines and browsers open.
+"""Export of a fitted face as binary glTF 2.0 (``.glb``), for Blender, game engines and browsers.
 
-The mesh is the person's neutral face in model space (no head pose), in metres and y up as glTF asks, with the albedo as
-vertex colours. The 51 ARKit blendshapes are morph targets by name, and the fitted expression is their weights. A target
-moves few vertices, so targets are stored sparsely.
+The mesh is the person's neutral face in model space (no head pose), in metres and y up as glTF requires, with the
+albedo as vertex colours. The 51 ARKit blendshapes are named morph targets whose weights are the fitted expression.
+Each target moves few vertices, so targets are stored sparsely.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 
 _METRES = 1e-3
-_STILL = 1e-5  # metres: what moves less than a hundredth of a millimetre is left out of a morph target
+_MIN_DISPLACEMENT = 1e-5  # metres; smaller displacements (below 0.01 mm) are left out of a morph target
 _FLOAT, _UNSIGNED = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
 _JSON, _BIN = b"JSON", b"BIN\0"
@@ -71,7 +71,7 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 @dataclass
 class _Buffer:
-    """The binary chunk while it grows, with what describes its parts; every method returns an accessor's number."""
+    """The binary chunk under construction with its views and accessors; public methods return an accessor index."""
 
     data: bytearray = field(default_factory=bytearray)
     views: list[dict] = field(default_factory=list)
@@ -86,8 +86,8 @@ class _Buffer:
         return self._add({"bufferView": view, "componentType": _UNSIGNED, "count": triangles.size, "type": "SCALAR"})
 
     def sparse(self, values: np.ndarray) -> int:
-        """Zero but for the rows that move."""
-        moved = np.flatnonzero(np.abs(values).max(1) > _STILL)
+        """A sparse accessor: only the rows that move are stored."""
+        moved = np.flatnonzero(np.abs(values).max(1) > _MIN_DISPLACEMENT)
         kept = np.zeros_like(values)
         kept[moved] = values[moved]
         accessor = {**_vectors(len(values)), **_bounds(kept)}
@@ -120,7 +120,7 @@ def _bounds(values: np.ndarray) -> dict:
 
 
 def _container(document: dict, binary: bytes) -> bytes:
-    """Header and two chunks, each padded to four bytes: JSON with spaces, the buffer with zeros."""
+    """GLB container: header and two chunks, padded to four bytes (JSON with spaces, binary with zeros)."""
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     chunks = b"".join(
         struct.pack("<I4s", len(content), kind) + content

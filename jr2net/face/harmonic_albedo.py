@@ -1,8 +1,8 @@
-"""Albedo for a model that comes without one (ICT-FaceKit): a mean painted by its labels, and as basis the low
-harmonics of its mesh.
+"""Albedo for a model without one (ICT-FaceKit): the mean is painted by label, the basis is a set of low-frequency
+harmonics of the mesh.
 
-Eigenfunctions of the cotangent Laplacian are the mesh's own cosines (Vallet and Levy 2008): the constant first, which
-is skin tone, then ever finer patterns. Each is given three colour directions; amplitudes fall with frequency.
+The harmonics are eigenfunctions of the cotangent Laplacian (Vallet and Levy 2008), sorted by frequency; the first is
+constant and models the skin tone. Each is combined with three colour directions; amplitudes fall with frequency.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.sparse.linalg import eigsh, spsolve
 from scipy.spatial import cKDTree
 
 HARMONICS = 21
-"""21 harmonics × 3 colour directions + the iris = 64 bases, the paper's number."""
+"""21 harmonics × 3 colour directions + 1 for the iris = 64 bases, as in the paper."""
 
 PAINT = {
     "skin": (0.64, 0.46, 0.38),
@@ -33,14 +33,14 @@ _LIP_EDGE_MM = 1.0
 _BROW = (0.24, 0.16, 0.12)
 
 # One standard deviation along each colour direction: lightness (melanin darkens blue less than red in absolute terms),
-# redness (blood), yellowness. First of the whole skin, then of its patterns at the lowest frequency.
+# redness (blood), yellowness. _TONE: of the whole skin; _PATTERN: of the patterns at the lowest frequency.
 _TONE = np.array([[0.13, 0.12, 0.105], [0.030, -0.020, -0.018], [0.010, 0.008, -0.022]])
 _PATTERN = np.array([[0.050, 0.039, 0.033], [0.010, -0.006, -0.006], [0.003, 0.003, -0.006]])
 _IRIS = np.array([-0.02, 0.07, 0.13])  # brown to blue
 
-# How much of the skin's variation a part shows. Eyes and teeth hardly change with skin tone, and take no patterns.
-_SHARE = {"skin": 1.0, "lips": 0.75, "eye_socket": 0.75, "mouth_socket": 0.1}
-_SHARE_ELSEWHERE = 0.08
+# Variation of each part relative to the skin. Eyes and teeth hardly change with skin tone and have no patterns.
+_VARIATION = {"skin": 1.0, "lips": 0.75, "eye_socket": 0.75, "mouth_socket": 0.1}
+_OTHER_VARIATION = 0.08
 
 
 def paint_albedo(
@@ -54,63 +54,63 @@ def paint_albedo(
     """Mean (N, 3) and basis (64, N, 3), float32, of a labelled mesh (N, 3), (F, 3), (N,).
 
     Unknown labels are painted as skin. lip_mask (N,) paints lips over skin; brow_weight (N,) in [0, 1] darkens brows.
-    The first basis is skin tone; one basis is one standard deviation. The same input gives the same output.
+    The first basis is skin tone; each basis is one standard deviation. Deterministic.
     """
     part = np.array(label_names)[labels]
     if lip_mask is not None:
         part = np.where((lip_mask > 0.5) & (part == "skin"), "lips", part)
     is_skin = ~np.isin(part, [name for name in PAINT if name not in ("skin", "lips")])
     mean = np.array([PAINT.get(name, PAINT["skin"]) for name in part])
-    lips = _softened(vertices, faces[is_skin[faces].all(1)], part == "lips")
+    lips = _blurred_mask(vertices, faces[is_skin[faces].all(1)], part == "lips")
     mean[is_skin] += lips[is_skin, None] * (np.array(PAINT["lips"]) - PAINT["skin"]) + PAINT["skin"] - mean[is_skin]
     if brow_weight is not None:
         weight = np.clip(brow_weight, 0, 1)[:, None] * (part == "skin")[:, None]
         mean += 0.8 * weight * (np.array(_BROW) - mean)
 
-    share = np.array([_SHARE.get(name, 1.0 if name not in PAINT else _SHARE_ELSEWHERE) for name in part])
+    variation = np.array([_VARIATION.get(name, 1.0 if name not in PAINT else _OTHER_VARIATION) for name in part])
     harmonics = skin_harmonics(vertices, faces, is_skin, HARMONICS)
-    # Faces are nearly symmetric; a side that is darker is mostly light.
-    other_side = cKDTree(vertices).query(vertices * [-1, 1, 1])[1]
-    symmetry = (harmonics * harmonics[:, other_side])[:, is_skin].mean(1).clip(-1, 1)
+    # Skin colour is nearly symmetric, so asymmetric harmonics get a smaller amplitude.
+    mirror = cKDTree(vertices).query(vertices * [-1, 1, 1])[1]
+    symmetry = (harmonics * harmonics[:, mirror])[:, is_skin].mean(1).clip(-1, 1)
     amplitude = (0.7 + 0.3 * symmetry[1:]) / np.sqrt(np.arange(1, HARMONICS))
-    tones = [share[:, None] * direction for direction in _TONE]
+    tones = [variation[:, None] * direction for direction in _TONE]
     iris = [(part == "iris")[:, None] * _IRIS]
     patterns = [
-        (size * share * is_skin * harmonic)[:, None] * direction
+        (size * variation * is_skin * harmonic)[:, None] * direction
         for size, harmonic in zip(amplitude, harmonics[1:])
         for direction in _PATTERN
     ]
     return mean.astype(np.float32), np.array(tones + iris + patterns, dtype=np.float32)
 
 
-def _softened(vertices: np.ndarray, faces: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(N,) a mask whose edge is blurred by _LIP_EDGE_MM along the surface, by one step of heat flow.
+def _blurred_mask(vertices: np.ndarray, faces: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(N,): a mask blurred by _LIP_EDGE_MM along the surface, by one implicit step of heat diffusion.
 
-    Labels are whole vertices; without this the edge of the lips would follow the mesh's teeth of triangles.
+    Labels are per vertex; without the blur the edge of the lips would follow the jagged edges of triangles.
     """
     laplacian, mass = cotangent_laplacian(np.asarray(vertices, np.float64), faces)
     return spsolve((sparse.diags(mass) + _LIP_EDGE_MM**2 * laplacian).tocsc(), mass * mask)
 
 
 def skin_harmonics(vertices: np.ndarray, faces: np.ndarray, is_skin: np.ndarray, count: int) -> np.ndarray:
-    """(count, N) harmonics of the largest connected piece of skin, root mean square 1 over its area, the constant
-    first; vertices off that piece take the value of its nearest vertex.
+    """(count, N): harmonics of the largest connected component of the skin, constant first, root mean square 1 over its
+    area. Vertices outside of the component have the value of its nearest vertex.
 
-    A mesh too small to have that many repeats none: the remaining rows are zero.
+    If the mesh is too small for ``count`` harmonics, the remaining rows are zero.
     """
-    piece, triangles = _largest_piece(faces, is_skin)
+    component, triangles = _largest_component(faces, is_skin)
     local = np.full(len(vertices), -1)
-    local[piece] = np.arange(len(piece))
-    points = np.asarray(vertices, np.float64)[piece]
-    found = _harmonics(points, local[triangles], min(count, len(piece) - 2))
+    local[component] = np.arange(len(component))
+    points = np.asarray(vertices, np.float64)[component]
+    found = _harmonics(points, local[triangles], min(count, len(component) - 2))
     nearest = cKDTree(points).query(vertices)[1]
     result = np.zeros((count, len(vertices)))
     result[: len(found)] = found[:, nearest]
     return result
 
 
-def _largest_piece(faces: np.ndarray, is_skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (P,) and faces (Q, 3) of the connected component of skin with the most faces; all of it without skin."""
+def _largest_component(faces: np.ndarray, is_skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (P,) and faces (Q, 3) of the largest connected component of the skin (of the mesh, without skin)."""
     triangles = faces[is_skin[faces].all(1)]
     if len(triangles) == 0:
         triangles = faces
@@ -124,15 +124,15 @@ def _largest_piece(faces: np.ndarray, is_skin: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _harmonics(points: np.ndarray, faces: np.ndarray, count: int) -> np.ndarray:
-    """(count, P) lowest solutions of ``L u = λ M u``; a fixed start vector and sign make them reproducible."""
+    """(count, P): lowest eigenvectors of ``L u = λ M u``; a fixed start vector and sign make them reproducible."""
     laplacian, mass = cotangent_laplacian(points, faces)
     mass /= mass.sum()
-    laplacian /= laplacian.diagonal().mean() * len(points)  # so that the shift below suits a mesh of any size
+    laplacian /= laplacian.diagonal().mean() * len(points)  # so that the shift below fits meshes of any size
     start = np.random.default_rng(0).standard_normal(len(points))
     values, vectors = eigsh(laplacian, count, sparse.diags(mass), sigma=-1e-2, v0=start)
     modes = vectors[:, np.argsort(values)].T
     modes[0] = 1.0
-    # An eigenvector's sign is arbitrary, and a symmetric face has two equal peaks: look at the subject's left only.
+    # Fix the arbitrary sign at the largest value; only on the subject's left, since a symmetric face has two.
     peak = np.abs(modes * (points[:, 0] >= np.median(points[:, 0]))).argmax(1)
     return modes * np.sign(modes[np.arange(count), peak])[:, None]
 
@@ -140,7 +140,7 @@ def _harmonics(points: np.ndarray, faces: np.ndarray, count: int) -> np.ndarray:
 def cotangent_laplacian(points: np.ndarray, faces: np.ndarray) -> tuple[sparse.csc_matrix, np.ndarray]:
     """The mesh's stiffness matrix (P, P) and lumped mass (P,) of vertices (P, 3) and faces (Q, 3).
 
-    Pinkall and Polthier 1993. Angles are kept away from 0 and π, so that slivers do not ruin the conditioning.
+    Pinkall and Polthier 1993. Cotangents are clamped, so that slivers do not ruin the conditioning.
     """
     n = len(points)
     rows, columns, weights = [], [], []

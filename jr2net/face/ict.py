@@ -1,9 +1,9 @@
-"""ICT-FaceKit's own folder of ``.obj`` files (Li et al. 2020) as a face model: the narrow face, in millimetres.
+"""ICT-FaceKit (Li et al. 2020), read from its folder of ``.obj`` files: the narrow face, in millimetres.
 
-The folder, ``FaceXModel`` of the public repository, holds one mesh per shape, all with the same vertices:
+The folder, ``FaceXModel`` of the public repository, holds one mesh per shape, all with the same topology:
 ``generic_neutral_mesh.obj``, ``identity000.obj`` … and one file per expression (``jawOpen.obj``, ``eyeBlink_L.obj``),
-in centimetres, beside ``vertex_indices.json`` with the landmarks. The narrow face is skin, lips, mouth and eye sockets,
-front teeth and the eyeballs' outer shell; ICT-FaceKit documents which range of vertices each of them is.
+in centimetres, and ``vertex_indices.json`` with the landmarks. The narrow face consists of skin, lips, mouth and eye
+sockets, front teeth and the outer shell of the eyeballs; ICT-FaceKit documents the vertex range of each.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ LICENSE = "ICT-FaceKit light: MIT License, copyright (c) 2020 USC Institute for 
 _NEUTRAL = "generic_neutral_mesh.obj"
 _MM_PER_UNIT = 10.0
 _IRIS_MM, _PUPIL_MM = 5.8, 2.0  # radii around the eye's axis
-_EYE_DEPTH_MM = 4.0  # the eyeball's shell is kept from this far behind its centre
-_BROW_MM = (2.5, 6.0)  # full hair up to the first distance from the line of the brow's landmarks, none from the second
-_WHOLE = ("browInnerUp", "cheekPuff")  # one ARKit shape where ICT has a left and a right one
+_EYE_DEPTH_MM = 4.0  # vertices of the eyeball farther than this behind its centre are dropped
+_BROW_MM = (2.5, 6.0)  # distance from the brow's landmark line: full hair up to the first, none beyond the second
+_TWO_SIDED = ("browInnerUp", "cheekPuff")  # one shape in ARKit, a left and a right one in ICT
 _UNPAIRED = ("jawLeft", "jawRight", "mouthLeft", "mouthRight")  # directions, not sides
 _GAZE = {"Up": ((-1, 0), 25), "Down": ((1, 0), 30), "In": ((0, -1), 30), "Out": ((0, 1), 30)}
 """Axis (x, y) and angle in degrees by which ``eyeLook…Left`` turns the left eyeball; y is mirrored for the right."""
@@ -58,11 +58,11 @@ NARROW_FACE = (
 
 
 def read_ict_folder(folder: str | Path, parts: tuple[Part, ...] = NARROW_FACE) -> FaceModel:
-    """Reads the folder (or the repository above it) into a narrow face of 80 identity modes, albedo painted.
+    """Loads the folder (or the repository that contains it) as a narrow face with 80 identity modes and painted albedo.
 
-    ICT's modes are freed of rigid motion and made orthogonal on the skin, ``browInnerUp`` and ``cheekPuff`` are the
-    sums of their two sides, and ``eyeLook*`` turn the eyeballs, which ICT leaves still. Raises FaceModelError naming
-    the file and the remedy where the folder is not such a folder.
+    Rigid motion is removed from ICT's modes, which are then made orthogonal on the skin; ``browInnerUp`` and
+    ``cheekPuff`` are the sums of their two sides; ``eyeLook*`` rotate the eyeballs, which they do not in ICT. Raises
+    FaceModelError naming the file and the remedy if files are missing or damaged.
     """
     folder = Path(folder)
     if (folder / "FaceXModel").is_dir():
@@ -80,11 +80,11 @@ def read_ict_folder(folder: str | Path, parts: tuple[Part, ...] = NARROW_FACE) -
     eyes = _label_eyes(head, label)
 
     keep = np.flatnonzero(label != "")
-    kept_as = np.full(len(head), -1)
-    kept_as[keep] = np.arange(len(keep))
+    new_index = np.full(len(head), -1)
+    new_index[keep] = np.arange(len(keep))
     vertices, label, eyes = head[keep], label[keep], eyes[keep]
-    faces = kept_as[head_faces]
-    landmarks = _read_landmarks(folder / "vertex_indices.json", kept_as)
+    faces = new_index[head_faces]
+    landmarks = _read_landmarks(folder / "vertex_indices.json", new_index)
     label[(label == "skin") & _inside_lips(vertices, landmarks)] = "lips"
     skin = np.isin(label, ["skin", "lips"])
 
@@ -97,9 +97,9 @@ def read_ict_folder(folder: str | Path, parts: tuple[Part, ...] = NARROW_FACE) -
     expressions = [sum(map(displacement, ict_shapes(name))) + _gaze(name, vertices, eyes) for name in ARKIT_NAMES]
     arrays = {
         "mean": vertices,
-        "identity_basis": free_of_rigid_motion(np.array(modes), vertices, skin),
+        "identity_basis": remove_rigid_motion(np.array(modes), vertices, skin),
         "expression_basis": np.array(expressions),
-        "uv": head_uv[keep] % 1.0,  # ICT spreads its materials over several unit tiles
+        "uv": head_uv[keep] % 1.0,  # ICT distributes its materials over several unit tiles
         "brow_weight": _brow_weight(vertices, landmarks) * skin,
     }
     return assemble(
@@ -117,8 +117,8 @@ def read_ict_folder(folder: str | Path, parts: tuple[Part, ...] = NARROW_FACE) -
 
 
 def ict_shapes(name: str) -> tuple[str, ...]:
-    """The ICT files whose displacements add up to an ARKit shape: ``eyeBlinkLeft`` -> ``eyeBlink_L``."""
-    if name in _WHOLE:
+    """Names of the ICT files whose displacements add up to an ARKit shape: ``eyeBlinkLeft`` -> ``eyeBlink_L``."""
+    if name in _TWO_SIDED:
         return f"{name}_L", f"{name}_R"
     if name in _UNPAIRED:
         return (name,)
@@ -130,29 +130,30 @@ def ict_shapes(name: str) -> tuple[str, ...]:
 
 
 def mirror_map(vertices: np.ndarray) -> np.ndarray:
-    """(N, 3) -> (N,) the nearest vertex to each vertex's image in the mirror x = 0."""
+    """(N, 3) -> (N,): index of the vertex nearest to each vertex's reflection in the plane x = 0."""
     return cKDTree(vertices).query(vertices * [-1, 1, 1])[1]
 
 
-def free_of_rigid_motion(modes: np.ndarray, vertices: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """(K, N, 3) modes with the same statistics of shape: what moves the skin (N,) rigidly is taken out of the whole
-    face, and the modes are turned until they are orthogonal on the skin, the largest first.
+def remove_rigid_motion(modes: np.ndarray, vertices: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """(K, N, 3) modes with the same shape statistics but without rigid motion of the skin (N,) bool.
 
-    Rotation and translation are the pose's business; a mode that has some of them makes the two compete.
+    The rigid component, fitted on the skin, is subtracted from the whole face; then the modes are rotated to be
+    orthogonal on the skin, largest first. Rotation and translation belong to the pose; an identity mode that contains
+    them makes the fit ambiguous.
     """
     arm = vertices - vertices[skin].mean(0)
     motions = np.array([move for axis in np.eye(3) for move in (np.broadcast_to(axis, arm.shape), np.cross(axis, arm))])
     on_skin = motions[:, skin].reshape(6, -1)
-    share = np.linalg.lstsq(on_skin.T, modes[:, skin].reshape(len(modes), -1).T, rcond=None)[0]
-    still = modes - np.einsum("mk,mnc->knc", share, motions)
-    rotation = np.linalg.svd(still[:, skin].reshape(len(modes), -1), full_matrices=False)[0]
-    return np.einsum("kj,knc->jnc", rotation, still)
+    coefficients = np.linalg.lstsq(on_skin.T, modes[:, skin].reshape(len(modes), -1).T, rcond=None)[0]
+    residual = modes - np.einsum("mk,mnc->knc", coefficients, motions)
+    rotation = np.linalg.svd(residual[:, skin].reshape(len(modes), -1), full_matrices=False)[0]
+    return np.einsum("kj,knc->jnc", rotation, residual)
 
 
 def _label_eyes(head: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Turns part of the sclera's labels into iris and pupil, and clears those of the eyeballs' back.
+    """Relabels iris and pupil on the eyeballs and clears the labels of their back, in place.
 
-    Returns (N,) 1 on the left eyeball, -1 on the right one, 0 elsewhere.
+    Returns (N,): 1 on the left eyeball, -1 on the right one, 0 elsewhere.
     """
     eyes = np.where(label == "sclera", np.sign(head[:, 0]), 0)
     for side in (1, -1):
@@ -160,7 +161,9 @@ def _label_eyes(head: np.ndarray, label: np.ndarray) -> np.ndarray:
         if len(eye) == 0:
             continue
         offset = head[eye] - eyeball_centre(head[eye])
-        axis = offset[np.linalg.norm(offset, axis=1).argmax()]  # the cornea's apex, which looks a little outwards
+        axis = offset[
+            np.linalg.norm(offset, axis=1).argmax()
+        ]  # through the apex of the cornea; points slightly outwards
         radius = np.linalg.norm(np.cross(offset, axis / np.linalg.norm(axis)), axis=1)
         front = offset[:, 2] > 0
         label[eye[front & (radius < _IRIS_MM)]] = "iris"
@@ -170,7 +173,7 @@ def _label_eyes(head: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def eyeball_centre(points: np.ndarray) -> np.ndarray:
-    """Centre (3,) of the sphere nearest to an eyeball (N, 3), whose front quarter, the bulging cornea, is left out."""
+    """Centre (3,) of the best-fitting sphere of an eyeball (N, 3), without its front quarter (the bulging cornea)."""
     low, high = points[:, 2].min(), points[:, 2].max()
     points = points[points[:, 2] <= low + 0.75 * (high - low)]
     system = np.hstack([2 * points, np.ones((len(points), 1))])
@@ -178,7 +181,7 @@ def eyeball_centre(points: np.ndarray) -> np.ndarray:
 
 
 def _gaze(name: str, vertices: np.ndarray, eyes: np.ndarray) -> np.ndarray:
-    """The linearised turn (N, 3) of an eyeball that ``eyeLook*`` asks for; zero for every other shape."""
+    """Linearised rotation (N, 3) of one eyeball for ``eyeLook*``; zero for every other shape."""
     motion = np.zeros_like(vertices)
     for direction, ((x, y), degrees) in _GAZE.items():
         for side, suffix in ((1, "Left"), (-1, "Right")):
@@ -189,8 +192,8 @@ def _gaze(name: str, vertices: np.ndarray, eyes: np.ndarray) -> np.ndarray:
     return motion
 
 
-def _read_landmarks(path: Path, kept_as: np.ndarray) -> np.ndarray:
-    """The 68 iBUG points as kept vertices; ``kept_as`` maps a vertex of the head to one kept, or to -1."""
+def _read_landmarks(path: Path, new_index: np.ndarray) -> np.ndarray:
+    """Vertex indices of the 68 iBUG points; ``new_index`` maps a head vertex to its index in the narrow face, or -1."""
     try:
         landmarks = np.array(json.loads(path.read_text())["idx_to_landmark_verts"])
     except FileNotFoundError:
@@ -198,19 +201,19 @@ def _read_landmarks(path: Path, kept_as: np.ndarray) -> np.ndarray:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FaceModelError(f"{path}: idx_to_landmark_verts cannot be read ({error!r}); copy the file again") from None
     fits = landmarks.shape == (68,) and landmarks.dtype.kind == "i"
-    if not fits or landmarks.min() < 0 or landmarks.max() >= len(kept_as) or (kept_as[landmarks] < 0).any():
+    if not fits or landmarks.min() < 0 or landmarks.max() >= len(new_index) or (new_index[landmarks] < 0).any():
         raise FaceModelError(f"{path}: idx_to_landmark_verts must be 68 vertices of the narrow face; copy it again")
-    return kept_as[landmarks]
+    return new_index[landmarks]
 
 
 def _inside_lips(vertices: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """(N,) bool: inside the outer lip's landmarks (48 to 59) as seen from the front."""
+    """(N,) bool: inside the polygon of the outer lip landmarks (48 to 59), seen from the front."""
     outline = vertices[landmarks[OUTER_MOUTH], :2].astype(np.float32)
     return np.array([cv2.pointPolygonTest(outline, (float(x), float(y)), False) >= 0 for x, y in vertices[:, :2]])
 
 
 def _brow_weight(vertices: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """(N,) in [0, 1]: how much brow hair grows, by distance from the polylines of landmarks 17 to 21 and 22 to 26."""
+    """(N,) in [0, 1]: weight of brow hair, by distance from the polylines of landmarks 17 to 21 and 22 to 26."""
     distance = np.full(len(vertices), np.inf)
     for first in (*range(17, 21), *range(22, 26)):
         start, end = vertices[landmarks[first]], vertices[landmarks[first + 1]]

@@ -1,4 +1,4 @@
-"""The 68 iBUG points: which are which, and what a mirror makes of them. Points are (x, y) pixels, edges at integers."""
+"""The 68 iBUG landmarks: index ranges and mirroring. Points are (x, y) in pixels; pixel edges are at integers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 LANDMARKS = 68
 JAW = slice(0, 17)
 INNER = slice(17, 68)
-"""The 51 points without the jaw line, whose place on the contour depends on who marks it."""
+"""The 51 points without the jaw line, whose positions along the contour differ between annotators."""
 
 RIGHT_BROW, LEFT_BROW = slice(17, 22), slice(22, 27)  # left and right are the subject's
 NOSE_BRIDGE, NOSE, NOSE_TIP = slice(27, 31), slice(27, 36), 30
@@ -29,11 +29,11 @@ _MIRRORED_RUNS = (
 )
 
 LANDMARK_MIRROR: tuple[int, ...] = tuple(partner for _, partners in _MIRRORED_RUNS for partner in partners)
-"""``landmarks[LANDMARK_MIRROR]`` are the points of the mirrored picture, once x is mirrored too."""
+"""``landmarks[LANDMARK_MIRROR]`` are the points of the mirrored image, once x is mirrored too."""
 
 
 def mirror_landmarks(landmarks: np.ndarray, width: float) -> np.ndarray:
-    """Landmarks (..., 68, 2) of a picture ``width`` pixels wide to those of its mirror image."""
+    """Landmarks (..., 68, 2) of an image ``width`` pixels wide to those of the mirrored image."""
     mirrored = landmarks[..., LANDMARK_MIRROR, :].copy()
     mirrored[..., 0] = width - mirrored[..., 0]
     return mirrored

@@ -1,7 +1,7 @@
 """Illumination: nine spherical-harmonic basis functions per colour channel (Ramamoorthi and Hanrahan 2001).
 
-The light's axes are the camera's with y and z flipped: x to the picture's right, y up, z towards the camera. They do
-not turn with the head.
+Light axes are the camera's with y and z flipped: x to the right of the image, y up, z towards the camera. They do not
+rotate with the head.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def shade(albedo: Tensor, normal: Tensor, light: Tensor) -> Tensor:
 
 
 def ambient(intensity: float, device: torch.device | str = "cpu") -> Tensor:
-    """White light from everywhere: (9, 3) whose irradiance is ``intensity`` on every normal."""
+    """Uniform white light (9, 3) with irradiance ``intensity`` on every normal."""
     light = torch.zeros(SH_BASES, 3, device=device)
     light[0] = intensity / _BAND0
     return light

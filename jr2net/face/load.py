@@ -1,4 +1,4 @@
-"""Where a face model comes from: the one function that turns the ``face`` section of a configuration into a model."""
+"""Loads the face model that the ``face`` section of a configuration names."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from jr2net.face.procedural import build_procedural_face
 def load_face_model(config: FaceConfig) -> FaceModel:
     """The model that ``config.model`` names: 'procedural', a model file (.npz), ICT-FaceKit's folder, BFM 2009's .mat.
 
-    Files may lie in a bucket (``s3://…``); a folder is local, ``jr2net face convert`` makes a file of it. An imported
-    model is decimated to about ``config.vertices`` where that is given. Raises FaceModelError, or StorageError.
+    Files may be in a bucket (``s3://…``). A folder must be local; ``jr2net face convert`` converts it to a file. An
+    imported model is decimated to about ``config.vertices`` if that is set. Raises FaceModelError or StorageError.
     """
     if config.model == "procedural":
         return build_procedural_face()
@@ -30,7 +30,7 @@ def load_face_model(config: FaceConfig) -> FaceModel:
         model = read_ict_folder(config.model)
     else:
         raise FaceModelError(
-            f"face.model = {config.model!r}: not there; give 'procedural', a model file (.npz), ICT-FaceKit's folder"
+            f"face.model = {config.model!r}: not found; give 'procedural', a model file (.npz), ICT-FaceKit's folder"
             " or BFM 2009's .mat"
         )
     return model if config.vertices is None else decimate(model, config.vertices)

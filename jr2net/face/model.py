@@ -17,12 +17,12 @@ from jr2net.face.parameters import FaceParameters
 
 
 class FaceModelError(UserError, ValueError):
-    """A face model whose arrays do not fit together; the message names the source, the field and the remedy."""
+    """A face model that cannot be loaded or is inconsistent; the message names the source, the field and the remedy."""
 
 
 @dataclass(frozen=True)
 class FaceModel:
-    """A morphable face with N vertices, K identity, 51 expression and A albedo bases. Lengths in mm.
+    """A morphable face model with N vertices, K identity, 51 expression and A albedo bases. Lengths in mm.
 
     mean              (N, 3) float32   x to the subject's left, y up, z out of the face
     faces             (F, 3) int64     triangles, counter-clockwise seen from outside
@@ -30,12 +30,12 @@ class FaceModel:
     expression_basis  (51, N, 3)       displacement at coefficient 1, order of ``ARKIT_NAMES``
     albedo_mean       (N, 3)           linear RGB reflectance in [0, 1]
     albedo_basis      (A, N, 3)        one standard deviation each
-    landmarks         (68,) int64      vertices of the iBUG points
+    landmarks         (68,) int64      vertex indices of the iBUG points
     labels            (N,) int64       index into ``label_names`` (skin, lips, teeth, sclera, …)
     label_names       names of the labels
-    mirror            (N,) int64       the vertex on the other side
+    mirror            (N,) int64       index of the mirrored vertex
     uv                (N, 2)           texture coordinates in [0, 1]
-    name, license     where it came from
+    name, license     origin of the model
     """
 
     mean: Tensor
@@ -79,7 +79,7 @@ class FaceModel:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Widths of the parameter vectors: identity, expression, albedo."""
+        """Number of identity, expression and albedo parameters."""
         return {
             "identity": self.identity_basis.shape[0],
             "expression": self.expression_basis.shape[0],
@@ -88,7 +88,7 @@ class FaceModel:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over everything that gives coefficients a meaning; a checkpoint names the model it was made for."""
+        """SHA-256 of mesh, bases and landmarks. Stored in checkpoints, since coefficients are specific to a model."""
         sha = hashlib.sha256()
         for field in (
             "mean",
@@ -117,9 +117,9 @@ class FaceModel:
         return self.albedo_mean + (albedo @ self.albedo_basis.flatten(1)).view(-1, *self.albedo_mean.shape)
 
     def has_label(self, *names: str) -> Tensor:
-        """(N,) bool: vertices with one of these labels. Names the model lacks match nothing."""
-        wanted = [index for index, name in enumerate(self.label_names) if name in names]
-        return torch.isin(self.labels, torch.tensor(wanted, device=self.labels.device, dtype=self.labels.dtype))
+        """(N,) bool: vertices with one of these labels. Unknown names match nothing."""
+        indices = [index for index, name in enumerate(self.label_names) if name in names]
+        return torch.isin(self.labels, torch.tensor(indices, device=self.labels.device, dtype=self.labels.dtype))
 
     def neutral(self, batch: int, distance: float = 1080.0) -> FaceParameters:
         """The mean face, frontal, ``distance`` mm away, under grey light of irradiance 1."""

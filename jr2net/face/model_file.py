@@ -1,18 +1,18 @@
-"""Model files: one ``.npz`` holds a whole ``FaceModel``, with its expression bases named.
+"""Model files: a ``FaceModel`` as one ``.npz`` with named expression bases.
 
 | key | shape | |
 |---|---|---|
 | ``mean``, ``faces`` | (N, 3), (F, 3) | mm, x to the subject's left, y up, z out of the face; triangles |
 | ``identity_basis`` | (K, N, 3) | one standard deviation each |
 | ``expression_basis``, ``expression_names`` | (51, N, 3), (51,) | at coefficient 1; ARKit names in any order |
-| ``landmarks`` | (68,) | vertices of the iBUG points |
+| ``landmarks`` | (68,) | vertex indices of the iBUG points |
 | ``labels``, ``label_names`` | (N,), (L,) | skin, lips, mouth_socket, eye_socket, teeth_upper, …, iris, pupil |
-| ``mirror``, ``uv`` | (N,), (N, 2) | the vertex on the other side; texture coordinates |
-| ``albedo_mean``, ``albedo_basis`` | (N, 3), (A, N, 3) | optional together; without them the face is painted |
-| ``lip_mask``, ``brow_weight`` | (N,), (N,) | optional, for painting |
+| ``mirror``, ``uv`` | (N,), (N, 2) | index of the mirrored vertex; texture coordinates |
+| ``albedo_mean``, ``albedo_basis`` | (N, 3), (A, N, 3) | both or neither; without them the albedo is painted |
+| ``lip_mask``, ``brow_weight`` | (N,), (N,) | optional, for painted albedo |
 | ``license`` | str | optional |
 
-Nothing is unpickled. Half-precision arrays are read as float32; further keys are left alone.
+Nothing is unpickled. Half-precision arrays are converted to float32; other keys are ignored.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _TEXT = ("expression_names", "label_names", "license")
 
 
 def read_model_file(path: str | Path) -> FaceModel:
-    """Reads a model file, local or in a bucket (``s3://…``).
+    """Loads a model file, local or in a bucket (``s3://…``).
 
-    Expression bases are put into the order of ``ARKIT_NAMES`` by their names.
+    Expression bases are sorted into the order of ``ARKIT_NAMES`` by name.
 
     Raises FaceModelError naming the file, the field and the remedy: missing or corrupt file, missing key, wrong type,
-    an expression basis that is not the 51 ARKit shapes, arrays that do not fit together.
+    an expression basis that is not the 51 ARKit shapes, inconsistent shapes.
     """
     path = str(path)
     arrays = read_arrays(path, _REQUIRED, _OPTIONAL)
@@ -61,7 +61,7 @@ def read_model_file(path: str | Path) -> FaceModel:
 
 
 def write_model_file(model: FaceModel, path: str | Path) -> None:
-    """Writes every field losslessly; the same model gives the same bytes. The file appears whole or not at all."""
+    """Saves every field losslessly. Deterministic (same model, same bytes) and atomic."""
     path = Path(path)
     arrays: dict[str, Any] = {}
     for key in (*_REQUIRED, "albedo_mean", "albedo_basis", "license"):
@@ -72,7 +72,7 @@ def write_model_file(model: FaceModel, path: str | Path) -> None:
         else:
             value = getattr(model, key).detach().cpu().numpy()
             arrays[key] = value.astype(np.int32) if key in _INDICES else value
-    # Uncompressed: bytes then depend neither on the clock (numpy stamps 1980) nor on the version of zlib.
+    # Uncompressed, so that the bytes do not depend on the version of zlib; NumPy's timestamps are constant (1980).
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("wb") as file:
         np.savez(file, **arrays)
@@ -80,12 +80,12 @@ def write_model_file(model: FaceModel, path: str | Path) -> None:
 
 
 def open_file(path: str) -> IO[bytes]:
-    """A local file, or one of a bucket, read whole."""
+    """Opens a local file, or reads a remote one into memory."""
     return io.BytesIO(storage.read_bytes(path)) if storage.is_remote(path) else Path(path).open("rb")
 
 
 def read_arrays(path: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Arrays:
-    """The named arrays of an ``.npz``: indices as int64, text as it is, everything else as float32."""
+    """Loads the named arrays of an ``.npz``: indices as int64, text unchanged, everything else as float32."""
     try:
         with open_file(path) as file, np.load(file, allow_pickle=False) as archive:
             missing = [key for key in required if key not in archive.files]
@@ -105,7 +105,7 @@ def read_arrays(path: str, required: tuple[str, ...], optional: tuple[str, ...] 
 
 
 def arkit_order(path: str, basis: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """Expression bases (51, …) in the order of ``ARKIT_NAMES``; refuses any other set of names."""
+    """Expression bases (51, …) in the order of ``ARKIT_NAMES``. Raises FaceModelError for any other set of names."""
     given = [str(name) for name in np.atleast_1d(names)]
     if len(given) != basis.shape[0]:
         raise FaceModelError(
@@ -122,9 +122,9 @@ def arkit_order(path: str, basis: np.ndarray, names: np.ndarray) -> np.ndarray:
 
 
 def assemble(path: str, arrays: Arrays) -> FaceModel:
-    """A ``FaceModel`` of arrays already in ARKit order; paints the albedo where there is none.
+    """Builds a ``FaceModel`` from arrays in ARKit order; paints the albedo if there is none.
 
-    The model's own checks are repeated with the file's name in front.
+    ``path`` becomes the model's name, so that the errors of its checks name the file.
     """
     labels = arrays["labels"]
     if labels.size and not 0 <= labels.min() <= labels.max() < len(arrays["label_names"]):
@@ -168,7 +168,7 @@ def _typed(path: str, key: str, value: np.ndarray) -> np.ndarray:
 
 
 def _check_paintable(path: str, arrays: Arrays) -> None:
-    """Painting needs a sound mesh before ``FaceModel`` can check it."""
+    """Checks what painting needs, since it runs before the checks of ``FaceModel``."""
     n = arrays["mean"].shape[0]
     for key, shape in {"mean": (n, 3), "faces": (arrays["faces"].shape[0], 3), "labels": (n,)}.items():
         if arrays[key].shape != shape:

@@ -1,4 +1,4 @@
-"""Wavefront ``.obj`` files, as far as a morphable model needs them: vertices, triangles, texture coordinates."""
+"""Wavefront ``.obj`` files: vertices, triangles and texture coordinates."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jr2net.face.parameters import FaceParameters
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vertices (N, 3), triangles (F, 3) int64 from 0, and one texture coordinate per vertex (N, 2), zero without any.
+    """Vertices (N, 3), triangles (F, 3) int64 from 0, and one texture coordinate per vertex (N, 2), zero if absent.
 
-    Polygons become fans of triangles. A vertex on a texture seam takes the coordinate of its last corner.
+    Polygons are triangulated as fans. A vertex on a texture seam gets the coordinate of its last corner.
     Raises FaceModelError naming the file and the remedy.
     """
     vertices = read_obj_vertices(path)
@@ -25,7 +25,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         fans = [[first[0], b[0], c[0]] for first, *others in polygons for b, c in pairwise(others)]
         faces = np.array(fans, dtype=np.int64).reshape(-1, 3) - 1
         if len(faces) == 0 or faces.min() < 0 or faces.max() >= len(vertices):
-            raise IndexError("they refer to vertices that are not there")
+            raise IndexError("they refer to missing vertices")
         uv = np.zeros((len(vertices), 2))
         if len(texture):
             corners = np.array([corner[:2] for polygon in polygons for corner in polygon], dtype=np.int64) - 1
@@ -36,7 +36,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def read_obj_vertices(path: Path, count: int | None = None) -> np.ndarray:
-    """Vertices (N, 3) alone; with ``count``, refuses a file that has another number of them."""
+    """Vertices (N, 3) only. Raises FaceModelError, also if there are not ``count`` of them."""
     try:
         lines = path.read_text().splitlines()
     except (FileNotFoundError, NotADirectoryError):
@@ -55,9 +55,8 @@ def read_obj_vertices(path: Path, count: int | None = None) -> np.ndarray:
 
 
 def face_obj(model: FaceModel, face: FaceParameters) -> bytes:
-    """The first face of a batch as an ``.obj`` file: model space in millimetres, its albedo as vertex colours.
-
-    Texture coordinates are the model's. Raises ValueError for an empty batch.
+    """The first face of a batch as an ``.obj`` file: model space, in millimetres, with the albedo as vertex colours and
+    the model's texture coordinates. Raises ValueError for an empty batch.
     """
     if not len(face):
         raise ValueError("no face to write; give a batch of at least one")

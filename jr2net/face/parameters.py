@@ -1,4 +1,4 @@
-"""What RecNet regresses from a photo: everything Eq. 1, the camera and the light model need of one face."""
+"""The parameters that RecNet regresses: inputs of Eq. 1, the camera and the light model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FaceParameters:
-    """A batch of faces. B is the batch; K, E, A follow the face model (80, 51, 64 for the paper's).
+    """A batch of B faces. K, E and A depend on the face model (80, 51, 64 in the paper).
 
     identity     (B, K)     in standard deviations
     expression   (B, E)     ARKit coefficients in [0, 1], order of ``arkit.ARKIT_NAMES``
@@ -48,7 +48,7 @@ class FaceParameters:
         return self.map(Tensor.detach)
 
     def replace(self, **changes: Tensor) -> FaceParameters:
-        """A copy with some fields exchanged: ``source.replace(expression=captured)`` is the paper's
+        """A copy with some fields replaced: ``source.replace(expression=captured)`` is the paper's
         expression-specific generation."""
         return replace(self, **changes)
 

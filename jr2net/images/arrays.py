@@ -1,4 +1,4 @@
-"""Pictures as bytes, arrays and tensors: arrays are (S, S, 3) uint8 RGB, tensors (B, 3, S, S) float32 in [0, 1]."""
+"""Conversions between encoded images, arrays (S, S, 3) uint8 RGB and tensors (B, 3, S, S) float32 in [0, 1]."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def decode_image(content: bytes) -> np.ndarray | None:
-    """JPEG or PNG bytes of a square picture to (S, S, 3) uint8 RGB; None where they are anything else."""
+    """Decodes a square JPEG or PNG to (S, S, 3) uint8 RGB; None for anything else."""
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     if pixels is None or pixels.shape[0] != pixels.shape[1]:
         return None
@@ -19,7 +19,7 @@ def decode_image(content: bytes) -> np.ndarray | None:
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
-    """(H, W, 3) uint8 RGB to JPEG bytes without chroma subsampling; the same bytes for the same pixels."""
+    """Encodes (H, W, 3) uint8 RGB as JPEG without chroma subsampling; deterministic."""
     options = [
         cv2.IMWRITE_JPEG_QUALITY,
         quality,
@@ -30,26 +30,26 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
 
 
 def working_width(size: int) -> int:
-    """The side at which decoded pictures are kept: a little above the batch's, so that augmentation does not blur."""
+    """Side at which decoded images are cached: a little above the batch's, so that augmentation does not blur."""
     return round(1.25 * size)
 
 
 def shrink(image: np.ndarray, width: int) -> np.ndarray:
-    """The picture shrunk by area to ``width``, or as it is where it is not larger."""
+    """Shrinks a square image to ``width`` by area averaging; one that is not larger is returned unchanged."""
     if image.shape[0] <= width:
         return image
     return cv2.resize(image, (width, width), interpolation=cv2.INTER_AREA)
 
 
 def resize(image: np.ndarray, width: int) -> np.ndarray:
-    """The picture at exactly ``width``: by area where it shrinks, bilinear where it grows."""
+    """Resizes a square image to ``width``: shrinks by area averaging, enlarges bilinearly."""
     image = shrink(image, width)
     return image if image.shape[0] == width else cv2.resize(image, (width, width), interpolation=cv2.INTER_LINEAR)
 
 
 def to_tensor(images: Sequence[np.ndarray], gains: Sequence[np.ndarray] | None = None) -> Tensor:
-    """B pictures of one size to a tensor; ``gains`` (3,) each multiply the channels of their picture."""
-    # Channel by channel in memory, as the networks' weights are: else every convolution would reorder its own.
+    """Stacks B images of one size into a tensor; ``gains``: a factor (3,) on the channels of each image."""
+    # Contiguous NCHW like the networks' weights: otherwise every convolution would reorder its input.
     planes = np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
     tensor = torch.from_numpy(planes.astype(np.float32)).div_(255)
     if gains is not None:
@@ -58,6 +58,6 @@ def to_tensor(images: Sequence[np.ndarray], gains: Sequence[np.ndarray] | None =
 
 
 def to_arrays(images: Tensor) -> list[np.ndarray]:
-    """A tensor to B pictures, clamped and rounded."""
+    """Converts a tensor to B images, clamped to [0, 1] and rounded."""
     pixels = images.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return list(pixels.cpu().contiguous().numpy())

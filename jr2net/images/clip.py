@@ -1,4 +1,4 @@
-"""A run of consecutive frames of one clip: encoded images, landmarks and, where it is known, the truth."""
+"""A run of consecutive frames of one clip: encoded images, landmarks and, if known, the ground truth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jr2net.storage.parquet import ShardError
 
 @dataclass(frozen=True)
 class ClipTruth:
-    """What the studio knows of one row of T frames; the arrays are those of ``FaceParameters``, float32.
+    """Ground truth of one row of T frames filmed by the studio; float32 arrays as in ``FaceParameters``.
 
     identity (K,), albedo (A,), expression (T, 51), rotation (T, 3), translation (T, 3), light (T, 9, 3)
     """
@@ -29,9 +29,9 @@ class ClipTruth:
 class ClipRow:
     """A run of T frames of one clip.
 
-    frame      (T,) int32           numbers in the footage, ascending
-    images     T × bytes            JPEG or PNG, square
-    landmarks  (T, 68, 2) float32   pixels of the image as stored, NaN where undetected
+    frame      (T,) int32           frame numbers in the footage, ascending
+    images     T × bytes            square JPEG or PNG
+    landmarks  (T, 68, 2) float32   pixels of the stored image, NaN where undetected
     """
 
     clip_id: str

@@ -1,7 +1,7 @@
-"""The crop: the square of a picture that the networks see, and the way back.
+"""The square crop of an image that the networks take as input, and its inverse.
 
-Preparation, training, synthesis and serving all cut faces with this one object. Pixel edges lie at integers and pixel
-centres at +0.5, in the picture and in the crop.
+Preparation, training, synthesis and serving all crop faces with this class. Pixel edges lie at integers and pixel
+centres at +0.5, in the image and in the crop.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Crop:
-    """A square in a picture: its centre (x, y), its side in pixels, and its roll in radians.
+    """A square in an image: centre (x, y) and side in pixels, roll in radians.
 
-    A positive roll turns the square clockwise as the picture shows it (x right, y down), so that a head tilted
-    clockwise by as much stands upright in the crop.
+    A positive roll turns the square clockwise (x right, y down): a head tilted clockwise by the same angle is upright
+    in the crop.
     """
 
     center: tuple[float, float]
@@ -36,9 +36,9 @@ class Crop:
 
     @staticmethod
     def from_landmarks(landmarks: np.ndarray, scale: float = 1.7, shift_up: float = 0.08) -> Crop:
-        """The crop around 68 landmarks (68, 2): ``scale`` times their box, shifted up by ``shift_up`` of the box.
+        """The crop around landmarks (68, 2): ``scale`` times their bounding box, shifted up by ``shift_up`` of the box.
 
-        NaN points are left out. Raises ValueError when fewer than two points are there.
+        NaN points are ignored. Raises ValueError without two distinct points.
         """
         points = np.asarray(landmarks, np.float64).reshape(-1, 2)
         points = points[np.isfinite(points).all(-1)]
@@ -50,23 +50,23 @@ class Crop:
         return Crop((float(x), float(y - shift_up * box)), scale * box)
 
     def matrix(self, size: float) -> np.ndarray:
-        """(2, 3) affine from picture points to the points of a crop of ``size`` pixels."""
+        """(2, 3) affine from image points to points of a crop of ``size`` pixels."""
         cosine, sine = np.cos(self.roll), np.sin(self.roll)
         turn = np.array([[cosine, sine], [-sine, cosine]]) * (size / self.side)
         return np.hstack([turn, (size / 2 - turn @ np.asarray(self.center))[:, None]])
 
     def to_crop(self, points: np.ndarray, size: float) -> np.ndarray:
-        """Picture points (..., 2) to crop pixels."""
+        """Image points (..., 2) to crop points."""
         return transform(points, self.matrix(size)).astype(np.asarray(points).dtype)
 
     def to_image(self, points: np.ndarray, size: float) -> np.ndarray:
-        """Crop pixels (..., 2) to picture points."""
+        """Crop points (..., 2) to image points."""
         return transform(points, cv2.invertAffineTransform(self.matrix(size))).astype(np.asarray(points).dtype)
 
     def apply(self, image: np.ndarray, size: int) -> np.ndarray:
-        """Cuts the crop out of a picture (H, W, 3) uint8 or float32 as (size, size, 3); black outside the picture.
+        """Crops an image (H, W, 3) uint8 or float32 to (size, size, 3); black outside of the image.
 
-        Shrinking averages over areas; enlarging and turning interpolate.
+        Shrinks by area averaging; enlarges and rotates by interpolation.
         """
         height, width = image.shape[:2]
         corners = self.to_image(np.array([[0.0, 0], [size, 0], [0, size], [size, size]]), size)
@@ -75,22 +75,22 @@ class Crop:
         right, bottom = np.clip(np.ceil(corners.max(0) + margin), 0, (width, height)).astype(int)
         if right - left < 1 or bottom - top < 1:
             return np.zeros((size, size, 3), image.dtype)
-        part = image[top:bottom, left:right]
+        region = image[top:bottom, left:right]
         to_crop = self.matrix(size) @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
-        return resample(part, to_crop, size, cv2.BORDER_CONSTANT)
+        return resample(region, to_crop, size, cv2.BORDER_CONSTANT)
 
-    def paste_back(self, image: np.ndarray, picture: np.ndarray, feather: float = 0.05) -> np.ndarray:
-        """The picture (H, W, 3) with the crop's square replaced by ``picture`` (S, S, 3) of the same type.
+    def paste_back(self, image: np.ndarray, patch: np.ndarray, feather: float = 0.05) -> np.ndarray:
+        """The image (H, W, 3) with the crop's square replaced by ``patch`` (S, S, 3) of the same dtype.
 
-        The outer ``feather`` of the square's side fades into what was there.
+        The patch fades into the image over the outer ``feather`` of the square's side.
         """
         side = max(1, round(self.side))
-        if side < picture.shape[0]:
-            picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-        size = picture.shape[0]
+        if side < patch.shape[0]:
+            patch = cv2.resize(patch, (side, side), interpolation=cv2.INTER_AREA)
+        size = patch.shape[0]
         matrix = index_matrix(cv2.invertAffineTransform(self.matrix(size)))
         shape = (image.shape[1], image.shape[0])
-        back = cv2.warpAffine(picture, matrix, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        back = cv2.warpAffine(patch, matrix, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         weight = cv2.warpAffine(square_weight(size, feather), matrix, shape)[..., None]
         mixed = image * (1 - weight) + back * weight
         return np.rint(mixed).astype(image.dtype) if image.dtype == np.uint8 else mixed.astype(image.dtype)
@@ -102,26 +102,26 @@ def transform(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def resample(image: np.ndarray, matrix: np.ndarray, size: int, border: int) -> np.ndarray:
-    """A picture (H, W, C) seen through a (2, 3) affine to (size, size) pixels; where it shrinks, areas are averaged."""
+    """Warps an image (H, W, C) by a (2, 3) affine to (size, size) pixels; shrinks by area averaging."""
     (across_x, down_x, _), (across_y, down_y, _) = matrix
     shrink = 1 / math.sqrt(abs(across_x * down_y - down_x * across_y))
-    if shrink > 1.5:  # interpolation would skip pixels: shrink by area to the wanted scale first
+    if shrink > 1.5:  # interpolation would skip pixels: first shrink by area to the target scale
         height, width = image.shape[:2]
         small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
         matrix = matrix @ np.diag([width / small[0], height / small[1], 1.0])
-    # Cubic, because bilinear interpolation would leave training pictures less sharp than those of evaluation.
+    # Cubic, because bilinear interpolation would make training images less sharp than those of evaluation.
     return cv2.warpAffine(image, index_matrix(matrix), (size, size), flags=cv2.INTER_CUBIC, borderMode=border)
 
 
 def square_weight(size: int, feather: float) -> np.ndarray:
-    """(size, size) float32: 1, and falling to 0 over the outer ``feather`` of the square's side."""
+    """Blend weights (size, size) float32: 1, falling to 0 over the outer ``feather`` of the square's side."""
     ramp = np.clip((np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / max(feather * size, 1e-6), 0, 1)
     return np.minimum.outer(ramp, ramp).astype(np.float32)
 
 
 def index_matrix(matrix: np.ndarray) -> np.ndarray:
-    """The same affine for OpenCV, whose pixel centres lie at integers instead of +0.5."""
+    """The same affine in OpenCV's coordinates, where pixel centres lie at integers instead of +0.5."""
     shifted = matrix.copy()
     shifted[:, 2] += 0.5 * matrix[:, :2].sum(1) - 0.5
     return shifted

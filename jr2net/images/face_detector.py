@@ -1,9 +1,9 @@
-"""Faces in photographs: where they are, and their 68 landmarks, for pictures that nobody has cropped.
+"""Face detection in uncropped photos: bounding boxes and 68 landmarks.
 
-What a detector is to everybody else is ``FaceDetector``: a picture in, its faces out. The one here runs two networks
-that MediaPipe's wheel ships (BlazeFace, short range, and the face mesh of 468 points; Apache 2.0) with OpenCV, so that
-nothing of MediaPipe is imported. They are an optional extra: ``make detector`` installs the wheel. Without them
-``load_face_detector`` says so, and callers give the box of the face themselves (``Face.from_box``).
+``FaceDetector`` is the interface: an image in, its faces out. The implementation runs two networks from MediaPipe's
+wheel (BlazeFace, short range, and the face mesh of 468 points; Apache 2.0) with OpenCV and does not import MediaPipe.
+They are an optional extra: ``make detector`` installs the wheel. Without them ``load_face_detector`` raises
+DetectorError, and callers give the box of the face themselves (``Face.from_box``).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from jr2net.face.landmarks import LEFT_EYE, OUTER_EYE_CORNERS, RIGHT_EYE
 from jr2net.images.crop import Crop
 
 MODELS_VARIABLE = "JR2NET_DETECTOR_MODELS"
-"""Environment variable with a folder that holds the two ``.tflite`` files; without it they are MediaPipe's."""
+"""Environment variable: the folder of the two ``.tflite`` files. Default: MediaPipe's wheel."""
 
 _DETECTION, _MESH = "face_detection_short_range.tflite", "face_landmark.tflite"
 _DETECTION_SIDE, _MESH_SIDE = 128, 192
-_SCORE, _OVERLAP, _MESH_SCALE = 0.5, 0.3, 1.5  # MediaPipe's own
+_SCORE, _OVERLAP, _MESH_SCALE = 0.5, 0.3, 1.5  # MediaPipe's defaults
 _UPRIGHT = np.deg2rad(25)
 
-# The points of the 468 that lie where iBUG's 68 do.
+# Index into the 468 mesh points of each of iBUG's 68 landmarks.
 _IBUG = (
     127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 356,
     70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 4, 75, 97, 2, 326, 305,
@@ -46,11 +46,11 @@ class DetectorError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Face:
-    """A face in a picture. Pixel edges lie at integers.
+    """A face in an image. Pixel edges lie at integers.
 
     box        (left, top, right, bottom) around brows, jaw and chin: the box of the 68 landmarks
-    score      the detector's certainty in [0, 1]; 1 where a caller gave the box
-    landmarks  (68, 2) float32 picture pixels, None where only the box is known
+    score      the detector's confidence in [0, 1]; 1 if a caller gave the box
+    landmarks  (68, 2) float32 image pixels, None if only the box is known
     """
 
     box: tuple[float, float, float, float]
@@ -59,7 +59,7 @@ class Face:
 
     @staticmethod
     def from_box(box: Sequence[float]) -> Face:
-        """The face that a caller points out. Raises ValueError where the box has no area or is not finite."""
+        """A face given by its box. Raises ValueError where the box has no area or is not finite."""
         left, top, right, bottom = (float(value) for value in box)
         if not np.isfinite([left, top, right, bottom]).all() or right - left < 1 or bottom - top < 1:
             raise ValueError(
@@ -79,9 +79,9 @@ class Face:
         return (right - left) * (bottom - top)
 
     def crop(self) -> Crop:
-        """The square that the networks see, cut as their training pictures were: 1.7 times the box, shifted up.
+        """The networks' input square, as in training: 1.7 times the box, shifted up.
 
-        A head that lies on its side by more than 25° is turned upright; others keep the tilt that networks report.
+        Heads tilted by more than 25° are turned upright; smaller tilts stay, since the networks predict them.
         """
         if self.landmarks is None:
             return Crop.from_landmarks(np.reshape(self.box, (2, 2)))
@@ -94,7 +94,7 @@ class Face:
         return Crop((float(x), float(y)), upright.side, roll)
 
     def roll(self) -> float:
-        """How far the head is tilted clockwise, in radians, by its eyes; 0 where landmarks are not known."""
+        """Clockwise tilt of the line through the eyes, radians; 0 without landmarks."""
         if self.landmarks is None:
             return 0.0
         x, y = self.landmarks[LEFT_EYE].mean(0) - self.landmarks[RIGHT_EYE].mean(0)
@@ -102,108 +102,108 @@ class Face:
 
 
 class FaceDetector(Protocol):
-    def __call__(self, picture: np.ndarray) -> list[Face]:
-        """The faces of a picture (H, W, 3) uint8 RGB, the largest first; an empty list where there is none."""
+    def __call__(self, image: np.ndarray, /) -> list[Face]:
+        """The faces in an image (H, W, 3) uint8 RGB, the largest first; an empty list if there is none."""
 
 
 def load_face_detector(folder: str | Path | None = None) -> FaceDetector:
-    """The detector whose ``.tflite`` files lie in ``folder``, or in MediaPipe's wheel.
+    """Loads the detector from the ``.tflite`` files in ``folder``, by default those of MediaPipe's wheel.
 
-    Raises DetectorError where they are not there.
+    Raises DetectorError where they are missing.
     """
     detection, mesh = (_find(name, folder) for name in (_DETECTION, _MESH))
     return _BlazeFace(detection, mesh)
 
 
 class _BlazeFace:
-    """BlazeFace (Bazarevsky et al. 2019) and the face mesh of Kartynnik et al. 2019. Safe to call from many threads."""
+    """BlazeFace (Bazarevsky et al. 2019) and the face mesh of Kartynnik et al. 2019. Thread-safe."""
 
     def __init__(self, detection: Path, mesh: Path) -> None:
-        # OpenCV's newer engine gives one output a run only.
+        # OpenCV's newer engine returns a single output per run.
         self.detection = cv2.dnn.readNetFromTFLite(str(detection), cv2.dnn.ENGINE_CLASSIC)
         self.mesh = cv2.dnn.readNetFromTFLite(str(mesh), cv2.dnn.ENGINE_CLASSIC)
         self.anchors = _anchors()
         self.lock = threading.Lock()
 
-    def __call__(self, picture: np.ndarray) -> list[Face]:
-        faces = [face for square in self._find(picture) if (face := self._landmarks(picture, square)) is not None]
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        faces = [face for square in self._find(image) if (face := self._landmarks(image, square)) is not None]
         return sorted(faces, key=lambda face: -face.area)
 
-    def _find(self, picture: np.ndarray) -> list[Crop]:
-        """Squares around faces: of the whole picture, and only where it has none of overlapping parts of it."""
-        height, width = picture.shape[:2]
+    def _find(self, image: np.ndarray) -> list[Crop]:
+        """Squares around faces in the whole image, or else in overlapping tiles of 1/2 or 1/4 of its side."""
+        height, width = image.shape[:2]
         side = max(height, width)
-        for part in (side, side / 2, side / 4):
-            if part < side and part < _DETECTION_SIDE:
+        for tile_side in (side, side / 2, side / 4):
+            if tile_side < side and tile_side < _DETECTION_SIDE:
                 break
-            found = [face for tile in _tiles(width, height, part) for face in self._detect(picture, tile)]
-            if found:
-                return _suppress(found)
+            detections = [face for tile in _tiles(width, height, tile_side) for face in self._detect(image, tile)]
+            if detections:
+                return _non_maximum_suppression(detections)
         return []
 
-    def _detect(self, picture: np.ndarray, tile: Crop) -> list[tuple[float, np.ndarray, Crop]]:
-        """(score, box, square around the face) of every face in one square of the picture."""
+    def _detect(self, image: np.ndarray, tile: Crop) -> list[tuple[float, np.ndarray, Crop]]:
+        """(score, box, square around the face) of every face in one tile of the image."""
         with self.lock:
-            self.detection.setInput(_network_input(picture, tile, _DETECTION_SIDE) * 2 - 1)
+            self.detection.setInput(_network_input(image, tile, _DETECTION_SIDE) * 2 - 1)
             regressed, logits = self.detection.forward(["regressors", "classificators"])
         score = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -50, 50)))
         chosen = np.flatnonzero(score > _SCORE)
         points = regressed[0, chosen].reshape(-1, 8, 2).astype(np.float64)
         points[:, [0, *range(2, 8)]] += self.anchors[chosen, None] * _DETECTION_SIDE
-        found = []
-        for certainty, (center, size, right_eye, left_eye, *_) in zip(score[chosen], points):
+        detections = []
+        for confidence, (center, size, right_eye, left_eye, *_) in zip(score[chosen], points):
             center, right_eye, left_eye = (tile.to_image(p, _DETECTION_SIDE) for p in (center, right_eye, left_eye))
             side = float(size.max()) * tile.side / _DETECTION_SIDE
             if side < 1:
                 continue
             x, y = left_eye - right_eye
             square = Crop((float(center[0]), float(center[1])), _MESH_SCALE * side, float(np.arctan2(y, x)))
-            found.append((float(certainty), np.concatenate([center - side / 2, center + side / 2]), square))
-        return found
+            detections.append((float(confidence), np.concatenate([center - side / 2, center + side / 2]), square))
+        return detections
 
-    def _landmarks(self, picture: np.ndarray, square: Crop) -> Face | None:
-        """The mesh's points, looked for twice: the second time where the first found them."""
+    def _landmarks(self, image: np.ndarray, square: Crop) -> Face | None:
+        """Landmarks from the face mesh, run twice: the second time on a square around the points of the first."""
         for _ in range(2):
             with self.lock:
-                self.mesh.setInput(_network_input(picture, square, _MESH_SIDE))
+                self.mesh.setInput(_network_input(image, square, _MESH_SIDE))
                 logit, points = self.mesh.forward(["conv2d_31", "conv2d_21"])
-            certainty = float(1 / (1 + np.exp(-np.clip(logit.ravel()[0], -50, 50))))
+            confidence = float(1 / (1 + np.exp(-np.clip(logit.ravel()[0], -50, 50))))
             mesh = points.reshape(-1, 3)[:, :2].astype(np.float64)
-            if certainty < _SCORE:
+            if confidence < _SCORE:
                 return None
             landmarks = square.to_image(mesh[list(_IBUG)], _MESH_SIDE)
             low, high = mesh.min(0), mesh.max(0)
-            middle = square.to_image((low + high) / 2, _MESH_SIDE)
+            centre = square.to_image((low + high) / 2, _MESH_SIDE)
             right_corner, left_corner = landmarks[list(OUTER_EYE_CORNERS)]
             x, y = left_corner - right_corner
             side = _MESH_SCALE * float((high - low).max()) * square.side / _MESH_SIDE
-            square = Crop((float(middle[0]), float(middle[1])), max(side, 1.0), float(np.arctan2(y, x)))
+            square = Crop((float(centre[0]), float(centre[1])), max(side, 1.0), float(np.arctan2(y, x)))
         left, top, right, bottom = (float(v) for v in (*landmarks.min(0), *landmarks.max(0)))
         if right - left < 1 or bottom - top < 1:
             return None
-        return Face((left, top, right, bottom), certainty, landmarks.astype(np.float32))
+        return Face((left, top, right, bottom), confidence, landmarks.astype(np.float32))
 
 
-def _network_input(picture: np.ndarray, square: Crop, side: int) -> np.ndarray:
-    """(1, 3, side, side) float32 in [0, 1] of a square of the picture, black outside of it."""
-    return np.ascontiguousarray(square.apply(picture, side).transpose(2, 0, 1)[None], np.float32) / 255
+def _network_input(image: np.ndarray, square: Crop, side: int) -> np.ndarray:
+    """(1, 3, side, side) float32 in [0, 1] of a square of the image, black outside of the image."""
+    return np.ascontiguousarray(square.apply(image, side).transpose(2, 0, 1)[None], np.float32) / 255
 
 
 def _tiles(width: int, height: int, side: float) -> list[Crop]:
-    """Squares of ``side`` that overlap by half and cover the picture."""
+    """Squares of ``side`` that overlap by half and cover the image."""
 
-    def middles(length: int) -> np.ndarray:
+    def centres(length: int) -> np.ndarray:
         if length <= side:
             return np.array([length / 2])
         return np.linspace(side / 2, length - side / 2, int(np.ceil(2 * (length - side) / side)) + 1)
 
-    return [Crop((float(x), float(y)), side) for y in middles(height) for x in middles(width)]
+    return [Crop((float(x), float(y)), side) for y in centres(height) for x in centres(width)]
 
 
-def _suppress(found: list[tuple[float, np.ndarray, Crop]]) -> list[Crop]:
-    """One square for each face: those that overlap a more certain one are left out."""
+def _non_maximum_suppression(detections: list[tuple[float, np.ndarray, Crop]]) -> list[Crop]:
+    """One square per face: those that overlap one of higher score are dropped."""
     kept: list[tuple[np.ndarray, Crop]] = []
-    for _, box, square in sorted(found, key=lambda item: -item[0]):
+    for _, box, square in sorted(detections, key=lambda item: -item[0]):
         if all(_overlap(box, other) < _OVERLAP for other, _ in kept):
             kept.append((box, square))
     return [square for _, square in kept]
@@ -216,11 +216,11 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _anchors() -> np.ndarray:
-    """(896, 2): where in the picture, as a fraction of its side, each answer of BlazeFace looks."""
+    """Centres (896, 2) of BlazeFace's anchors, as fractions of the image's side."""
     grids = []
     for cells, repeated in ((16, 2), (8, 6)):
-        middle = (np.arange(cells) + 0.5) / cells
-        grid = np.stack(np.meshgrid(middle, middle), -1).reshape(-1, 2)
+        centre = (np.arange(cells) + 0.5) / cells
+        grid = np.stack(np.meshgrid(centre, centre), -1).reshape(-1, 2)
         grids.append(np.repeat(grid, repeated, 0))
     return np.concatenate(grids)
 
@@ -230,7 +230,7 @@ def _find(name: str, folder: str | Path | None) -> Path:
     if given:
         path = Path(given, name)
         if not path.is_file():
-            raise DetectorError(f"{path}: not there; give the folder that holds {_DETECTION} and {_MESH}")
+            raise DetectorError(f"{path}: does not exist; give the folder that holds {_DETECTION} and {_MESH}")
         return path
     wheel = importlib.util.find_spec("mediapipe")
     for root in (wheel.submodule_search_locations or []) if wheel else []:

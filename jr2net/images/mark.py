@@ -1,7 +1,7 @@
-"""The mark that generated pictures carry: metadata which says that they are synthetic, and by which model.
+"""The mark of generated images: metadata that declares them synthetic and names the model.
 
-Pictures hold it as XMP with the IPTC's ``DigitalSourceType`` (what search engines and platforms look for), videos in
-the container's ``comment``. It is a label, not a lock: whoever wants to can strip it.
+Images carry it as XMP with the IPTC's ``DigitalSourceType`` (which search engines and platforms read), videos in the
+container's ``comment``. Metadata offers no protection: it can be stripped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PNG_XMP = "XML:com.adobe.xmp"
 
 @dataclass(frozen=True)
 class Mark:
-    """Who made a picture: the software, and the digest of the network's weights."""
+    """What generated an image: the software, and the digest of the network's weights."""
 
     model: str
     software: str = "JR2Net"
@@ -42,26 +42,26 @@ class Mark:
 <?xpacket end="w"?>""".encode()
 
 
-def encode_picture(
+def encode_image(
     image: np.ndarray, mark: Mark | None, kind: Literal["jpeg", "png"] = "jpeg", quality: int = 92
 ) -> bytes:
-    """(H, W, 3) uint8 RGB to JPEG or PNG bytes, marked where ``mark`` is given."""
-    picture, out = Image.fromarray(image), io.BytesIO()
+    """Encodes (H, W, 3) uint8 RGB as JPEG or PNG, with a mark if one is given."""
+    pil_image, out = Image.fromarray(image), io.BytesIO()
     if kind == "png":
         information = PngImagePlugin.PngInfo()
         if mark is not None:
             information.add_itxt(_PNG_XMP, mark.xmp.decode())
             information.add_text("Software", mark.software)
-        picture.save(out, "PNG", pnginfo=information, compress_level=3)
+        pil_image.save(out, "PNG", pnginfo=information, compress_level=3)
     elif mark is None:
-        picture.save(out, "JPEG", quality=quality)
+        pil_image.save(out, "JPEG", quality=quality)
     else:
-        picture.save(out, "JPEG", quality=quality, xmp=mark.xmp, comment=mark.sentence.encode())
+        pil_image.save(out, "JPEG", quality=quality, xmp=mark.xmp, comment=mark.sentence.encode())
     return out.getvalue()
 
 
 def is_marked(content: bytes) -> bool:
-    """Whether a JPEG or PNG says of itself that it is synthetic."""
-    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as picture:
-        xmp = picture.info.get("xmp") or picture.info.get(_PNG_XMP) or b""
+    """Whether the metadata of a JPEG or PNG declares it synthetic."""
+    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as pil_image:
+        xmp = pil_image.info.get("xmp") or pil_image.info.get(_PNG_XMP) or b""
     return SOURCE_TYPE in (xmp if isinstance(xmp, str) else xmp.decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""Videos: frames of a clip that somebody sends, and H.264 MP4 of frames that we make, a piece at a time."""
+"""Decodes uploaded videos frame by frame, and encodes frames as H.264 MP4 in chunks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jr2net.images.mark import Mark
 
 
 class VideoError(UserError, ValueError):
-    """A video that cannot be used. ``kind``: 'format' is none of ours, 'large' is too long or has too many pixels,
+    """A video that cannot be used. ``kind``: 'format' is not supported, 'large' is too long or has too many pixels,
     'broken' is damaged."""
 
     def __init__(self, kind: Literal["format", "large", "broken"], message: str) -> None:
@@ -28,7 +28,7 @@ class VideoError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class VideoLimits:
-    """What is taken: seconds, pixels of a frame, frames."""
+    """Upper bounds: duration in seconds, pixels per frame, number of frames."""
 
     seconds: float = 60.0
     pixels: int = 1920 * 1088
@@ -46,36 +46,36 @@ class VideoShape:
 
 
 def probe_video(content: bytes, limits: VideoLimits) -> VideoShape:
-    """Reads the header and the first frame. Raises VideoError where the video is none, or is beyond the limits."""
-    with _opened(content, limits) as container:
+    """Reads the header and the first frame. Raises VideoError for anything but a video within the limits."""
+    with _open_container(content, limits) as container:
         stream = container.streams.video[0]
         first = next(container.decode(stream), None)
         if first is None:
-            raise VideoError("broken", "the video has no frame that can be decoded; send the whole file")
+            raise VideoError("broken", "no frame of the video can be decoded; send the whole file")
         height, width = _upright(first).shape[:2]
-        return VideoShape(width, height, _rate(stream), stream.frames)
+        return VideoShape(width, height, _frame_rate(stream), stream.frames)
 
 
 def read_video(content: bytes, limits: VideoLimits) -> Iterator[np.ndarray]:
     """Frames (H, W, 3) uint8 RGB of an MP4, MOV, WebM or Matroska video, one at a time. Raises VideoError."""
-    with _opened(content, limits) as container:
+    with _open_container(content, limits) as container:
         for number, frame in enumerate(container.decode(container.streams.video[0])):
             if number >= limits.frames:
                 raise VideoError("large", f"the video has more than {limits.frames} frames; cut it")
-            if frame.width * frame.height > limits.pixels:  # a stream may change its size on the way
+            if frame.width * frame.height > limits.pixels:  # a stream may change its size between frames
                 raise VideoError("large", f"frames of {frame.width} × {frame.height}; shrink the video")
             yield _upright(frame)
 
 
 class Mp4Writer:
-    """H.264 MP4 that is made frame by frame and plays while it is still being made.
+    """Encodes a fragmented H.264 MP4 frame by frame; players can start before it is complete.
 
-    Sides are cut to even numbers, as H.264's colours need. ``mark`` is written into the container's metadata.
+    Sides are cropped to even numbers for chroma subsampling. ``mark`` is written to the container's metadata.
     """
 
     def __init__(self, width: int, height: int, fps: float, mark: Mark | None, crf: int = 18) -> None:
         self.width, self.height = width - width % 2, height - height % 2
-        self.out = _Pieces()
+        self.out = _Buffer()
         options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
         self.container = av.open(self.out, "w", format="mp4", container_options=options)
         if mark is not None:
@@ -86,32 +86,32 @@ class Mp4Writer:
         self.stream.codec_context.thread_count = 1
         self.stream.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency"}
 
-    def add(self, picture: np.ndarray) -> bytes:
-        """Takes a frame (H, W, 3) uint8 RGB; the bytes that are ready, perhaps none."""
-        even = np.ascontiguousarray(picture[: self.height, : self.width])
+    def add(self, frame: np.ndarray) -> bytes:
+        """Encodes a frame (H, W, 3) uint8 RGB; returns the bytes that are ready, possibly none."""
+        even = np.ascontiguousarray(frame[: self.height, : self.width])
         self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
         return self.out.take()
 
     def finish(self) -> bytes:
-        """The last bytes; nothing can be added afterwards."""
+        """Closes the file and returns its last bytes."""
         self.container.mux(self.stream.encode(None))
         self.container.close()
         return self.out.take()
 
 
 def encode_mp4(frames: Iterable[np.ndarray], fps: float, mark: Mark | None) -> Iterator[bytes]:
-    """Frames (H, W, 3) uint8 RGB of one size as the pieces of an MP4; no frames make no bytes."""
+    """Encodes frames (H, W, 3) uint8 RGB of one size as the chunks of an MP4; without frames there are none."""
     writer = None
-    for picture in frames:
-        writer = writer or Mp4Writer(picture.shape[1], picture.shape[0], fps, mark)
-        if piece := writer.add(picture):
-            yield piece
+    for frame in frames:
+        writer = writer or Mp4Writer(frame.shape[1], frame.shape[0], fps, mark)
+        if chunk := writer.add(frame):
+            yield chunk
     if writer is not None:
         yield writer.finish()
 
 
-class _Pieces(io.RawIOBase):
-    """What a muxer writes, to be taken away piece by piece; it cannot go back."""
+class _Buffer(io.RawIOBase):
+    """A non-seekable buffer for the muxer's output."""
 
     def __init__(self) -> None:
         self.buffer = bytearray()
@@ -124,14 +124,14 @@ class _Pieces(io.RawIOBase):
         return len(data)
 
     def take(self) -> bytes:
-        piece, self.buffer = bytes(self.buffer), bytearray()
-        return piece
+        chunk, self.buffer = bytes(self.buffer), bytearray()
+        return chunk
 
 
 @contextmanager
-def _opened(content: bytes, limits: VideoLimits) -> Iterator[InputContainer]:
-    """The container, its header checked. The format is told by the first bytes and never guessed by the library,
-    some of whose formats (playlists) open other files."""
+def _open_container(content: bytes, limits: VideoLimits) -> Iterator[InputContainer]:
+    """Opens the container and checks its header. The format is chosen by the first bytes, never probed by the library:
+    some of its formats (playlists) open other files."""
     kind = "mp4" if content[4:8] == b"ftyp" else "matroska" if content[:4] == b"\x1a\x45\xdf\xa3" else None
     if kind is None:
         raise VideoError("format", "not an MP4, MOV, WebM or Matroska video; convert it")
@@ -143,7 +143,7 @@ def _opened(content: bytes, limits: VideoLimits) -> Iterator[InputContainer]:
     except (av.error.FFmpegError, ValueError, IndexError, OverflowError) as error:
         if isinstance(error, VideoError):
             raise
-        raise VideoError("broken", "the video is damaged or cut off; send the whole file") from None
+        raise VideoError("broken", "the video is damaged or truncated; send the whole file") from None
 
 
 def _check(container: InputContainer, limits: VideoLimits) -> None:
@@ -162,12 +162,12 @@ def _check(container: InputContainer, limits: VideoLimits) -> None:
         raise VideoError("large", f"the video has {stream.frames} frames; cut it to {limits.frames}")
 
 
-def _rate(stream) -> float:
+def _frame_rate(stream) -> float:
     rate = float(stream.average_rate or stream.guessed_rate or 25)
     return rate if 1 <= rate <= 120 else 25.0
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """The frame as a player shows it: phones film sideways and say so in the header."""
+    """The frame (H, W, 3) uint8 RGB with the rotation of the header applied, as players do."""
     turns = round((getattr(frame, "rotation", 0) or 0) / 90)
     return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))

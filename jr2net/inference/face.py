@@ -17,7 +17,7 @@ from jr2net.face.gltf import face_glb
 from jr2net.face.model import FaceModel
 from jr2net.face.obj_file import face_obj
 from jr2net.face.parameters import FaceParameters
-from jr2net.images.mark import encode_picture
+from jr2net.images.mark import encode_image
 from jr2net.inference.compositing import draw_mesh
 from jr2net.inference.messages import Fit, to_parameters
 from jr2net.inference.photo import Photo
@@ -97,7 +97,7 @@ class FittedFace:
         elif kind == ".obj":
             content = self.to_obj()
         elif kind in IMAGE_KINDS:
-            content = encode_picture(self.overlay(), None, image_kind(path))
+            content = encode_image(self.overlay(), None, image_kind(path))
         else:
             raise OutputError(f"{path}: end the name in .json, .glb, .obj, .jpg or .png")
         storage.write_bytes(str(path), content)

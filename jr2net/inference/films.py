@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jr2net import storage
-from jr2net.images.mark import Mark, encode_picture
+from jr2net.images.mark import Mark, encode_image
 from jr2net.images.video import encode_mp4
 from jr2net.inference.face import OutputError, image_kind
 from jr2net.inference.messages import ModelInfo
@@ -26,7 +26,7 @@ class ReenactedPhoto:
     def save(self, path: str | Path) -> None:
         """Writes a .jpg or .png whose metadata says that it is synthetic. Raises OutputError, or StorageError."""
         mark = Mark(self.network.digest)
-        storage.write_bytes(str(path), encode_picture(self.image, mark, image_kind(path)))
+        storage.write_bytes(str(path), encode_image(self.image, mark, image_kind(path)))
 
 
 @dataclass(frozen=True)

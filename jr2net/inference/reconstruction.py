@@ -49,6 +49,7 @@ class Reconstructor:
         precision: Precision = "fp32",
         runtime: Runtime = "torch",
         batch_size: int = 16,
+        optimize: bool = True,
     ) -> Reconstructor:
         """Loads a network for inference.
 
@@ -56,6 +57,7 @@ class Reconstructor:
         face_model  the model that it was trained with, as ``face.model`` names it; None: the procedural one
         precision   what convolutions compute in; int8 needs the runtime openvino
         runtime     torch, or openvino (an extra; on a CPU)
+        optimize    lay the weights out for speed, which rounds differently; False: the numbers of training, to the bit
 
         Raises CheckpointError where the folder holds no such network or another face model's, StorageError where it
         cannot be read, OpenVINOError where OpenVINO is asked for and not installed.
@@ -65,7 +67,7 @@ class Reconstructor:
         if info.kind not in ("recnet", "recaugnet"):
             raise CheckpointError(f"{folder}: holds a {info.kind}; give the folder of a RecAugNet or RecNet")
         reconstructor = Reconstructor(network.to(device).eval(), model.to(device), info, batch_size)
-        return reconstructor.prepared(precision, runtime)
+        return reconstructor.prepared(precision, runtime) if optimize else reconstructor
 
     def prepared(self, precision: Precision = "fp32", runtime: Runtime = "torch") -> Reconstructor:
         """The same network made ready for inference alone; its module is changed in place or wrapped."""

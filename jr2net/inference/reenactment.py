@@ -86,21 +86,25 @@ class Reenactor:
         device: torch.device | str = "cpu",
         precision: Literal["fp32", "bf16"] = "fp32",
         batch_size: int = 8,
+        optimize: bool = True,
     ) -> Reenactor:
         """Loads a reenactment network, and the reconstruction network that fits its photos.
 
         weights        a checkpoint's folder or a run's, local or ``s3://``; None: the weights of the package
         reconstructor  a loaded one, or where its weights lie; None: those of the same run, or the shipped ones
         face_model     the model that both were trained with, as ``face.model`` names it; None: the procedural one
+        optimize       as of ``Reconstructor.load``
 
         Raises CheckpointError where the folder holds no such network or another face model's, StorageError where it
         cannot be read.
         """
         model = as_face_model(face_model)
-        reenactor = Reenactor.load_network(weights, model, device, precision, batch_size)
+        reenactor = Reenactor.load_network(weights, model, device, precision, batch_size, optimize)
         if not isinstance(reconstructor, Reconstructor):
             source = reconstructor if reconstructor is not None else _run_of(weights)
-            reconstructor = Reconstructor.load(source, face_model=model, device=device, precision=precision)
+            reconstructor = Reconstructor.load(
+                source, face_model=model, device=device, precision=precision, optimize=optimize
+            )
         _check_cameras(reconstructor.info, reenactor.info)
         return replace(reenactor, reconstructor=reconstructor)
 
@@ -111,13 +115,15 @@ class Reenactor:
         device: torch.device | str = "cpu",
         precision: Literal["fp32", "bf16"] = "fp32",
         batch_size: int = 8,
+        optimize: bool = True,
     ) -> Reenactor:
         """Loads the reenactment network alone, for callers that give faces."""
         folder = checkpoint_folder(weights, REENACTMENT)
         network, info = load_checkpoint(folder, model)
         if not isinstance(network, DCNet):
             raise CheckpointError(f"{folder}: holds a {info.kind}; give the folder of a DCNet")
-        return Reenactor(prepare(network.to(device), precision), model.to(device), info, None, batch_size)
+        network = network.to(device)
+        return Reenactor(prepare(network, precision) if optimize else network, model.to(device), info, None, batch_size)
 
     @property
     def camera(self) -> Camera:

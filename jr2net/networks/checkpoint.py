@@ -1,6 +1,6 @@
-"""Finished networks on disk: ``model.safetensors`` (weights) and ``model.json`` (what they are and came from).
+"""Saved networks: ``model.safetensors`` (weights) and ``model.json`` (kind, architecture and provenance).
 
-The same network gives the same bytes. Nothing is unpickled.
+Saving is deterministic: the same network gives the same bytes. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KINDS: dict[str, type[Network]] = {kind.kind: kind for kind in (RecNet, DCNet, 
 
 
 class CheckpointError(UserError, ValueError):
-    """A checkpoint that cannot be used; the message names the file, the field and the remedy."""
+    """An invalid checkpoint; the message names the file, the field and the remedy."""
 
 
 def save_network(
@@ -41,12 +41,13 @@ def save_network(
     face_digest: str,
     trained_from: Mapping[str, Any],
 ) -> None:
-    """Writes a RecNet, DCNet, ETNet or RecAugNet to ``folder``.
+    """Saves a RecNet, DCNet, ETNet or RecAugNet to ``folder``.
 
-    architecture  what its user must know besides what the network says of itself (``network.architecture``), e.g.
-                  ``image_size`` and ``focal_ratio``
-    face_digest   ``FaceModel.digest`` of the model that gives its coefficients a meaning
-    trained_from  name -> digest of everything that it was trained from
+    architecture  entries in addition to ``network.architecture``, e.g. ``image_size`` and ``focal_ratio``
+    face_digest   ``FaceModel.digest`` of the model that its coefficients refer to
+    trained_from  name -> digest of every input of the training
+
+    Raises CheckpointError for any other module, StorageError if the folder cannot be written.
     """
     if not isinstance(network, Network):
         raise CheckpointError(f"{type(network).__name__} is not one of {', '.join(_KINDS)}; unwrap it before saving")
@@ -58,14 +59,14 @@ def save_network(
         "trained_from": dict(trained_from),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    # The description last: where it stands, the weights are whole.
+    # The description is written last: if it exists, the weights are complete.
     storage.write_bytes(storage.join(str(folder), WEIGHTS), weights)
     text = json.dumps(description, indent=2, sort_keys=True) + "\n"
     storage.write_bytes(storage.join(str(folder), DESCRIPTION), text.encode())
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
-    """The content of ``model.json``: kind, architecture, face_model, trained_from, weights_sha256."""
+    """Loads ``model.json``: kind, architecture, face_model, trained_from, weights_sha256. Raises CheckpointError."""
     path = storage.join(str(folder), DESCRIPTION)
     content = _read(path)
     try:
@@ -81,18 +82,18 @@ def read_description(folder: str | Path) -> dict[str, Any]:
 
 
 def load_network(folder: str | Path, face_model: FaceModel | None = None) -> Network:
-    """The network of ``folder``, on the CPU, in evaluation mode.
+    """Loads the network in ``folder``, on the CPU, in evaluation mode.
 
-    face_model: the model it is to be used with; a network made for another basis is refused. ``None`` asks nothing.
-    Raises CheckpointError.
+    face_model: the model that it will be used with; ``None`` skips this check. Raises CheckpointError if files are
+    missing or damaged, or if the network was trained for another face model.
     """
     path = storage.join(str(folder), DESCRIPTION)
     description = read_description(folder)
     if face_model is not None and description["face_model"] != face_model.digest:
         raise CheckpointError(
             f"{path}: face_model is {description['face_model'][:12]}…, but {face_model.name!r} is "
-            f"{face_model.digest[:12]}…: its coefficients mean something else there. Set face.model to the model that "
-            "this network was trained with, or train it again with this one"
+            f"{face_model.digest[:12]}…: their coefficients are not compatible. Set face.model to the model that the "
+            "network was trained with, or train it again with this one"
         )
     try:
         network = _KINDS[description["kind"]].from_architecture(description["architecture"])
@@ -101,11 +102,11 @@ def load_network(folder: str | Path, face_model: FaceModel | None = None) -> Net
     path = storage.join(str(folder), WEIGHTS)
     content = _read(path)
     if hashlib.sha256(content).hexdigest() != description["weights_sha256"]:
-        raise CheckpointError(f"{path}: not the weights that {DESCRIPTION} describes; copy both files again")
+        raise CheckpointError(f"{path}: checksum does not match {DESCRIPTION}; copy both files again")
     try:
         network.load_state_dict(safetensors.torch.load(content))
     except (SafetensorError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: does not fit architecture of {DESCRIPTION} ({error})") from None
+        raise CheckpointError(f"{path}: does not fit the architecture in {DESCRIPTION} ({error})") from None
     return network.eval()
 
 
@@ -113,4 +114,4 @@ def _read(path: str) -> bytes:
     try:
         return storage.read_bytes(path)
     except storage.StorageError as error:
-        raise CheckpointError(f"{error}; train the network first, or give the folder of one") from None
+        raise CheckpointError(f"{error}; train the network first, or give the folder of a trained one") from None

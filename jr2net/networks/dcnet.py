@@ -1,4 +1,4 @@
-"""DCNet: the 3D-aware conditional generator of Figure 3. It redraws a source picture as a driving rendering asks."""
+"""DCNet: the 3D-aware conditional generator of Figure 3. It reenacts a source image as a driving face."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from jr2net.render.view_synthesis import warp
 
 _ARCHITECTURE = ("width", "scales", "context_scales", "blocks")
 
-# The part of the head's motion that pixels beside the face follow before training, in logits: at the face's edge, and
-# about an eighth of the picture away.
+# Initial logits of the fraction of the head's motion that pixels off the face follow: at the edge of the face, and
+# at a distance of about an eighth of the image.
 _FOLLOW_NEAR, _FOLLOW_FAR = 3.0, -3.0
 
-# Predictions are bounded, softly, to this many units: one that runs away would have no gradient to come back on.
+# Soft bound (tanh) of the predicted motion, so that its sigmoid does not saturate.
 _BOUND = 6.0
 
-# One unit of the predicted displacement (a part of the picture's side) and of the correction (a part of the range of
-# colours). The first answer is good; one optimiser step, which adds up over hundreds of inputs, must not throw it over.
+# Scales of the predicted displacement (fraction of the image side) and correction (fraction of the colour range). They
+# keep the first optimiser steps, which sum over hundreds of inputs, from destroying the initial output.
 _DISPLACEMENT = 1 / 128
 _CORRECTION = 1 / 8
 
 
 class DCNet(nn.Module):
-    """Source picture, source rendering and driving conditions to the picture they ask for.
+    """Generates the image of a ``Scene``: the source image reenacted with the driving face.
 
-    The paper's generator draws all of the picture. A small network cannot carry a background through a bottleneck that
-    it could simply keep, so this one moves the source and repaints it:
+    The paper's generator synthesises the whole image. A small network cannot pass the background through its
+    bottleneck, so this one warps the source image and corrects it:
 
-    - every pixel reads the source where the face's motion (Eq. 2, continued around the face) took it from. Beside the
-      face it follows that motion by a predicted part, since hair goes with the head, shoulders go half the way and
-      backgrounds stand still; everywhere a predicted displacement of some pixels is added;
-    - on the face, what the source did not show (a mouth's inside, a closed lid) is read from the model's rendering;
-    - a correction without bounds is added to what was read. It relights and sharpens, and invents mouths and lids.
+    - each pixel samples the source image along the motion of the face (Eq. 2, extrapolated around the face). Off the
+      face a predicted fraction of that motion is used, since hair moves with the head, shoulders move half as far and
+      backgrounds do not move; a predicted displacement of some pixels is added everywhere;
+    - pixels of the face that are hidden in the source (inside of the mouth, closed lids) start from the rendering;
+    - an unbounded correction is added. It relights, sharpens and synthesises mouths and lids.
 
-    The layers that predict these start at zero: the first answer is the warped source on the face and, away from it,
-    the copied source.
+    The layers that predict these are zero-initialised: the initial output is the warped source on the face and the
+    copied source far from it.
     """
 
     kind = "dcnet"
@@ -57,14 +57,14 @@ class DCNet(nn.Module):
         widths = channels_at_scales(config.width, config.scales)
         self.texture = TextureEncoder(widths)
         self.context = ContextEncoder(config.width, config.scales, config.context_scales)
-        # Every scale's generator sees the conditions and the copied source at that scale's resolution, the finest also
-        # the moved source.
+        # Every scale of the generator is modulated by the conditions and the source image, resized to its resolution;
+        # the finest also by the warped source.
         self.conditions = nn.ModuleList(
             ConditionEncoder(CONDITION_CHANNELS + (3 if scale > 0 else 6), config.width) for scale in range(len(widths))
         )
         self.join = nn.Conv2d(widths[-1] + self.context.channels, widths[-1], 1)
         self.blocks = nn.ModuleList(ModulatedBlock(widths[-1], config.width) for _ in range(config.blocks))
-        # From coarse to fine: what comes up from the scale below beside the warped texture of this one.
+        # From coarse to fine: up-sampled features of the coarser scale plus the warped texture of this one.
         self.up = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 3, 1, 1) for i in reversed(range(config.scales)))
         self.skip = nn.ModuleList(nn.Conv2d(widths[i], widths[i], 1) for i in reversed(range(1, config.scales)))
         self.fine = nn.ModuleList(ModulatedBlock(widths[i], config.width) for i in reversed(range(config.scales)))
@@ -82,7 +82,7 @@ class DCNet(nn.Module):
         return cls(DCNetConfig.model_validate(values | {"optimizer": optimizer}))
 
     def forward(self, scene: Scene) -> Tensor:
-        """A scene of B (source, driving) pairs to images (B, 3, S, S) in [0, 1]."""
+        """Scene of B (source, driving) pairs to generated images (B, 3, S, S) in [0, 1]."""
         source_image, source, conditions, position = (
             scene.source_image,
             scene.source,
@@ -91,7 +91,7 @@ class DCNet(nn.Module):
         )
         side = source_image.shape[-1]
         texture = self.texture(source_image, source.light, source.normal, source.mask)
-        texture = [warp(x, coarsen(position, x.shape[-2:], side), side) for x in texture]
+        texture = [warp(x, downsample_positions(position, x.shape[-2:], side), side) for x in texture]
         modulation = torch.cat([conditions.stack(), source_image], dim=1)
 
         x = self.join(torch.cat([texture[-1], self.context(source_image, texture[-1].shape[-2:])], dim=1))
@@ -104,49 +104,49 @@ class DCNet(nn.Module):
             x = skip + F.interpolate(self.up[index](x), size=skip.shape[-2:], mode="nearest")
             x = self.fine[index](x, self.conditions[scale](modulation, x.shape[-2:]))
 
-        moved = self.move(x, source_image, conditions.mask, position)
-        moved = torch.lerp(moved, conditions.rendered, conditions.mask * (1 - conditions.covisible))
+        warped = self.warp_source(x, source_image, conditions.mask, position)
+        warped = torch.lerp(warped, conditions.rendered, conditions.mask * (1 - conditions.covisible))
         x = F.interpolate(self.up[-1](x), size=side, mode="nearest")
-        x = self.fine[-1](x, self.conditions[0](torch.cat([modulation, moved], dim=1), x.shape[-2:]))
-        return _clamp(moved + _CORRECTION * self.output(_normalize(x)))
+        x = self.fine[-1](x, self.conditions[0](torch.cat([modulation, warped], dim=1), x.shape[-2:]))
+        return _clamp(warped + _CORRECTION * self.output(_normalize(x)))
 
-    def move(self, features: Tensor, source_image: Tensor, mask: Tensor, position: Tensor) -> Tensor:
-        """The source picture (B, 3, S, S) moved as ``features`` (B, C, S / 2, S / 2) say."""
+    def warp_source(self, features: Tensor, source_image: Tensor, mask: Tensor, position: Tensor) -> Tensor:
+        """The source image (B, 3, S, S) warped by the motion predicted from ``features`` (B, C, S / 2, S / 2)."""
         side = source_image.shape[-1]
         predicted = _BOUND * torch.tanh(self.motion(_normalize(features)) / _BOUND)
         predicted = F.interpolate(predicted, size=side, mode="bilinear", align_corners=False)
-        near = 2 * share_around(mask, side // 8)
+        near = 2 * local_fraction(mask, side // 8)
         follow = torch.sigmoid(predicted[:, :1] + _FOLLOW_FAR + (_FOLLOW_NEAR - _FOLLOW_FAR) * near)
         follow = torch.where(mask > 0, 1.0, follow)
         return sample(source_image, follow * extend_motion(position, side) + _DISPLACEMENT * side * predicted[:, 1:])
 
 
 def channels_at_scales(width: int, scales: int) -> list[int]:
-    """Channels at 1, 1/2, 1/4, … of the picture's side: doubling twice, then constant."""
+    """Channels at 1, 1/2, 1/4, … of the image side: doubled twice, then constant."""
     return [width * min(2**scale, 4) for scale in range(scales + 1)]
 
 
-def share_around(mask: Tensor, reach: int) -> Tensor:
-    """(B, 1, S, S): which share of the square of 2 · ``reach`` + 1 pixels around each pixel a mask of 0 and 1 covers.
+def local_fraction(mask: Tensor, radius: int) -> Tensor:
+    """(B, 1, S, S): fraction of a binary mask in the square of side 2 · ``radius`` + 1 around each pixel.
 
-    Rows are counted first and then columns: the counts are whole numbers, so nothing is rounded before the division.
+    Separable: rows are summed first, then columns. The sums are integers, so nothing is rounded before the division.
     """
-    side = 2 * reach + 1
+    side = 2 * radius + 1
     if torch.compiler.is_exporting():  # ONNX has no divisor_override
-        return F.avg_pool2d(mask, side, stride=1, padding=reach)
-    rows = F.avg_pool2d(mask, (1, side), stride=1, padding=(0, reach), divisor_override=1)
-    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(reach, 0), divisor_override=1) / side**2
+        return F.avg_pool2d(mask, side, stride=1, padding=radius)
+    rows = F.avg_pool2d(mask, (1, side), stride=1, padding=(0, radius), divisor_override=1)
+    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), divisor_override=1) / side**2
 
 
-def coarsen(position: Tensor, size: tuple[int, int], side: int) -> Tensor:
-    """Positions (B, S, S, 2) in a picture of ``side`` at a lower resolution: (B, *size, 2).
+def downsample_positions(position: Tensor, size: tuple[int, int], side: int) -> Tensor:
+    """Positions (B, S, S, 2) in an image of ``side`` at a lower resolution: (B, *size, 2).
 
-    Each is the mean of those that lie in the picture, and outside of it where fewer than half do.
+    The mean of the positions inside of the image; outside of the image if fewer than half are inside.
     """
     inside = ((position > 0) & (position < side)).all(-1, keepdim=True).permute(0, 3, 1, 2).to(position.dtype)
     mean = F.adaptive_avg_pool2d(position.permute(0, 3, 1, 2) * inside, size)
-    share = F.adaptive_avg_pool2d(inside, size)
-    coarse = torch.where(share >= 0.5, mean / share.clamp(min=0.5), -float(side))
+    fraction = F.adaptive_avg_pool2d(inside, size)
+    coarse = torch.where(fraction >= 0.5, mean / fraction.clamp(min=0.5), -float(side))
     return coarse.permute(0, 2, 3, 1)
 
 
@@ -158,10 +158,10 @@ def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 def _normalize(x: Tensor) -> Tensor:
-    """Zero mean and unit deviation for the layers that end in pixels, whatever the residual blocks added up to."""
+    """Group normalisation and activation before the output layers, since residual blocks have no fixed output scale."""
     return F.leaky_relu(F.group_norm(x, math.gcd(x.shape[1], 8)), 0.2)
 
 
 def _clamp(x: Tensor) -> Tensor:
-    """To [0, 1], with the gradient of the identity: a pixel that overshot still learns."""
+    """Clamps to [0, 1] with a straight-through gradient, so that clamped pixels still learn."""
     return x + (x.clamp(0, 1) - x).detach()

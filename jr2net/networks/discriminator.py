@@ -11,11 +11,11 @@ from jr2net.render.conditions import CONDITION_CHANNELS, Conditions
 
 
 class PatchDiscriminator(nn.Module):
-    """Picture (B, 3, S, S) in [0, 1] and its conditions to logits (B, 1, h, w), one for each overlapping patch.
+    """Image (B, 3, S, S) in [0, 1] and its conditions to logits (B, 1, h, w), one per overlapping patch.
 
-    ``layers`` strided convolutions of 4 × 4, doubling ``width`` up to eightfold, and two unstrided ones. Group
-    normalisation instead of spectral or batch normalisation: it keeps no state besides the parameters and does not look
-    at the rest of the batch, so any number of workers takes the same step.
+    ``layers`` strided 4 × 4 convolutions, doubling ``width`` up to 8 ×, and two unstrided ones. Group normalisation
+    instead of spectral or batch normalisation: it has no running state and does not depend on the rest of the batch, so
+    the step is the same on any number of workers.
     """
 
     def __init__(self, width: int, layers: int = 3) -> None:

@@ -1,4 +1,4 @@
-"""DCNet's two encoders of the source picture (Figure 3): the face's texture, and the context around it."""
+"""DCNet's two encoders of the source image (Figure 3): the texture of the face, and the context around it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from jr2net.networks.resnet import group_norm
 
 
 class TextureEncoder(nn.Module):
-    """Source picture, light and normal map to texture features at 1/2, 1/4, … of the picture's side.
+    """Source image, light and normal map to texture features at 1/2, 1/4, … of the image side.
 
-    Light and normals let it take the illumination out. Features outside the face are set to zero: what is warped
-    afterwards is the face alone. widths: channels at 1, 1/2, 1/4, ….
+    Light and normals allow it to remove the illumination. Features outside the face are set to zero, so that only the
+    face is warped. widths: channels at 1, 1/2, 1/4, ….
     """
 
     def __init__(self, widths: list[int]) -> None:
@@ -29,14 +29,14 @@ class TextureEncoder(nn.Module):
         features = []
         for down in self.down:
             x = down(x)
-            # A feature counts where at least half of its pixels are face.
+            # A feature is kept if more than half of its pixels are face.
             face = F.adaptive_avg_pool2d(mask, x.shape[-2:]) > 0.5
             features.append(x * face)
         return features
 
 
 class ContextEncoder(nn.Module):
-    """Source picture to its global context: more down-samplings than the texture, dilated convolutions at the end."""
+    """Source image to global context features: more down-samplings than the texture, then dilated convolutions."""
 
     def __init__(self, width: int, scales: int, context_scales: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class ContextEncoder(nn.Module):
         self.channels = widths[scales - 1] + widths[-1]
 
     def forward(self, image: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, 3, S, S) in [0, 1] -> (B, ``channels``, *size), the size of the texture's coarsest scale."""
+        """(B, 3, S, S) in [0, 1] -> (B, ``channels``, *size); ``size`` is that of the texture's coarsest scale."""
         near = self.near(2 * image - 1)
         x = self.far(near)
         for convolution in self.dilated:
@@ -63,5 +63,5 @@ def _stack(widths: list[int]) -> list[nn.Module]:
 
 
 def _down(inputs: int, outputs: int) -> nn.Sequential:
-    """Half the side: a strided convolution."""
+    """A strided convolution that halves the side."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1), group_norm(outputs), nn.LeakyReLU(0.2))

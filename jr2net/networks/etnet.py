@@ -1,4 +1,4 @@
-"""ETNet: from a picture to the 51 ARKit coefficients (the paper's expression tracking network)."""
+"""ETNet: the paper's expression tracking network, from an image to the 51 ARKit coefficients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jr2net.networks.resnet import ResNet
 
 
 class ETNet(nn.Module):
-    """Picture (B, 3, S, S) in [0, 1] to expression (B, 51) in [0, 1], order of ``ARKIT_NAMES``."""
+    """Image (B, 3, S, S) in [0, 1] to expression (B, 51) in [0, 1], order of ``ARKIT_NAMES``."""
 
     kind = "etnet"
 

@@ -1,11 +1,11 @@
-"""The layer that ends in ARKit coefficients; RecNet and ETNet share it."""
+"""The output layer for ARKit coefficients, used by RecNet and ETNet."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-# Coefficients start at sigmoid(-2.5) = 0.076: near neutral, where the sigmoid still has a slope to learn on.
+# Coefficients start at sigmoid(-2.5) = 0.076: near neutral, where the sigmoid still has a useful gradient.
 _START = -2.5
 _GAIN = 2.0
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class ConditionEncoder(nn.Module):
-    """Conditions at full resolution to what one scale's modulations read: (B, C, S, S) -> (B, width, h, w)."""
+    """Encodes conditions for the modulations of one scale: (B, C, S, S) -> (B, width, h, w)."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -23,9 +23,9 @@ class ConditionEncoder(nn.Module):
 
 
 class Modulation(nn.Module):
-    """x normalised, times 1 + γ, plus β; γ and β are read from the encoded conditions at every pixel.
+    """Group-normalises x, then scales by 1 + γ and shifts by β, both predicted per pixel from the encoded conditions.
 
-    Normalised within each picture (eight groups of channels), never across the batch: workers agree.
+    Normalisation is per image (eight groups of channels), not across the batch, so results do not depend on workers.
     """
 
     def __init__(self, channels: int, condition_width: int) -> None:

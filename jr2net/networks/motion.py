@@ -1,4 +1,4 @@
-"""The face's motion, continued over the whole picture: where hair, neck and shoulders would lie if they went along."""
+"""Extrapolation of the face's motion to the whole image, as if hair, neck and shoulders moved with the head."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from torch import Tensor
 
 from jr2net.networks.precision import in_float32
 
-# Ridge of the affine fit, as a share of a picture full of face: a picture without a face does not move.
+# Ridge of the affine fit, relative to an image completely covered by the face; without a face the motion is zero.
 _RIDGE = 1e-6
 
 
 def extend_motion(position: Tensor, side: int) -> Tensor:
-    """Where each driving pixel came from: displacement (B, 2, S, S) into the source, in pixels of ``side``.
+    """Displacement (B, 2, S, S) from each driving pixel to its source pixel, in pixels of an image of side ``side``.
 
-    position (B, S, S, 2): for pixels on the face the source pixel of the same surface point, elsewhere outside the
-    picture. On the face the displacement is the mesh's. Around it the affine motion that fits the face best goes on,
-    plus the nearest face pixels' deviation from it, smoothed the more the farther away (a pyramid of averages).
+    position (B, S, S, 2): source pixel of the same surface point on the face, outside of the image elsewhere. On the
+    face the displacement is that of the mesh. Off the face it is the affine motion fitted to the face, plus the
+    deviation of nearby face pixels from it, smoothed more with increasing distance (by a pyramid of averages).
     """
     inside = ((position > 0) & (position < side)).all(-1, keepdim=True).permute(0, 3, 1, 2).to(position.dtype)
-    place = pixel_centres(position.shape[1], position)
-    displacement = (position.permute(0, 3, 1, 2) - place) * inside
+    centres = pixel_centres(position.shape[1], position)
+    displacement = (position.permute(0, 3, 1, 2) - centres) * inside
     with in_float32(position):
-        affine = _fit_affine(displacement, inside, place / side - 0.5)
+        affine = _fit_affine(displacement, inside, centres / side - 0.5)
     deviation = (displacement - affine) * inside
     return affine + _fill(deviation, inside)
 
 
 def pixel_centres(side: int, like: Tensor) -> Tensor:
-    """(1, 2, side, side): x and y of every pixel's centre."""
+    """(1, 2, side, side): x and y of the pixel centres, with the dtype and device of ``like``."""
     centres = torch.arange(side, dtype=like.dtype, device=like.device) + 0.5
     return torch.stack(torch.meshgrid(centres, centres, indexing="xy"))[None]
 
 
 def sample(image: Tensor, displacement: Tensor) -> Tensor:
-    """The picture (B, C, S, S) read ``displacement`` (B, 2, S, S) pixels from each pixel, clamped at its border."""
+    """Samples the image (B, C, S, S) at each pixel plus ``displacement`` (B, 2, S, S) pixels, clamped at its border."""
     side = image.shape[-1]
     grid = (pixel_centres(side, image) + displacement).permute(0, 2, 3, 1) * (2 / side) - 1
     return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
 
 
-def _fit_affine(displacement: Tensor, weight: Tensor, place: Tensor) -> Tensor:
-    """The affine function of ``place`` (1, 2, S, S) nearest to ``displacement`` where ``weight`` is: (B, 2, S, S)."""
-    basis = torch.cat([place, torch.ones_like(place[:, :1])], dim=1).flatten(2)  # (1, 3, P)
+def _fit_affine(displacement: Tensor, weight: Tensor, xy: Tensor) -> Tensor:
+    """Affine function of ``xy`` (1, 2, S, S) fitted to ``displacement`` by weighted least squares: (B, 2, S, S)."""
+    basis = torch.cat([xy, torch.ones_like(xy[:, :1])], dim=1).flatten(2)  # (1, 3, P)
     weighted = basis * weight.flatten(2)
     normal = weighted @ basis.transpose(1, 2) / basis.shape[-1]
     normal = normal + _RIDGE * torch.eye(3, dtype=normal.dtype, device=normal.device)
@@ -63,11 +63,11 @@ def _solve(matrix: Tensor, right: Tensor) -> Tensor:
 
 
 def _fill(value: Tensor, weight: Tensor) -> Tensor:
-    """Fills (B, 2, S, S) where ``weight`` is 0 from coarser averages of where it is 1."""
+    """Fills ``value`` (B, 2, S, S) where ``weight`` is 0 with averages at coarser scales of where it is 1."""
     if value.shape[-1] <= 2:
         return value
-    share = F.avg_pool2d(weight, 2, ceil_mode=True)
-    mean = F.avg_pool2d(value * weight, 2, ceil_mode=True) / share.clamp(min=1e-6)
-    coarse = _fill(mean, (share > 0).to(weight.dtype))
+    fraction = F.avg_pool2d(weight, 2, ceil_mode=True)
+    mean = F.avg_pool2d(value * weight, 2, ceil_mode=True) / fraction.clamp(min=1e-6)
+    coarse = _fill(mean, (fraction > 0).to(weight.dtype))
     around = F.interpolate(coarse, size=value.shape[-2:], mode="bilinear", align_corners=False)
     return torch.lerp(around, value, weight)

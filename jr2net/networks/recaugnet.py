@@ -13,9 +13,9 @@ from jr2net.networks.recnet import RecNet
 
 
 class RecAugNet(nn.Module):
-    """Picture (B, 3, S, S) in [0, 1] to FaceParameters: expression from ETNet, everything else from RecNet.
+    """Image (B, 3, S, S) in [0, 1] to FaceParameters: expression from ETNet, everything else from RecNet.
 
-    ETNet stays as its pairs taught it, and RecNet's own expression head is out of use: neither is trained here.
+    ETNet and RecNet's unused expression head are frozen.
     """
 
     kind = "recaugnet"

@@ -1,4 +1,4 @@
-"""RecNet: from a photo to everything the renderer needs of its face (the paper's coarse reconstruction network)."""
+"""RecNet: the paper's coarse reconstruction network, from an image to all face parameters."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from jr2net.networks.expression import ExpressionHead
 from jr2net.networks.precision import in_float32
 from jr2net.networks.resnet import ResNet
 
-# Where training starts: a frontal mean face that fills the crop, under grey light.
+# Initial prediction: a frontal mean face that fills the crop, under grey light.
 START_DISTANCE = 1080.0
 START_LIGHT = 0.8
 
-# What one unit of a head's output means, so that all heads learn at one learning rate.
+# Scale of each head's output, so that all heads train with the same learning rate.
 _ROTATION_RADIANS = 0.3
 _SHIFT_MM = 30.0
 _LOG_DISTANCE = 0.1
 
 
 class RecNet(nn.Module):
-    """Picture (B, 3, S, S) in [0, 1] to FaceParameters of ``sizes`` (a face model's ``sizes``).
+    """Image (B, 3, S, S) in [0, 1] to FaceParameters of ``sizes`` (a face model's ``sizes``).
 
-    The heads start at zero: the first answer is the mean face, nearly neutral, frontal, 1,080 mm away under grey light,
-    whatever the picture. Training that starts elsewhere renders faces outside the picture and collapses.
+    The heads are zero-initialised: the initial prediction for every image is the mean face, nearly neutral, frontal, at
+    a distance of 1,080 mm, under grey light. Other initialisations render faces outside of the image, and training
+    collapses.
     """
 
     kind = "recnet"
@@ -58,10 +59,10 @@ class RecNet(nn.Module):
     def forward(self, image: Tensor) -> FaceParameters:
         features = self.backbone(image).float()
         with in_float32(features):
-            return self._read(features)
+            return self._predict(features)
 
-    def _read(self, features: Tensor) -> FaceParameters:
-        """What the heads make of features (B, C)."""
+    def _predict(self, features: Tensor) -> FaceParameters:
+        """Applies the heads to features (B, C)."""
         shift_x, shift_y, log_distance = self.translation(features).unbind(-1)
         translation = torch.stack(
             [_SHIFT_MM * shift_x, _SHIFT_MM * shift_y, START_DISTANCE * (_LOG_DISTANCE * log_distance).exp()], dim=-1
@@ -77,7 +78,7 @@ class RecNet(nn.Module):
         )
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """Activations of the stem and the first three stages: Eq. 4's Θ where no VGG-19 weights are given."""
+        """Activations of the stem and the first three stages: Θ of Eq. 4 if no VGG-19 weights are given."""
         return self.backbone.stages(image)[:4]
 
 

@@ -1,8 +1,8 @@
 """Residual networks (He et al. 2016) with torchvision's parameter names, so that its weight files load by key.
 
-Normalisation never looks at other pictures of the batch, so that a step gives the same answer on one worker or many:
-with published weights, batch normalisation whose statistics stay as published (its scale and shift are trained);
-from scratch, group normalisation. Both call their scale and shift ``weight`` and ``bias``, as torchvision does.
+Normalisation does not depend on other images of the batch, so results are the same on one worker or many. With
+pretrained weights: batch normalisation with frozen statistics (scale and shift are trained); from scratch: group
+normalisation. In both, scale and shift are called ``weight`` and ``bias``, as in torchvision.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from jr2net.config import BackboneConfig
 from jr2net.networks.precision import in_float32
 from jr2net.networks.weights import WeightsError, read_weights
 
-# Points are read off the maps at an eighth of the picture's side: fine enough, and each place sees most of the face.
+# Keypoints are predicted from the maps at 1/8 resolution: fine enough, with a receptive field of most of the face.
 _POINTS_STAGE = 2
 
 _STAGE_BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
-# What torchvision's networks expect of a picture in [0, 1].
+# Normalisation of torchvision's pretrained networks, for images in [0, 1].
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 def normalize_imagenet(image: Tensor) -> Tensor:
-    """RGB (B, 3, H, W) in [0, 1] to zero mean and unit deviation over ImageNet."""
+    """Normalises RGB (B, 3, H, W) in [0, 1] to zero mean and unit standard deviation over ImageNet."""
     mean = image.new_tensor(IMAGENET_MEAN).view(3, 1, 1)
     deviation = image.new_tensor(IMAGENET_DEVIATION).view(3, 1, 1)
     return (image - mean) / deviation
 
 
 class FrozenBatchNorm(nn.Module):
-    """Batch normalisation with published statistics, which training leaves alone; scale and shift are trained."""
+    """Batch normalisation with frozen running statistics; scale and shift are trained."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -54,7 +54,7 @@ class FrozenBatchNorm(nn.Module):
 
 
 def soft_argmax(maps: Tensor) -> Tensor:
-    """Expected place (B, C, 2), x and y in [-1, 1], under the softmax of each map (B, C, H, W) (Levine et al. 2016)."""
+    """Expected (x, y) in [-1, 1] under the softmax of each map: (B, C, H, W) -> (B, C, 2) (Levine et al. 2016)."""
     height, width = maps.shape[-2:]
     with in_float32(maps):
         weight = maps.float().flatten(2).softmax(-1).unflatten(2, (height, width))
@@ -63,12 +63,12 @@ def soft_argmax(maps: Tensor) -> Tensor:
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Eight groups, or as many as divide the channels."""
+    """Group normalisation with gcd(channels, 8) groups."""
     return nn.GroupNorm(math.gcd(channels, 8), channels)
 
 
 class BasicBlock(nn.Module):
-    """Two 3 × 3 convolutions beside a shortcut (ResNet-18 and -34)."""
+    """Two 3 × 3 convolutions with a shortcut (ResNet-10, -18 and -34)."""
 
     expansion = 1
 
@@ -87,15 +87,18 @@ class BasicBlock(nn.Module):
 
 
 class Pointwise(nn.Conv2d):
-    """A 1 × 1 convolution. With one thread on a CPU and fewer than 16 pictures PyTorch takes a slower path for it,
-    unless it is dilated, which means nothing to one pixel: a fifth of RecAugNet's time at the paper's sizes."""
+    """A 1 × 1 convolution.
+
+    With one CPU thread and batches below 16, PyTorch uses a slower path for it unless it is dilated, which has no
+    effect on a 1 × 1 kernel. Saves a fifth of RecAugNet's time at the paper's sizes.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight, self.bias, dilation=2 if x.device.type == "cpu" else 1)
 
 
 class Bottleneck(nn.Module):
-    """1 × 1, 3 × 3 (with the stride) and 1 × 1 convolutions beside a shortcut (ResNet-50)."""
+    """1 × 1, 3 × 3 (with the stride) and 1 × 1 convolutions with a shortcut (ResNet-50)."""
 
     expansion = 4
 
@@ -118,10 +121,10 @@ class Bottleneck(nn.Module):
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """(B, C, H, W) to the largest of each 3 × 3 pixels at every second one, edges included.
+    """3 × 3 max pooling of (B, C, H, W) with stride 2 and padding 1.
 
-    Where no gradient will be asked for, row by row and column by column with vector instructions: the same values in
-    an eighth of the time that PyTorch's own takes on a CPU.
+    In inference mode on a CPU, computed by element-wise maxima over rows and columns: the same values in an eighth of
+    the time of PyTorch's own.
     """
     if x.device.type != "cpu" or not torch.is_inference_mode_enabled():
         return F.max_pool2d(x, 3, 2, 1)
@@ -131,14 +134,14 @@ def max_pool(x: Tensor) -> Tensor:
 
 
 class ResNet(nn.Module):
-    """Picture (B, 3, H, W) in [0, 1] to features (B, ``channels``).
+    """Image (B, 3, H, W) in [0, 1] to features (B, ``channels``).
 
-    layers 10, 18 and 34 are made of basic blocks, 50 of bottlenecks; ``width`` is the first stage's channels
-    (torchvision: 64). With ``config.weights`` the file is read and normalisation statistics are frozen;
-    ``pretrained=False`` builds the same network without reading the file (a checkpoint's values follow).
+    ResNet-10, -18 and -34 use basic blocks, ResNet-50 bottlenecks; ``width`` is the number of channels of the first
+    stage (torchvision: 64). With ``config.weights`` the file is loaded and normalisation statistics are frozen;
+    ``pretrained=False`` builds the same network without loading the file (for a checkpoint).
 
-    The features are the mean of the last stage and, with ``config.points``, where in the picture so many learnt points
-    lie: averages over the picture know well what is there, but badly where, and a face's shape is a matter of where.
+    The features are the global average of the last stage and, with ``config.points``, the coordinates of that many
+    learnt keypoints (soft-argmax): pooled features lose positions, which a face's shape depends on.
     """
 
     def __init__(self, config: BackboneConfig, pretrained: bool = True) -> None:
@@ -162,7 +165,7 @@ class ResNet(nn.Module):
             self.load_torchvision_weights(config.weights)
 
     def stages(self, image: Tensor) -> list[Tensor]:
-        """Feature maps of the stem and the four stages, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture's side."""
+        """Feature maps of the stem and the four stages, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image side."""
         x = F.relu(self.bn1(self.conv1(normalize_imagenet(image))))
         maps = [x]
         x = max_pool(x)
@@ -179,14 +182,14 @@ class ResNet(nn.Module):
         return torch.cat([pooled, 2 * soft_argmax(self.points(maps[_POINTS_STAGE])).flatten(1)], dim=1)
 
     def load_torchvision_weights(self, path: str | Path) -> None:
-        """Takes every parameter and statistic by its name from a file that torchvision published.
+        """Loads all parameters and statistics by name from a torchvision weight file.
 
-        The classifier and the statistics' counters are left, learnt points keep their start. Raises WeightsError where
-        the file does not fit.
+        The classifier and batch counters in the file are ignored; the keypoint layer keeps its initialisation. Raises
+        WeightsError if the file does not fit.
         """
         weights = read_weights(path)
-        wanted = {key: value for key, value in self.state_dict().items() if not key.startswith("points.")}
-        for key, value in wanted.items():
+        expected = {key: value for key, value in self.state_dict().items() if not key.startswith("points.")}
+        for key, value in expected.items():
             if key not in weights:
                 raise WeightsError(f"{path}: no {key!r}; give the weight file of the ResNet that `layers` names")
             if weights[key].shape != value.shape:
@@ -194,13 +197,13 @@ class ResNet(nn.Module):
                     f"{path}: {key} has shape {tuple(weights[key].shape)}, the network's has {tuple(value.shape)}; "
                     "published files need width 64 and the same number of layers"
                 )
-        self.load_state_dict(self.state_dict() | {key: weights[key] for key in wanted})
+        self.load_state_dict(self.state_dict() | {key: weights[key] for key in expected})
 
     def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        # Each block starts as its shortcut, which lets deep networks learn at once (Goyal et al. 2017).
+        # Each block is initialised to its shortcut, which helps deep networks to train (Goyal et al. 2017).
         for module in self.modules():
             if isinstance(module, BasicBlock | Bottleneck):
                 last = "bn3.weight" if isinstance(module, Bottleneck) else "bn2.weight"
@@ -208,7 +211,7 @@ class ResNet(nn.Module):
 
 
 def _shortcut(inputs: int, outputs: int, stride: int, norm: Callable[[int], nn.Module]) -> nn.Sequential | None:
-    """The projection of a block that changes its picture's side or channels."""
+    """The projection shortcut of a block that changes resolution or channels, else None."""
     if inputs == outputs and stride == 1:
         return None
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), norm(outputs))

@@ -1,4 +1,4 @@
-"""VGG-19's features (Simonyan and Zisserman 2015), Eq. 4's Θ, under torchvision's parameter names."""
+"""VGG-19 features (Simonyan and Zisserman 2015), Θ of Eq. 4, with torchvision's parameter names."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _LAYERS = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, 256, "pool", 512, 51
 
 
 class VGG19Features(nn.Module):
-    """Picture (B, 3, H, W) in [0, 1] to the activations relu1_1, 2_1, 3_1, 4_1 and 5_1. Frozen; never trained.
+    """Image (B, 3, H, W) in [0, 1] to the activations relu1_1, 2_1, 3_1, 4_1 and 5_1. Frozen.
 
-    weight_file: torchvision's ``vgg19-*.pth`` or the same as ``.safetensors``; ``None`` leaves random weights (tests).
+    weight_file: torchvision's ``vgg19-*.pth`` or the same as ``.safetensors``; ``None`` keeps random weights (tests).
+    Raises WeightsError if the file does not fit.
     """
 
     def __init__(self, weight_file: str | Path | None) -> None:
@@ -26,7 +27,7 @@ class VGG19Features(nn.Module):
         inputs = 3
         for outputs in _LAYERS:
             if isinstance(outputs, int):
-                # Not in place: the activations are what is compared.
+                # ReLU is not in place, because activations are returned.
                 layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
                 inputs = outputs
             else:
@@ -43,7 +44,7 @@ class VGG19Features(nn.Module):
         first_of_block = True
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):
-                x = F.max_pool2d(x, 2, ceil_mode=True)  # pictures smaller than 16 pixels keep one
+                x = F.max_pool2d(x, 2, ceil_mode=True)  # images smaller than 16 pixels keep at least one pixel
                 first_of_block = True
                 continue
             x = layer(x)

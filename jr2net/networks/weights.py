@@ -1,4 +1,4 @@
-"""Published weight files: name -> tensor. Nothing in them is executed."""
+"""Pretrained weight files: name -> tensor. Loading executes no code from the file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jr2net.errors import UserError
 
 
 class WeightsError(UserError, ValueError):
-    """A weight file that cannot be used; the message names the file, the parameter and the remedy."""
+    """An invalid weight file; the message names the file, the parameter and the remedy."""
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """A ``.safetensors`` file, or a ``.pth`` file that holds nothing but tensors by name."""
+    """Loads a ``.safetensors`` file, or a ``.pth`` file with a plain state dict. Raises WeightsError."""
     path = Path(path)
     try:
         if path.suffix == ".safetensors":
@@ -29,5 +29,5 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
         raise WeightsError(f"{path}: cannot be read as weights ({error}); download the file again") from None
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise WeightsError(f"{path}: expected tensors by name (a state dict); save the network's `state_dict()` alone")
+        raise WeightsError(f"{path}: expected a state dict (name -> tensor); save only the network's `state_dict()`")
     return weights

@@ -1,8 +1,8 @@
-"""What every pixel sees: a triangle and a place on it, and how values at vertices become maps through that.
+"""Fragments: the visible triangle and barycentric coordinates of every pixel, and interpolation of vertex attributes.
 
-Visibility (which triangle) is found without gradients by a backend; the place on the triangle is computed here, for hit
-pixels only and differentiably, so every backend shares one gradient. Tensors are structure-of-arrays: a hit pixel is a
-column, which is what makes gathering and scattering fast on a CPU.
+Visibility (which triangle) is computed without gradients by a backend. Barycentric coordinates are computed here,
+differentiably and for hit pixels only, so that all backends share one gradient. Tensors are structure-of-arrays with
+one column per hit pixel, which makes gathering and scattering fast on a CPU.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from jr2net.render.shading import CYCLES
 
 @dataclass(frozen=True)
 class Fragments:
-    """The visible surface of B pictures of H x W pixels, P of them hit.
+    """The visible surface of B images of H x W pixels. P is the number of hit pixels in the batch.
 
-    pix_to_face      (B, H, W) int64   triangle that the pixel's centre sees, -1 on background
-    hit_pixels       (P,) int64        hit pixels, as indices into the flattened (B, H, W)
-    hit_vertices     (3, P) int64      the triangle's vertices, as indices into the flattened (B, N)
+    pix_to_face      (B, H, W) int64   triangle visible at the pixel's centre, -1 on background
+    hit_pixels       (P,) int64        indices of hit pixels in the flattened (B, H, W)
+    hit_vertices     (3, P) int64      indices of the triangle's vertices in the flattened (B, N)
     hit_bary_coords  (3, P)            perspective-correct barycentric coordinates, differentiable in the vertices;
                                        columns sum to 1
     """
@@ -38,87 +38,88 @@ class Fragments:
     @cached_property
     def bary_coords(self) -> Tensor:
         """Barycentric coordinates as a map (B, H, W, 3), zero on background."""
-        return self.spread(self.hit_bary_coords).permute(0, 2, 3, 1)
+        return self.scatter(self.hit_bary_coords).permute(0, 2, 3, 1)
 
     @cached_property
     def mask(self) -> Tensor:
-        """(B, 1, H, W): 1 where a triangle is seen, in the vertices' dtype."""
+        """(B, 1, H, W): 1 on hit pixels, in the dtype of the vertices."""
         return (self.pix_to_face >= 0)[:, None].to(self.hit_bary_coords.dtype)
 
     @property
-    def item(self) -> Tensor:
-        """(P,) int64: the picture of the batch that each hit pixel belongs to."""
+    def batch_index(self) -> Tensor:
+        """(P,) int64: index in the batch of the image of each hit pixel."""
         return torch.div(self.hit_pixels, self.pix_to_face[0].numel(), rounding_mode="floor")
 
     def corners_in(self, faces: Tensor, vertices: int) -> Tensor:
-        """``corner`` for the same triangles over other vertices: (3, P) indices into the flattened (B, vertices)."""
+        """``hit_vertices`` of the same triangles in other faces (F, 3): (3, P) int64, indices in (B, vertices)."""
         triangle = self.pix_to_face.flatten().index_select(0, self.hit_pixels)
-        return faces.t().index_select(1, triangle) + self.item * vertices
+        return faces.t().index_select(1, triangle) + self.batch_index * vertices
 
     def gather(self, attributes: Tensor, corner: Tensor | None = None) -> Tensor:
-        """Values at vertices (B|1, N, C) to values at hit pixels (C, P)."""
+        """Interpolates vertex attributes (B|1, N, C) at hit pixels: (C, P)."""
         corner = self.hit_vertices if corner is None else corner
         if attributes.shape[0] == 1 and self.pix_to_face.shape[0] > 1:
             corner = corner % attributes.shape[1]
         return _Interpolation.apply(attributes.flatten(0, 1).t(), corner, self.hit_bary_coords)
 
     def take(self, index: Tensor, vertices: int) -> Fragments:
-        """The pictures at ``index`` (M,) int64, each any number of times, of meshes of so many ``vertices``.
+        """Selects images ``index`` (M,) int64, with repetition allowed; ``vertices`` is the number N of mesh vertices.
 
-        Hit pixels stand in the order of their pictures, as ``fragments_of`` finds them.
+        Hit pixels are sorted by image, as in ``fragments_of``.
         """
-        side, batch = self.pix_to_face[0].numel(), self.pix_to_face.shape[0]
-        counts = torch.bincount(self.item, minlength=batch)
+        pixels, batch = self.pix_to_face[0].numel(), self.pix_to_face.shape[0]
+        counts = torch.bincount(self.batch_index, minlength=batch)
         lengths = counts[index]
-        picture = torch.repeat_interleave(torch.arange(len(index), device=index.device), lengths)
-        within = torch.arange(len(picture), device=index.device) - (lengths.cumsum(0) - lengths)[picture]
-        place = (counts.cumsum(0) - counts)[index][picture] + within
-        moved = picture - self.item[place]
+        image = torch.repeat_interleave(torch.arange(len(index), device=index.device), lengths)
+        within = torch.arange(len(image), device=index.device) - (lengths.cumsum(0) - lengths)[image]
+        column = (counts.cumsum(0) - counts)[index][image] + within
+        moved = image - self.batch_index[column]
         return Fragments(
             self.pix_to_face[index],
-            self.hit_pixels[place] + moved * side,
-            self.hit_vertices[:, place] + moved * vertices,
-            self.hit_bary_coords[:, place],
+            self.hit_pixels[column] + moved * pixels,
+            self.hit_vertices[:, column] + moved * vertices,
+            self.hit_bary_coords[:, column],
         )
 
-    def spread(self, values: Tensor) -> Tensor:
-        """Values at hit pixels (C, P) to maps (B, C, H, W), zero on background."""
+    def scatter(self, values: Tensor) -> Tensor:
+        """Writes values at hit pixels (C, P) into maps (B, C, H, W), zero on background."""
         batch, height, width = self.pix_to_face.shape
         flat = values.new_zeros(values.shape[0], self.pix_to_face.numel()).index_copy(1, self.hit_pixels, values)
         return flat.view(-1, batch, height, width).transpose(0, 1).contiguous()
 
 
-def fragments_of(face: Tensor, vertices: Tensor, faces: Tensor, camera: Camera) -> Fragments:
-    """Visible triangles (B, H, W) of camera-space vertices (B, N, 3) to Fragments."""
-    height, width = face.shape[1:]
-    pixel = (face.flatten() >= 0).nonzero().squeeze(1)
-    item = torch.div(pixel, height * width, rounding_mode="floor")
-    within = pixel - item * (height * width)
+def fragments_of(pix_to_face: Tensor, vertices: Tensor, faces: Tensor, camera: Camera) -> Fragments:
+    """Fragments of the visible triangles (B, H, W) of camera-space vertices (B, N, 3)."""
+    height, width = pix_to_face.shape[1:]
+    pixel = (pix_to_face.flatten() >= 0).nonzero().squeeze(1)
+    batch_index = torch.div(pixel, height * width, rounding_mode="floor")
+    within = pixel - batch_index * (height * width)
     row = torch.div(within, width, rounding_mode="floor")
     centre = torch.stack([within - row * width, row]).to(vertices.dtype) + 0.5
     ray = (centre - vertices.new_tensor(camera.centre)[:, None]) / camera.focal
-    triangle = face.flatten().index_select(0, pixel)
-    corner = faces.t().index_select(1, triangle) + item * vertices.shape[1]
+    triangle = pix_to_face.flatten().index_select(0, pixel)
+    corner = faces.t().index_select(1, triangle) + batch_index * vertices.shape[1]
     weight = _Barycentric.apply(vertices.flatten(0, 1).t(), corner, ray)
-    return Fragments(face, pixel, corner, weight)
+    return Fragments(pix_to_face, pixel, corner, weight)
 
 
 def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
-    """Values at vertices (B|1, N, C) to maps (B, C, H, W), zero on background; differentiable in both.
+    """Interpolates vertex attributes (B|1, N, C) to maps (B, C, H, W), zero on background.
 
-    faces (F, 3) are the triangles that were rasterised, or the same triangles over other vertices (a texture's seams).
+    Differentiable in the attributes and in the rasterised vertices. faces (F, 3): the rasterised triangles, or the same
+    triangles with other vertex indices (e.g. texture coordinates with seams).
     """
     if attributes.dim() != 3 or attributes.shape[0] not in (1, fragments.pix_to_face.shape[0]):
         expected = f"(B or 1, N, C) with B = {fragments.pix_to_face.shape[0]}"
         raise ValueError(f"attributes have shape {tuple(attributes.shape)}; expected {expected}")
-    return fragments.spread(fragments.gather(attributes, fragments.corners_in(faces, attributes.shape[1])))
+    return fragments.scatter(fragments.gather(attributes, fragments.corners_in(faces, attributes.shape[1])))
 
 
 class _Barycentric(torch.autograd.Function):
-    """Where the ray of each hit pixel meets its triangle.
+    """Perspective-correct barycentric coordinates of the intersection of each hit pixel's ray with its triangle.
 
-    With p_i = (x_i - r_x z_i, y_i - r_y z_i), the i-th corner's offset from the ray at its depth, the weights are
-    b_i = w_i / Σ w with w_i = p_{i+1} x p_{i+2}: the triple products of ray and corners, without their cancellation.
+    With p_i = (x_i - r_x z_i, y_i - r_y z_i), the offset of the i-th corner from the ray at its depth, the weights are
+    b_i = w_i / Σ w with w_i = p_{i+1} x p_{i+2}: equal to triple products of ray and corners, but numerically stable.
     """
 
     @staticmethod
@@ -173,5 +174,5 @@ class _Interpolation(torch.autograd.Function):
 
 
 def _add_columns(columns: Tensor, corner: Tensor, count: int) -> Tensor:
-    """Columns (C, 3P) added up at their vertices (3, P): (C, count)."""
+    """Sums columns (C, 3P) at the vertices (3, P) that they belong to: (C, count)."""
     return columns.new_zeros(columns.shape[0], count).index_add_(1, corner.flatten(), columns)

@@ -1,11 +1,13 @@
 """The default backend: a scanline z-buffer in plain tensor operations, on CPU and CUDA.
 
-Triangles are culled, expanded to the rows they cross and the rows to the pixels between the triangle's edges, so the
-work is proportional to what is covered and not to pixels times triangles. Every candidate pixel becomes ONE integer,
-the bits of its inverse depth above those of its triangle, and a scatter with ``amax`` is the exact z-buffer.
+Triangles are culled, expanded to the rows that they cross, and rows to the pixels between the triangle's edges, so the
+cost is proportional to the covered area and not to pixels times triangles. Each candidate pixel is packed into one
+int64 key, the bits of its inverse depth above those of its triangle index; a scatter with ``amax`` of the keys is an
+exact z-buffer.
 
-The batch is the innermost dimension until triangles are culled: a vertex's row then holds all pictures, and gathering
-rows is an order of magnitude faster than gathering numbers. Random ``torch.where`` is avoided for the same reason.
+The batch is the innermost dimension until triangles are culled: a vertex's row then holds all images, and gathering
+rows is an order of magnitude faster than gathering scalars. Data-dependent ``torch.where`` is avoided for the same
+reason.
 """
 
 from __future__ import annotations
@@ -15,27 +17,27 @@ from torch import Tensor
 
 from jr2net.face.camera import Camera
 
-NEAR = 1.0  # mm; triangles with a corner closer than that, or behind the camera, are not drawn
-_INCLUSIVE = 1e-4  # pixels by which spans are widened, so that rounding leaves no hole along a shared edge
-_SLIVER = 1e-8  # square pixels, twice the area; triangles seen exactly edge-on have no barycentrics
-_NEVER = 1e9  # pixels; moves an edge that does not bound a side out of the way
-_LOW = 0xFFFFFFFF
+NEAR = 1.0  # mm; triangles with a corner nearer than this, or behind the camera, are not drawn
+_INCLUSIVE = 1e-4  # pixels by which spans are widened, so that rounding leaves no holes along shared edges
+_SLIVER = 1e-8  # square pixels, twice the area; edge-on triangles have no barycentric coordinates
+_FAR_AWAY = 1e9  # pixels; offset that disables edges that do not bound a side
+_LOW_BITS = 0xFFFFFFFF
 
 
 @torch.no_grad()
 def visible_faces(vertices: Tensor, faces: Tensor, camera: Camera) -> Tensor:
-    """Camera-space vertices (B, N, 3) in mm and faces (F, 3) to the nearest triangle of each pixel (B, S, S), or -1.
+    """The nearest triangle at each pixel (B, S, S), or -1; vertices (B, N, 3) in camera space, in mm, faces (F, 3).
 
-    Both sides of a triangle are seen. Equal depths go to the lower index.
+    Triangles are two-sided. At equal depth the lower index wins.
     """
     batch, size = vertices.shape[0], camera.size
     x, y, inverse = _corners_on_screen(vertices, faces, camera)  # each (3, F·B)
-    kept = (_holds_a_centre(x, size) & _holds_a_centre(y, size)).nonzero().squeeze(1)
+    kept = (_covers_a_centre(x, size) & _covers_a_centre(y, size)).nonzero().squeeze(1)
     x, y, inverse = (corner.index_select(1, kept) for corner in (x, y, inverse))  # each (3, K)
     face = torch.div(kept, batch, rounding_mode="floor")
-    picture = kept - face * batch
+    image = kept - face * batch
 
-    # Inverse depth is linear on the screen: its slopes along x and y.
+    # Inverse depth is linear in screen space; compute its slopes along x and y.
     dx, dy, dz = x[1:] - x[0], y[1:] - y[0], inverse[1:] - inverse[0]
     twice_area = dx[0] * dy[1] - dx[1] * dy[0]
     slope_x = (dz[0] * dy[1] - dz[1] * dy[0]) / twice_area
@@ -44,33 +46,33 @@ def visible_faces(vertices: Tensor, faces: Tensor, camera: Camera) -> Tensor:
     # Triangles to rows.
     top = (y.amin(0) - _INCLUSIVE).clamp_min_(0).ceil_()
     bottom = (y.amax(0) + _INCLUSIVE).clamp_max_(size - 1).floor_()
-    bottom.sub_((twice_area.abs() <= _SLIVER) * float(size))  # slivers have no rows
+    bottom.sub_((twice_area.abs() <= _SLIVER) * float(size))  # drops slivers
     owner, down = _expand(top, bottom)
     left, right = _spans(x, y, top, twice_area, owner, down)
     left = left.sub_(_INCLUSIVE).clamp_min_(0).ceil_()
     right = right.add_(_INCLUSIVE).clamp_max_(size - 1).floor_()
 
-    # Rows to pixels: inverse depth and address at the row's first pixel, then along the row.
+    # Rows to pixels: inverse depth and buffer address at the first pixel of the row, then along the row.
     plane = torch.stack([inverse[0] + slope_y * (top - y[0]), slope_y, slope_x, x[0]]).index_select(1, owner)
     start = plane[0] + down * plane[1] + (left - plane[3]) * plane[2]
-    address = (picture * size + top.long()).mul_(size).index_select(0, owner)
+    address = (image * size + top.long()).mul_(size).index_select(0, owner)
     address.add_(down.long(), alpha=size).add_(left.long())
     row, along = _expand(left, right)
     triangle = owner.index_select(0, row)
     depth = start.index_select(0, row) + along * slope_x.index_select(0, triangle)
     farthest, nearest = (bound.index_select(0, triangle) for bound in (inverse.amin(0), inverse.amax(0)))
-    depth = depth.clamp_(farthest, nearest).float()  # a sliver's slopes are noise
-    key = depth.view(torch.int32).long().bitwise_left_shift_(32).add_((_LOW - face).index_select(0, triangle))
+    depth = depth.clamp_(farthest, nearest).float()  # the slopes of thin triangles are inaccurate
+    key = depth.view(torch.int32).long().bitwise_left_shift_(32).add_((_LOW_BITS - face).index_select(0, triangle))
     pixel = address.index_select(0, row).add_(along.long())
 
     buffer = key.new_zeros(batch * size * size).scatter_reduce_(0, pixel, key, "amax")
-    return buffer.to(torch.int32).bitwise_not_().long().view(batch, size, size)  # the low half is ~face, 0 if empty
+    return buffer.to(torch.int32).bitwise_not_().long().view(batch, size, size)  # the low 32 bits are ~face, 0 if empty
 
 
 def _corners_on_screen(vertices: Tensor, faces: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
-    """x, y with pixel centres at integers, and inverse depth, of each triangle's corners: (3, F·B), batch innermost.
+    """x, y (pixel centres at integers) and inverse depth of each triangle's corners: (3, F·B), batch innermost.
 
-    NaN at vertices that must not be drawn, which every comparison then rejects.
+    NaN for vertices that are not drawn, so that all comparisons with them are false.
     """
     order = faces.t().flatten()
     x, y, z = vertices.permute(2, 1, 0).contiguous()
@@ -81,15 +83,15 @@ def _corners_on_screen(vertices: Tensor, faces: Tensor, camera: Camera) -> tuple
     return x, y, inverse
 
 
-def _holds_a_centre(corner: Tensor, size: int) -> Tensor:
-    """Whether the extent of the corners (3, K) along one axis holds a pixel centre of the picture."""
+def _covers_a_centre(corner: Tensor, size: int) -> Tensor:
+    """(K,) bool: whether the extent of the corners (3, K) along one axis contains a pixel centre of the image."""
     low = torch.minimum(torch.minimum(corner[0], corner[1]), corner[2])
     high = torch.maximum(torch.maximum(corner[0], corner[1]), corner[2])
     return low.sub_(_INCLUSIVE).clamp_min_(0).ceil_() <= high.add_(_INCLUSIVE).clamp_max_(size - 1)
 
 
 def _expand(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Integer ranges first … last inclusive (K,) to (index of its range, offset from first), for every member."""
+    """Expands inclusive integer ranges first … last (K,): (index of the range, offset from first) of every member."""
     length = (last - first + 1).clamp_min_(0).long()
     owner = torch.repeat_interleave(length)
     begin = length.cumsum(0).sub_(length)
@@ -98,12 +100,12 @@ def _expand(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _spans(x: Tensor, y: Tensor, top: Tensor, twice_area: Tensor, owner: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
-    """Left and right end (R,) of rows, each ``down`` rows below ``top`` of triangle ``owner``; corners (3, K)."""
+    """Left and right end (R,) of the rows ``down`` rows below ``top`` of triangle ``owner``; corners x, y (3, K)."""
     rise = y.roll(-1, 0) - y  # of the edge that starts at each corner
     slope = (x.roll(-1, 0) - x) / (rise + (rise == 0))
-    crossing = x + (top - y) * slope  # where the edge's line crosses the top row
-    side = rise * twice_area.sign()  # negative: bounds the left; positive: the right; horizontal: neither
-    bounds = [crossing - (side >= 0) * _NEVER, crossing + (side <= 0) * _NEVER, slope]
+    crossing = x + (top - y) * slope  # x at which the edge's line crosses the top row
+    side = rise * twice_area.sign()  # negative: left boundary; positive: right; zero (horizontal edge): neither
+    bounds = [crossing - (side >= 0) * _FAR_AWAY, crossing + (side <= 0) * _FAR_AWAY, slope]
     edge = torch.cat(bounds).index_select(1, owner)
     shift = edge[6:].mul_(down)
     a, b, c = edge[:3].add_(shift)

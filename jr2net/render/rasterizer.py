@@ -1,4 +1,4 @@
-"""Mesh to fragments, by a backend chosen by name."""
+"""Rasterisation of a mesh to fragments, with a choice of backends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ BACKENDS = ("torch", "pytorch3d")
 
 
 def rasterize(vertices_camera: Tensor, faces: Tensor, camera: Camera, backend: str = "torch") -> Fragments:
-    """What each pixel of a square picture sees of a mesh.
+    """Fragments of a mesh in square images.
 
     vertices_camera (B, N, 3) camera space, mm; faces (F, 3) int64. Triangles with a corner behind the camera are not
-    drawn; both sides of the others are. Barycentrics are differentiable in the vertices, visibility is not.
+    drawn; the others are two-sided. Barycentric coordinates are differentiable in the vertices, visibility is not.
+    Raises ValueError for an unknown backend, ImportError if PyTorch3D is not installed.
     """
     if backend == "torch":
         return fragments_of(visible_faces(vertices_camera, faces, camera), vertices_camera, faces, camera)

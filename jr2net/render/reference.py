@@ -1,4 +1,4 @@
-"""The rasteriser as one would write it down: every triangle against every pixel. Slow; what tests compare with."""
+"""Brute-force reference rasteriser: tests every triangle at every pixel. Slow; for tests only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jr2net.face.camera import Camera
 
 
 def rasterize_reference(vertices: Tensor, faces: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
-    """One mesh (N, 3) in camera space to triangle (S, S), barycentrics (S, S, 3) and depth (S, S) in mm.
+    """Triangle index (S, S), barycentric coordinates (S, S, 3) and depth (S, S) in mm of a camera-space mesh (N, 3).
 
     The ray d through a pixel's centre meets the plane of a triangle where Σ λ_i v_i = t d. Solving V b = d gives
     λ = b / Σ b and the depth t = 1 / Σ b. Background: -1, 0 and infinity.
@@ -25,8 +25,8 @@ def rasterize_reference(vertices: Tensor, faces: Tensor, camera: Camera) -> tupl
     for index, face in enumerate(faces.tolist()):
         corners = vertices[face]
         if not (corners[:, 2] > 1.0).all() or torch.linalg.det(corners) == 0:
-            continue  # behind the camera, too near, not a number, or seen edge-on
-        solution = rays @ torch.linalg.inv(corners)  # corners are rows, so this is V⁻¹ d
+            continue  # behind the camera, too near, NaN, or edge-on
+        solution = rays @ torch.linalg.inv(corners)  # corners are rows of the matrix, so this is V⁻¹ d
         total = solution.sum(-1)
         nearer = (solution >= 0).all(-1) & (total > 0) & (1 / total < depth)
         face_at = torch.where(nearer, index, face_at)

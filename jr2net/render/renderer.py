@@ -1,4 +1,4 @@
-"""Face parameters to pictures: depth, normal, light, albedo, image and mask, differentiable in every parameter."""
+"""Differentiable rendering of face parameters to image, depth, normal, light, albedo and mask."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Rendering", "landmarks_2d", "render", "render_mesh", "vertex_normals
 
 @dataclass(frozen=True)
 class Rendering:
-    """B pictures of a mesh, S x S. Maps are made when they are first asked for; background is 0 in all of them.
+    """B renderings of a mesh, S x S pixels. Maps are computed lazily and cached; they are 0 on background.
 
     vertices     (B, N, 3)   camera space, mm
     normals      (B, N, 3)   unit vertex normals, light axes
-    fragments                what each pixel sees
-    reflectance  (B|1, N, 3) albedo of the vertices
+    fragments                visible triangle and barycentric coordinates of each pixel
+    reflectance  (B|1, N, 3) albedo per vertex
     illumination (B, 9, 3)   spherical-harmonic light
     """
 
@@ -36,17 +36,17 @@ class Rendering:
 
     @property
     def mask(self) -> Tensor:
-        """(B, 1, S, S): 1 where the mesh is seen."""
+        """(B, 1, S, S): 1 where the mesh is visible."""
         return self.fragments.mask
 
     @cached_property
     def depth(self) -> Tensor:
-        """(B, 1, S, S): z of the surface in camera space, mm."""
+        """(B, 1, S, S): depth (z in camera space) in mm."""
         return self._interpolate(self.vertices[..., 2:])
 
     @cached_property
     def normal(self) -> Tensor:
-        """(B, 3, S, S): unit normals in light axes (x right, y up, z to the camera)."""
+        """(B, 3, S, S): unit normals in light axes (x right, y up, z towards the camera)."""
         return unit(self._interpolate(self.normals), 1)
 
     @cached_property
@@ -56,7 +56,7 @@ class Rendering:
 
     @cached_property
     def albedo(self) -> Tensor:
-        """(B, 3, S, S): reflectance, as the model gives it."""
+        """(B, 3, S, S): interpolated vertex albedo."""
         return self._interpolate(self.reflectance)
 
     @cached_property
@@ -65,25 +65,25 @@ class Rendering:
         return self.albedo * self.light
 
     def take(self, index: Tensor) -> Rendering:
-        """The pictures at ``index`` (M,) int64, each any number of times; maps made before need not be made again."""
-        many = self.reflectance.shape[0] > 1
-        taken = Rendering(
+        """Selects renderings ``index`` (M,) int64, with repetition allowed; cached maps are indexed, not recomputed."""
+        batched = self.reflectance.shape[0] > 1
+        selected = Rendering(
             self.vertices[index],
             self.normals[index],
             self.fragments.take(index, self.vertices.shape[1]),
-            self.reflectance[index] if many else self.reflectance,
+            self.reflectance[index] if batched else self.reflectance,
             self.illumination[index],
         )
-        made = ("depth", "normal", "light", "albedo", "image")
-        taken.__dict__.update({name: self.__dict__[name][index] for name in made if name in self.__dict__})
-        return taken
+        maps = ("depth", "normal", "light", "albedo", "image")
+        selected.__dict__.update({name: self.__dict__[name][index] for name in maps if name in self.__dict__})
+        return selected
 
     def _interpolate(self, attributes: Tensor) -> Tensor:
-        return self.fragments.spread(self.fragments.gather(attributes))
+        return self.fragments.scatter(self.fragments.gather(attributes))
 
 
 def render(model: FaceModel, parameters: FaceParameters, camera: Camera, backend: str = "torch") -> Rendering:
-    """Pictures of B faces, differentiable in identity, expression, albedo, rotation, translation and light."""
+    """Renders B faces, differentiable in identity, expression, albedo, rotation, translation and light."""
     shape = model.shape(parameters.identity, parameters.expression)
     vertices = to_camera(shape, parameters.rotation, parameters.translation)
     return render_mesh(vertices, model.faces, model.reflectance(parameters.albedo), parameters.light, camera, backend)
@@ -92,13 +92,13 @@ def render(model: FaceModel, parameters: FaceParameters, camera: Camera, backend
 def render_mesh(
     vertices_camera: Tensor, faces: Tensor, albedo: Tensor, light: Tensor, camera: Camera, backend: str = "torch"
 ) -> Rendering:
-    """Pictures of any mesh: vertices (B, N, 3) in camera space, albedo (B|1, N, 3), light (B, 9, 3)."""
+    """Renders any mesh: vertices (B, N, 3) in camera space, albedo (B|1, N, 3), light (B, 9, 3)."""
     normals = vertex_normals(vertices_camera, faces) * vertices_camera.new_tensor([1.0, -1.0, -1.0])
     return Rendering(vertices_camera, normals, rasterize(vertices_camera, faces, camera, backend), albedo, light)
 
 
 def landmarks_2d(model: FaceModel, parameters: FaceParameters, camera: Camera) -> Tensor:
-    """The 68 landmarks' positions (B, 68, 2) in pixels; only their vertices are computed."""
+    """The 68 projected landmarks (B, 68, 2) in pixels; only their vertices are computed."""
     points = model.landmarks
     shape = (
         model.mean[points]

@@ -1,4 +1,4 @@
-"""The scene that a reenactor is shown: source and driving face rendered, and the source seen from the driving view."""
+"""DCNet's input: renderings of the source and the driving face, and the source image warped into the driving view."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from jr2net.render.view_synthesis import View, head_motion_warp, synthesize_view
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything DCNet is told about one batch of (source, driving) pairs.
+    """DCNet's input for a batch of B (source, driving) pairs.
 
+    source_image     (B, 3, S, S) in [0, 1]
     source, driving  the two renderings; driving has the source's identity and albedo
-    view             the source picture seen from the driving view (Eq. 2), with the co-visible mask
-    conditions       what modulates the generator
+    view             the source image warped into the driving view (Eq. 2), with the co-visible mask
+    conditions       inputs of the generator's modulation
     """
 
     source_image: Tensor
@@ -31,12 +32,12 @@ class Scene:
     conditions: Conditions
 
     def warp_only(self) -> Tensor:
-        """The trivial answer: the warped source where it is co-visible, the copied source elsewhere."""
+        """The WarpOnly baseline (B, 3, S, S): the warped source where co-visible, the copied source elsewhere."""
         return torch.lerp(self.source_image, self.view.image, self.view.covisible)
 
 
 def recombine(source: FaceParameters, driving: FaceParameters, pose: bool = True, light: bool = True) -> FaceParameters:
-    """The source's identity and albedo with the driving frame's expression and, by switch, its pose and light.
+    """The source's identity and albedo with the driving frame's expression and, optionally, its pose and light.
 
     ``pose=False, light=False`` is the paper's expression-specific generation.
     """
@@ -58,8 +59,8 @@ def set_scene(
 ) -> Scene:
     """Renders both faces and warps the source into the driving view.
 
-    source_image (B, 3, S, S) in [0, 1]; ``source``: its face, or that face rendered before; ``driving`` is a
-    ``recombine``-d face: what the result should show.
+    source_image (B, 3, S, S) in [0, 1]; ``source``: the parameters of its face, or an existing rendering of them;
+    ``driving``: the parameters of the face to generate, usually from ``recombine``.
     """
     source_rendering = source if isinstance(source, Rendering) else render(model, source, camera)
     driving_rendering = render(model, driving, camera)
@@ -77,9 +78,10 @@ def set_scene(
 
 
 def exposure(image: Tensor, rendering: Rendering) -> Tensor:
-    """(B, 3, 1, 1): what the rendered face's mean colour is multiplied by to be that of the picture (B, 3, S, S).
+    """(B, 3, 1, 1): factor from the mean colour of the rendered face to that of the face in the image (B, 3, S, S).
 
-    RecNet's albedo and light leave some of a face's colour unexplained; what is painted beside the photo must match it.
+    RecNet's albedo and light do not explain the colours of a face completely; rendered pixels next to pixels of the
+    image must match them.
     """
-    seen, painted = ((part * rendering.mask).sum((2, 3), keepdim=True) for part in (image, rendering.image))
-    return (seen / painted.clamp(min=1e-3)).clamp(0.25, 4.0)
+    observed, rendered = ((x * rendering.mask).sum((2, 3), keepdim=True) for x in (image, rendering.image))
+    return (observed / rendered.clamp(min=1e-3)).clamp(0.25, 4.0)

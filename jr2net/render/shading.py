@@ -1,7 +1,7 @@
-"""Normals and spherical-harmonic light on whole planes of numbers, with analytic gradients.
+"""Normals and spherical-harmonic lighting on component-first tensors, with analytic gradients.
 
-The same formulas as ``face.light``, which is the readable form of them and what tests compare with. Here components
-come first and are contiguous, since reductions over a middle dimension of three are what a CPU is worst at.
+The same formulas as in ``face.light``, which is the readable reference for the tests. Here components come first and
+are contiguous, because reductions over a middle dimension of size three are slow on a CPU.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from jr2net.face.light import _BAND0, _BAND1, _BAND2, _BAND2_ZZ
 
-CYCLES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))  # i, the next, the one after that
+CYCLES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))  # i, i + 1, i + 2 modulo 3
 _TINY = 1e-12
 
 
@@ -24,26 +24,27 @@ def cross(a: Tensor, b: Tensor) -> Tensor:
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Unit normals (B, N, 3) in the vertices' own axes: the area-weighted mean of the triangles around a vertex.
+    """Unit normals (B, N, 3) in the axes of the vertices: the area-weighted mean of the adjacent triangles' normals.
 
-    Zero where there is none. The batch is innermost inside, so that a vertex's row holds all pictures.
+    Zero for vertices without triangles. Internally the batch is the innermost dimension, so that a vertex's row holds
+    the whole batch.
     """
     total = _AreaNormals.apply(vertices.permute(2, 1, 0).contiguous(), faces)
     return unit(total, 0).permute(2, 1, 0)
 
 
 def unit(vectors: Tensor, dim: int) -> Tensor:
-    """Vectors with their three components along ``dim``, scaled to length 1; zero stays zero."""
+    """Normalises vectors with three components along ``dim`` to length 1; zero stays zero."""
     return _Unit.apply(vectors, dim)
 
 
 def irradiance_map(normal: Tensor, illumination: Tensor) -> Tensor:
-    """Σ_b θ_b H_b(n): unit normals (B, 3, H, W), 0 on background, and light (B, 9, 3) to (B, 3, H, W), 0 there too."""
+    """Irradiance Σ_b θ_b H_b(n) (B, 3, H, W) of unit normals (B, 3, H, W), light (B, 9, 3); 0 where the normal is 0."""
     return _Irradiance.apply(normal.flatten(2), illumination).view(-1, 3, *normal.shape[2:])
 
 
 class _AreaNormals(torch.autograd.Function):
-    """Vertices (3, N, B) to the sums (3, N, B) of their triangles' normals, each as long as twice its area."""
+    """Vertices (3, N, B) to the sum (3, N, B) of their triangles' normals, each with twice the area as its length."""
 
     @staticmethod
     def forward(ctx: Any, vertices: Tensor, faces: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ class _AreaNormals(torch.autograd.Function):
 
 
 def _add_rows(corners: tuple[Tensor, Tensor, Tensor], order: Tensor, count: int) -> Tensor:
-    """Rows (3, F, B) of the triangles' three corners added up at their vertices: (3, N, B)."""
+    """Sums rows (3, F, B) of the triangles' three corners at their vertices: (3, N, B)."""
     total = corners[0].new_zeros(3, count, corners[0].shape[2])
     for rows, index in zip(corners, order.view(3, -1)):
         for axis in range(3):
@@ -90,14 +91,14 @@ class _Unit(torch.autograd.Function):
         result, scale = ctx.saved_tensors
         (x, y, z), (gx, gy, gz) = result.unbind(ctx.dim), gradient.unbind(ctx.dim)
         along = (x * gx).addcmul_(y, gy).addcmul_(z, gz).unsqueeze(ctx.dim)
-        # A vector without length has no direction to change: its scale is huge and its gradient is nothing.
+        # The gradient at a zero vector is defined as 0 (its scale would be huge).
         return torch.addcmul(gradient, result, along, value=-1).mul_(scale * (scale < 1 / _TINY)), None
 
 
 class _Irradiance(torch.autograd.Function):
     """normal (B, 3, P), illumination (B, 9, 3) -> (B, 3, P).
 
-    The constants of H_0 and H_6 are written as |n|², which changes nothing on unit normals and darkens n = 0.
+    The constants in H_0 and H_6 are multiplied by |n|², which changes nothing for unit normals and gives 0 for n = 0.
     """
 
     @staticmethod
@@ -127,7 +128,7 @@ class _Irradiance(torch.autograd.Function):
             weighted = illumination * illumination.new_tensor(scale)[:, None]
             h0, hy, hz, hx, hxy, hyz, hzz, hxz, hxx = (weighted @ gradient).unbind(1)
             x, y, z = normal.unbind(1)
-            square = h0.sub_(hzz)  # what x², y² and z² have in common
+            square = h0.sub_(hzz)  # common factor of x², y² and z²
             normals = torch.empty_like(normal)
             torch.mul(x, square + hxx, out=normals[:, 0]).mul_(2).add_(hx).addcmul_(y, hxy).addcmul_(z, hxz)
             torch.mul(y, square - hxx, out=normals[:, 1]).mul_(2).add_(hy).addcmul_(x, hxy).addcmul_(z, hyz)

@@ -1,1 +1,1 @@
-"""What a run achieved: ``report.json`` for programs, ``report.html`` for people."""
+"""Reports of a run: ``report.json`` (machine-readable) and ``report.html``."""

@@ -1,4 +1,4 @@
-"""Pictures of a face model for people: every expression by its name, or random people.
+"""Contact sheets of a face model: all expressions with their names, or random people.
 
 python -m jr2net.report.contact_sheet docs/contact_sheet.png
 python -m jr2net.report.contact_sheet docs/identities.png --people
@@ -27,16 +27,16 @@ _BACKGROUND = (0.86, 0.87, 0.89)
 
 
 def key_light() -> Tensor:
-    """(9, 3): soft light from everywhere and a stronger one from the upper left, as in a portrait."""
+    """Portrait light (9, 3): ambient light and a stronger one from the upper left."""
     light = ambient(0.72)
     light[1:4] += torch.tensor([0.42, 0.34, -0.34])[:, None] * torch.tensor([1.0, 0.98, 0.95])
     return light
 
 
 def expression_sheet(model: FaceModel, tile: int = 170, columns: int = 9) -> Image.Image:
-    """The neutral face, the 51 shapes at coefficient 1, and two that need a second look.
+    """The neutral face, the 51 blendshapes at coefficient 1, and two of these faces turned to the side.
 
-    mouthClose is meant to be added to jawOpen and is shown so.
+    mouthClose is shown together with jawOpen, as it is meant to be used.
     """
     rows: list[tuple[str, dict[str, float], float]] = [("neutral", {}, 0.0)]
     for name in ARKIT_NAMES:
@@ -49,23 +49,23 @@ def expression_sheet(model: FaceModel, tile: int = 170, columns: int = 9) -> Ima
             expression[row, ARKIT_NAMES.index(name)] = value
         rotation[row, 1] = yaw
     captions = [name if name != "mouthClose" else "mouthClose + jawOpen" for name, _, _ in rows]
-    return _sheet(model, _turned(neutral.replace(expression=expression), rotation), captions, tile, columns)
+    return _sheet(model, _with_rotation(neutral.replace(expression=expression), rotation), captions, tile, columns)
 
 
 def people_sheet(model: FaceModel, people: int = 24, tile: int = 200, columns: int = 8, seed: int = 0) -> Image.Image:
-    """Random people of the model: identity and albedo standard normal, every second one turned."""
+    """Random people: identity and albedo from a standard normal distribution, every second face turned to the side."""
     generator = torch.Generator().manual_seed(seed)
     neutral = model.neutral(people)
     identity = torch.randn(neutral.identity.shape, generator=generator)
     albedo = torch.randn(neutral.albedo.shape, generator=generator)
     rotation = torch.zeros(people, 3)
     rotation[1::2, 1] = 0.4
-    parameters = _turned(neutral.replace(identity=identity, albedo=albedo), rotation)
+    parameters = _with_rotation(neutral.replace(identity=identity, albedo=albedo), rotation)
     return _sheet(model, parameters, [""] * people, tile, columns)
 
 
-def _turned(parameters: FaceParameters, rotation: Tensor) -> FaceParameters:
-    """Heads turn about a point between the ears; this keeps the middle of the face where it was."""
+def _with_rotation(parameters: FaceParameters, rotation: Tensor) -> FaceParameters:
+    """Sets the rotation and shifts the head so that the middle of the face stays in place."""
     middle = torch.tensor([0.0, 0.0, 48.0])
     shift = (middle - rotation_matrix(rotation) @ middle) * torch.tensor([1.0, -1.0, -1.0])
     return parameters.replace(rotation=rotation, translation=parameters.translation + shift)
@@ -77,7 +77,7 @@ def _sheet(model: FaceModel, parameters: FaceParameters, captions: list[str], ti
     caption_height = 14 if any(captions) else 0
     rows = -(-len(captions) // columns)
     background = tuple(round(255 * value) for value in _BACKGROUND)
-    width = round(0.8 * tile)  # faces are higher than wide
+    width = round(0.8 * tile)  # faces are taller than wide
     sheet = Image.new("RGB", (columns * width, rows * (tile + caption_height)), background)
     pen = ImageDraw.Draw(sheet)
     for k, caption in enumerate(captions):
@@ -97,8 +97,8 @@ def _sheet(model: FaceModel, parameters: FaceParameters, captions: list[str], ti
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("out", type=Path, help="PNG to write")
-    parser.add_argument("--model", default="procedural", help="face model, as face.model in a configuration")
-    parser.add_argument("--people", action="store_true", help="random people instead of the expressions")
+    parser.add_argument("--model", default="procedural", help="face model, as for `face.model` in a configuration")
+    parser.add_argument("--people", action="store_true", help="show random people instead of expressions")
     arguments = parser.parse_args()
     model = load_face_model(FaceConfig(model=arguments.model))
     sheet = people_sheet(model) if arguments.people else expression_sheet(model)

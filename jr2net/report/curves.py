@@ -1,4 +1,4 @@
-"""Loss curves: the records of a training's log as small inline SVG charts, one for each term."""
+"""Loss curves of a training log as inline SVG charts, one per loss term."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTH, HEIGHT, POINTS = 240, 96, 120
 
 @dataclass(frozen=True)
 class Curve:
-    """One logged term of a training: steps (T,) ascending, values (T,) finite."""
+    """One loss term of a training: steps (T,) ascending, values (T,) finite."""
 
     term: str
     steps: NDArray[np.float64]
@@ -27,17 +27,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """What one training logged: its terms, and its pace in words."""
+    """Curves of one training and a text about its throughput."""
 
     stage: str
     curves: tuple[Curve, ...]
-    pace: str = ""
+    throughput: str = ""
 
 
 def training_log(stage: str, records: Iterable[Mapping[str, Any]]) -> TrainingLog:
     """Records of ``jr2net.training.log`` (``step`` and ``losses`` by name) to curves.
 
-    Values that are no finite numbers are left out, for a training that stopped over one shall still be shown.
+    Non-finite values are skipped, so that a training that stopped because of one can be shown.
     """
     records = list(records)
     terms: dict[str, list[tuple[float, float]]] = {}
@@ -46,27 +46,27 @@ def training_log(stage: str, records: Iterable[Mapping[str, Any]]) -> TrainingLo
             if is_number(value) and math.isfinite(value):
                 terms.setdefault(term, []).append((record["step"], value))
     curves = tuple(Curve(term, *np.array(points, dtype=float).T) for term, points in terms.items())
-    return TrainingLog(stage, curves, _pace(records))
+    return TrainingLog(stage, curves, _throughput(records))
 
 
-def _pace(records: Sequence[Mapping[str, Any]]) -> str:
-    """``210 images/s; data 2 %, step 95 %, report 3 % of the time``."""
+def _throughput(records: Sequence[Mapping[str, Any]]) -> str:
+    """Text such as ``210 images/s; data 2 %, step 95 %, report 3 % of the time``."""
     rates = [record["images_per_second"] for record in records if "images_per_second" in record]
     phases: dict[str, float] = {}
     for record in records:
         for phase, seconds in record.get("seconds", {}).items():
             phases[phase] = phases.get(phase, 0.0) + seconds
-    said = [f"{np.median(rates):.0f} images/s"] if rates else []
+    texts = [f"{np.median(rates):.0f} images/s"] if rates else []
     if total := sum(phases.values()):
-        said.append(
+        texts.append(
             ", ".join(f"{phase} {100 * value / total:.0f} %" for phase, value in phases.items()) + " of the time"
         )
-    return "; ".join(said)
+    return "; ".join(texts)
 
 
 def svg(curve: Curve) -> str:
-    """The chart: the mean of each bin of steps as a line, the bin's range as a band; logarithmic where values span
-    more than a factor of 30. Colours come from the page (classes ``band``, ``line``, ``axis``)."""
+    """SVG chart: mean over bins of steps as a line, their range as a band; logarithmic if values span more than a
+    factor of 30. Colours come from the page (classes ``band``, ``line``, ``axis``)."""
     bins = np.array_split(np.arange(len(curve.steps)), min(POINTS, len(curve.steps)))
     steps = np.array([curve.steps[b].mean() for b in bins])
     low, mean, high = (np.array([f(curve.values[b]) for b in bins]) for f in (np.min, np.mean, np.max))
@@ -86,7 +86,7 @@ def svg(curve: Curve) -> str:
 
 
 def ends(curve: Curve) -> tuple[str, str]:
-    """First and last value, each the mean of a tenth of the log."""
+    """Mean of the first and of the last tenth of the values, as text."""
     tenth = max(1, len(curve.values) // 10)
     return short(float(curve.values[:tenth].mean())), short(float(curve.values[-tenth:].mean()))
 

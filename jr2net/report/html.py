@@ -1,4 +1,4 @@
-"""``report.html``: one file that needs nothing else, light and dark, on a desk and on a phone."""
+"""``report.html``: a self-contained page with light and dark theme, for desktop and mobile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
-from jr2net.evaluation.figures import Grid, Picture
+from jr2net.evaluation.figures import Grid, ImageArray
 from jr2net.report import curves
 from jr2net.report.curves import TrainingLog
 from jr2net.report.paper import PAPER_TABLES, PaperTable
@@ -33,28 +33,29 @@ _SECTIONS = (
     (
         "reconstruction",
         "Reconstruction",
-        "Aligned error after the paper's FaceWarehouse protocol: similarity by the 3D landmarks, the true surface "
-        "within the crop around the nose tip, ICP, then point-to-plane distances of skin and lips. RMSE is the mean "
-        "over meshes, STD, median and 80 % describe its spread over them. Vertex RMSE compares corresponding vertices "
-        "instead. Expression RMSE is the displacement Σ b (β − β_gt) alone, over skin and lips.",
+        "Geometric error by the paper's FaceWarehouse protocol: similarity alignment by the 3D landmarks, crop around "
+        "the nose tip, ICP, then point-to-plane distances of skin and lips to the ground truth. RMSE is the mean over "
+        "meshes; STD, median and 80 % (percentile) describe its distribution. Vertex RMSE is that of corresponding "
+        "vertices, expression RMSE that of the displacement Σ b (β − β_gt) only, over skin and lips.",
     ),
     (
         "landmarks",
         "Landmarks",
-        "NME: mean distance of the inner 51 points over the distance of the outer eye corners.",
+        "NME: mean distance between predicted and detected inner 51 landmarks, divided by the distance of the outer "
+        "eye corners.",
     ),
     (
         "expression",
         "Expressions",
-        "Coefficients against the true ones. Correlation is the mean over blendshapes; a spread near 0 would be a "
-        "network that answers the same face for every picture.",
+        "Predicted against true coefficients. Correlation is the mean over blendshapes. STD ratio is the standard "
+        "deviation of the predictions divided by that of the ground truth; 0 would be a constant prediction.",
     ),
     (
         "reenactment",
         "Reenactment",
-        "CopySource is the source picture as it is; WarpOnly moves its visible face into the driving view and copies "
-        "the rest. EFL: root mean square distance, in pixels of the crop, of the landmarks of the generated and the "
-        "driving picture.",
+        "CopySource is the unchanged source image; WarpOnly warps the visible part of its face into the driving view "
+        "and copies the rest. EFL: root mean square distance between the landmarks of the generated and the driving "
+        "image, in pixels of the crop.",
     ),
 )
 
@@ -63,7 +64,7 @@ _KNOWN = {*EVALUATED, "synthesis", "stages", "name", "created", "ground"}
 
 @dataclass(frozen=True)
 class SetView:
-    """One test set on the page: the run's table beside the paper's, and correlation by blendshape where known."""
+    """One test set on the page: our table, the paper's tables, and correlations by blendshape if available."""
 
     table: Table
     paper: tuple[PaperTable, ...]
@@ -75,7 +76,7 @@ def write_report(
 ) -> None:
     """Writes ``report.json`` and ``report.html`` into a folder or below an s3:// URI.
 
-    result: the tree of ``jr2net.report.result``. Raises ReportError where it holds what JSON cannot.
+    result: see ``jr2net.report.result``. Raises ReportError if it cannot be represented in JSON.
     """
     document = to_json(result)
     page = render_html(result, grids, logs)
@@ -84,14 +85,14 @@ def write_report(
 
 
 def render_html(result: Mapping[str, Any], grids: Sequence[Grid] = (), logs: Sequence[TrainingLog] = ()) -> str:
-    """The page. Sections without numbers and pictures are left out."""
+    """Renders the page. Sections without metrics and images are omitted."""
     result = plain(result)
     sections = []
     for key, title, text in _SECTIONS:
-        own = [grid for grid in grids if grid.section == key]
+        section_grids = [grid for grid in grids if grid.section == key]
         sets = _set_views(result, key)
-        if sets or own:
-            sections.append({"key": key, "title": title, "text": text, "sets": sets, "grids": own})
+        if sets or section_grids:
+            sections.append({"key": key, "title": title, "text": text, "sets": sets, "grids": section_grids})
     return _TEMPLATES.get_template("report.html.j2").render(
         **{key: result.get(key) for key in ("name", "created", "ground", "synthesis")},
         headlines=headlines(result),
@@ -101,7 +102,7 @@ def render_html(result: Mapping[str, Any], grids: Sequence[Grid] = (), logs: Seq
         facts={k: v for k, v in result.items() if k not in _KNOWN and not isinstance(v, (dict, list))},
         details={k: list(_leaves(v)) for k, v in result.items() if k not in _KNOWN and isinstance(v, (dict, list))},
         logs=[log for log in logs if log.curves],
-        picture=_data_uri,
+        data_uri=_data_uri,
         svg=lambda curve: Markup(curves.svg(curve)),
         ends=curves.ends,
         duration=duration,
@@ -111,40 +112,42 @@ def render_html(result: Mapping[str, Any], grids: Sequence[Grid] = (), logs: Seq
 def _set_views(result: Mapping[str, Any], section: str) -> list[SetView]:
     shapes: dict[str, dict[str, dict[str, Any]]] = {}
     for name, methods, _ in test_sets(result, section):
-        of_method = {method: metrics["shapes"] for method, metrics in methods.items() if metrics.get("shapes")}
-        shapes[name] = _by_shape(of_method)
+        by_method = {method: metrics["shapes"] for method, metrics in methods.items() if metrics.get("shapes")}
+        shapes[name] = _by_shape(by_method)
     return [
         SetView(table, PAPER_TABLES.get((section, table.name), ()), shapes[table.name])
         for table in section_tables(result, section)
     ]
 
 
-def _by_shape(of_method: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+def _by_shape(by_method: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
     """{method: {shape: {correlation}}} to {shape: {method: correlation}}."""
-    names = next(iter(of_method.values()), {})
+    names = next(iter(by_method.values()), {})
     return {
-        name: {method: shapes.get(name, {}).get("correlation") for method, shapes in of_method.items()}
+        name: {method: shapes.get(name, {}).get("correlation") for method, shapes in by_method.items()}
         for name in names
     }
 
 
 def _stages(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Per stage: name, seconds (None where unknown), its part of the longest, and what else the stage said."""
+    """Per stage: name, seconds (None if unknown), percentage of the longest stage, and its other entries as text."""
     stages = result.get("stages") or {}
     longest = max((stage.get("seconds") or 0.0 for stage in stages.values()), default=0.0)
     return [
         {
             "name": name,
             "seconds": stage.get("seconds"),
-            "part": 100 * (stage.get("seconds") or 0.0) / longest if longest else 0.0,
-            "said": ", ".join(f"{key.replace('_', ' ')} {_brief(v)}" for key, v in stage.items() if key != "seconds"),
+            "percent": 100 * (stage.get("seconds") or 0.0) / longest if longest else 0.0,
+            "details": ", ".join(
+                f"{key.replace('_', ' ')} {_brief(v)}" for key, v in stage.items() if key != "seconds"
+            ),
         }
         for name, stage in stages.items()
     ]
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted key and text of everything below a mapping or list."""
+    """(dotted key, text) of all leaves of a mapping or list."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, item in items:
         name = f"{prefix}{key}"
@@ -158,13 +161,13 @@ def _brief(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "–" if value is None else str(value)
 
 
-def _data_uri(picture: Picture) -> str:
-    """PNG for small pictures, where it costs little and pixels matter; JPEG without chroma subsampling for large."""
+def _data_uri(image: ImageArray) -> str:
+    """PNG for small images, which keeps pixels exact; JPEG without chroma subsampling for large ones."""
     stream = io.BytesIO()
-    if max(picture.shape[:2]) <= 96:
-        Image.fromarray(picture).save(stream, "PNG", optimize=True)
+    if max(image.shape[:2]) <= 96:
+        Image.fromarray(image).save(stream, "PNG", optimize=True)
         kind = "png"
     else:
-        Image.fromarray(picture).save(stream, "JPEG", quality=92, subsampling=0)
+        Image.fromarray(image).save(stream, "JPEG", quality=92, subsampling=0)
         kind = "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"

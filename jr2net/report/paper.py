@@ -1,6 +1,6 @@
-"""The paper's own Tables 1 to 5, word for word, to stand beside a run's.
+"""Tables 1 to 5 of the paper, as printed, for comparison with a run's.
 
-They were measured on other data with other networks: what carries over is the order of the methods, not the numbers.
+They were measured on other data with other networks, so only the ranking of the methods is comparable, not the values.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table as printed; ``ours`` names the rows of the paper's own method."""
+    """One table as printed; ``ours``: labels of the rows of the paper's own method."""
 
     title: str
     columns: tuple[str, ...]
@@ -88,4 +88,4 @@ PAPER_TABLES: dict[tuple[str, str], tuple[PaperTable, ...]] = {
     ("reenactment", "same_identity"): (TABLE_2, TABLE_5),
     ("reenactment", "cross_identity"): (TABLE_1,),
 }
-"""(section, test set) of a result -> the tables that measure the same thing."""
+"""(section, test set) of a result -> the paper's tables with the same metrics."""

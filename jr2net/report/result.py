@@ -1,4 +1,4 @@
-"""What an evaluation hands to the report: a tree of numbers whose first levels have fixed names.
+"""The result of an evaluation: a tree of metrics whose first levels have fixed keys.
 
     reconstruction.{natural,large}.{MeanFace,RecNet,RecAugNet}.{rmse_mm,std_mm,median_mm,p80_mm,expression_rmse_mm,…}
     landmarks.<test set>.<method>.nme
@@ -6,8 +6,8 @@
     expression.<test set>.<method>.{mae,correlation,spread_ratio,shapes}
     synthesis.{pairs,pairs_per_second}, stages.<name>.seconds
 
-Anything else (ground, versions, machine, digests, perceptual_features, config, …) is kept and shown as it is. A number
-standing where a method would (``reconstruction.natural.meshes``) is a remark about its test set.
+Other entries (ground, versions, machine, digests, perceptual_features, config, …) are kept and shown unchanged. A
+number at the level of the methods (``reconstruction.natural.meshes``) is a remark about its test set.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 from jr2net.errors import UserError
 
 EVALUATED = ("reconstruction", "landmarks", "reenactment", "expression")
-"""The sections that hold test sets of methods of metrics."""
+"""Sections with the structure section -> test set -> method -> metric."""
 
-TRIVIAL: tuple[str, ...] = ("MeanFace", "MeanLandmarks", "CopySource", "WarpOnly")
-"""Answers that take no network: what every other row must beat.
+BASELINES: tuple[str, ...] = ("MeanFace", "MeanLandmarks", "CopySource", "WarpOnly")
+"""Baselines that use no network.
 
-MeanFace is α = β = 0; MeanLandmarks always answers the training set's mean landmarks; CopySource is the source picture;
-WarpOnly is the source warped where co-visible, copied elsewhere.
+MeanFace is α = β = 0; MeanLandmarks always predicts the mean landmarks of the training set; CopySource is the source
+image; WarpOnly is the source warped where co-visible, copied elsewhere.
 """
 
 _RECONSTRUCTION = ("rmse_mm", "std_mm", "median_mm", "p80_mm", "expression_rmse_mm")
@@ -50,15 +50,15 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     ),
     "clips": (*(f"landmarks.held_out.{m}.nme" for m in ("RecNet", "RecAugNet")), *_COMMON),
 }
-"""What a run on this ground (``result["ground"]``) promises to measure; real clips have no true meshes."""
+"""``result["ground"]`` (origin of the test data) -> expected metrics; real clips have no ground-truth meshes."""
 
 
 class ReportError(UserError, ValueError):
-    """A result that no report can be made of; the message names the field and the remedy."""
+    """A result that cannot be reported; the message names the field and the remedy."""
 
 
 def look_up(result: Mapping[str, Any], key: str) -> float | None:
-    """The finite number at a dotted key, or None."""
+    """The number at a dotted key, or None if it is missing or not finite."""
     node: Any = result
     for part in key.split("."):
         if not isinstance(node, Mapping) or part not in node:
@@ -68,7 +68,7 @@ def look_up(result: Mapping[str, Any], key: str) -> float | None:
 
 
 def missing(result: Mapping[str, Any]) -> list[str]:
-    """Keys that the run's ground promises and the result lacks, or holds as NaN."""
+    """Expected keys that are missing or not finite."""
     return [key for key in EXPECTED.get(result.get("ground", ""), ()) if look_up(result, key) is None]
 
 
@@ -83,24 +83,24 @@ def test_sets(result: Mapping[str, Any], section: str) -> Iterator[tuple[str, di
         yield name, methods, {key: value for key, value in entries.items() if not isinstance(value, Mapping)}
 
 
-def plain(value: Any, where: str = "result") -> Any:
-    """The same tree in JSON's own types: NumPy and torch scalars to numbers, arrays to lists, NaN and infinity to None.
+def plain(value: Any, key: str = "result") -> Any:
+    """Converts a tree to JSON types: NumPy and torch scalars to numbers, arrays to lists, NaN and infinity to None.
 
-    Raises ReportError that names the place of anything else.
+    Raises ReportError with the key of any other type.
     """
     if isinstance(value, Mapping):
-        return {str(key): plain(item, f"{where}.{key}") for key, item in value.items()}
+        return {str(name): plain(item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item, f"{where}[{place}]") for place, item in enumerate(value)]
+        return [plain(item, f"{key}[{index}]") for index, item in enumerate(value)]
     if hasattr(value, "tolist"):  # NumPy and torch, scalars and arrays
-        return plain(value.tolist(), where)
+        return plain(value.tolist(), key)
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    raise ReportError(f"{where} is a {type(value).__name__}; a report holds numbers, strings, lists and mappings only")
+    raise ReportError(f"{key} is a {type(value).__name__}; a report holds numbers, strings, lists and mappings only")
 
 
 def to_json(result: Mapping[str, Any]) -> str:
-    """``report.json``: valid JSON whatever the evaluation divided by."""
+    """``report.json``: always valid JSON; non-finite numbers become null."""
     return json.dumps(plain(result), indent=2, allow_nan=False) + "\n"

@@ -1,4 +1,4 @@
-"""The result's numbers as tables: trivial rows first, and under each number how it compares with the best of them."""
+"""Tables of the report: baselines first, and below each of our values the comparison with the best baseline."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jr2net.report.result import TRIVIAL, is_number, look_up, test_sets
+from jr2net.report.result import BASELINES, is_number, look_up, test_sets
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a number is shown. ``better`` is -1 where less is better, 1 where more is, 0 where neither."""
+    """Format of a metric. ``better``: -1 if lower is better, 1 if higher is better, 0 if neither."""
 
     header: str
     digits: int
@@ -39,20 +39,20 @@ METRICS: dict[str, Metric] = {
     "csim": Metric("CSIM", 3, 1),
     "mae": Metric("MAE", 3, -1),
     "correlation": Metric("Correlation", 2, 1),
-    "spread_ratio": Metric("Spread ÷ truth's", 2, 0),
+    "spread_ratio": Metric("STD ratio", 2, 0),
 }
-"""Columns in the order in which tables show them; a metric not listed follows under its own name."""
+"""Columns in the order of the tables; unknown metrics follow, titled by their key."""
 
 SET_TITLES = {
     "natural": "Natural expressions",
     "large": "Large expressions",
     "same_identity": "Same identity",
     "cross_identity": "Cross identity",
-    "held_out": "People never trained on",
-    "photographs": "Photographs, after training in the studio alone",
+    "held_out": "Held-out people",
+    "photographs": "Photographs, trained in the studio only",
 }
 
-_REQUIRED_TRIVIAL = {
+_REQUIRED_BASELINES = {
     ("reconstruction", "natural"): ("MeanFace",),
     ("reconstruction", "large"): ("MeanFace",),
     ("reenactment", "same_identity"): ("CopySource", "WarpOnly"),
@@ -62,7 +62,7 @@ _REQUIRED_TRIVIAL = {
 
 @dataclass(frozen=True)
 class Cell:
-    """text: the number; comparison: against the best trivial row; best: no row of the table is better."""
+    """text: the value; comparison: with the best baseline; best: whether no other row of the table is better."""
 
     text: str
     comparison: str = ""
@@ -72,7 +72,7 @@ class Cell:
 @dataclass(frozen=True)
 class Row:
     label: str
-    trivial: bool
+    is_baseline: bool
     cells: tuple[Cell, ...]
 
 
@@ -87,7 +87,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Headline:
-    """One sentence that matters: ``ratio`` of a method's error to what it must beat."""
+    """One key result: ``ratio`` of a method's error to the error of its reference."""
 
     ratio: float
     sentence: str
@@ -100,68 +100,69 @@ class Headline:
 
 
 _HEADLINES = (
-    # (error, what it must beat: the least of these, sentence)
+    # (error, references: the lowest of these is used, sentence)
     (
         "reconstruction.natural.RecNet.rmse_mm",
         ("reconstruction.natural.MeanFace.rmse_mm",),
-        "RecNet's aligned error over the mean face's, natural expressions",
+        "RecNet's geometric error relative to the mean face, natural expressions",
     ),
     (
         "reconstruction.large.RecAugNet.expression_rmse_mm",
         ("reconstruction.large.RecNet.expression_rmse_mm",),
-        "RecAugNet's expression error over RecNet's, large expressions",
+        "RecAugNet's expression error relative to RecNet, large expressions",
     ),
     (
         "landmarks.held_out.RecNet.nme",
         ("landmarks.held_out.MeanLandmarks.nme",),
-        "RecNet's landmark error over the mean landmarks', people never trained on",
+        "RecNet's landmark error relative to the mean landmarks, held-out people",
     ),
     (
         "landmarks.photographs.RecNet.nme",
         ("landmarks.photographs.MeanLandmarks.nme",),
-        "RecNet's landmark error over the mean landmarks', trained in the studio, judged on photographs",
+        "RecNet's landmark error relative to the mean landmarks, trained in the studio, tested on photographs",
     ),
     (
         "reenactment.same_identity.DCNet.l1",
         ("reenactment.same_identity.CopySource.l1", "reenactment.same_identity.WarpOnly.l1"),
-        "DCNet's L1 over the better trivial answer's, whole picture",
+        "DCNet's L1 relative to the best baseline, whole image",
     ),
     (
         "reenactment.same_identity.DCNet.l1_face",
         ("reenactment.same_identity.CopySource.l1_face", "reenactment.same_identity.WarpOnly.l1_face"),
-        "DCNet's L1 over the better trivial answer's, on the face",
+        "DCNet's L1 relative to the best baseline, on the face",
     ),
     (
         "reenactment.cross_identity.DCNet.efl_px",
         ("reenactment.cross_identity.CopySource.efl_px",),
-        "DCNet's landmark error over the copied source's, cross identity",
+        "DCNet's landmark error relative to the copied source, cross identity",
     ),
 )
 
 
 def headlines(result: Mapping[str, Any]) -> list[Headline]:
-    """Those of the sentences whose numbers the result has."""
+    """The headlines whose metrics are in the result."""
     found = []
-    for key, rivals, sentence in _HEADLINES:
+    for key, references, sentence in _HEADLINES:
         value = look_up(result, key)
-        beaten = [rival for rival in (look_up(result, name) for name in rivals) if rival]
-        if value is not None and beaten:
+        reference_values = [error for error in (look_up(result, name) for name in references) if error]
+        if value is not None and reference_values:
+            reference = min(reference_values)
             metric = METRICS[key.rsplit(".", 1)[1]]
-            numbers = f"{_number(value, metric)} against {_number(min(beaten), metric)} {metric.unit}".rstrip()
-            found.append(Headline(value / min(beaten), sentence, numbers))
+            numbers = f"{_number(value, metric)} against {_number(reference, metric)} {metric.unit}".rstrip()
+            found.append(Headline(value / reference, sentence, numbers))
     return found
 
 
 def section_tables(result: Mapping[str, Any], section: str) -> list[Table]:
-    """One table for each test set of a section."""
+    """One table per test set of a section."""
     tables = []
     for name, methods, remarks in test_sets(result, section):
-        for required in _REQUIRED_TRIVIAL.get((section, name), ()):
+        for required in _REQUIRED_BASELINES.get((section, name), ()):
             methods.setdefault(required, {})
         title = SET_TITLES.get(name, name.replace("_", " ").capitalize())
-        said = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in remarks.items())
+        remarks_text = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in remarks.items())
         columns = _columns(methods.values())
-        tables.append(Table(name, title, said, tuple(map(_metric, columns)), _rows(methods, columns)))
+        tables.append(Table(name, title, remarks_text, tuple(map(_metric, columns)), _rows(methods, columns)))
     return tables
 
 
@@ -175,21 +176,21 @@ def _metric(key: str) -> Metric:
 
 
 def _rows(methods: Mapping[str, Mapping], columns: Sequence[str]) -> tuple[Row, ...]:
-    ordered = sorted(methods, key=lambda label: TRIVIAL.index(label) if label in TRIVIAL else len(TRIVIAL))
+    ordered = sorted(methods, key=lambda label: BASELINES.index(label) if label in BASELINES else len(BASELINES))
     cells: dict[str, list[Cell]] = {label: [] for label in ordered}
     for column in columns:
         metric = _metric(column)
         values = {label: look_up(methods[label], column) for label in ordered}
         known = {label: value for label, value in values.items() if value is not None}
-        bar = _best([value for label, value in known.items() if label in TRIVIAL], metric)
+        baseline = _best([value for label, value in known.items() if label in BASELINES], metric)
         best = _best(list(known.values()), metric)
         for label, value in values.items():
             if value is None:
                 cells[label].append(Cell("–"))
                 continue
-            comparison = "" if label in TRIVIAL else _compare(value, bar, metric)
+            comparison = "" if label in BASELINES else _compare(value, baseline, metric)
             cells[label].append(Cell(_number(value, metric), comparison, len(known) > 1 and value == best))
-    return tuple(Row(label, label in TRIVIAL, tuple(cells[label])) for label in ordered)
+    return tuple(Row(label, label in BASELINES, tuple(cells[label])) for label in ordered)
 
 
 def _best(values: Sequence[float], metric: Metric) -> float | None:
@@ -198,11 +199,11 @@ def _best(values: Sequence[float], metric: Metric) -> float | None:
     return max(values) if metric.better > 0 else min(values)
 
 
-def _compare(value: float, bar: float | None, metric: Metric) -> str:
-    """An error as a multiple of the best trivial row's, a score as its distance from it."""
-    if bar is None or (metric.better < 0 and bar == 0):
+def _compare(value: float, baseline: float | None, metric: Metric) -> str:
+    """The ratio to the best baseline for errors, the difference from it for scores."""
+    if baseline is None or (metric.better < 0 and baseline == 0):
         return ""
-    return f"{value / bar:.2f} ×" if metric.better < 0 else f"{value - bar:+.{metric.digits}f}"
+    return f"{value / baseline:.2f} ×" if metric.better < 0 else f"{value - baseline:+.{metric.digits}f}"
 
 
 def _number(value: float, metric: Metric) -> str:

@@ -1,4 +1,4 @@
-"""The cascade's plan: which stages there are, what each is made from, and what of the configuration decides it."""
+"""The stages of the cascade: their dependencies, folders, and the inputs that determine their outputs."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "recaugnet": ("prepare", "recnet", "etnet"),
     "evaluation": ("prepare", "recnet", "dcnet", "synthesis", "etnet", "recaugnet"),
 }
-"""Every stage in the order in which they run, with the stages whose outputs it reads."""
+"""The stages in the order in which they run, each with the stages whose outputs it uses."""
 
 STAGES = tuple(UPSTREAM)
 NETWORKS = ("recnet", "dcnet", "etnet", "recaugnet")
 NETWORK_FILES = ("model.json", "model.safetensors")
-"""What a training leaves in its folder."""
+"""Files of a trained network in the folder of its stage."""
 
 
 class StageError(UserError, RuntimeError):
-    """A stage that cannot begin; the message says what has to be done first."""
+    """A stage that cannot start or complete; the message names the remedy."""
 
 
 class Run:
-    """One cascade at one storage: where its stages live and what they are made from."""
+    """One run of the cascade at one storage: the folders and the inputs of its stages."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -45,25 +45,26 @@ class Run:
         return load_face_model(self.config.face)
 
     def folder(self, stage: str) -> str:
+        """Folder or URI of a stage."""
         return storage.join(self.config.storage, stage)
 
     def folders(self, stage: str) -> dict[str, str]:
-        """Where everything lies that ``stage`` reads."""
+        """Folders of the stages that ``stage`` depends on, by name."""
         return {name: self.folder(name) for name in UPSTREAM[stage]}
 
-    def finished(self, stage: str) -> Manifest:
-        """The manifest of a stage. Raises StageError where it has not finished."""
-        found = manifest.read_manifest(self.folder(stage))
-        if found is None:
+    def finished_manifest(self, stage: str) -> Manifest:
+        """The manifest of a finished stage. Raises StageError if it has not finished."""
+        finished = manifest.read_manifest(self.folder(stage))
+        if finished is None:
             raise StageError(f"{self.folder(stage)}: {stage} has not finished; run it first, or run the whole cascade")
-        return found
+        return finished
 
     def digests(self, stage: str) -> dict[str, str]:
-        """Digests of everything that ``stage`` reads."""
-        return {name: self.finished(name).digest for name in UPSTREAM[stage]}
+        """Digests of the outputs that ``stage`` uses, by stage."""
+        return {name: self.finished_manifest(name).digest for name in UPSTREAM[stage]}
 
     def inputs(self, stage: str) -> dict[str, Any]:
-        """All that decides what ``stage`` makes: equal inputs, equal outputs, however it is placed on machines."""
+        """Everything that determines the outputs of ``stage``, independent of the machines it runs on."""
         return {
             "stage": stage,
             "code": manifest.CODE_VERSIONS.get(stage, "1"),
@@ -82,12 +83,12 @@ class Run:
         tree = self.config.model_dump(mode="json")
         if stage == "synthesis":
             for name in ("sources", "captures", "driving", "reader"):
-                if (place := tree[stage][name]) is not None:
-                    tree[stage][name] = storage.file_sizes(place)
+                if (uri := tree[stage][name]) is not None:
+                    tree[stage][name] = storage.file_sizes(uri)
         return {name: tree[name] for name in sections}
 
     def _data(self) -> dict[str, Any]:
-        """Pictures by what they are, not by where they lie: a run may move with its clips."""
+        """Settings of the data. Clips are identified by name and size, not by path, so that they may be moved."""
         data = self.config.data
         settings: dict[str, Any] = {}
         if data.clips is None:

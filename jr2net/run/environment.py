@@ -1,4 +1,4 @@
-"""Where and how long something ran: package versions, the machine, and seconds as people read them."""
+"""Package versions, a description of the machine, and readable durations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PACKAGES = ("jr2net", "torch", "numpy", "scipy", "opencv-python-headless", "pya
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that decide numbers; absent ones are left out."""
+    """Versions of Python and of the installed packages that influence results."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -24,7 +24,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, str | int | float]:
-    """Processor, cores this process may use, memory in GiB, accelerators. No names of hosts or users."""
+    """Processor, cores available to this process, memory in GiB, accelerators; no host or user names."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
@@ -37,13 +37,13 @@ def machine() -> dict[str, str | int | float]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people read them: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    """A readable duration: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60} min"
 
 
 def _processor() -> str:

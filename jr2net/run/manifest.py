@@ -1,8 +1,8 @@
-"""What a stage of a run has done: ``manifest.json`` in its folder, and whether that is still what is asked for.
+"""Manifests of stages: ``manifest.json`` records what a finished stage was made from, so that it can be skipped.
 
-A stage's folder holds what ONE set of inputs made. ``inputs.json`` is written when the stage begins, ``manifest.json``
-when it is finished, last of all: a stage killed anywhere goes on from what its folder holds, a stage whose inputs
-changed begins with an empty folder, and a stage whose manifest matches is not run again.
+A stage's folder holds the outputs of ONE set of inputs. ``inputs.json`` is written when the stage starts,
+``manifest.json`` as its last file. An interrupted stage resumes from the files in its folder, a stage with changed
+inputs starts with an empty folder, and a stage with a matching manifest is skipped.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Inputs = Mapping[str, Any]
 class Manifest:
     """A finished stage.
 
-    inputs    what determined it: settings, digests of the stages before it, of the face model, and of the code
-    outputs   relative path -> SHA-256 of its content
+    inputs    what determined it: settings, digests of upstream stages and the face model, version of the code
+    outputs   relative path -> SHA-256 of the content
     seconds   wall time of the attempt that finished it
     finished  UTC time, ISO 8601
-    versions  of the packages that made it; they tell, they do not decide
+    versions  of the packages used; for information only
     """
 
     inputs: dict[str, Any]
@@ -44,44 +44,44 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the stage made: equal outputs have equal digests, whenever and wherever they were made."""
+        """SHA-256 of the outputs alone: equal outputs have equal digests, whenever and wherever they were made."""
         return _digest(self.outputs)
 
 
 def read_manifest(folder: str) -> Manifest | None:
-    """The manifest of a finished stage, or None. Raises StorageError where it is damaged."""
-    place = storage.join(folder, "manifest.json")
-    if not storage.exists(place):
+    """The manifest of a finished stage, or None. Raises StorageError if it is damaged."""
+    uri = storage.join(folder, "manifest.json")
+    if not storage.exists(uri):
         return None
     try:
-        return Manifest(**json.loads(storage.read_bytes(place)))
+        return Manifest(**json.loads(storage.read_bytes(uri)))
     except (ValueError, TypeError) as error:
-        raise StorageError(f"{place}: not a manifest ({error}); remove the file to run the stage again") from None
+        raise StorageError(f"{uri}: not a manifest ({error}); remove the file to run the stage again") from None
 
 
 def is_done(folder: str, inputs: Inputs) -> bool:
-    """Whether the stage in ``folder`` finished with exactly these inputs."""
+    """Whether the stage in ``folder`` has finished with exactly these inputs."""
     manifest = read_manifest(folder)
     return manifest is not None and _digest(manifest.inputs) == _digest(inputs)
 
 
 def begin(folder: str, inputs: Inputs) -> None:
-    """Makes ``folder`` ready: kept as it is after an interruption, emptied where other inputs made what is in it.
+    """Prepares ``folder``: keeps the files of an interrupted attempt, removes those of other inputs.
 
-    Raises StorageError where it holds files that no stage wrote.
+    Raises StorageError if it holds files that no stage wrote.
     """
-    place = storage.join(folder, "inputs.json")
-    if storage.exists(place):
-        if storage.read_bytes(place) == _json(inputs):
+    uri = storage.join(folder, "inputs.json")
+    if storage.exists(uri):
+        if storage.read_bytes(uri) == _json(inputs):
             return
         storage.empty_folder(folder, keep="inputs.json")
-    elif stray := storage.list_files(folder):
-        raise StorageError(f"{folder}: holds files that are no stage's ({stray[0]} …); choose another storage")
-    storage.write_bytes(place, _json(inputs))
+    elif foreign_files := storage.list_files(folder):
+        raise StorageError(f"{folder}: holds files that no stage wrote ({foreign_files[0]} …); choose another storage")
+    storage.write_bytes(uri, _json(inputs))
 
 
 def finish(folder: str, inputs: Inputs, outputs: Iterable[str], seconds: float) -> Manifest:
-    """Writes the manifest of a stage whose ``outputs`` (paths in ``folder``) are all there."""
+    """Writes the manifest of a stage whose ``outputs`` (paths in ``folder``) are complete."""
     manifest = Manifest(
         inputs=json.loads(_json(inputs)),
         outputs={name: storage.sha256(storage.join(folder, name)) for name in sorted(outputs)},

@@ -1,14 +1,16 @@
-"""The cascade's four trainings by name: what each is built from, what it reads, what it leaves behind.
+"""The four trainings of the cascade by name: how each is built, which batches it uses, which network it produces.
 
-``upstream`` maps the name of every finished stage to its local folder: ``prepare`` (clip shards or ``split.json``),
-``recnet``, ``dcnet``, ``synthesis`` (pair shards), ``etnet``.
+``upstream`` maps the names of finished stages to local folders or URIs: ``prepare`` (clip shards), ``recnet``,
+``dcnet``, ``synthesis`` (pair shards), ``etnet``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,85 +33,110 @@ from jr2net.training.etnet import ETNetTraining
 from jr2net.training.recnet import RecNetTraining
 from jr2net.training.training import Batch, Training
 
-TRAININGS = ("recnet", "dcnet", "etnet", "recaugnet")
-
 N = TypeVar("N", bound=nn.Module)
 Upstream = Mapping[str, str | Path]
+Device = torch.device | str
 
 
-def build(
-    stage: str, config: Config, model: FaceModel, upstream: Upstream, device: torch.device | str = "cpu"
-) -> Training:
-    """The training of one network, at step 0. Initial weights depend on ``config.seed`` alone."""
+@dataclass(frozen=True)
+class TrainingSpec:
+    """One training of the cascade.
+
+    build    makes the training at step 0
+    loader   makes the loader; keyword arguments as of ``ClipLoader`` and ``PairLoader``
+    jitter   augmentation strength of the loader
+    network  the network that the finished training produces
+    """
+
+    build: Callable[[Config, FaceModel, Upstream, Device], Training]
+    loader: Callable[..., ClipLoader | PairLoader]
+    jitter: Callable[[Config], float]
+    network: Callable[[Training], nn.Module]
+
+
+def build(stage: str, config: Config, model: FaceModel, upstream: Upstream, device: Device = "cpu") -> Training:
+    """The training of one network, at step 0. Initial weights depend on ``config.seed`` alone.
+
+    Raises ValueError for an unknown stage, CheckpointError where an upstream network cannot be loaded.
+    """
+    if stage not in TRAININGS:
+        raise ValueError(f"no training is called {stage!r}; there are {', '.join(TRAININGS)}")
     torch.manual_seed(config.seed)
-    if stage == "recnet":
-        network = RecNet(model.sizes, config.recnet.backbone)
-        return _recnet_training(network, config, model, config.recnet.optimizer, device, config.recnet.photometric_from)
-    if stage == "dcnet":
-        recnet = _load(RecNet, upstream["recnet"], model)
-        discriminator = PatchDiscriminator(config.dcnet.width)
-        return DCNetTraining(
-            DCNet(config.dcnet),
-            discriminator,
-            recnet,
-            perception(config, recnet, device),
-            model,
-            Camera.from_config(config),
-            config.dcnet,
-            device,
-        )
-    if stage == "etnet":
-        tracker = ETNet(config.etnet.backbone)
-        if config.etnet.from_recnet and config.etnet.backbone == config.recnet.backbone:
-            tracker.backbone.load_state_dict(_load(RecNet, upstream["recnet"], model).backbone.state_dict())
-        return ETNetTraining(tracker, config.etnet.optimizer, device, config.etnet.squared_until)
-    if stage == "recaugnet":
-        augmented = RecAugNet(_load(RecNet, upstream["recnet"], model), _load(ETNet, upstream["etnet"], model))
-        return _recnet_training(augmented, config, model, config.recaugnet.optimizer, device)
-    raise ValueError(f"no training is called {stage!r}; there are {', '.join(TRAININGS)}")
+    return TRAININGS[stage].build(config, model, upstream, device)
 
 
 def batches(
     stage: str, config: Config, upstream: Upstream, rank: int = 0, world: int = 1, start_step: int = 0
 ) -> Iterator[Batch]:
-    """A worker's part of every global batch from ``start_step`` on; its content depends on seed and step alone."""
-    place = {"seed": config.seed, "size": config.image_size, "rank": rank, "world": world, "start_step": start_step}
-    settings = getattr(config, stage)
-    place["batch_size"] = settings.optimizer.batch_size
-    if stage == "etnet":
-        return iter(PairLoader(str(upstream["synthesis"]), jitter=settings.jitter, **place))
-    clips = training_clips(config, str(upstream["prepare"]))
-    jitter = config.dcnet.jitter if stage == "dcnet" else config.recnet.jitter
-    return iter(ClipLoader(clips, jitter=jitter, paired_augmentation=stage == "dcnet", **place))
+    """This rank's part of every global batch from ``start_step`` on; global batches depend on seed and step alone."""
+    training = TRAININGS[stage]
+    loader = training.loader(
+        config,
+        upstream,
+        seed=config.seed,
+        batch_size=getattr(config, stage).optimizer.batch_size,
+        size=config.image_size,
+        rank=rank,
+        world=world,
+        start_step=start_step,
+        jitter=training.jitter(config),
+    )
+    return iter(loader)
 
 
 def save(
     stage: str, training: Training, config: Config, model: FaceModel, trained_from: Mapping[str, str], folder: Path
 ) -> None:
-    """Writes the finished network: ``model.safetensors`` and ``model.json``. ``trained_from``: stage -> digest."""
+    """Writes the trained network: ``model.safetensors`` and ``model.json``. ``trained_from``: stage -> digest."""
     seen_through = {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
-    save_network(finished(stage, training), folder, seen_through, model.digest, dict(trained_from))
+    save_network(TRAININGS[stage].network(training), folder, seen_through, model.digest, dict(trained_from))
 
 
-def finished(stage: str, training: Training) -> nn.Module:
-    """What a stage leaves behind; of DCNet that is the generator's moving average."""
-    if isinstance(training, DCNetTraining):
-        return training.average
-    return training.networks["etnet" if stage == "etnet" else "recnet"]
-
-
-def perception(config: Config, recnet: RecNet, device: torch.device | str) -> Callable[[Tensor], list[Tensor]]:
-    """Features of the perceptual loss (Eq. 4): VGG-19 where a weight file is given, else RecNet's own backbone."""
+def perceptual_features(config: Config, recnet: RecNet, device: Device) -> Callable[[Tensor], list[Tensor]]:
+    """Feature extractor of the perceptual loss (Eq. 4): VGG-19 if a weight file is given, else RecNet's backbone."""
     if config.dcnet.vgg19 is not None:
         return VGG19Features(config.dcnet.vgg19).to(device).eval().requires_grad_(False)
     return recnet.features
 
 
 def _load(kind: type[N], folder: str | Path, model: FaceModel) -> N:
+    """Loads an upstream network. Raises CheckpointError where it is not a ``kind``."""
     network = load_network(folder, model)
     if not isinstance(network, kind):
         raise CheckpointError(f"{folder}: holds a {type(network).__name__}, expected a {kind.__name__}")
     return network
+
+
+def _build_recnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
+    network = RecNet(model.sizes, config.recnet.backbone)
+    return _recnet_training(network, config, model, config.recnet.optimizer, device, config.recnet.photometric_from)
+
+
+def _build_dcnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
+    recnet = _load(RecNet, upstream["recnet"], model)
+    discriminator = PatchDiscriminator(config.dcnet.width)
+    return DCNetTraining(
+        DCNet(config.dcnet),
+        discriminator,
+        recnet,
+        perceptual_features(config, recnet, device),
+        model,
+        Camera.from_config(config),
+        config.dcnet,
+        device,
+    )
+
+
+def _build_etnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
+    etnet = ETNet(config.etnet.backbone)
+    if config.etnet.from_recnet and config.etnet.backbone == config.recnet.backbone:
+        etnet.backbone.load_state_dict(_load(RecNet, upstream["recnet"], model).backbone.state_dict())
+    return ETNetTraining(etnet, config.etnet.optimizer, device, config.etnet.squared_until)
+
+
+def _build_recaugnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
+    network = RecAugNet(_load(RecNet, upstream["recnet"], model), _load(ETNet, upstream["etnet"], model))
+    return _recnet_training(network, config, model, config.recaugnet.optimizer, device)
 
 
 def _recnet_training(
@@ -117,7 +144,7 @@ def _recnet_training(
     config: Config,
     model: FaceModel,
     optimizer: OptimizerConfig,
-    device: torch.device | str,
+    device: Device,
     photometric_from: float = 0.0,
 ) -> RecNetTraining:
     embedder = torch.jit.load(config.recnet.embedder).eval() if config.recnet.embedder else None
@@ -132,3 +159,45 @@ def _recnet_training(
         photometric_from=photometric_from,
         embedder=embedder,
     )
+
+
+def _clip_loader(config: Config, upstream: Upstream, **arguments: Any) -> ClipLoader:
+    return ClipLoader(training_clips(config, str(upstream["prepare"])), **arguments)
+
+
+def _aligned_clip_loader(config: Config, upstream: Upstream, **arguments: Any) -> ClipLoader:
+    """Both frames of a pair share their crop, so that their backgrounds stay aligned."""
+    return _clip_loader(config, upstream, paired_augmentation=True, **arguments)
+
+
+def _pair_loader(config: Config, upstream: Upstream, **arguments: Any) -> PairLoader:
+    return PairLoader(str(upstream["synthesis"]), **arguments)
+
+
+TRAININGS = {
+    "recnet": TrainingSpec(
+        build=_build_recnet,
+        loader=_clip_loader,
+        jitter=lambda config: config.recnet.jitter,
+        network=lambda training: training.networks["recnet"],
+    ),
+    "dcnet": TrainingSpec(
+        build=_build_dcnet,
+        loader=_aligned_clip_loader,
+        jitter=lambda config: config.dcnet.jitter,
+        network=attrgetter("average"),  # the generator's moving average
+    ),
+    "etnet": TrainingSpec(
+        build=_build_etnet,
+        loader=_pair_loader,
+        jitter=lambda config: config.etnet.jitter,
+        network=lambda training: training.networks["etnet"],
+    ),
+    "recaugnet": TrainingSpec(
+        build=_build_recaugnet,
+        loader=_clip_loader,
+        jitter=lambda config: config.recnet.jitter,
+        network=lambda training: training.networks["recnet"],
+    ),
+}
+"""The trainings by the names of their stages."""

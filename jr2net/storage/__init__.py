@@ -1,4 +1,4 @@
-"""Files in folders and in S3 buckets: read, written whole, and, where it matters, written once."""
+"""Files in folders and S3 buckets: reads, atomic writes, and write-once puts."""
 
 from jr2net.errors import StorageError
 from jr2net.storage.files import (

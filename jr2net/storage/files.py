@@ -1,7 +1,7 @@
-"""Where a run lives: a local folder or ``s3://bucket/prefix``, used the same way.
+"""File operations that work alike on local paths and on ``s3://bucket/key``.
 
-A place is a plain string. On S3 the endpoint is ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL`` where set, and the
-credentials from where AWS's tools look for them. Every error is a ``StorageError`` that names the place and the remedy.
+A URI is a plain string. The environment variables of S3 are listed in ``storage/s3.py``. Every error is a
+``StorageError`` that names the URI and the remedy.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pyarrow import fs
 from jr2net.errors import StorageError
 from jr2net.storage import s3
 
-PART = ".part"
-"""Ending of files being written; a killed writer may leave one behind, which no reader sees."""
+UNFINISHED_SUFFIX = ".part"
+"""Suffix of files being written. A killed writer may leave one behind; listings skip it."""
 
 _READ_PAUSE_S = 0.5
-"""Seconds before a failed read is repeated here."""
+"""Pause before a failed read is retried here."""
 
 
 def is_remote(uri: str) -> bool:
@@ -31,7 +31,7 @@ def is_remote(uri: str) -> bool:
 
 
 def join(uri: str, *names: str) -> str:
-    """``join("s3://bucket/run", "recnet", "model.json")``; the same for folders."""
+    """``join("s3://bucket/run", "recnet", "model.json")``; also for folders."""
     return "/".join([uri.rstrip("/"), *(name.strip("/") for name in names)])
 
 
@@ -49,25 +49,26 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
 
 
 def read_bytes(uri: str) -> bytes:
+    """Reads one file; transient errors are retried."""
     filesystem, path = open_filesystem(uri)
-    with _explained(uri, "read"):
-        for left in reversed(range(s3.attempts())):
+    with _translate_errors(uri, "read"):
+        for retries_left in reversed(range(s3.attempts())):
             try:
                 with filesystem.open_input_file(path) as stream:
                     return stream.read()
             except OSError as error:
-                # Arrow reads into a buffer of the file's size. A moment's failure answers with a message: where that
-                # is longer, Arrow takes the failure for one that lasts and does not ask again.
-                if left == 0 or "Failed to flush response stream" not in str(error):
+                # Arrow reads into a buffer of the file's size. If the body of a transient error response is longer
+                # than that, Arrow takes the error for a permanent one and does not retry.
+                if retries_left == 0 or "Failed to flush response stream" not in str(error):
                     raise
                 time.sleep(_READ_PAUSE_S)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def write_bytes(uri: str, content: bytes) -> None:
-    """Stores one file whole or not at all, whatever kills the writer; folders are made as needed."""
+    """Writes one file atomically, replacing an existing one; creates folders as needed."""
     filesystem, path = open_filesystem(uri)
-    with _explained(uri, "written"):
+    with _translate_errors(uri, "written"):
         if isinstance(filesystem, fs.LocalFileSystem):
             _write_local(Path(path), content)
         else:
@@ -76,25 +77,25 @@ def write_bytes(uri: str, content: bytes) -> None:
 
 
 def exists(uri: str) -> bool:
-    """Whether a file or a folder with something in it is there."""
+    """Whether a file or a non-empty folder exists."""
     filesystem, path = open_filesystem(uri)
-    with _explained(uri, "read"):
+    with _translate_errors(uri, "read"):
         return filesystem.get_file_info(path).type != fs.FileType.NotFound
 
 
 def list_files(uri: str, suffix: str = "") -> list[str]:
-    """Paths of all files below ``uri`` relative to it, sorted; none if there is no such folder."""
+    """Sorted paths, relative to ``uri``, of all files below it; empty if there is no such folder."""
     filesystem, path = open_filesystem(uri)
-    with _explained(uri, "listed"):
+    with _translate_errors(uri, "listed"):
         found = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
     names = (info.path[len(path) :].lstrip("/") for info in found if info.is_file)
-    return sorted(name for name in names if name.endswith(suffix) and not name.endswith(PART))
+    return sorted(name for name in names if name.endswith(suffix) and not name.endswith(UNFINISHED_SUFFIX))
 
 
 def file_sizes(uri: str, suffix: str = "") -> dict[str, int]:
-    """Bytes of every file below ``uri`` (or of the file that ``uri`` is), by relative path."""
+    """Size in bytes of every file below ``uri``, by relative path, or of the file ``uri`` itself."""
     filesystem, path = open_filesystem(uri)
-    with _explained(uri, "listed"):
+    with _translate_errors(uri, "listed"):
         info = filesystem.get_file_info(path)
         if info.is_file:
             return {info.base_name: info.size}
@@ -103,27 +104,27 @@ def file_sizes(uri: str, suffix: str = "") -> dict[str, int]:
 
 
 def sha256(uri: str) -> str:
-    """Digest of a file's content, read in pieces."""
+    """SHA-256 of a file's content as hex, read in chunks."""
     digest = hashlib.sha256()
     filesystem, path = open_filesystem(uri)
-    with _explained(uri, "read"), filesystem.open_input_stream(path) as stream:
-        while piece := stream.read(1 << 22):
-            digest.update(piece)
+    with _translate_errors(uri, "read"), filesystem.open_input_stream(path) as stream:
+        while chunk := stream.read(1 << 22):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
 def remove(uri: str) -> None:
-    """Removes one file; nothing happens if it is not there."""
+    """Removes one file if it exists."""
     filesystem, path = open_filesystem(uri)
-    with _explained(uri, "removed"):
+    with _translate_errors(uri, "removed"):
         if filesystem.get_file_info(path).is_file:
             filesystem.delete_file(path)
 
 
 def empty_folder(uri: str, keep: str = "") -> None:
-    """Removes everything in a folder but the file ``keep``; nothing happens if there is no such folder."""
+    """Removes everything in a folder but the file ``keep``; does nothing if there is no such folder."""
     filesystem, path = open_filesystem(uri)
-    with _explained(uri, "emptied"):
+    with _translate_errors(uri, "emptied"):
         for info in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)):
             if info.type == fs.FileType.Directory:
                 filesystem.delete_dir(info.path)
@@ -132,14 +133,14 @@ def empty_folder(uri: str, keep: str = "") -> None:
 
 
 def upload_folder(folder: Path, uri: str) -> None:
-    """Copies every file of a local folder to ``uri``, each whole or not at all."""
+    """Copies every file of a local folder to ``uri``, each atomically."""
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         write_bytes(join(uri, file.relative_to(folder).as_posix()), file.read_bytes())
 
 
 @contextmanager
 def local_copy(uri: str, names: Iterable[str]) -> Iterator[Path]:
-    """The folder itself where it is local, else a temporary folder with these of its files."""
+    """The folder itself if it is local, else a temporary folder with copies of the files ``names``."""
     if not is_remote(uri):
         yield Path(open_filesystem(uri)[1])
         return
@@ -152,39 +153,40 @@ def local_copy(uri: str, names: Iterable[str]) -> Iterator[Path]:
 
 
 def check_writable(uri: str) -> None:
-    """Writes, reads and removes a small file. Raises StorageError where a run could not live."""
+    """Writes, reads and removes a small file. Raises StorageError if any of these fails."""
     probe = join(uri, f".probe-{uuid.uuid4().hex}")
     write_bytes(probe, b"probe")
     if read_bytes(probe) != b"probe":
-        raise StorageError(f"{uri}: what is written does not come back; use another storage")
+        raise StorageError(f"{uri}: a written file reads back differently; use another storage")
     filesystem, path = open_filesystem(probe)
-    with _explained(uri, "cleaned"):
+    with _translate_errors(uri, "cleaned"):
         filesystem.delete_file(path)
 
 
 def unfinished_path(path: Path) -> Path:
-    """Where a local file is written before it takes its name."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}{PART}")
+    """Temporary path of a local file while it is being written."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED_SUFFIX}")
 
 
 def _write_local(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = unfinished_path(path)
+    temporary = unfinished_path(path)
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        temporary.write_bytes(content)
+        temporary.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _explained(uri: str, action: str) -> Iterator[None]:
+def _translate_errors(uri: str, action: str) -> Iterator[None]:
+    """Raises every OSError as a StorageError that names the URI and a remedy."""
     try:
         yield
     except StorageError:
         raise
     except FileNotFoundError as error:
-        reason = "there is no such file" if not is_remote(uri) else f"not found ({error})"
+        reason = "no such file" if not is_remote(uri) else f"not found ({error})"
         raise StorageError(f"{uri}: cannot be {action}: {reason}; check the path and that the bucket exists") from None
     except OSError as error:
         remedy = _S3_REMEDY if is_remote(uri) else _local_remedy(error)
@@ -198,5 +200,5 @@ def _local_remedy(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "choose a folder that you may write, or change its permissions"
     if isinstance(error, NotADirectoryError | FileExistsError):
-        return "a file stands where a folder is needed: choose another folder"
+        return "a file is in place of a folder: choose another folder"
     return "check the path and the free space"

@@ -1,4 +1,4 @@
-"""Parquet files as the project writes and reads them; damage is an error that names the file and the remedy."""
+"""Options and error handling of the project's Parquet files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from jr2net.storage.files import open_filesystem
 PARQUET_OPTIONS: dict = {
     "compression": "zstd",
     "use_dictionary": False,
-    "write_statistics": False,  # they would repeat whole pictures in the footer, as minimum and maximum
-    "write_page_checksum": True,  # a flipped bit is an error, not another picture
+    "write_statistics": False,  # they would copy whole images into the footer, as minimum and maximum
+    "write_page_checksum": True,  # detects flipped bits
 }
-"""How the project writes Parquet."""
+"""Options of every Parquet file that the project writes."""
 
 
 class ShardError(UserError, ValueError):
@@ -24,7 +24,7 @@ class ShardError(UserError, ValueError):
 
 
 def open_parquet(uri: str, columns: Sequence[str]) -> pq.ParquetFile:
-    """A Parquet file that has these columns; anything else is a ShardError."""
+    """Opens a Parquet file and checks its columns. Raises ShardError if it is missing, damaged or lacks a column."""
     filesystem, path = open_filesystem(uri)
     try:
         file = pq.ParquetFile(filesystem.open_input_file(path), page_checksum_verification=True)
@@ -41,7 +41,7 @@ def open_parquet(uri: str, columns: Sequence[str]) -> pq.ParquetFile:
 
 
 def read_table(file: pq.ParquetFile, uri: str, group: int, columns: list[str]) -> pa.Table:
-    """Some columns of one row group; damage is a ShardError."""
+    """Reads some columns of one row group. Raises ShardError where it is damaged."""
     try:
         return file.read_row_group(group, columns=columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:
@@ -49,4 +49,5 @@ def read_table(file: pq.ParquetFile, uri: str, group: int, columns: list[str]) -
 
 
 def one_line(error: Exception) -> str:
+    """An error's message with all whitespace collapsed."""
     return " ".join(str(error).split())

@@ -1,7 +1,7 @@
-"""The connection to S3: Arrow's file system for reading and writing, boto3 for what Arrow lacks, one set of settings.
+"""S3 clients with common settings: Arrow's file system for reads and writes, boto3 for what Arrow lacks.
 
 The endpoint is ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL`` where set, the region ``AWS_REGION`` or
-``AWS_DEFAULT_REGION``, the number of attempts ``AWS_MAX_ATTEMPTS``. Credentials come from where AWS's tools look.
+``AWS_DEFAULT_REGION``, the number of attempts ``AWS_MAX_ATTEMPTS``. Credentials are found as by AWS's tools.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CONNECT_TIMEOUT_S = 10
 
 
 def attempts() -> int:
-    """How often a request that fails for a moment is made in all, with growing pauses."""
+    """Total number of attempts for a request with transient errors, with exponential backoff."""
     return int(os.environ.get("AWS_MAX_ATTEMPTS", "3"))
 
 
@@ -35,7 +35,7 @@ def filesystem(bucket: str) -> fs.S3FileSystem:
 
 
 def client() -> Any:
-    """boto3's client: conditional puts and paged listings. Threads may share it. Raises StorageError without boto3."""
+    """boto3's client, for conditional puts and paged listings; thread-safe. Raises StorageError without boto3."""
     return _client(_endpoint(), _region(), attempts())
 
 
@@ -51,7 +51,7 @@ def _region() -> str | None:
 def _filesystem(endpoint: str | None, region: str | None, bucket: str, attempts: int) -> fs.S3FileSystem:
     options: dict[str, Any] = {
         "connect_timeout": _CONNECT_TIMEOUT_S,
-        "allow_delayed_open": True,  # a small file is then one PUT, not a multipart upload
+        "allow_delayed_open": True,  # makes a small file one PUT instead of a multipart upload
         "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
     }
     if endpoint is None:
@@ -72,7 +72,7 @@ def _client(endpoint: str | None, region: str | None, attempts: int) -> Any:
     settings = Config(
         retries={"mode": "standard", "max_attempts": attempts},
         connect_timeout=_CONNECT_TIMEOUT_S,
-        request_checksum_calculation="when_required",  # other servers than Amazon's refuse what boto3 adds by itself
+        request_checksum_calculation="when_required",  # other servers than Amazon's reject boto3's default
         response_checksum_validation="when_required",
     )
     region = region or ("us-east-1" if endpoint else None)

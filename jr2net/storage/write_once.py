@@ -1,7 +1,7 @@
-"""Files that are written once: conditional puts, and listings of any length, on S3 and in folders alike.
+"""Write-once files (conditional puts) and listings of any length, on S3 and in local folders.
 
-boto3 is used for what is S3's own (``If-None-Match``, paged listings). It retries what fails for a moment, as often as
-``AWS_MAX_ATTEMPTS`` says.
+On S3 they need boto3 (``If-None-Match``, paged listings), which makes up to ``AWS_MAX_ATTEMPTS`` attempts on transient
+errors.
 """
 
 from __future__ import annotations
@@ -13,59 +13,57 @@ from pathlib import Path
 
 from jr2net.errors import StorageError
 from jr2net.storage import s3
-from jr2net.storage.files import PART, is_remote, open_filesystem, read_bytes, unfinished_path
+from jr2net.storage.files import UNFINISHED_SUFFIX, is_remote, open_filesystem, read_bytes, unfinished_path
 
 
 def put_once(uri: str, content: bytes) -> bool:
-    """Stores a file whole or not at all, and only where there is none; whether this call was the one that stored it.
+    """Writes a file atomically unless it exists; returns whether this call wrote it.
 
     Raises StorageError where the storage fails.
     """
     if is_remote(uri):
         return _put_remote(uri, content)
     path = Path(open_filesystem(uri)[1])
-    part = unfinished_path(path)
+    temporary = unfinished_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open("xb") as stream:
+            with temporary.open("xb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.link(part, path)  # unlike a renaming, it fails where something is there
+            os.link(temporary, path)  # unlike a rename, a link fails if the target exists
         finally:
-            part.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except FileExistsError:
         return False
     except OSError as error:
-        raise StorageError(
-            f"{uri}: cannot be written: {error}; check the free space and that you may write there"
-        ) from None
+        raise StorageError(f"{uri}: cannot be written: {error}; check the free space and the permissions") from None
     return True
 
 
 def put_once_or_same(uri: str, content: bytes) -> bool:
-    """``put_once``; raises StorageError where something else is there already."""
+    """``put_once``, but raises StorageError if the file exists with other content."""
     if put_once(uri, content):
         return True
     if read_bytes(uri) != content:
         raise StorageError(
-            f"{uri}: is there already with other content, though both should be the same; it was made by another "
-            "version or kind of machine: remove it to have it made again"
+            f"{uri}: exists with other content, though both should be equal; it was written by another version or "
+            "kind of machine: remove it to have it written again"
         )
     return False
 
 
 def iter_files(uri: str) -> Iterator[tuple[str, int]]:
-    """(path relative to ``uri``, bytes) of every file below it, a page at a time; parts of unfinished writes are not.
+    """Yields (path relative to ``uri``, size in bytes) of every file below it, page by page; skips unfinished writes.
 
-    Nothing where there is no such folder. In no order that all storages share.
+    The order is unspecified. Yields nothing if there is no such folder.
     """
     if not is_remote(uri):
         root = Path(open_filesystem(uri)[1])
         for folder, _, names in os.walk(root):
             for name in names:
-                if not name.endswith(PART):
+                if not name.endswith(UNFINISHED_SUFFIX):
                     path = Path(folder, name)
                     yield path.relative_to(root).as_posix(), path.stat().st_size
         return
@@ -75,18 +73,18 @@ def iter_files(uri: str) -> Iterator[tuple[str, int]]:
         for page in s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for found in page.get("Contents", ()):
                 yield found["Key"][len(prefix) :], found["Size"]
-    except _errors() as error:
-        raise _explained(uri, "listed", error) from None
+    except _error_types() as error:
+        raise _storage_error(uri, "listed", error) from None
 
 
 def remove_unfinished(uri: str) -> int:
-    """Removes what killed writers left in a folder; how many files. S3 keeps no unfinished puts."""
+    """Removes the unfinished files of killed writers below a folder; returns their number. S3 keeps none."""
     if is_remote(uri):
         return 0
-    parts = list(Path(open_filesystem(uri)[1]).rglob(f".*{PART}"))
-    for part in parts:
-        part.unlink(missing_ok=True)
-    return len(parts)
+    temporaries = list(Path(open_filesystem(uri)[1]).rglob(f".*{UNFINISHED_SUFFIX}"))
+    for temporary in temporaries:
+        temporary.unlink(missing_ok=True)
+    return len(temporaries)
 
 
 def _put_remote(uri: str, content: bytes) -> bool:
@@ -101,22 +99,22 @@ def _put_remote(uri: str, content: bytes) -> bool:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if status == 412:
                 return False
-            if status == 409:  # another put of the same key is under way: see who wins
+            if status == 409:  # another put of the same key is in flight: try again
                 time.sleep(0.5)
                 continue
-            raise _explained(uri, "written", error) from None
-        except _errors() as error:
-            raise _explained(uri, "written", error) from None
-    raise StorageError(f"{uri}: cannot be written: others keep writing the same key; try again")
+            raise _storage_error(uri, "written", error) from None
+        except _error_types() as error:
+            raise _storage_error(uri, "written", error) from None
+    raise StorageError(f"{uri}: cannot be written: other processes keep writing the same key; try again")
 
 
-def _errors() -> tuple[type[Exception], ...]:
+def _error_types() -> tuple[type[Exception], ...]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     return BotoCoreError, ClientError, OSError
 
 
-def _explained(uri: str, action: str, error: Exception) -> StorageError:
+def _storage_error(uri: str, action: str, error: Exception) -> StorageError:
     return StorageError(
         f"{uri}: cannot be {action}: {error}; check the bucket's name, that the credentials may do so, and "
         "AWS_ENDPOINT_URL"

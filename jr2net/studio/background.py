@@ -1,4 +1,4 @@
-"""What lies behind a person: walls, rooms, foliage, screens, drawn by code."""
+"""Procedural backgrounds: walls, rooms, foliage, screens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jr2net.studio.textures import fractal_noise, patch, smoothstep
 
 
 def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A picture (size, size, 3) float32 in [0, 1]: walls, rooms, foliage, screens, out of focus more or less."""
+    """A random background (size, size, 3) float32 in [0, 1], more or less out of focus."""
     colours = _palette(rng)
     kind = rng.choice(["plain", "leaves", "room", "clouds", "stripes", "bokeh"], p=[0.24, 0.26, 0.16, 0.12, 0.1, 0.12])
     canvas = np.ascontiguousarray(_gradient(rng, size, colours))
@@ -38,7 +38,7 @@ def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _palette(rng: np.random.Generator) -> np.ndarray:
-    """Six colours (6, 3) in 0 … 255 that go together: mostly greyish, sometimes vivid."""
+    """Six colours (6, 3) in [0, 255] around a common base: mostly greyish, sometimes vivid."""
     base = rng.uniform(0.0, 1.0)
     spread = rng.choice([0.05, 0.15, 0.35], p=[0.4, 0.4, 0.2])
     vivid = rng.choice([0.04, 0.12, 0.4], p=[0.5, 0.3, 0.2])
@@ -46,11 +46,12 @@ def _palette(rng: np.random.Generator) -> np.ndarray:
     return np.clip(base + hue + rng.normal(0, spread, (6, 1)) + rng.normal(0, vivid * 0.6, (6, 3)), 0, 1) * 255
 
 
-def _place(rng: np.random.Generator, size: int) -> tuple[int, int]:
+def _random_point(rng: np.random.Generator, size: int) -> tuple[int, int]:
     return int(rng.integers(size)), int(rng.integers(size))
 
 
 def _gradient(rng: np.random.Generator, size: int, colours: np.ndarray) -> np.ndarray:
+    """A linear gradient (size, size, 3) uint8 in a random direction."""
     ramp = np.linspace(-0.5, 0.5, size, dtype=np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     mix = np.clip(0.5 + (ramp[None] * np.cos(angle) + ramp[:, None] * np.sin(angle)) * rng.uniform(0, 1.5), 0, 1)
@@ -59,25 +60,25 @@ def _gradient(rng: np.random.Generator, size: int, colours: np.ndarray) -> np.nd
 
 
 def _dead_leaves(canvas: np.ndarray, rng: np.random.Generator, colours: np.ndarray, count: int) -> None:
-    """Shapes over shapes, many small and few large, in place (natural pictures have such statistics)."""
+    """Dead-leaves model of natural image statistics: overlapping shapes, few of them large. Draws in place."""
     size = canvas.shape[0]
     for _ in range(count):
         colour = np.clip(colours[rng.integers(6)] * rng.uniform(0.6, 1.3), 0, 255).tolist()
         radius = size * min(0.4, 0.02 / rng.uniform(0.03, 1))
-        centre = _place(rng, size)
+        centre = _random_point(rng, size)
         if rng.random() < 0.5:
             axes = (int(radius * rng.uniform(0.3, 1)) + 1, int(radius) + 1)
             cv2.ellipse(canvas, centre, axes, rng.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
         else:
-            turn = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 6)))
+            turns = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 6)))
             corners = (
-                np.stack([np.cos(turn), np.sin(turn)], 1) * radius * rng.uniform(0.7, 1.6, (len(turn), 1)) + centre
+                np.stack([np.cos(turns), np.sin(turns)], 1) * radius * rng.uniform(0.7, 1.6, (len(turns), 1)) + centre
             )
             cv2.fillPoly(canvas, [corners.astype(np.int32)], colour, cv2.LINE_AA)
 
 
 def _room(canvas: np.ndarray, rng: np.random.Generator, colours: np.ndarray) -> None:
-    """Upright edges, frames, shelves and windows, in place."""
+    """Axis-aligned rectangles: shelves, frames and windows. Draws in place."""
     size = canvas.shape[0]
     for _ in range(rng.integers(3, 16)):
         x, y = rng.integers(-size // 4, size, 2)
@@ -90,19 +91,20 @@ def _room(canvas: np.ndarray, rng: np.random.Generator, colours: np.ndarray) -> 
 
 
 def _text(canvas: np.ndarray, rng: np.random.Generator) -> None:
+    """Random words. Draws in place."""
     size = canvas.shape[0]
     for _ in range(rng.integers(1, 6)):
         letters = "".join(chr(code) for code in rng.integers(65, 91, rng.integers(2, 9)))
-        x, y = _place(rng, size)
+        x, y = _random_point(rng, size)
         colour = rng.uniform(0, 255, 3).tolist()
         cv2.putText(canvas, letters, (x - size // 4, y), cv2.FONT_HERSHEY_SIMPLEX, size / rng.uniform(80, 400), colour,
                     int(rng.integers(1, 4)), cv2.LINE_AA)  # fmt: skip
 
 
 def _bokeh(canvas: np.ndarray, rng: np.random.Generator) -> None:
-    """Lights far out of focus, in place."""
+    """Lights far out of focus, as discs. Draws in place."""
     size = canvas.shape[0]
     canvas //= 2
     for _ in range(rng.integers(5, 40)):
         colour = (rng.uniform(0, 1) * rng.uniform(60, 255, 3)).tolist()
-        cv2.circle(canvas, _place(rng, size), int(size * rng.uniform(0.015, 0.09)), colour, -1, cv2.LINE_AA)
+        cv2.circle(canvas, _random_point(rng, size), int(size * rng.uniform(0.015, 0.09)), colour, -1, cv2.LINE_AA)

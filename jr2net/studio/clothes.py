@@ -1,4 +1,4 @@
-"""What neck and shoulders wear, as a colour at every place on them."""
+"""Clothes: the colour at every point of neck and shoulders."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from jr2net.studio.people import Clothes
 from jr2net.studio.textures import fractal_noise, lookup, mix, smoothstep
 
 
-def dress(clothes: Clothes, place: np.ndarray, skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (P, 3) at places (P, 3) in mm from the neck's base, where skin is (P, 3), and how much is bare (P,)."""
-    x, y, z = place.T
+def dress(clothes: Clothes, position: np.ndarray, skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Paints clothes over the skin.
+
+    position (P, 3) in mm from the base of the neck; skin (P, 3) colour. Returns the colour (P, 3) and the fraction of
+    bare skin (P,) in [0, 1].
+    """
+    x, y, z = position.T
     front = smoothstep(0, 30, z)
     folds = lookup(fractal_noise(1.6), x * 0.5, y * 0.5)[:, None]
     if clothes.kind == "bare":
@@ -31,7 +35,7 @@ def dress(clothes: Clothes, place: np.ndarray, skin: np.ndarray) -> tuple[np.nda
 
 
 def _cloth(clothes: Clothes, x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Colour (P, 3) of the outer garment with its pattern and folds; x, y (P,) mm."""
+    """Colour (P, 3) of the outer garment with its pattern and folds; x, y (P,) in mm."""
     scale = np.float32(clothes.pattern_scale)
     pattern: np.ndarray
     if clothes.pattern == "stripes":

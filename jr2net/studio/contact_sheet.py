@@ -1,4 +1,4 @@
-"""A page of synthetic people to look at: ``python -m jr2net.studio.contact_sheet OUT.png``."""
+"""A contact sheet of synthetic people: ``python -m jr2net.studio.contact_sheet OUT.png``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jr2net.studio.film import KINDS, film_people
 
 
 def contact_sheet(rows: Iterable[ClipRow], columns: int, landmarks: bool = False, per_person: int = 1) -> np.ndarray:
-    """The first ``per_person`` frames of every row side by side, BGR uint8; ``landmarks`` draws the detected points."""
+    """A grid (H, W, 3) BGR uint8 of every row's first ``per_person`` frames; ``landmarks``: draw the detected ones."""
     cells = []
     for row in rows:
         for data, points in list(zip(row.images, row.landmarks))[:per_person]:
@@ -29,16 +29,16 @@ def contact_sheet(rows: Iterable[ClipRow], columns: int, landmarks: bool = False
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", help="picture to write (.png)")
+    parser.add_argument("out", help="image file to write (.png)")
     parser.add_argument("--model", default="procedural", help="face model, as face.model in a configuration")
     parser.add_argument("--kind", choices=KINDS, default="train")
     parser.add_argument("--people", type=int, default=60)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--columns", type=int, default=12)
-    parser.add_argument("--frames", type=int, default=1, help="frames shown of each person")
+    parser.add_argument("--frames", type=int, default=1, help="frames shown per person")
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--landmarks", action="store_true", help="draw the detected points")
+    parser.add_argument("--landmarks", action="store_true", help="draw the detected landmarks")
     options = parser.parse_args(arguments)
     model = load_face_model(FaceConfig(model=options.model))
     config = StudioConfig(frames=options.frames, test_frames=max(2, options.frames))

@@ -1,4 +1,4 @@
-"""From scene light to a file: what lens, sensor, processing and compression do to a picture."""
+"""From scene-linear light to a JPEG file: lens, sensor, processing and compression."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_WHITE = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
-class Stock:
-    """How one clip was recorded and processed; the same for all of its frames.
+class Recording:
+    """Lens, sensor and processing of one clip; the same for all of its frames.
 
-    balance (3,) white balance;  contrast, gamma, saturation, lift: of the tone curve
-    blur: lens blur in output pixels;  motion: smear in output pixels and its direction
-    scale: resolution of the footage over the crop's;  noise: standard deviation at mid-grey;  quality: JPEG's
-    borders (4,): parts of the crop's side that lie outside the frame, left, top, right, bottom
+    balance     (3,) white balance, a factor per channel
+    contrast, gamma, saturation, lift: of the tone curve
+    blur        sigma of the lens blur, output pixels
+    motion      (length in output pixels, direction in radians) of the motion blur
+    scale       resolution of the footage over that of the crop
+    noise       standard deviation at mid-grey
+    quality     of the JPEG
+    vignette    darkening towards the corners
+    borders     (4,) fractions of the crop's side that lie outside the frame: left, top, right, bottom
     """
 
     balance: np.ndarray
@@ -34,11 +39,11 @@ class Stock:
     borders: np.ndarray
 
 
-def draw_stock(rng: np.random.Generator, variety: float = 1.0) -> Stock:
-    """A recording; ``variety`` (see StudioConfig) scales how far it is from a clean one."""
+def draw_recording(rng: np.random.Generator, variety: float = 1.0) -> Recording:
+    """Random settings; ``variety`` (see StudioConfig) scales their distance from a clean recording."""
     warmth = rng.normal(0, 0.05)
     borders = rng.uniform(0, 0.09, 4) * (rng.random(4) < [0.12, 0.12, 0.12, 0.3])
-    return Stock(
+    return Recording(
         balance=np.array([1 + warmth, 1 + rng.normal(0, 0.015), 1 - warmth]),
         contrast=1.03 + rng.normal(0, 0.12) * variety,
         gamma=float(np.exp(rng.normal(0.0, 0.15) * variety)),
@@ -54,52 +59,52 @@ def draw_stock(rng: np.random.Generator, variety: float = 1.0) -> Stock:
     )
 
 
-def develop(light: np.ndarray, stock: Stock, rng: np.random.Generator, size: int) -> bytes:
-    """Scene light (S, S, 3) to a JPEG file of ``size`` x ``size`` pixels."""
-    picture: np.ndarray = light.astype(np.float32)
-    if stock.vignette:
-        ramp = np.linspace(-1, 1, len(picture), dtype=np.float32)
-        picture = picture * (1 - stock.vignette * 0.5 * (ramp**2 + ramp[:, None] ** 2))[..., None]
-    small = max(16, round(size * stock.scale))
-    picture = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
-    picture = _smear(picture, stock, rng)
-    picture = _tone(picture * stock.balance.astype(np.float32), stock)
-    grain = rng.standard_normal(picture.shape, np.float32) * stock.noise
-    picture = picture + grain * np.sqrt(np.clip(picture, 0.02, 1) * 2)
+def develop(light: np.ndarray, recording: Recording, rng: np.random.Generator, size: int) -> bytes:
+    """Encodes scene-linear light (S, S, 3) as a JPEG of ``size`` x ``size`` pixels."""
+    image: np.ndarray = light.astype(np.float32)
+    if recording.vignette:
+        ramp = np.linspace(-1, 1, len(image), dtype=np.float32)
+        image = image * (1 - recording.vignette * 0.5 * (ramp**2 + ramp[:, None] ** 2))[..., None]
+    small = max(16, round(size * recording.scale))
+    image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    image = _blur(image, recording, rng)
+    image = _tone(image * recording.balance.astype(np.float32), recording)
+    grain = rng.standard_normal(image.shape, np.float32) * recording.noise
+    image = image + grain * np.sqrt(np.clip(image, 0.02, 1) * 2)
     if small != size:
-        picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC)
-    left, top, right, bottom = np.round(stock.borders * size).astype(int)
-    framed = np.zeros_like(picture)
-    framed[top : size - bottom, left : size - right] = picture[top : size - bottom, left : size - right]
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+    left, top, right, bottom = np.round(recording.borders * size).astype(int)
+    framed = np.zeros_like(image)
+    framed[top : size - bottom, left : size - right] = image[top : size - bottom, left : size - right]
     pixels = np.clip(framed * 255 + 0.5, 0, 255).astype(np.uint8)
-    done, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, stock.quality])
-    if not done:
-        raise RuntimeError(f"a picture of {size} x {size} pixels could not be encoded as JPEG")
+    encoded, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, recording.quality])
+    if not encoded:
+        raise RuntimeError(f"an image of {size} x {size} pixels could not be encoded as JPEG")
     return data.tobytes()
 
 
-def _smear(picture: np.ndarray, stock: Stock, rng: np.random.Generator) -> np.ndarray:
-    """Lens blur, and motion blur that comes and goes between frames."""
-    if stock.blur > 0.15:
-        picture = cv2.GaussianBlur(picture, (0, 0), stock.blur)
-    length = stock.motion[0] * rng.random()
+def _blur(image: np.ndarray, recording: Recording, rng: np.random.Generator) -> np.ndarray:
+    """Lens blur, and motion blur of a random strength in each frame."""
+    if recording.blur > 0.15:
+        image = cv2.GaussianBlur(image, (0, 0), recording.blur)
+    length = recording.motion[0] * rng.random()
     if length > 0.7:
         reach = int(np.ceil(length))
         kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
-        step = np.array([np.cos(stock.motion[1]), np.sin(stock.motion[1])]) * length
+        step = np.array([np.cos(recording.motion[1]), np.sin(recording.motion[1])]) * length
         ends = [tuple(np.round((reach + sign * step) * 16).astype(int).tolist()) for sign in (-1, 1)]
         cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_8, 4)
-        picture = cv2.filter2D(picture, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
-    return picture
+        image = cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+    return image
 
 
-def _tone(picture: np.ndarray, stock: Stock) -> np.ndarray:
+def _tone(image: np.ndarray, recording: Recording) -> np.ndarray:
     """Soft shoulder towards white, contrast about mid-grey, gamma and saturation."""
-    picture = np.clip(picture, 0, None)
+    image = np.clip(image, 0, None)
     knee = 0.75
-    over = np.clip(picture - knee, 0, None)
-    picture = np.minimum(picture, knee) + (1 - knee) * (1 - np.exp(-over / (1 - knee)))
-    grey = (picture @ _WHITE)[..., None]
-    picture = grey + (picture - grey) * np.float32(stock.saturation)
-    picture = np.clip(0.45 + (picture - 0.45) * np.float32(stock.contrast), 0.0, 1)
-    return np.float32(stock.lift) + np.float32(1 - stock.lift) * picture ** np.float32(stock.gamma)
+    over = np.clip(image - knee, 0, None)
+    image = np.minimum(image, knee) + (1 - knee) * (1 - np.exp(-over / (1 - knee)))
+    grey = (image @ _LUMA)[..., None]
+    image = grey + (image - grey) * np.float32(recording.saturation)
+    image = np.clip(0.45 + (image - 0.45) * np.float32(recording.contrast), 0.0, 1)
+    return np.float32(recording.lift) + np.float32(1 - recording.lift) * image ** np.float32(recording.gamma)

@@ -1,4 +1,4 @@
-"""Films synthetic people: each a clip row of pictures and detected landmarks, with the truth in the test sets."""
+"""Films synthetic people: one clip row of images and detected landmarks per person; test sets have ground truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jr2net.images.clip import ClipRow, ClipTruth
 from jr2net.images.crop import Crop
 from jr2net.render.renderer import vertex_normals
 from jr2net.studio.background import draw_background
-from jr2net.studio.develop import develop, draw_stock
+from jr2net.studio.develop import develop, draw_recording
 from jr2net.studio.hair import curtain
 from jr2net.studio.landmark_detector import biased_landmarks
 from jr2net.studio.people import Person, draw_person
@@ -28,7 +28,7 @@ from jr2net.studio.props import OCCLUDED, draw_glasses, draw_occluder, glasses_o
 from jr2net.studio.scene import Light, Take, draw_light, draw_take
 from jr2net.studio.shading import Shot, draw_body, draw_hair
 from jr2net.studio.subject import Subject, build_subject, reflectance
-from jr2net.studio.truth import fit_pose, harmonics_of
+from jr2net.studio.truth import fit_harmonics, fit_pose
 
 Kind = Literal["train", "natural", "large"]
 KINDS: tuple[Kind, ...] = ("train", "natural", "large")
@@ -36,8 +36,8 @@ KINDS: tuple[Kind, ...] = ("train", "natural", "large")
 FPS = 25.0
 SUPERSAMPLING = 2
 _FOOTAGE = Camera(0, 1000.0, (0.0, 0.0))
-"""The lens of the imaginary footage that crops are cut from; only its ratio to the crop's side matters."""
-_LIDS = np.array([name.startswith("eyeBlink") for name in ARKIT_NAMES])
+"""Camera of the virtual footage that crops are cut from; only the ratio of focal length to crop side matters."""
+_EYE_BLINK = np.array([name.startswith("eyeBlink") for name in ARKIT_NAMES])
 _MOUTH_OPENS = np.array([name.startswith(("jawOpen", "mouthLowerDown", "mouthUpperUp")) for name in ARKIT_NAMES])
 _FLIP = torch.tensor([1.0, -1.0, -1.0])
 
@@ -45,10 +45,10 @@ _FLIP = torch.tensor([1.0, -1.0, -1.0])
 def film_people(
     model: FaceModel, config: StudioConfig, seed: int, first: int, count: int, kind: Kind, size: int
 ) -> Iterator[ClipRow]:
-    """Films people ``first`` … ``first + count − 1`` of a kind, one row of ``size`` x ``size`` pictures each.
+    """Films people ``first`` … ``first + count − 1`` of a kind, one row of ``size`` x ``size`` images each.
 
-    'train' and 'natural' people talk, 'large' people pull strong faces; the two test kinds hold the truth. A person is
-    a function of (seed, kind, number) alone, whatever range is filmed around it. Raises ValueError for another kind.
+    'train' and 'natural' people talk, 'large' people show strong expressions; the two test kinds have ground truth. A
+    person depends on (seed, kind, number) alone, not on ``first`` and ``count``. Raises ValueError for another kind.
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}: the studio films {', '.join(KINDS)}")
@@ -59,20 +59,21 @@ def film_people(
 
 @torch.no_grad()
 def film_person(subject: Subject, config: StudioConfig, seed: int, number: int, kind: Kind, size: int) -> ClipRow:
-    """One person's row. Four random streams keep who, how they act, where, and the recording apart."""
+    """One person's row. Appearance, acting, scene and recording each have a random stream of their own."""
     streams = np.random.SeedSequence([seed, KINDS.index(kind), number]).spawn(4)
-    who, acting, place, recording = (np.random.default_rng(stream) for stream in streams)
-    person = draw_person(who, subject.model.sizes)
-    numbers, expression = _act(acting, config.frames if kind == "train" else config.test_frames, kind)
-    performance = _perform(subject, person, draw_take(acting, len(numbers), config.variety), expression)
-    light = draw_light(place)
+    person_rng, acting_rng, scene_rng, recording_rng = (np.random.default_rng(stream) for stream in streams)
+    person = draw_person(person_rng, subject.model.sizes)
+    numbers, expression = _act(acting_rng, config.frames if kind == "train" else config.test_frames, kind)
+    performance = _perform(subject, person, draw_take(acting_rng, len(numbers), config.variety), expression)
+    light = draw_light(scene_rng)
 
-    detected = _detect(subject.model, performance, config, recording)
-    crop = _cut(detected, recording)
+    detected = _detect(subject.model, performance, config, recording_rng)
+    crop = _crop_clip(detected, recording_rng)
     albedo, albedo_coefficients = reflectance(subject, person)
-    occluded = OCCLUDED * config.variety
-    shot = _shoot(subject, person, performance, albedo, light, _camera(crop, SUPERSAMPLING * size), place, occluded)
-    stock = draw_stock(recording, config.variety)
+    occluder_probability = OCCLUDED * config.variety
+    camera = _camera(crop, SUPERSAMPLING * size)
+    shot = _render_frames(subject, person, performance, albedo, light, camera, scene_rng, occluder_probability)
+    recording = draw_recording(recording_rng, config.variety)
     truth = None
     if kind != "train":
         truth = _truth(subject.model, person, performance, albedo_coefficients, light, _camera(crop, size))
@@ -82,7 +83,7 @@ def film_person(subject: Subject, config: StudioConfig, seed: int, number: int, 
         identity=name,
         fps=FPS,
         frame=numbers.astype(np.int32),
-        images=tuple(develop(picture, stock, recording, size) for picture in shot.picture),
+        images=tuple(develop(image, recording, recording_rng, size) for image in shot.image),
         landmarks=crop.to_crop(detected, size).astype(np.float32),
         truth=truth,
         license="synthetic",
@@ -91,11 +92,13 @@ def film_person(subject: Subject, config: StudioConfig, seed: int, number: int, 
 
 @dataclass(frozen=True)
 class Performance:
-    """A person before the camera in T frames; model space and camera space as in ``face.camera``, mm.
+    """One person's geometry in T frames, in mm; model space and camera space as in ``face.camera``.
 
-    expression (T, 51);  shape (T, N, 3) face in model space, neutral (1, N, 3) without its expression
-    take       angles and translation;  rotation (T, 3, 3), translation (T, 3) the same as tensors
-    posed      (T, M, 3) head, hanging (T, C, 3) hair in camera space
+    expression   (T, 51)
+    shape        (T, N, 3) face in model space;  neutral (1, N, 3): without expression
+    take         head and body angles, translation
+    rotation     (T, 3, 3) and translation (T, 3): the head pose of ``take`` as tensors
+    posed        (T, M, 3) head;  hanging (T, C, 3) hanging hair, both in camera space
     """
 
     expression: np.ndarray
@@ -109,9 +112,10 @@ class Performance:
 
 
 def _act(rng: np.random.Generator, frames: int, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers (T,) and expressions (T, 51) of frames picked from a few seconds of acting.
+    """Frame numbers (T,) and expressions (T, 51), drawn from one second of acting per frame.
 
-    People differ in how lively they are, how far they open their mouths when they talk, and where their lids rest.
+    People differ in the strength of their expressions, in how far they open their mouths, and in how low their eyelids
+    are at rest.
     """
     sampler = expressions.large if kind == "large" else expressions.natural
     track = sampler(rng, 25 * frames, FPS)
@@ -119,13 +123,14 @@ def _act(rng: np.random.Generator, frames: int, kind: Kind) -> tuple[np.ndarray,
     expression = track[numbers]
     if kind != "large":
         expression = expression * np.where(
-            _LIDS, 1, rng.uniform(0.8, 2.0) * np.where(_MOUTH_OPENS, rng.uniform(1, 2.5), 1)
+            _EYE_BLINK, 1, rng.uniform(0.8, 2.0) * np.where(_MOUTH_OPENS, rng.uniform(1, 2.5), 1)
         )
-    heavy_lids = _LIDS * max(0.0, rng.normal(0.08, 0.12))
-    return numbers, expressions.plausible(np.clip(expression + heavy_lids, 0, 1))
+    lid_offset = _EYE_BLINK * max(0.0, rng.normal(0.08, 0.12))
+    return numbers, expressions.plausible(np.clip(expression + lid_offset, 0, 1))
 
 
 def _perform(subject: Subject, person: Person, take: Take, expression: np.ndarray) -> Performance:
+    """Head and hair of a person, deformed by the expressions (T, 51) and posed by the take."""
     head, model = subject.head, subject.model
     identity = torch.from_numpy(person.identity)[None]
     shape = model.shape(identity, torch.from_numpy(expression))
@@ -133,9 +138,9 @@ def _perform(subject: Subject, person: Person, take: Take, expression: np.ndarra
         _FLIP[:, None] * rotation_matrix(torch.from_numpy(angles).float()) for angles in (take.rotation, take.body)
     )
     translation = torch.from_numpy(take.translation).float()
-    whole = head.vertices(shape, person.ear_scale, person.neck_scale, person.neck_drop)
-    falls = torch.from_numpy(curtain(subject.hair, head, person.hair, person.texture_seed)).float()
-    follows = 1 - 0.8 * ((head.pivot[1] + 90 - falls[:, 1]) / 120).clamp(0, 1)
+    vertices = head.vertices(shape, person.ear_scale, person.neck_scale, person.neck_drop)
+    curtain_rest = torch.from_numpy(curtain(subject.hair, head, person.hair, person.texture_seed)).float()
+    head_weight = 1 - 0.8 * ((head.pivot[1] + 90 - curtain_rest[:, 1]) / 120).clamp(0, 1)
     return Performance(
         expression=expression,
         shape=shape,
@@ -143,13 +148,13 @@ def _perform(subject: Subject, person: Person, take: Take, expression: np.ndarra
         take=take,
         rotation=rotation,
         translation=translation,
-        posed=head.pose(whole, head.follows, rotation, body, translation),
-        hanging=head.pose(falls.expand(len(shape), -1, -1), follows, rotation, body, translation),
+        posed=head.pose(vertices, head.head_weight, rotation, body, translation),
+        hanging=head.pose(curtain_rest.expand(len(shape), -1, -1), head_weight, rotation, body, translation),
     )
 
 
 def _detect(model: FaceModel, performance: Performance, config: StudioConfig, rng: np.random.Generator) -> np.ndarray:
-    """What the landmark detector finds in the footage, (T, 68, 2)."""
+    """Detected landmarks (T, 68, 2) in the coordinates of the footage."""
     turned = performance.neutral[:, model.landmarks] @ performance.rotation.transpose(1, 2)
     truth, neutral = (
         _FOOTAGE.project(points).numpy()
@@ -159,8 +164,8 @@ def _detect(model: FaceModel, performance: Performance, config: StudioConfig, rn
     return np.stack([biased_landmarks(*points, *errors, rng) for points in zip(truth, neutral)])
 
 
-def _cut(detected: np.ndarray, rng: np.random.Generator) -> Crop:
-    """One crop for the clip, as preparation cuts it: around the landmarks of all frames, a little off."""
+def _crop_clip(detected: np.ndarray, rng: np.random.Generator) -> Crop:
+    """One crop for all frames, around their detected landmarks as in preparation, with a little jitter."""
     middle = Crop.from_landmarks(detected.mean(0))
     side = float(np.mean([Crop.from_landmarks(points).side for points in detected]))
     x, y = np.array(middle.center) + rng.normal(0, 0.012, 2) * side
@@ -168,12 +173,12 @@ def _cut(detected: np.ndarray, rng: np.random.Generator) -> Crop:
 
 
 def _camera(crop: Crop, size: int) -> Camera:
-    """The camera that films the crop of the footage at ``size`` pixels."""
+    """The footage's camera, seen through the crop at ``size`` pixels."""
     matrix = crop.matrix(size)
     return Camera(size, float(_FOOTAGE.focal * matrix[0, 0]), (float(matrix[0, 2]), float(matrix[1, 2])))
 
 
-def _shoot(
+def _render_frames(
     subject: Subject,
     person: Person,
     performance: Performance,
@@ -181,9 +186,9 @@ def _shoot(
     light: Light,
     camera: Camera,
     rng: np.random.Generator,
-    occluded: float,
+    occluder_probability: float,
 ) -> Shot:
-    """Background, person, glasses and what is in the way, from back to front."""
+    """Draws background, person, glasses and perhaps an occluder, from back to front."""
     posed, frames = performance.posed, len(performance.expression)
     backdrop = _backdrops(rng, frames, camera.size)
     shot = Shot(backdrop, np.full(backdrop.shape[:3], np.inf, np.float32), camera, light)
@@ -191,45 +196,45 @@ def _shoot(
     draw_body(shot, subject, person, albedo, posed, normals)
     draw_hair(shot, subject, person, posed, normals, performance.hanging)
     if person.glasses is not None:
-        lines = glasses_outline(person.glasses, *_eyes_and_ears(subject, performance.neutral[0]))
+        lines = glasses_outline(person.glasses, *_glasses_anchors(subject, performance.neutral[0]))
         for frame in range(frames):
             pose = performance.rotation[frame], performance.translation[frame]
-            seen = {name: _project(line, *pose, camera) for name, line in lines.items()}
-            draw_glasses(shot.picture[frame], shot.depth[frame], person.glasses, seen, camera.focal, light)
-    if rng.random() < occluded:
+            projected = {name: _project(line, *pose, camera) for name, line in lines.items()}
+            draw_glasses(shot.image[frame], shot.depth[frame], person.glasses, projected, camera.focal, light)
+    if rng.random() < occluder_probability:
         landmarks = camera.project(posed[:, subject.model.landmarks]).numpy()
-        draw_occluder(shot.picture, landmarks, person, light, rng)
+        draw_occluder(shot.image, landmarks, person, light, rng)
     return shot
 
 
-def _backdrops(rng: np.random.Generator, frames: int, fine: int) -> np.ndarray:
-    """What lies behind the person in every frame (T, S, S, 3): one picture, shifted a little."""
-    wide = draw_background(rng, fine + fine // 8) * rng.uniform(0.6, 1.2)
-    shifts = (rng.uniform(0, fine / 8, 2) + rng.normal(0, 0.01 * fine, (frames, 2))).clip(0, fine // 8).astype(int)
-    return np.stack([wide[y : y + fine, x : x + fine] for x, y in shifts]).astype(np.float32)
+def _backdrops(rng: np.random.Generator, frames: int, size: int) -> np.ndarray:
+    """Backgrounds (T, S, S, 3): one image, shifted a little from frame to frame."""
+    background = draw_background(rng, size + size // 8) * rng.uniform(0.6, 1.2)
+    shifts = (rng.uniform(0, size / 8, 2) + rng.normal(0, 0.01 * size, (frames, 2))).clip(0, size // 8).astype(int)
+    return np.stack([background[y : y + size, x : x + size] for x, y in shifts]).astype(np.float32)
 
 
-def _eyes_and_ears(subject: Subject, face: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Points 36 to 47 (12, 3) of a face in model space, and where glasses rest on the ears (2, 3)."""
+def _glasses_anchors(subject: Subject, face: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Eye landmarks 36 to 47 (12, 3) in model space, and the points (2, 3) where glasses rest on the ears."""
     ears = face[subject.head.ear_anchor] + torch.tensor([[2.0, 14.0, -14.0], [-2.0, 14.0, -14.0]])
     return face[subject.model.landmarks[36:48]].double().numpy(), ears.double().numpy()
 
 
 def _project(points: np.ndarray, rotation: Tensor, translation: Tensor, camera: Camera) -> np.ndarray:
-    """Model points (K, 3) of the head to (K, 3): pixel x, pixel y, depth in mm."""
-    placed = torch.from_numpy(points).float() @ rotation.t() + translation
-    return torch.cat([camera.project(placed), placed[:, 2:]], 1).numpy()
+    """Projects model points (K, 3) of the head to (K, 3): pixel x, pixel y, depth in mm."""
+    camera_points = torch.from_numpy(points).float() @ rotation.t() + translation
+    return torch.cat([camera.project(camera_points), camera_points[:, 2:]], 1).numpy()
 
 
 def _truth(
     model: FaceModel, person: Person, performance: Performance, albedo: np.ndarray, light: Light, camera: Camera
 ) -> ClipTruth:
-    """What is known of the row. Its pose is that of the crop's default camera, the one reconstruction assumes."""
+    """Ground truth of the row. Its pose refers to the crop's default camera, which reconstruction assumes."""
     pixels = camera.project(performance.posed[:, model.landmarks]).numpy()
     points = performance.shape[:, model.landmarks].numpy()
     default = Camera.default(camera.size)
     frames = zip(points, pixels, performance.take.rotation)
-    poses = [fit_pose(rest, seen, default, angles) for rest, seen, angles in frames]
+    poses = [fit_pose(face, projected, default, angles) for face, projected, angles in frames]
     rotation, translation = (np.array(part, np.float32) for part in zip(*poses))
     light_shape = (len(points), SH_BASES, 3)
     return ClipTruth(
@@ -238,5 +243,5 @@ def _truth(
         expression=performance.expression,
         rotation=rotation,
         translation=translation,
-        light=np.broadcast_to(harmonics_of(light), light_shape).astype(np.float32),
+        light=np.broadcast_to(fit_harmonics(light), light_shape).astype(np.float32),
     )

@@ -1,7 +1,7 @@
-"""Hair: a shell lifted off the skin, and a curtain that hangs from it; both cut out per pixel.
+"""Hair: a shell lifted off the skin, and a curtain that hangs from it, both with an opacity per pixel.
 
-Places on the head are given as seen from the crown: azimuth (0 at the front, positive to the subject's left) and polar
-angle. Strands run along the polar angle, as hair falls.
+Positions on the head are given in polar coordinates around the crown: azimuth (0 at the front, positive to the
+subject's left) and polar angle. Strands run along the polar angle.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jr2net.studio.head import Head
+from jr2net.studio.head import SKULL, Head
 from jr2net.studio.people import HAIRLINE_AZIMUTHS, Hair
 from jr2net.studio.textures import TILE, fractal_noise, lookup, smoothstep
 
@@ -22,11 +22,13 @@ _CROWN = np.array([0.0, 0.894, -0.447])
 
 @dataclass(frozen=True)
 class HairMesh:
-    """Topology of all hair on a head of M vertices. The shell copies head vertices; the curtain follows it.
+    """Topology of all hair on a head of M vertices. Shell vertices, copies of head vertices, come before the curtain's.
 
-    faces     (F, 3) int64 into shell and curtain;  source (S,) int64 head vertices that the shell copies
-    polar     (M, 2) azimuthal equidistant position around the crown, radians, of every head vertex
-    half_width, back: of the skull, mm
+    faces       (F, 3) int64 into shell and curtain
+    source      (S,) int64 head vertices that the shell copies
+    polar       (M, 2) azimuthal equidistant coordinates of every head vertex around the crown, radians
+    half_width  of the skull, mm
+    depth       half the depth of the skull, mm
     """
 
     faces: Tensor
@@ -37,13 +39,14 @@ class HairMesh:
 
 
 def build_hair(head: Head) -> HairMesh:
-    """The hair's topology for a head: the shell covers the skull and the upper face, down to below the brows."""
+    """Builds the topology: the shell covers the skull and the upper face, down to below the brows."""
     rest = head.rest.double().numpy()
-    polar = seen_from_crown(rest - head.centre.numpy())
-    part = head.part.numpy()
-    skin = torch.cat([head.model.has_label("skin"), torch.zeros(len(part) - head.face_size, dtype=torch.bool)]).numpy()
+    polar = crown_coordinates(rest - head.centre.numpy())
+    region = head.region.numpy()
+    skin = np.zeros(len(region), bool)
+    skin[: head.face_size] = head.model.has_label("skin").numpy()
     brow = np.hypot(*polar[head.model.landmarks[19:25].numpy()].T).mean()
-    covered = (part == 1) | (skin & (np.hypot(polar[:, 0], polar[:, 1]) < brow + np.radians(14)))
+    covered = (region == SKULL) | (skin & (np.hypot(polar[:, 0], polar[:, 1]) < brow + np.radians(14)))
     faces = head.faces.numpy()
     shell = faces[covered[faces].all(1)]
     source = np.unique(shell)
@@ -52,7 +55,7 @@ def build_hair(head: Head) -> HairMesh:
     index = np.arange(CURTAIN_ROWS * CURTAIN_COLUMNS).reshape(CURTAIN_ROWS, CURTAIN_COLUMNS) + len(source)
     quads = np.stack([index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]], -1).reshape(-1, 4)
     curtain = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
-    skull = rest[part == 1]
+    skull = rest[region == SKULL]
     return HairMesh(
         faces=torch.from_numpy(np.concatenate([renumbered[shell], curtain])),
         source=torch.from_numpy(source),
@@ -62,8 +65,8 @@ def build_hair(head: Head) -> HairMesh:
     )
 
 
-def seen_from_crown(offset: np.ndarray) -> np.ndarray:
-    """Offsets (…, 3) from the middle of the skull to polar angle × (cos, sin) of the azimuth, radians, (…, 2)."""
+def crown_coordinates(offset: np.ndarray) -> np.ndarray:
+    """Offsets (…, 3) from the middle of the skull to polar angle × (cos, sin) of the azimuth (…, 2), radians."""
     direction = offset / np.linalg.norm(offset, axis=-1, keepdims=True)
     front = np.array([0.0, -_CROWN[2], _CROWN[1]])
     height = direction @ _CROWN
@@ -72,29 +75,31 @@ def seen_from_crown(offset: np.ndarray) -> np.ndarray:
     return np.stack([forward, left], -1) / np.maximum(np.hypot(forward, left), 1e-6)[..., None] * polar[..., None]
 
 
-def hairline_at(hair: Hair, azimuth: np.ndarray) -> np.ndarray:
-    """Polar angle in radians down to which the hair grows at azimuths (radians)."""
+def hairline_angle(hair: Hair, azimuth: np.ndarray) -> np.ndarray:
+    """Polar angle down to which hair grows at the given azimuths; radians."""
     table = np.interp(np.arange(181.0), HAIRLINE_AZIMUTHS, hair.hairline).astype(np.float32)
     degrees = table[np.abs(np.degrees(azimuth)).astype(np.int32)]
     return np.radians(degrees + hair.lean * np.sin(azimuth) * np.clip(np.cos(azimuth) + 0.5, 0, 1))
 
 
 def hair_faces(mesh: HairMesh, hair: Hair) -> list[Tensor]:
-    """Triangles to draw, back to front: the curtain's far side, then the shell where hair grows and the near side."""
-    place = curtain_place()
+    """Triangles in drawing order: the far side of the curtain, then its near side and the shell where hair grows."""
+    on_curtain = curtain_coordinates()
     shell = mesh.polar[mesh.source.numpy()]
-    inside = hairline_at(hair, np.arctan2(shell[:, 1], shell[:, 0])) - np.hypot(shell[:, 0], shell[:, 1])
-    hangs = np.full(len(place), hair.length > 0)
-    grows = np.concatenate([inside > -np.radians(2 * hair.ragged + 3), np.zeros(len(place), bool)])[mesh.faces].any(1)
-    across = np.concatenate([np.full(len(shell), np.nan), np.where(hangs, np.abs(place[:, 0]), np.nan)])[mesh.faces]
+    inside = hairline_angle(hair, np.arctan2(shell[:, 1], shell[:, 0])) - np.hypot(shell[:, 0], shell[:, 1])
+    has_curtain = np.full(len(on_curtain), hair.length > 0)
+    grows = inside > -np.radians(2 * hair.ragged + 3)
+    grows = np.concatenate([grows, np.zeros(len(on_curtain), bool)])[mesh.faces].any(1)
+    across = np.where(has_curtain, np.abs(on_curtain[:, 0]), np.nan)
+    across = np.concatenate([np.full(len(shell), np.nan), across])[mesh.faces]
     layers = [mesh.faces[torch.from_numpy(kept)] for kept in ((across < 0.62).all(1), grows | (across > 0.5).all(1))]
     return [faces for faces in layers if len(faces)]
 
 
 def shell_thickness(hair: Hair, polar: np.ndarray, seed: int) -> np.ndarray:
-    """How far (N,) mm the shell is lifted at crown positions (N, 2): full on top, thin towards the hairline."""
+    """Height (N,) in mm of the shell above the skin at crown coordinates (N, 2): full on top, thin at the hairline."""
     azimuth, angle = np.arctan2(polar[:, 1], polar[:, 0]), np.hypot(polar[:, 0], polar[:, 1])
-    inside = hairline_at(hair, azimuth) - angle
+    inside = hairline_angle(hair, azimuth) - angle
     top, side = hair.thickness
     high = smoothstep(0.4, 1.3, angle)
     depth = top + (side - top) * high
@@ -104,12 +109,12 @@ def shell_thickness(hair: Hair, polar: np.ndarray, seed: int) -> np.ndarray:
 
 
 def curtain(mesh: HairMesh, head: Head, hair: Hair, seed: int) -> np.ndarray:
-    """Vertices (rows × columns, 3) of the hanging hair in model space, rest pose of the head."""
+    """Vertices (rows × columns, 3) of the hanging hair in model space, for the head's rest pose."""
     rng = np.random.default_rng(seed)
     eye = head.rest[head.model.landmarks[36:48], 1].mean().item()
     front = np.radians(hair.front)
     azimuth = np.linspace(-(np.pi - 1e-3), np.pi - 1e-3, CURTAIN_COLUMNS) * (1 - front / np.pi)
-    azimuth = np.where(azimuth > 0, np.pi - azimuth, -np.pi - azimuth)[None]  # from one front edge over the back
+    azimuth = np.where(azimuth > 0, np.pi - azimuth, -np.pi - azimuth)[None]  # front edge to front edge round the back
     down = np.linspace(0, 1, CURTAIN_ROWS)[:, None]
     height = eye + 45 - down * (45 + hair.length)
     below = np.clip((eye - 20 - height) / 150, 0, 1.5)
@@ -125,21 +130,23 @@ def curtain(mesh: HairMesh, head: Head, hair: Hair, seed: int) -> np.ndarray:
     return np.stack([x, np.broadcast_to(height, x.shape), z], -1).reshape(-1, 3)
 
 
-def curtain_place() -> np.ndarray:
-    """Where curtain vertices lie on it, (rows × columns, 2): across -1 … 1 from edge to edge, down 0 … 1."""
+def curtain_coordinates() -> np.ndarray:
+    """Coordinates (rows × columns, 2) of curtain vertices: across in [-1, 1] from edge to edge, down in [0, 1]."""
     across, down = np.meshgrid(np.linspace(-1, 1, CURTAIN_COLUMNS), np.linspace(0, 1, CURTAIN_ROWS))
     return np.stack([across, down], -1).reshape(-1, 2)
 
 
-def cut_out(
-    hair: Hair, polar: np.ndarray, place: np.ndarray, hangs: np.ndarray, seed: int
+def hair_texture(
+    hair: Hair, polar: np.ndarray, curtain_position: np.ndarray, on_curtain: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Opacity and strand brightness (P,) of hair pixels.
 
-    polar (P, 2) crown positions of shell pixels, place (P, 2) curtain positions, hangs (P,) whether of the curtain.
+    polar             (P, 2) crown coordinates of shell pixels
+    curtain_position  (P, 2) curtain coordinates of curtain pixels
+    on_curtain        (P,) bool
     """
-    azimuth = np.where(hangs, place[:, 0] * 2.6, np.arctan2(polar[:, 1], polar[:, 0]))
-    angle = np.where(hangs, 1.2 + place[:, 1] * hair.length / 100, np.hypot(polar[:, 0], polar[:, 1]))
+    azimuth = np.where(on_curtain, curtain_position[:, 0] * 2.6, np.arctan2(polar[:, 1], polar[:, 0]))
+    angle = np.where(on_curtain, 1.2 + curtain_position[:, 1] * hair.length / 100, np.hypot(polar[:, 0], polar[:, 1]))
     across, along = azimuth * TILE / (2 * np.pi) * 2, angle * 60
     stretch = (8.0, 4.0, 2.0)[min(int(3 * hair.curl), 2)]
     wave = hair.curl * 9 * np.sin(along / (9 - 5 * hair.curl) + seed % 7)
@@ -148,8 +155,8 @@ def cut_out(
     clumps = lookup(fractal_noise(1.4, stretch), u * 0.5, v * 0.25)
     texture = np.clip(0.6 * strands + 0.6 * clumps, -2, 2)
     ragged = np.radians(hair.ragged)
-    inside = hairline_at(hair, azimuth) - angle + ragged * texture
+    inside = hairline_angle(hair, azimuth) - angle + ragged * texture
     shell = smoothstep(-0.012, 0.05, inside)
-    edge = np.minimum((1 - np.abs(place[:, 0])) * 2.6, (1 - place[:, 1]) * hair.length / 80)
+    edge = np.minimum((1 - np.abs(curtain_position[:, 0])) * 2.6, (1 - curtain_position[:, 1]) * hair.length / 80)
     hanging = smoothstep(0, 0.08, edge + (0.02 + 0.5 * ragged) * (texture - 1.0))
-    return np.where(hangs, hanging, shell), np.clip(1 + 0.3 * texture, 0.3, 1.9)
+    return np.where(on_curtain, hanging, shell), np.clip(1 + 0.3 * texture, 0.3, 1.9)

@@ -1,7 +1,7 @@
-"""The rest of the head: skull, ears, neck and shoulders grown around any face model's boundary.
+"""The rest of the head: skull, ears, neck and shoulders, attached to the boundary of any face model.
 
-A face model ends in front of the ears. Meridians run on from each boundary vertex over an ellipsoid to the back of the
-head; they start where the face ends in every frame, so the seam stays closed whatever the identity and the expression.
+A face model ends in front of the ears. From each boundary vertex a meridian continues over an ellipsoid to the back of
+the head. It starts at the boundary of every frame, so the seam stays closed for every identity and expression.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ RINGS = 9  # of the skull, from the face's boundary to the back of the head
 EAR_RINGS, EAR_COLUMNS = 5, 12
 NECK_COLUMNS = 24
 
-# Neck and shoulders: height below the face's lowest point, half width, half depth, z of the axis, share of the head's
-# motion; mm, for an average adult.
+# Rings of neck and shoulders of an average adult: height above the face's lowest point, half width, half depth, z of
+# the axis (all mm), and the skinning weight of the head.
 _NECK = np.array(
     [
         [50.0, 54, 52, 2, 1.0],
@@ -35,29 +35,31 @@ _NECK = np.array(
         [-250.0, 222, 112, -18, 0.0],
     ]
 )
-NECK_BASE = 4  # the ring about which the body is articulated
+NECK_BASE = 4  # the ring about which head and body rotate against each other
+FACE, SKULL, EAR, BODY = range(4)  # values of ``Head.region``
 
 
 @dataclass(frozen=True)
 class Head:
-    """A face model's mesh with the rest of the head around it; N face vertices, M in all. Lengths in mm.
+    """A face model's mesh completed to a head; N face vertices, M in all. Lengths in mm.
 
-    faces      (F, 3) int64    triangles of face, skull, ears, neck and shoulders
-    rest       (M, 3)          the mean face, neutral, and what surrounds it
-    part       (M,) int64      0 face, 1 skull, 2 ear, 3 neck and shoulders
-    follows    (M,)            share of the head's motion (1 on the head, 0 on the shoulders)
-    boundary   (L,) int64      the face's rim, in order
-    skull      (L, R, 3)       skull rings of the rest shape; decay (R,) is how much they follow the rim
-    centre     (3,)            middle of the skull
-    pivot      (3,)            base of the neck
-    ear_anchor (2,) int64      rim vertices that carry the left and the right ear
+    faces       (F, 3) int64    triangles of face, skull, ears, neck and shoulders
+    rest        (M, 3)          the neutral mean face and what surrounds it
+    region      (M,) int64      FACE, SKULL, EAR or BODY (neck and shoulders)
+    head_weight (M,)            skinning weight of the head's motion: 1 on the head, 0 on the shoulders
+    boundary    (L,) int64      the face's rim, in order
+    skull       (L, R, 3)       skull rings of the rest shape
+    decay       (R,)            how much each ring follows displacements of the rim
+    centre      (3,)            middle of the skull
+    pivot       (3,)            base of the neck
+    ear_anchor  (2,) int64      rim vertices to which the left and the right ear are attached
     """
 
     model: FaceModel
     faces: Tensor
     rest: Tensor
-    part: Tensor
-    follows: Tensor
+    region: Tensor
+    head_weight: Tensor
     boundary: Tensor
     skull: Tensor
     decay: Tensor
@@ -70,30 +72,30 @@ class Head:
         return self.model.mean.shape[0]
 
     def vertices(self, face: Tensor, ear_scale: float = 1.0, neck_scale: float = 1.0, neck_drop: float = 0.0) -> Tensor:
-        """Face vertices (B, N, 3) in model space to the whole head's (B, M, 3); neck_drop lengthens the neck, mm."""
+        """Face vertices (B, N, 3) in model space to head vertices (B, M, 3); neck_drop lengthens the neck, mm."""
         batch = face.shape[0]
         moved = face[:, self.boundary] - self.rest[self.boundary]
         skull = self.skull + moved[:, :, None] * self.decay[:, None]
-        rest = self.rest[self.part >= 2].expand(batch, -1, -1).clone()
+        rest = self.rest[self.region >= EAR].expand(batch, -1, -1).clone()
         ears, neck = rest[:, : 2 * EAR_RINGS * EAR_COLUMNS], rest[:, 2 * EAR_RINGS * EAR_COLUMNS :]
         for side, ear in enumerate(ears.chunk(2, dim=1)):
             anchor = self.rest[self.ear_anchor[side]]
             shift = face[:, self.ear_anchor[side], None] - anchor
             ear.copy_((ear - anchor) * ear_scale + anchor + 0.8 * shift)
         neck[:, : (NECK_BASE + 1) * NECK_COLUMNS, 0] *= neck_scale
-        neck[..., 1] -= neck_drop * (1 - self.follows[-neck.shape[1] :])
+        neck[..., 1] -= neck_drop * (1 - self.head_weight[-neck.shape[1] :])
         return torch.cat([face, skull.flatten(1, 2), rest], dim=1)
 
-    def pose(self, vertices: Tensor, follows: Tensor, head: Tensor, body: Tensor, translation: Tensor) -> Tensor:
-        """Model space (B, V, 3) to camera space, mm: head and body are matrices (B, 3, 3), follows (V,) blends them."""
+    def pose(self, vertices: Tensor, head_weight: Tensor, head: Tensor, body: Tensor, translation: Tensor) -> Tensor:
+        """Model space (B, V, 3) to camera space, mm; head_weight (V,) blends the rotations head and body (B, 3, 3)."""
         on_head = vertices @ head.transpose(1, 2) + translation[:, None]
         base = self.pivot @ head.transpose(1, 2) + translation
         on_body = (vertices - self.pivot) @ body.transpose(1, 2) + base[:, None]
-        return torch.lerp(on_body, on_head, follows[:, None])
+        return torch.lerp(on_body, on_head, head_weight[:, None])
 
 
 def build_head(model: FaceModel) -> Head:
-    """The head around ``model``; raises FaceModelError when its skin has no rim."""
+    """Builds the head around ``model``. Raises FaceModelError when its mesh has no rim."""
     mean = model.mean.double().numpy()
     rim = boundary_loop(model)
     low, high = mean[rim].min(0), mean[rim].max(0)
@@ -105,14 +107,14 @@ def build_head(model: FaceModel) -> Head:
     direction = (mean[rim] - centre) / radii
     around = np.arctan2(direction[:, 1], direction[:, 0])
     start = np.arctan2(np.hypot(direction[:, 0], direction[:, 1]), direction[:, 2])
-    along = np.linspace(0, 1, RINGS + 1)
-    polar = start[:, None] + (0.96 * np.pi - start[:, None]) * along
-    ball = np.stack(
+    fraction = np.linspace(0, 1, RINGS + 1)
+    polar = start[:, None] + (0.96 * np.pi - start[:, None]) * fraction
+    ellipsoid = np.stack(
         [np.sin(polar) * np.cos(around)[:, None], np.sin(polar) * np.sin(around)[:, None], np.cos(polar)], -1
     )
-    ball = centre + ball * radii
-    decay = (1 - along) ** 2
-    skull = (ball + (mean[rim] - ball[:, 0])[:, None] * decay[:, None])[:, 1:]
+    ellipsoid = centre + ellipsoid * radii
+    decay = (1 - fraction) ** 2
+    skull = (ellipsoid + (mean[rim] - ellipsoid[:, 0])[:, None] * decay[:, None])[:, 1:]
 
     ears, anchors = zip(*(_ear(mean, rim, eyes, side) for side in (1, -1)))
     bottom = rim[mean[rim, 1].argmin()]
@@ -126,9 +128,9 @@ def build_head(model: FaceModel) -> Head:
         triangles.append(grid[:, ::-1] if side else grid)
         count += len(ear)
     triangles.append(_grid_faces(len(_NECK), NECK_COLUMNS, wrap=True)[:, ::-1] + count)
-    part = np.repeat([0, 1, 2, 3], [n, len(rim) * rings, 2 * EAR_RINGS * EAR_COLUMNS, len(neck)])
-    follows = np.ones(len(part))
-    follows[-len(neck) :] = np.repeat(_NECK[:, 4], NECK_COLUMNS)
+    region = np.repeat([FACE, SKULL, EAR, BODY], [n, len(rim) * rings, 2 * EAR_RINGS * EAR_COLUMNS, len(neck)])
+    head_weight = np.ones(len(region))
+    head_weight[-len(neck) :] = np.repeat(_NECK[:, 4], NECK_COLUMNS)
 
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, np.float32))
@@ -137,8 +139,8 @@ def build_head(model: FaceModel) -> Head:
         model=model,
         faces=torch.from_numpy(np.concatenate(triangles).astype(np.int64)),
         rest=tensor(np.concatenate([mean, skull.reshape(-1, 3), *ears, neck])),
-        part=torch.from_numpy(part),
-        follows=tensor(follows),
+        region=torch.from_numpy(region),
+        head_weight=tensor(head_weight),
         boundary=torch.from_numpy(rim),
         skull=tensor(skull),
         decay=tensor(decay[1:]),
@@ -149,7 +151,7 @@ def build_head(model: FaceModel) -> Head:
 
 
 def boundary_loop(model: FaceModel) -> np.ndarray:
-    """Vertices (L,) around the open rim of the face, counter-clockwise as the picture shows the subject's front."""
+    """Vertices (L,) of the face's open rim, counter-clockwise in a frontal view. Raises FaceModelError without one."""
     faces = model.faces.numpy()
     edges = {(int(a), int(b)) for t in faces for a, b in ((t[0], t[1]), (t[1], t[2]), (t[2], t[0]))}
     following = {a: b for a, b in edges if (b, a) not in edges}
@@ -162,12 +164,13 @@ def boundary_loop(model: FaceModel) -> np.ndarray:
             best = loop[:-1]
     if len(best) < 8:
         raise FaceModelError(
-            f"{model.name}: the mesh has no open rim to grow a head from; give a model of the face alone"
+            f"{model.name}: the mesh has no open rim to attach a head to; use a model of the face alone"
         )
     return np.array(best, np.int64)
 
 
 def _extent(model: FaceModel, loop: list[int]) -> float:
+    """Width + height + depth of a loop's bounding box, mm."""
     points = model.mean[loop]
     return float((points.amax(0) - points.amin(0)).sum()) if loop else 0.0
 
@@ -191,10 +194,9 @@ def _grid_faces(rows: int, columns: int, wrap: bool) -> np.ndarray:
 
 
 def _ear(mean: np.ndarray, rim: np.ndarray, eyes: np.ndarray, side: int) -> tuple[np.ndarray, int]:
-    """An ear (rings × columns, 3) on the subject's left (side 1) or right (-1), and the rim vertex that carries it."""
-    own = rim[mean[rim, 0] * side > 0]
-    low_half = mean[own]
-    anchor = int(own[np.abs(low_half[:, 1] - (eyes[1] - 8)).argmin()])
+    """The subject's left (side 1) or right (-1) ear (rings × columns, 3), and the rim vertex it is attached to."""
+    candidates = rim[mean[rim, 0] * side > 0]
+    anchor = int(candidates[np.abs(mean[candidates][:, 1] - (eyes[1] - 8)).argmin()])
     radial = np.array([0.0, 0.4, 0.7, 0.87, 1.0])[:, None]
     lift = np.array([0.0, 1.5, 7.0, 6.0, 9.0])[:, None]  # concha, antihelix, scapha, helix
     angle = np.linspace(0, 2 * np.pi, EAR_COLUMNS, endpoint=False)[None]
@@ -209,7 +211,7 @@ def _ear(mean: np.ndarray, rim: np.ndarray, eyes: np.ndarray, side: int) -> tupl
 
 
 def _neck(bottom: float, throat: float, scale: float) -> np.ndarray:
-    """Neck and shoulders (rings × columns, 3): the throat stays behind the face's lowest point."""
+    """Neck and shoulders (rings × columns, 3); the throat lies behind the face's lowest point."""
     height, width, depth, axis, _ = (_NECK * [scale, scale, scale, scale, 1]).T
     angle = np.linspace(0, 2 * np.pi, NECK_COLUMNS, endpoint=False)
     axis = axis + (throat - 4 - depth[1] - axis[1])

@@ -1,4 +1,4 @@
-"""Who is filmed: everything about a person that stays the same from frame to frame, drawn from one random generator."""
+"""Random people: everything about a person that is constant over the frames, drawn from one random generator."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Skin reflectance from very light to very dark (after the Monk scale's spread), RGB in [0, 1].
+# Skin reflectance from very light to very dark (the range of the Monk scale), RGB in [0, 1].
 _SKIN_TONES = np.array(
     [
         [0.93, 0.76, 0.69],
@@ -41,9 +41,9 @@ _IRIS_COLOURS = np.array(
     [[0.13, 0.07, 0.04], [0.22, 0.12, 0.06], [0.30, 0.22, 0.10], [0.25, 0.33, 0.25], [0.28, 0.38, 0.50]]
 )
 
-# Azimuths around the crown (degrees from the front) at which a hairline is given.
+# Azimuths around the crown (degrees from the front) at which hairlines are sampled.
 HAIRLINE_AZIMUTHS = np.array([0.0, 25.0, 45.0, 62.0, 80.0, 100.0, 130.0, 180.0])
-# Polar angles (degrees from the crown) down to which the hair grows, and how likely each style is.
+# Polar angles (degrees from the crown) down to which hair grows, for each style.
 _HAIRLINES = {
     "full": [80, 80, 82, 84, 101, 97, 108, 114],
     "high": [72, 72, 74, 80, 100, 97, 108, 114],
@@ -58,12 +58,13 @@ _HAIRLINES = {
 class Hair:
     """Hair of the head. Angles in degrees, lengths in mm.
 
-    highlight colour of its sheen, and of the hat;  stubble: opacity of cropped hair on the scalp
-    hairline  (8,) polar angles at HAIRLINE_AZIMUTHS, lean: how much further it reaches on the subject's left
-    thickness of the shell on top and at the sides; 0 is shaven
-    length    how far it hangs below the eyes (0: it does not), front: azimuth from which it hangs
-    curl      0 straight … 1 curly; ragged: how uneven edges are, degrees
-    cloth     the shell is a hat or scarf instead of hair
+    highlight  colour of the sheen, and of the hat
+    hairline   (8,) polar angles at HAIRLINE_AZIMUTHS;  lean: how much further it reaches on the subject's left
+    thickness  of the shell on top and at the sides; 0: shaven
+    length     of the hanging hair below the eyes, 0: none;  front: azimuth from which it hangs
+    curl       0 straight … 1 curly;  ragged: unevenness of the edges, degrees
+    stubble    opacity of cropped hair on the scalp
+    cloth      the shell is a hat or scarf instead of hair
     """
 
     colour: np.ndarray
@@ -81,8 +82,12 @@ class Hair:
 
 @dataclass(frozen=True)
 class Glasses:
-    """Frames: colour, rim width and half axes of a lens in mm, roundness (2 an ellipse, more a box), the tint
-    of the lens, its opacity, and the strength of reflections on it."""
+    """Glasses.
+
+    colour, rim  of the frame; rim width in mm
+    lens         half axes of a lens, mm;  roundness: exponent of its superellipse (2: ellipse, larger: box)
+    tint         colour of the lens;  opacity of the tint;  reflection: strength of reflections on the lens
+    """
 
     colour: np.ndarray
     rim: float
@@ -96,8 +101,12 @@ class Glasses:
 
 @dataclass(frozen=True)
 class Clothes:
-    """kind: shirt, suit (with ``inner`` shirt and tie), turtleneck or bare;  neckline: depth of the front opening, mm;
-    pattern: plain, stripes, checks, noise or dots, of ``pattern_scale`` mm."""
+    """Clothes on neck and shoulders.
+
+    kind      shirt, suit (with ``inner`` shirt and tie), turtleneck or bare
+    pattern   plain, stripes, checks, noise or dots, with a period of about ``pattern_scale`` mm
+    neckline  depth of the front opening, mm
+    """
 
     kind: str
     colour: np.ndarray
@@ -111,15 +120,18 @@ class Clothes:
 
 @dataclass(frozen=True)
 class Person:
-    """One person of the studio. Colours are reflectances, RGB (3,) float32; shares and strengths lie in [0, 1].
+    """One person of the studio. Colours are reflectances, RGB (3,) float32; densities and strengths lie in [0, 1].
 
-    identity (K,), albedo (A,)  coefficients of the face model, standard deviations
-    tone, lips, iris            colours of the skin on average, of the lips (made up or not) and of the irises
+    identity (K,), albedo (A,)  coefficients of the face model, in standard deviations
+    tone, lips, iris            mean colour of the skin, colour of the lips (with make-up) and of the irises
+    make_up                     strength of lipstick and eye make-up
     brow                        density, and width in mm
     beard                       density on the cheeks, the chin and the upper lip, and length (0 stubble … 1 full)
-    blotches, pores             contrast of patches and of grain in the skin;  gloss: strength of its highlights
-    ear_scale, neck_scale       factors on an average adult's;  neck_drop: how much longer the neck is, mm
-    texture_seed                what all further detail of this person is drawn from
+    blotches, pores             contrast of patches and of grain in the skin
+    gloss                       strength of the skin's highlights
+    ear_scale, neck_scale       factors on the sizes of an average adult
+    neck_drop                   extra length of the neck, mm
+    texture_seed                seed of all further detail of this person
     """
 
     identity: np.ndarray
@@ -147,7 +159,7 @@ class Person:
 
 
 def draw_person(rng: np.random.Generator, sizes: dict[str, int]) -> Person:
-    """A person for a face model with ``sizes["identity"]`` and ``sizes["albedo"]`` bases."""
+    """Draws a person for a face model with ``sizes["identity"]`` and ``sizes["albedo"]`` bases."""
     position = rng.beta(0.9, 1.5) * (len(_SKIN_TONES) - 1)
     tone = _between(_SKIN_TONES, position) * rng.normal(0.92, 0.025, 3)
     masculine = rng.random() < 0.5
@@ -234,7 +246,7 @@ def _draw_beard(rng: np.random.Generator) -> tuple[float, float, float, float]:
     length = rng.beta(1.2, 1.5)
     full = rng.uniform(0.4, 1.0)
     return [
-        (rng.uniform(0.15, 0.5), rng.uniform(0.2, 0.6), rng.uniform(0.15, 0.6), 0.0),  # shadow of a beard
+        (rng.uniform(0.15, 0.5), rng.uniform(0.2, 0.6), rng.uniform(0.15, 0.6), 0.0),  # stubble
         (full, full, full * rng.uniform(0.6, 1), length),
         (0.1, full, full, length),  # goatee
         (0.1, 0.15, full, length),  # moustache

@@ -1,4 +1,4 @@
-"""Things in front of a face: glasses that sit on it, and hands, microphones and other things that get in the way."""
+"""Objects in front of a face: glasses, and occluders such as hands and microphones."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from jr2net.studio.scene import Light
 from jr2net.studio.textures import smoothstep
 
 OCCLUDED = 0.1
-"""Share of people with something in front of them."""
+"""Fraction of people with an occluder in front of them."""
 
 
 def glasses_outline(glasses: Glasses, eyes: np.ndarray, ears: np.ndarray) -> dict[str, np.ndarray]:
-    """Polylines (K, 3) in model space. eyes (12, 3): points 36 to 47; ears (2, 3): the temples' ends, left, right."""
+    """Polylines (K, 3) of the frame in model space, by name.
+
+    eyes (12, 3): landmarks 36 to 47; ears (2, 3): ends of the left and the right temple.
+    """
     right, left = eyes[:6].mean(0), eyes[6:].mean(0)
     middle = (left + right) / 2
     front = eyes[:, 2].max() + 13
-    turn = np.linspace(0, 2 * np.pi, 33)
+    angle = np.linspace(0, 2 * np.pi, 33)
     power = 2 / glasses.roundness
-    across = np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** power * glasses.lens[0]
-    up = np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** power * glasses.lens[1]
+    across = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** power * glasses.lens[0]
+    up = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** power * glasses.lens[1]
     lines = {}
     for name, side, eye in (("left", 1, left), ("right", -1, right)):
         centre = middle[0] + side * max(abs(eye[0] - middle[0]) + 2, glasses.lens[0] + 7)
@@ -35,28 +38,28 @@ def glasses_outline(glasses: Glasses, eyes: np.ndarray, ears: np.ndarray) -> dic
 
 
 def draw_glasses(
-    picture: np.ndarray, depth: np.ndarray, glasses: Glasses, lines: dict[str, np.ndarray], focal: float,
+    image: np.ndarray, depth: np.ndarray, glasses: Glasses, lines: dict[str, np.ndarray], focal: float,
     light: Light,
 ) -> None:  # fmt: skip
-    """Glasses over a picture (S, S, 3) in place, hidden where something is nearer (depth (S, S), mm).
+    """Draws glasses into an image (S, S, 3) in place, except where something is nearer (depth (S, S) in mm).
 
-    ``lines`` hold (K, 3): pixel x, pixel y and depth in mm; focal in pixels.
+    lines: polylines (K, 3) of pixel x, pixel y and depth in mm; focal in pixels.
     """
-    size = len(picture)
-    frontal = light.irradiance(np.array([[0.0, 0.2, 0.98]]))[0]
+    size = len(image)
+    irradiance = light.irradiance(np.array([[0.0, 0.2, 0.98]]))[0]
     nearest = min(line[:, 2].min() for name, line in lines.items() if "temple" not in name)
-    free = (depth > nearest - 1).astype(np.float32)
+    unoccluded = (depth > nearest - 1).astype(np.float32)
     lens = np.zeros((size, size), np.uint8)
     for side in ("left", "right"):
-        cv2.fillPoly(lens, [_fixed(lines[side])], 255, cv2.LINE_AA, 4)
-    shade = (lens.astype(np.float32) / 255 * free)[..., None]
-    picture += (glasses.tint * frontal * 0.6 - picture) * (shade * glasses.opacity)
+        cv2.fillPoly(lens, [_fixed_point(lines[side])], 255, cv2.LINE_AA, 4)
+    shade = (lens.astype(np.float32) / 255 * unoccluded)[..., None]
+    image += (glasses.tint * irradiance * 0.6 - image) * (shade * glasses.opacity)
     if glasses.reflection:
         ramp = np.linspace(-1, 1, size)
         band = smoothstep(
             0.1, 0.0, np.abs(np.sin(4 * (ramp[None] + 0.6 * ramp[:, None]) + 9 * glasses.reflection)) - 0.3
         )
-        picture += shade * (glasses.reflection * band)[..., None] * frontal
+        image += shade * (glasses.reflection * band)[..., None] * irradiance
 
     rim = np.zeros((size, size), np.uint8)
     width = glasses.rim * focal / nearest
@@ -72,18 +75,18 @@ def draw_glasses(
                 _thin_line(rim, line[start : start + 2], 1.3 * width)
     opacity = rim.astype(np.float32)[..., None] / 255 * min(1.0, width)
     near_frame = (depth > nearest - 1)[..., None] | (rim == 0)[..., None]
-    picture += (glasses.colour * frontal + 0.04 - picture) * opacity * near_frame
+    image += (glasses.colour * irradiance + 0.04 - image) * opacity * near_frame
 
 
 def draw_occluder(
-    pictures: np.ndarray, landmarks: np.ndarray, person: Person, light: Light, rng: np.random.Generator
+    images: np.ndarray, landmarks: np.ndarray, person: Person, light: Light, rng: np.random.Generator
 ) -> None:
-    """A hand, a microphone or something else before the face in pictures (T, S, S, 3), in place.
+    """Draws a hand, a microphone or another object in front of the face into images (T, S, S, 3), in place.
 
-    landmarks (T, 68, 2) pixels. It covers cheeks, chin or mouth at most, and moves a little from frame to frame.
+    landmarks (T, 68, 2) in pixels. The object covers cheeks, chin or mouth at most and moves a little between frames.
     """
-    size = pictures.shape[1]
-    frontal = light.irradiance(np.array([[0.0, 0.3, 0.95]]))[0]
+    size = images.shape[1]
+    irradiance = light.irradiance(np.array([[0.0, 0.3, 0.95]]))[0]
     kind = rng.choice(["hand", "microphone", "card", "strap"], p=[0.45, 0.25, 0.15, 0.15])
     target = landmarks[0, rng.choice([3, 5, 8, 8, 11, 13, 57])]
     edge = np.array([target[0] + rng.normal(0, 0.35) * size, size * 1.1])
@@ -91,7 +94,7 @@ def draw_occluder(
         str(kind), rng.uniform(0, 0.9, 3)
     )
     state = rng.integers(1 << 31)
-    for picture in pictures:
+    for image in images:
         draw = np.random.default_rng(state)  # the same shape in every frame
         shift = rng.normal(0, 0.012, 2) * size
         canvas = np.zeros((size, size), np.uint8)
@@ -108,18 +111,18 @@ def draw_occluder(
             box = cv2.boxPoints(
                 ((float(root[0]), float(tip[1] + 0.3 * size)), (0.5 * size, 0.5 * size), draw.uniform(-40, 40))
             )
-            cv2.fillPoly(canvas, [_fixed(box)], 255, cv2.LINE_AA, 4)
+            cv2.fillPoly(canvas, [_fixed_point(box)], 255, cv2.LINE_AA, 4)
         else:
             end = tip + np.array([draw.normal(0, 0.4), draw.uniform(0, 0.2)]) * size
             line = np.stack([root, end])
             _thin_line(canvas, line, draw.uniform(0.01, 0.06) * size)
         body = cv2.GaussianBlur(canvas, (0, 0), 0.02 * size).astype(np.float32)[..., None] / 255
         opacity = canvas.astype(np.float32)[..., None] / 255
-        picture += (colour * frontal * (0.35 + 0.65 * body**2) - picture) * opacity
+        image += (colour * irradiance * (0.35 + 0.65 * body**2) - image) * opacity
 
 
 def _hand(canvas: np.ndarray, tip: np.ndarray, root: np.ndarray, size: int, rng: np.random.Generator) -> None:
-    """Palm and fingers from ``root`` to ``tip`` with dark gaps between the fingers."""
+    """Draws palm and fingers from ``root`` to ``tip``, with gaps between the fingers."""
     along = (tip - root) / np.linalg.norm(tip - root)
     across = np.array([-along[1], along[0]])
     thick = rng.uniform(0.05, 0.085) * size
@@ -131,9 +134,10 @@ def _hand(canvas: np.ndarray, tip: np.ndarray, root: np.ndarray, size: int, rng:
         _thin_line(canvas, np.stack([start, end]), 0.85 * thick)
 
 
-def _fixed(points: np.ndarray) -> np.ndarray:
+def _fixed_point(points: np.ndarray) -> np.ndarray:
+    """Points in pixels as OpenCV's fixed-point coordinates with 4 fractional bits."""
     return np.round(points[:, :2] * 16 - 8).astype(np.int32).reshape(-1, 1, 2)
 
 
 def _thin_line(canvas: np.ndarray, points: np.ndarray, width: float) -> None:
-    cv2.polylines(canvas, [_fixed(points)], False, 255, max(1, round(width)), cv2.LINE_AA, 4)
+    cv2.polylines(canvas, [_fixed_point(points)], False, 255, max(1, round(width)), cv2.LINE_AA, 4)

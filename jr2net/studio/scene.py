@@ -11,9 +11,11 @@ from jr2net.studio.textures import unit
 
 @dataclass(frozen=True)
 class Light:
-    """Ambient light from above and below and lamps. Axes of light: x right, y up, z to the camera.
+    """Hemispherical ambient light and L lamps. Axes: x right, y up, z to the camera.
 
-    sky, ground (3,) RGB;  direction (L, 3) unit, to the lamp;  colour (L, 3);  soft (L,) how far lamps wrap around
+    sky, ground  (3,) RGB ambient light from above and from below
+    direction    (L, 3) unit vectors to the lamps;  colour (L, 3) RGB
+    soft         (L,) wrap lighting: 0 Lambertian, larger values light surfaces that face away
     """
 
     sky: np.ndarray
@@ -23,7 +25,7 @@ class Light:
     soft: np.ndarray
 
     def irradiance(self, normal: np.ndarray) -> np.ndarray:
-        """Light (P, 3) on unit normals (P, 3)."""
+        """Irradiance (P, 3) at unit normals (P, 3)."""
         up = 0.5 + 0.5 * normal[:, 1:2]
         total = self.ground + (self.sky - self.ground) * up
         facing = normal @ self.direction.T
@@ -31,7 +33,7 @@ class Light:
         return total + lit @ self.colour
 
     def glare(self, normal: np.ndarray, view: np.ndarray, sharpness: float) -> np.ndarray:
-        """Blinn-Phong highlights (P, 3); view (P, 3) unit, to the camera."""
+        """Blinn-Phong highlights (P, 3); view (P, 3): unit vectors to the camera."""
         total = np.zeros_like(normal)
         for direction, colour in zip(self.direction, self.colour):
             half = unit(view + direction)
@@ -41,7 +43,7 @@ class Light:
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    """One to three lamps over ambient light; exposed for a face looking into the camera."""
+    """Ambient light and one to three lamps, exposed for a face looking into the camera."""
     warmth = rng.normal(0.03, 0.07)
     white = np.array([1 + warmth, 1 + rng.normal(0, 0.02), 1 - warmth])
     ambient = rng.beta(2.5, 2) * 0.9
@@ -65,7 +67,7 @@ def draw_light(rng: np.random.Generator) -> Light:
 
 @dataclass(frozen=True)
 class Take:
-    """How T frames are filmed: head and body rotations (T, 3) in radians, translation (T, 3) in mm, camera axes."""
+    """Poses in T frames: Euler angles (T, 3) of the head (rotation) and the body, radians; translation (T, 3), mm."""
 
     rotation: np.ndarray
     body: np.ndarray
@@ -73,16 +75,16 @@ class Take:
 
 
 def draw_take(rng: np.random.Generator, frames: int, variety: float = 1.0) -> Take:
-    """Poses around a person's own usual one; most face the camera, some turn far. ``variety``: see StudioConfig."""
-    wide = rng.random() < 0.3
-    usual = rng.normal(0, 1, 3) * np.radians([4.5, 16 if wide else 8, 3.5])
-    moves = rng.normal(0, 1, (frames, 3)) * np.radians([4.5, 15 if wide else 8, 4])
+    """Poses around one mean pose per person; most face the camera, some turn far. ``variety``: see StudioConfig."""
+    wide_range = rng.random() < 0.3
+    mean_pose = rng.normal(0, 1, 3) * np.radians([4.5, 16 if wide_range else 8, 3.5])
+    moves = rng.normal(0, 1, (frames, 3)) * np.radians([4.5, 15 if wide_range else 8, 4])
     limits = np.radians([28, 52, 22])
-    usual, moves = (part * (0.5 + 0.5 * variety) for part in (usual, moves))
-    rotation = np.clip(usual + moves, -limits, limits)
-    body = np.clip(usual * rng.uniform(0, 0.9) + moves * rng.uniform(0, 0.3) + rng.normal(0, 0.06, 3), -0.5, 0.5)
+    mean_pose, moves = (angles * (0.5 + 0.5 * variety) for angles in (mean_pose, moves))
+    rotation = np.clip(mean_pose + moves, -limits, limits)
+    body = np.clip(mean_pose * rng.uniform(0, 0.9) + moves * rng.uniform(0, 0.3) + rng.normal(0, 0.06, 3), -0.5, 0.5)
     body = body * [0.3, 1, 0.3]
     distance = np.exp(rng.normal(np.log(1080), 0.28 * variety)).clip(520, 2200)
-    beside = rng.normal(0, 0.09, 2) * distance
-    translation = np.array([beside[0], beside[1], distance]) + rng.normal(0, 1, (frames, 3)) * [4, 4, 12]
+    offset = rng.normal(0, 0.09, 2) * distance
+    translation = np.array([offset[0], offset[1], distance]) + rng.normal(0, 1, (frames, 3)) * [4, 4, 12]
     return Take(rotation, body, translation)

@@ -1,6 +1,6 @@
-"""Skin detail that no albedo basis holds: one texture per person, painted on the unrolled face.
+"""Skin detail beyond the albedo basis: one texture per person on a cylindrical map of the face.
 
-The face is unrolled around a vertical axis: column from the azimuth, row from the height of the mean shape.
+The map's column is the azimuth around a vertical axis, its row the height, both of the mean shape.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from jr2net.studio.people import Person
 from jr2net.studio.textures import fractal_noise, patch, spots
 
 MAP = 224
-"""Side of the texture."""
-_REACH = np.radians(100)
+"""Side of the texture, pixels."""
+_MAX_AZIMUTH = np.radians(100)
 _AXIS_BEHIND_EYES = 70.0
 
 
 @dataclass(frozen=True)
 class FaceMap:
-    """Where things lie on the unrolled face. coordinates (M, 2): map pixels of every vertex; landmarks (68, 2);
-    scale: map pixels per mm."""
+    """Coordinates in the texture: of every vertex (M, 2) and of the landmarks (68, 2), pixels; scale: pixels per mm."""
 
     coordinates: np.ndarray
     landmarks: np.ndarray
@@ -31,22 +30,22 @@ class FaceMap:
 
 
 def unroll(head: Head) -> FaceMap:
-    """The map of a head; vertices off the face get coordinates outside it or on its border."""
+    """The cylindrical map of a head; vertices off the face get coordinates outside of it or on its border."""
     rest = head.rest.numpy()
     face = rest[: head.face_size]
     eyes = face[head.model.landmarks[36:48].numpy()].mean(0)
     axis = eyes[2] - _AXIS_BEHIND_EYES
     top, bottom = face[:, 1].max() + 5, face[:, 1].min() - 5
     azimuth = np.arctan2(rest[:, 0], rest[:, 2] - axis)
-    column = (azimuth / _REACH * 0.5 + 0.5) * MAP
+    column = (azimuth / _MAX_AZIMUTH * 0.5 + 0.5) * MAP
     row = (top - rest[:, 1]) / (top - bottom) * MAP
     coordinates = np.stack([column, row], 1).astype(np.float32)
     return FaceMap(coordinates, coordinates[head.model.landmarks.numpy()], MAP / (top - bottom))
 
 
 def paint_skin(person: Person, face_map: FaceMap) -> np.ndarray:
-    """The texture (MAP, MAP, 4) float32 of a person: a factor on reflectance around 1 (RGB), and the density of brows
-    and beard in [0, 1]."""
+    """A person's texture (MAP, MAP, 4) float32: a factor on reflectance around 1 (RGB), and the density of brows and
+    beard in [0, 1]."""
     rng = np.random.default_rng(person.texture_seed)
     points, scale = face_map.landmarks, face_map.scale
     factor = np.ones((MAP, MAP, 3), np.float32)
@@ -54,12 +53,12 @@ def paint_skin(person: Person, face_map: FaceMap) -> np.ndarray:
     factor += blotch[..., None] * np.array([0.5, 1.0, 1.0], np.float32)
     grain = patch(fractal_noise(0.3), rng, MAP, 1.0) * person.pores
     factor += grain[..., None]
-    red = _soft_spots(
+    redness = _soft_spots(
         points[[33, 33, 31, 35, 48, 54]] + [[0, -4], [0, 0], [-22, -4], [22, -4], [-12, -20], [12, -20]], 14 * scale
     )
-    factor *= 1 - (red * rng.uniform(0, 0.25))[..., None] * np.array([0.1, 1.0, 0.9], np.float32)
+    factor *= 1 - (redness * rng.uniform(0, 0.25))[..., None] * np.array([0.1, 1.0, 0.9], np.float32)
     if person.freckles:
-        dots = patch(spots(0.02, 0.8), rng, MAP, 1.0) * person.freckles * np.clip(red * 2 + 0.2, 0, 1)
+        dots = patch(spots(0.02, 0.8), rng, MAP, 1.0) * person.freckles * np.clip(redness * 2 + 0.2, 0, 1)
         factor *= 1 - dots[..., None] * np.array([0.6, 0.8, 0.9], np.float32)
     _draw_marks(factor, person, points, scale, rng)
     _draw_lashes(factor, points, scale, person.make_up, rng)
@@ -70,7 +69,7 @@ def paint_skin(person: Person, face_map: FaceMap) -> np.ndarray:
 
 
 def _soft_spots(centres: np.ndarray, radius: float) -> np.ndarray:
-    """(MAP, MAP): blurred discs, about 1 in their middle."""
+    """(MAP, MAP): blurred discs of value about 1 in their middle."""
     small: np.ndarray = np.zeros((MAP // 4, MAP // 4), np.float32)
     for x, y in centres / 4:
         cv2.circle(small, (int(x), int(y)), max(1, round(radius / 4)), 1.0, -1)
@@ -79,7 +78,7 @@ def _soft_spots(centres: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _polyline(canvas: np.ndarray, points: np.ndarray, width: float, value: float, closed: bool = False) -> None:
-    """An antialiased line on a uint8 canvas; points in pixels."""
+    """Draws an antialiased line on a uint8 canvas; points in pixels."""
     fixed = np.round(points * 8).astype(np.int32).reshape(-1, 1, 2)
     cv2.polylines(canvas, [fixed], closed, int(value * 255), max(1, round(width)), cv2.LINE_AA, 3)
 
@@ -101,7 +100,7 @@ def _brows(person: Person, points: np.ndarray, scale: float, rng: np.random.Gene
 
 
 def _beard(person: Person, points: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
-    """Density of the beard: cheeks and jaw, chin, upper lip; not on the lips (the shader keeps those free)."""
+    """Density of the beard on cheeks and jaw, chin and upper lip. The shader masks out the lips."""
     cheeks, chin, moustache, length = person.beard
     canvas = np.zeros((MAP, MAP), np.uint8)
     if cheeks:
@@ -131,7 +130,7 @@ def _beard(person: Person, points: np.ndarray, scale: float, rng: np.random.Gene
 
 
 def _draw_marks(factor: np.ndarray, person: Person, points: np.ndarray, scale: float, rng: np.random.Generator) -> None:
-    """Moles and wrinkles, in place."""
+    """Draws moles and wrinkles in place."""
     for _ in range(person.moles):
         x, y = rng.uniform(points[[1, 19], [0, 1]], points[[15, 8], [0, 1]])
         tint = np.array([0.5, 0.4, 0.35]) * rng.uniform(0.6, 1.4)
@@ -140,14 +139,14 @@ def _draw_marks(factor: np.ndarray, person: Person, points: np.ndarray, scale: f
         return
     canvas = np.zeros((MAP, MAP), np.uint8)
     for nostril, corner in ((31, 48), (35, 54)):  # nasolabial folds
-        out = np.sign(points[corner, 0] - points[33, 0]) * 7 * scale
-        middle = (points[nostril] + points[corner]) / 2 + [out * 1.2, 0]
-        line = np.stack([points[nostril] + [out * 0.5, -2 * scale], middle, points[corner] + [out, 2 * scale]])
+        outward = np.sign(points[corner, 0] - points[33, 0]) * 7 * scale
+        middle = (points[nostril] + points[corner]) / 2 + [outward * 1.2, 0]
+        line = np.stack([points[nostril] + [outward * 0.5, -2 * scale], middle, points[corner] + [outward, 2 * scale]])
         _polyline(canvas, line, 1.6 * scale, 0.9)
     for lid in (slice(39, 42), slice(46, 48)):  # bags under the eyes
         _polyline(canvas, points[lid] + [0, 6 * scale], 1.5 * scale, 0.7)
     brow = points[17:27, 1].min()
-    for level in range(rng.integers(0, 4)):  # the forehead's lines
+    for level in range(rng.integers(0, 4)):  # forehead wrinkles
         xs = np.linspace(points[18, 0], points[25, 0], 7)
         ys = brow - (9 + 9 * level) * scale + rng.normal(0, 0.8, 7) * scale
         _polyline(canvas, np.stack([xs, ys], 1), 1.2 * scale, rng.uniform(0.3, 0.8))
@@ -158,7 +157,7 @@ def _draw_marks(factor: np.ndarray, person: Person, points: np.ndarray, scale: f
 def _draw_lashes(
     factor: np.ndarray, points: np.ndarray, scale: float, make_up: float, rng: np.random.Generator
 ) -> None:
-    """Lashes and the crease of the upper lid, and with make-up lash line and eye shadow, in place."""
+    """Draws lashes and the crease of the upper lid, with make-up also lash line and eye shadow, in place."""
     canvas = np.zeros((MAP, MAP), np.uint8)
     shadow = np.zeros((MAP, MAP), np.uint8)
     for first in (36, 42):

@@ -1,4 +1,4 @@
-"""Texture stock: tileable noises, made once per process from fixed seeds, and how to look things up in them."""
+"""Tileable noise textures, made once per process from fixed seeds, and functions that sample them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import cv2
 import numpy as np
 
 TILE = 256
-"""Side of a noise tile; every tile wraps around."""
+"""Side of a noise tile, pixels."""
 
 
 @lru_cache(maxsize=32)
 def fractal_noise(exponent: float, stretch: float = 1.0) -> np.ndarray:
     """A tile (256, 256) float32 of 1/f^``exponent`` noise, mean 0 and standard deviation 1.
 
-    0 is white, 1 is skin and cloth, 2 is clouds. ``stretch`` draws it out along the rows (v), which makes strands.
+    Exponent 0 is white noise, 1 resembles skin and cloth, 2 clouds. ``stretch`` elongates it along v (down the rows),
+    which makes strands.
     """
     rng = np.random.default_rng(round(1000 * exponent + 7 * stretch))
     row, column = np.meshgrid(np.fft.fftfreq(TILE), np.fft.rfftfreq(TILE), indexing="ij")
@@ -28,20 +29,20 @@ def fractal_noise(exponent: float, stretch: float = 1.0) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def spots(density: float, radius: float) -> np.ndarray:
-    """A tile (256, 256) float32 in [0, 1] of soft dots (freckles, pores): ``density`` of them per pixel."""
+    """A tile (256, 256) float32 in [0, 1] of soft dots (freckles): ``density`` per pixel, sigma ``radius`` pixels."""
     rng = np.random.default_rng(round(1e6 * density + radius))
     dots = np.zeros((TILE, TILE), np.float32)
-    where = rng.integers(0, TILE, (round(density * TILE * TILE), 2))
-    dots[where[:, 0], where[:, 1]] = rng.uniform(0.3, 1, len(where))
+    position = rng.integers(0, TILE, (round(density * TILE * TILE), 2))
+    dots[position[:, 0], position[:, 1]] = rng.uniform(0.3, 1, len(position))
     padded = cv2.copyMakeBorder(dots, 16, 16, 16, 16, cv2.BORDER_WRAP)
     blurred = cv2.GaussianBlur(padded, (0, 0), radius)[16:-16, 16:-16]
     return np.clip(blurred * (2 * np.pi * radius**2), 0, 1)
 
 
 def lookup(texture: np.ndarray, x: np.ndarray, y: np.ndarray, wrap: bool = True) -> np.ndarray:
-    """Samples a texture (H, W[, C]) at pixel coordinates x, y (P,), bilinearly: (P[, C]).
+    """Samples a texture (H, W[, C]) bilinearly at pixel coordinates x, y (P,): (P[, C]).
 
-    Tiles wrap around; without ``wrap`` the border pixels go on for ever.
+    ``wrap``: square tiles repeat; else border pixels are replicated.
     """
     count = len(x)
     rows = -(-count // 128)
@@ -57,7 +58,7 @@ def lookup(texture: np.ndarray, x: np.ndarray, y: np.ndarray, wrap: bool = True)
 
 
 def patch(texture: np.ndarray, rng: np.random.Generator, size: int, scale: float) -> np.ndarray:
-    """A random (size, size) piece of a tile, magnified ``scale`` times."""
+    """A random patch (size, size) of a tile, magnified ``scale`` times; it wraps around."""
     x0, y0 = rng.uniform(0, TILE, 2)
     ramp = np.arange(size, dtype=np.float32) / scale
     x, y = np.meshgrid(np.mod(ramp + x0, TILE).astype(np.float32), np.mod(ramp + y0, TILE).astype(np.float32))
@@ -65,12 +66,12 @@ def patch(texture: np.ndarray, rng: np.random.Generator, size: int, scale: float
 
 
 def mix(below: np.ndarray, above: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    """``above`` over ``below``."""
+    """Blends ``above`` over ``below``."""
     return below + (above - below) * opacity
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (…, 3) at length 1."""
+    """Normalises vectors (…, 3) to length 1."""
     return vectors / (np.sqrt(np.einsum("...c,...c->...", vectors, vectors))[..., None] + 1e-8)
 
 

@@ -1,6 +1,6 @@
-"""Mass production of labelled expressions: (source picture, expression) in, pair out. The paper's engine.
+"""Synthesis of the (image, expression) pairs on which ETNet is trained, from source images and sampled expressions.
 
-``plan`` says which pairs there are, ``pair_generator`` generates them, ``gates`` scores them, ``maker`` makes a shard
-of them and ``dataset`` writes the shards. A pair is a pure function of its number, the seed, the sources and the
-networks, and so is a shard: the same bytes whichever worker makes it.
+``plan`` enumerates the pairs, ``pair_generator`` generates and scores them by ``gates``, ``maker`` assembles shards and
+``dataset`` writes them. A pair is a pure function of its number, the seed, the sources and the networks, and so is a
+shard: every worker writes the same bytes.
 """

@@ -1,4 +1,4 @@
-"""Makes shards of pairs: reads the sources, has them generated, judges and encodes them."""
+"""Makes shards of pairs: decodes the sources, generates the pairs, applies the gates and encodes the images."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from jr2net.config import Config, SynthesisConfig, digest
 from jr2net.data.clips import ClipSource
 from jr2net.data.pairs import Pair
 from jr2net.data.sets import training_clips
-from jr2net.data.sources import ClipFrames, Picture, SourceError, SourceList, Sources, open_sources
+from jr2net.data.sources import ClipFrames, SourceError, SourceImage, SourceList, Sources, open_sources
 from jr2net.expressions.tracks import Track
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
-from jr2net.images import arrays as pictures
+from jr2net.images.arrays import encode_jpeg, to_arrays, to_tensor
 from jr2net.images.face_detector import load_face_detector
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
-from jr2net.inference.weights import load_checkpoint
 from jr2net.networks.checkpoint import load_network, read_description
 from jr2net.render.scene import recombine
 from jr2net.synthesis.gates import rejection
@@ -35,7 +34,7 @@ from jr2net.synthesis.plan import Plan, PlannedPair
 
 
 class PairGeneratorProtocol(Protocol):
-    """What ``PairGenerator`` is to the maker; benchmarks and tests put a simpler one in its place."""
+    """Interface of ``PairGenerator``; tests replace it by a stub without networks."""
 
     @property
     def size(self) -> int: ...
@@ -46,21 +45,21 @@ class PairGeneratorProtocol(Protocol):
         self,
         images: Tensor,
         faces: FaceParameters,
-        which: Tensor,
-        wanted: FaceParameters,
-        watch: Stopwatch | None = None,
+        source_index: Tensor,
+        target: FaceParameters,
+        stopwatch: Stopwatch | None = None,
     ) -> GeneratedPairs: ...
 
 
 @dataclass
 class ShardResult:
-    """The pairs of a shard and what happened while they were made.
+    """The pairs of a shard and statistics of their synthesis.
 
-    planned      how many pairs were to be made
-    rejected     how many were left out, by reason
-    quarantined  sources that could not be used, with the reason
-    licenses     how many pairs were made under which licence of the source
-    seconds      by phase; they tell, they are no part of the dataset
+    planned      number of planned pairs
+    rejected     number of rejected pairs by reason
+    quarantined  sources that could not be used, with the reasons
+    licenses     number of kept pairs by licence of the source
+    seconds      by phase; for logs only, not part of the dataset
     """
 
     planned: int
@@ -73,9 +72,9 @@ class ShardResult:
 
 @dataclass(frozen=True)
 class PairMaker:
-    """Makes the shards of a plan. Threads may share it: one at a time has the networks, the others read and encode.
+    """Makes the shards of a plan. Thread-safe: one thread at a time runs the networks while others decode and encode.
 
-    driving: pictures that give pose and light, where the plan takes these from others.
+    driving: images that provide pose and light, if the plan replaces these.
     """
 
     generator: PairGeneratorProtocol
@@ -83,100 +82,105 @@ class PairMaker:
     plan: Plan
     settings: SynthesisConfig
     driving: Sources | None = None
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    network_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def shard(self, index: int) -> ShardResult:
-        """Every pair of one shard. The same whoever makes it: all batches are cut within the shard."""
+        """Makes the pairs of one shard. Deterministic: batches never span shards."""
         planned = self.plan.shard(index)
-        made = ShardResult(len(planned))
+        result = ShardResult(len(planned))
         groups = [list(group) for _, group in groupby(planned, key=lambda pair: pair.source)]
         for first in range(0, len(groups), self.settings.batch_size):
-            self._make(groups[first : first + self.settings.batch_size], made)
-        return made
+            self._make(groups[first : first + self.settings.batch_size], result)
+        return result
 
-    def _make(self, groups: Sequence[Sequence[PlannedPair]], made: ShardResult) -> None:
-        """The pairs of some sources, each of which is decoded and reconstructed once."""
-        with made.seconds("decode"):
-            read = {group[0].source: self._read(group[0].source, made) for group in groups}
-        usable = [picture for picture in read.values() if picture is not None]
+    def _make(self, groups: Sequence[Sequence[PlannedPair]], result: ShardResult) -> None:
+        """Makes the pairs of some sources; each source is decoded and reconstructed once."""
+        with result.seconds("decode"):
+            sources = {group[0].source: self._read(group[0].source, result) for group in groups}
+        usable = [source for source in sources.values() if source is not None]
         if not usable:
-            made.rejected["source"] += sum(map(len, groups))
+            result.rejected["source"] += sum(map(len, groups))
             return
-        images = pictures.to_tensor([picture.image for picture in usable])
-        with self.turn, made.seconds("reconstruct"):
+        images = to_tensor([source.image for source in usable])
+        with self.network_lock, result.seconds("reconstruct"):
             faces = self.generator.reconstruct(images)
-        place = {number: at for at, number in enumerate(n for n, picture in read.items() if picture is not None)}
-        pairs = [pair for group in groups for pair in group if pair.source in place]
-        made.rejected["source"] += sum(map(len, groups)) - len(pairs)
+        usable_numbers = [number for number, source in sources.items() if source is not None]
+        batch_index = {number: index for index, number in enumerate(usable_numbers)}
+        pairs = [pair for group in groups for pair in group if pair.source in batch_index]
+        result.rejected["source"] += sum(map(len, groups)) - len(pairs)
         for batch in _batches(pairs, self.settings.batch_size):
-            self._generate(batch, [place[pair.source] for pair in batch], usable, images, faces, made)
+            self._generate(batch, [batch_index[pair.source] for pair in batch], usable, images, faces, result)
 
     def _generate(
         self,
         pairs: Sequence[PlannedPair],
-        places: Sequence[int],
-        read: Sequence[Picture],
+        source_indices: Sequence[int],
+        sources: Sequence[SourceImage],
         images: Tensor,
         faces: FaceParameters,
-        made: ShardResult,
+        result: ShardResult,
     ) -> None:
-        poses: dict[int, Tensor] = {}
+        driving_images: dict[int, Tensor] = {}
         if self.driving is not None:
-            with made.seconds("decode"):
-                poses = self._driving_pictures(pairs, made)
-            chosen = [at for at, pair in enumerate(pairs) if pair.driving in poses]
-            made.rejected["driving"] += len(pairs) - len(chosen)
-            pairs, places = [pairs[at] for at in chosen], [places[at] for at in chosen]
+            with result.seconds("decode"):
+                driving_images = self._driving_images(pairs, result)
+            usable = [index for index, pair in enumerate(pairs) if pair.driving in driving_images]
+            result.rejected["driving"] += len(pairs) - len(usable)
+            pairs, source_indices = [pairs[index] for index in usable], [source_indices[index] for index in usable]
             if not pairs:
                 return
-        which = torch.tensor(places, device=faces.identity.device)
-        source = faces[which]
+        source_index = torch.tensor(source_indices, device=faces.identity.device)
+        source = faces[source_index]
         expression = torch.from_numpy(np.stack([pair.expression for pair in pairs])).to(source.expression)
-        wanted = source.replace(expression=expression)
-        if poses:
-            with self.turn, made.seconds("reconstruct"):
-                driving = self.generator.reconstruct(torch.stack([poses[pair.driving or 0] for pair in pairs]))
-            wanted = recombine(source, driving.replace(expression=expression))
-        with self.turn:
-            generated = self.generator.generate(images, faces, which, wanted, made.seconds)
-        with made.seconds("encode"):
-            self._keep(pairs, [read[at] for at in places], generated, made)
+        target = source.replace(expression=expression)
+        if driving_images:
+            with self.network_lock, result.seconds("reconstruct"):
+                driving = self.generator.reconstruct(torch.stack([driving_images[pair.driving or 0] for pair in pairs]))
+            target = recombine(source, driving.replace(expression=expression))
+        with self.network_lock:
+            generated = self.generator.generate(images, faces, source_index, target, result.seconds)
+        with result.seconds("encode"):
+            self._keep(pairs, [sources[index] for index in source_indices], generated, result)
 
     def _keep(
-        self, pairs: Sequence[PlannedPair], sources: Sequence[Picture], generated: GeneratedPairs, made: ShardResult
+        self,
+        pairs: Sequence[PlannedPair],
+        sources: Sequence[SourceImage],
+        generated: GeneratedPairs,
+        result: ShardResult,
     ) -> None:
         columns = {name: score.tolist() for name, score in generated.scores.items()}
         finite = generated.images.isfinite().flatten(1).all(1).tolist()
-        arrays = pictures.to_arrays(generated.images.nan_to_num())
-        for at, (pair, source) in enumerate(zip(pairs, sources, strict=True)):
-            scores = {name: values[at] for name, values in columns.items()}
-            reason = rejection(scores, self.settings.gates) if finite[at] else "not_finite"
+        arrays = to_arrays(generated.images.nan_to_num())
+        for index, (pair, source) in enumerate(zip(pairs, sources, strict=True)):
+            scores = {name: values[index] for name, values in columns.items()}
+            reason = rejection(scores, self.settings.gates) if finite[index] else "not_finite"
             if reason is not None:
-                made.rejected[reason] += 1
+                result.rejected[reason] += 1
                 continue
-            jpeg = pictures.encode_jpeg(arrays[at], self.settings.jpeg_quality)
-            made.pairs.append(
+            jpeg = encode_jpeg(arrays[index], self.settings.jpeg_quality)
+            result.pairs.append(
                 Pair(pair.pair_id, jpeg, pair.expression, source.source_id, pair.track, pair.frame, scores)
             )
-            made.licenses[source.license or "unknown"] += 1
+            result.licenses[source.license or "unknown"] += 1
 
-    def _driving_pictures(self, pairs: Sequence[PlannedPair], made: ShardResult) -> dict[int, Tensor]:
+    def _driving_images(self, pairs: Sequence[PlannedPair], result: ShardResult) -> dict[int, Tensor]:
         assert self.driving is not None
-        found: dict[int, Tensor] = {}
+        images: dict[int, Tensor] = {}
         for number in {pair.driving for pair in pairs}:
             try:
-                picture = self.driving.read(number or 0)
+                driving = self.driving.read(number or 0)
             except SourceError as error:
-                made.quarantined[self.driving.name(number or 0)] = str(error)
+                result.quarantined[self.driving.name(number or 0)] = str(error)
                 continue
-            found[number or 0] = pictures.to_tensor([picture.image])[0]
-        return found
+            images[number or 0] = to_tensor([driving.image])[0]
+        return images
 
-    def _read(self, number: int, made: ShardResult) -> Picture | None:
+    def _read(self, number: int, result: ShardResult) -> SourceImage | None:
         try:
             return self.sources.read(number)
         except SourceError as error:
-            made.quarantined[self.sources.name(number)] = str(error)
+            result.quarantined[self.sources.name(number)] = str(error)
             return None
 
 
@@ -188,12 +192,15 @@ def load_pair_maker(
     tracks: Sequence[Track] = (),
     device: torch.device | str = "cpu",
 ) -> PairMaker:
-    """From the folder of ``prepare`` (or its URI), those of ``recnet`` and ``dcnet`` (local) and what is to act."""
+    """Loads the networks and opens the sources.
+
+    folders: local folders of ``recnet`` and ``dcnet``, and the folder or URI of ``prepare``.
+    """
     settings, size = config.synthesis, config.image_size
-    recnet, recnet_info = load_checkpoint(folders["recnet"], model)
-    dcnet, dcnet_info = load_checkpoint(folders["dcnet"], model)
-    model = model.to(device)
-    reconstructor = Reconstructor(recnet.to(device), model, recnet_info)
+    reconstructor = Reconstructor.load(folders["recnet"], face_model=model, device=device, optimize=False)
+    reenactor = Reenactor.load(
+        folders["dcnet"], reconstructor=reconstructor, face_model=reconstructor.model, device=device, optimize=False
+    )
     reader = load_network(settings.reader, model).to(device) if settings.reader else None
     embedder = torch.jit.load(config.recnet.embedder, device).eval() if config.recnet.embedder else None
     detector = load_face_detector() if listed.kind == "photos" and settings.face_detector else None
@@ -204,7 +211,7 @@ def load_pair_maker(
         driving = sources if settings.driving is None else ClipFrames(ClipSource(settings.driving), size)
     digests = pair_digests(config, model, folders, listed, tracks)
     return PairMaker(
-        PairGenerator(Reenactor(dcnet.to(device), model, dcnet_info, reconstructor), reader, embedder),
+        PairGenerator(reenactor, reader, embedder),
         sources,
         Plan(settings, config.seed, len(sources), digests, tracks, len(driving) if driving is not None else 0),
         settings,
@@ -213,33 +220,33 @@ def load_pair_maker(
 
 
 def source_folder(config: Config, prepare: str) -> str:
-    """Where the pictures lie that are to act."""
+    """Folder or URI of the source images."""
     return config.synthesis.sources or config.data.clips or f"{prepare}/train"
 
 
 def pair_digests(
     config: Config, model: FaceModel, folders: Mapping[str, str], listed: SourceList, tracks: Sequence[Track]
 ) -> dict[str, str]:
-    """Digests of all that a pair depends on besides the seed and its number."""
+    """Digests of everything a pair depends on besides the seed and its number."""
     settings = config.synthesis
-    chosen = {"pairs", "pairs_per_shard", "pairs_per_source", "expressions", "reenact", "jpeg_quality", "face_detector"}
-    decisive = settings.model_dump(mode="json", include=chosen)
-    decisive |= {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
+    fields = {"pairs", "pairs_per_shard", "pairs_per_source", "expressions", "reenact", "jpeg_quality", "face_detector"}
+    relevant = settings.model_dump(mode="json", include=fields)
+    relevant |= {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
     return {
         "face_model": model.digest,
         **{name: str(read_description(folders[name])["weights_sha256"]) for name in ("recnet", "dcnet")},
         "sources": listed.digest,
         "captures": captures_digest(tracks),
-        "settings": digest(decisive),
+        "settings": digest(relevant),
     }
 
 
 def captures_digest(tracks: Sequence[Track]) -> str:
     """SHA-256 of the tracks' names and coefficients."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for track in tracks:
-        found.update(f"{track.name} {track.expression.shape}".encode() + track.expression.tobytes())
-    return found.hexdigest()
+        sha256.update(f"{track.name} {track.expression.shape}".encode() + track.expression.tobytes())
+    return sha256.hexdigest()
 
 
 def _batches(pairs: Sequence[PlannedPair], size: int) -> Iterator[Sequence[PlannedPair]]:

@@ -1,4 +1,4 @@
-"""The networks' part of synthesis: source pictures and wanted faces in, pictures and their scores out."""
+"""Runs the networks of synthesis: source images and target parameters in, generated images and their scores out."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class GeneratedPairs(NamedTuple):
 
 @dataclass(frozen=True)
 class PairGenerator:
-    """RecNet and DCNet, and who judges what they make.
+    """RecNet and DCNet, and the networks that score their output.
 
-    reader    ETNet or RecAugNet that reads expressions again; None: RecNet does
-    embedder  face embedder whose cosine is the similarity of identities; None: distance of RecNet's shapes
+    reader    ETNet or RecAugNet that predicts the expressions of generated images; None: RecNet
+    embedder  face embedder for the identity score (cosine similarity); None: distance of RecNet's shapes
     """
 
     reenactor: Reenactor
@@ -64,7 +64,7 @@ class PairGenerator:
 
     @torch.inference_mode()
     def reconstruct(self, images: Tensor) -> FaceParameters:
-        """The faces of source pictures (B, 3, S, S)."""
+        """Predicts the parameters of source images (B, 3, S, S)."""
         images = images.to(self._device)
         return FaceParameters.concatenate(in_halves(self._reconstructor.predict, images))
 
@@ -73,53 +73,54 @@ class PairGenerator:
         self,
         images: Tensor,
         faces: FaceParameters,
-        which: Tensor,
-        wanted: FaceParameters,
-        watch: Stopwatch | None = None,
+        source_index: Tensor,
+        target: FaceParameters,
+        stopwatch: Stopwatch | None = None,
     ) -> GeneratedPairs:
-        """Source pictures acted as ``wanted`` (B faces) says; the result is on the CPU.
+        """Reenacts source images with the parameters ``target`` (B faces); the result is on the CPU.
 
-        images (N, 3, S, S) and faces: the sources; which (B,) int64: the source of each wanted face.
+        images (N, 3, S, S) and faces: the sources and their parameters; source_index (B,) int64: the source of each
+        target.
         """
-        watch = Stopwatch() if watch is None else watch
+        stopwatch = Stopwatch() if stopwatch is None else stopwatch
         images = images.to(self._device)
 
-        def generate(which: Tensor, wanted: FaceParameters) -> GeneratedPairs:
-            return self._generate(images, faces, which, wanted, watch)
+        def generate(source_index: Tensor, target: FaceParameters) -> GeneratedPairs:
+            return self._generate(images, faces, source_index, target, stopwatch)
 
-        return GeneratedPairs.concatenate(in_halves(generate, which.to(self._device), wanted))
+        return GeneratedPairs.concatenate(in_halves(generate, source_index.to(self._device), target))
 
     def _generate(
-        self, images: Tensor, faces: FaceParameters, which: Tensor, wanted: FaceParameters, watch: Stopwatch
+        self, images: Tensor, faces: FaceParameters, source_index: Tensor, target: FaceParameters, stopwatch: Stopwatch
     ) -> GeneratedPairs:
-        face = self.reenactor
-        with watch("render"):
-            used, place = which.unique(return_inverse=True)
-            rendered = render(face.model, faces[used], face.camera)
-            rendered.image, rendered.depth, rendered.normal, rendered.light  # noqa: B018  made once, taken along
-            source = rendered.take(place) if len(used) < len(which) else rendered
-            images, before = images[which], faces.expression[which]
-            scene = set_scene(face.model, face.camera, images, source, wanted)
-        with watch("dcnet"):
-            generated = face.network(scene)
-        with watch("gates"):
-            again = self._reconstructor.predict(generated)
-            after = again.expression
+        reenactor = self.reenactor
+        with stopwatch("render"):
+            unique_index, rendering_index = source_index.unique(return_inverse=True)
+            rendered = render(reenactor.model, faces[unique_index], reenactor.camera)
+            rendered.image, rendered.depth, rendered.normal, rendered.light  # noqa: B018  cached for `take`
+            source = rendered.take(rendering_index) if len(unique_index) < len(source_index) else rendered
+            images, before = images[source_index], faces.expression[source_index]
+            scene = set_scene(reenactor.model, reenactor.camera, images, source, target)
+        with stopwatch("dcnet"):
+            generated = reenactor.network(scene)
+        with stopwatch("gates"):
+            predicted = self._reconstructor.predict(generated)
+            after = predicted.expression
             if self.reader is not None:
                 before, after = (_expression(self.reader(seen)) for seen in (images, generated))
             if self.embedder is not None:
                 identity = F.cosine_similarity(self.embedder(generated), self.embedder(images), dim=-1)
             else:
-                identity = gates.shape_similarity(faces.identity[which], again.identity, self._shape_metric)
+                identity = gates.shape_similarity(faces.identity[source_index], predicted.identity, self._shape_metric)
             mask = scene.conditions.mask
-            judged = (
+            scores = (
                 gates.covisible_coverage(scene.view.covisible, mask),
                 identity,
-                gates.expression_agreement(before, after, wanted.expression),
+                gates.expression_agreement(before, after, target.expression),
                 gates.saturation(generated, mask),
             )
             return GeneratedPairs(
-                generated.cpu(), {n: score.cpu() for n, score in zip(gates.COLUMNS, judged, strict=True)}
+                generated.cpu(), {n: score.cpu() for n, score in zip(gates.COLUMNS, scores, strict=True)}
             )
 
     @cached_property
@@ -136,15 +137,15 @@ class PairGenerator:
         return self.reenactor.model.mean.device
 
 
-def _expression(answer: FaceParameters | Tensor) -> Tensor:
-    """What ETNet or RecAugNet says of expressions."""
-    return answer.expression if isinstance(answer, FaceParameters) else answer
+def _expression(output: FaceParameters | Tensor) -> Tensor:
+    """Expression coefficients from the output of ETNet or RecAugNet."""
+    return output.expression if isinstance(output, FaceParameters) else output
 
 
 def in_halves(work: Callable[..., Any], *batch: Any) -> list[Any]:
-    """``work(*batch)`` as a list of one; where the GPU's memory is too small, of each half of the batch, and so on.
+    """Returns [``work(*batch)``]; when GPU memory runs out, splits the batch recursively and returns partial results.
 
-    A smaller batch may differ in the last bits of a float. Raises torch.cuda.OutOfMemoryError at a batch of one.
+    Smaller batches may differ in the last bits of a float. Raises torch.cuda.OutOfMemoryError at a batch of one.
     """
     try:
         return [work(*batch)]
@@ -152,9 +153,9 @@ def in_halves(work: Callable[..., Any], *batch: Any) -> list[Any]:
         count = len(batch[0])
         if count == 1:
             raise
-    # Outside of the handler, which would keep the failed attempt's tensors alive.
+    # Outside of the except block, which would keep the failed attempt's tensors alive.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     half = count // 2
-    first, second = ([part[piece] for part in batch] for piece in (slice(0, half), slice(half, count)))
+    first, second = ([item[half_slice] for item in batch] for half_slice in (slice(0, half), slice(half, count)))
     return in_halves(work, *first) + in_halves(work, *second)

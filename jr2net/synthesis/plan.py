@@ -1,4 +1,4 @@
-"""Which pairs there are: a pure function of their numbers, worked out shard by shard."""
+"""The plan of a dataset: each pair is a pure function of its number, computed shard by shard."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from jr2net.data.stream import epoch_order
 from jr2net.expressions.samplers import WITH_CAPTURES, WITHOUT_CAPTURES, draw_kind, sample
 from jr2net.expressions.tracks import Track
 
-MOST_PAIRS_PER_SOURCE = 16
-"""Where the configuration leaves it open: reconstructing a source then costs little, and a shard has many people."""
+MAX_PAIRS_PER_SOURCE = 16
+"""Default upper bound: amortises the reconstruction of a source, while a shard still has many people."""
 
 
 @dataclass(frozen=True)
 class PlannedPair:
-    """What determines one pair.
+    """Everything that determines one pair.
 
-    source      number of the source picture
+    source      number of the source image
     expression  (51,) float32 in [0, 1]
-    track       where the expression came from; frame: of that track, or the pair's number where it was made up
-    driving     number of the picture that gives pose and light, where these are replaced
+    track       name of the expression's track;  frame: index in that track, or the pair's number if it was generated
+    driving     number of the image that provides pose and light, if these are replaced
     """
 
     pair_id: str
@@ -37,10 +37,10 @@ class PlannedPair:
 
 @dataclass(frozen=True)
 class Plan:
-    """Pairs drawn from numbered sources.
+    """The pairs of a dataset, drawn from numbered sources.
 
-    sources, driving  how many pictures there are; driving 0: pose and light stay the source's
-    digests           of all that a picture depends on besides its number and the seed, by name
+    sources, driving  number of source and of driving images; driving 0: keep the source's pose and light
+    digests           by name, of everything a pair depends on besides its number and the seed
     """
 
     settings: SynthesisConfig
@@ -52,42 +52,43 @@ class Plan:
 
     @property
     def pairs_per_source(self) -> int:
-        evenly = -(-self.settings.pairs // self.sources)
-        return self.settings.pairs_per_source or min(evenly, MOST_PAIRS_PER_SOURCE, self.settings.pairs_per_shard)
+        even = -(-self.settings.pairs // self.sources)
+        return self.settings.pairs_per_source or min(even, MAX_PAIRS_PER_SOURCE, self.settings.pairs_per_shard)
 
     @property
-    def shares(self) -> Mapping[str, float]:
-        """Part of the pairs that each kind of expression has."""
+    def kind_weights(self) -> Mapping[str, float]:
+        """Relative frequency of each kind of expression."""
         if self.settings.expressions is not None:
-            return {str(kind): share for kind, share in self.settings.expressions.items()}
+            return {str(kind): weight for kind, weight in self.settings.expressions.items()}
         return WITH_CAPTURES if self.tracks else WITHOUT_CAPTURES
 
     def shard(self, index: int) -> list[PlannedPair]:
-        """The pairs of one shard; those of a source stand together, and no source returns before all were there."""
+        """The pairs of one shard. Pairs of one source are adjacent; a source is reused only after all others."""
         first, last = shard_range(self.settings, index)
-        turns = -(-self.settings.pairs_per_shard // self.pairs_per_source)
-        return [self._pair(n, index * turns + (n - first) // self.pairs_per_source) for n in range(first, last)]
+        slots = -(-self.settings.pairs_per_shard // self.pairs_per_source)
+        return [self._pair(n, index * slots + (n - first) // self.pairs_per_source) for n in range(first, last)]
 
-    def _pair(self, number: int, turn: int) -> PlannedPair:
-        epoch, place = divmod(turn, self.sources)
+    def _pair(self, number: int, slot: int) -> PlannedPair:
+        epoch, position = divmod(slot, self.sources)
         pair_id = make_pair_id(self.seed, number, *self.digests.values())
         rng = pair_rng(pair_id)
-        drawn = sample(draw_kind(rng, self.shares), rng, self.tracks)
+        sampled = sample(draw_kind(rng, self.kind_weights), rng, self.tracks)
         return PlannedPair(
             pair_id,
-            int(epoch_order(self.sources, self.seed, epoch)[place]),
-            drawn.expression,
-            drawn.track,
-            number if drawn.frame < 0 else drawn.frame,
+            int(epoch_order(self.sources, self.seed, epoch)[position]),
+            sampled.expression,
+            sampled.track,
+            number if sampled.frame < 0 else sampled.frame,
             int(rng.integers(self.driving)) if self.driving else None,
         )
 
 
 def shard_count(settings: SynthesisConfig) -> int:
+    """Number of shards of a dataset."""
     return -(-settings.pairs // settings.pairs_per_shard)
 
 
 def shard_range(settings: SynthesisConfig, index: int) -> tuple[int, int]:
-    """The first number of a shard's pairs and the one past its last."""
+    """Half-open range [first, last) of a shard's pair numbers."""
     first = index * settings.pairs_per_shard
     return first, min(first + settings.pairs_per_shard, settings.pairs)

@@ -1,4 +1,4 @@
-"""One training step per network: batch in, losses out. No loop, no Ray."""
+"""Training steps of all networks, without a training loop and without Ray."""
 
 from jr2net.training.guard import Divergence, NonFiniteLoss
 from jr2net.training.training import Training

@@ -1,6 +1,6 @@
-"""A training on TensorBoard: losses, learning rate, throughput, times by phase and sample pictures.
+"""TensorBoard log of a training: losses, learning rate, throughput, seconds per phase and sample images.
 
-``tensorboard --logdir RUN/recnet/tensorboard``; for a run on S3 the same files lie there.
+Show it with ``tensorboard --logdir RUN/recnet/tensorboard``. For a run on S3 the files are uploaded there.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ FOLDER = "tensorboard"
 
 
 class Board:
-    """Writes event files to ``tensorboard/`` of a stage's folder or URI; ``first``: the first step to come."""
+    """Writes event files to ``tensorboard/`` of a stage's folder or URI; ``first_step``: the first one to write."""
 
-    def __init__(self, folder: str, first: int) -> None:
-        self._place, self._first = storage.join(folder, FOLDER), first
+    def __init__(self, folder: str, first_step: int) -> None:
+        self._uri, self._first_step = storage.join(folder, FOLDER), first_step
         self._writer: SummaryWriter | None = None
         self._local: Path
 
-    def write(self, records: Sequence[Record], pictures: dict[int, Tensor]) -> None:
-        """records: of ``jr2net.training.log``; pictures: step -> (3, H, W) in [0, 1]."""
+    def write(self, records: Sequence[Record], images: dict[int, Tensor]) -> None:
+        """records: see ``jr2net.training.log``; images: step -> (3, H, W) in [0, 1]."""
         writer = self._writer or self._open()
         for record in records:
             step = record["step"]
@@ -39,17 +39,17 @@ class Board:
             scalars |= {name: record[name] for name in ("learning_rate", "images_per_second")}
             for name, value in scalars.items():
                 writer.add_scalar(name, value, step)
-        for step, picture in pictures.items():
-            writer.add_image("pictures", picture, step)
+        for step, image in images.items():
+            writer.add_image("pictures", image, step)
         writer.flush()
-        if storage.is_remote(self._place):
-            storage.upload_folder(self._local, self._place)
+        if storage.is_remote(self._uri):
+            storage.upload_folder(self._local, self._uri)
 
     def _open(self) -> SummaryWriter:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import: not before there is something to write
+        from torch.utils.tensorboard import SummaryWriter  # slow import
 
-        remote = storage.is_remote(self._place)
-        self._local = Path(tempfile.mkdtemp(prefix="jr2net-board-") if remote else self._place.removeprefix("file://"))
-        # Steps that a killed run had written are repeated: TensorBoard shows them once.
-        self._writer = SummaryWriter(str(self._local), purge_step=self._first)
+        remote = storage.is_remote(self._uri)
+        self._local = Path(tempfile.mkdtemp(prefix="jr2net-board-") if remote else self._uri.removeprefix("file://"))
+        # After a resume, steps of the killed process are written again; TensorBoard discards the old ones.
+        self._writer = SummaryWriter(str(self._local), purge_step=self._first_step)
         return self._writer

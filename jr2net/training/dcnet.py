@@ -1,4 +1,4 @@
-"""DCNet's training step: the generator against the discriminator (Eq. 3 to 6) on pairs of frames of one clip."""
+"""DCNet's training step: generator and discriminator losses (Eq. 3 to 6) on pairs of frames of the same clip."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from jr2net.training.training import Batch, Training
 
 
 class DCNetTraining(Training):
-    """Trains DCNet with a frozen RecNet that reconstructs both frames.
+    """Trains DCNet; a frozen RecNet reconstructs both frames.
 
-    perceptual   picture (B, 3, S, S) -> list of feature maps: VGG-19, or RecNet's own backbone
+    perceptual   image (B, 3, S, S) -> list of feature maps (Θ of Eq. 4): VGG-19 or RecNet's backbone
     """
 
     def __init__(
@@ -53,24 +53,24 @@ class DCNetTraining(Training):
 
     @property
     def adversarial(self) -> bool:
-        """Whether the adversarial phase has begun."""
+        """Whether adversarial training has started."""
         return self.config.loss.adversarial > 0 and self.step_number >= self.config.adversarial_from * self.steps
 
     def step(self, batch: Batch) -> dict[str, float]:
-        judged: list[Batch] = []  # the microbatches with what the generator made of them, for the discriminator
+        generated_batches: list[Batch] = []  # micro-batches with ``generated`` and ``scene``, for the discriminator
 
         def generator_losses(microbatch: Batch) -> dict[str, Tensor]:
             scene = self.scene(microbatch["source_image"], microbatch["driving_image"])
             self.phases.end("render")
             generated = self.forward(self.wrapped["dcnet"], scene)
-            judged.append(microbatch | {"generated": generated.detach(), "scene": scene})
+            generated_batches.append(microbatch | {"generated": generated.detach(), "scene": scene})
             return self.generator_losses(generated, microbatch["driving_image"], scene)
 
         self.networks["discriminator"].requires_grad_(False)
         values = self.backward_and_step("dcnet", generator_losses, self.microbatches(batch))
         self.networks["discriminator"].requires_grad_(True)
         if self.adversarial:
-            values |= self.backward_and_step("discriminator", self.discriminator_losses, judged)
+            values |= self.backward_and_step("discriminator", self.discriminator_losses, generated_batches)
 
         self.update_average()
         self.phases.end("optimizer")
@@ -79,11 +79,13 @@ class DCNetTraining(Training):
 
     @torch.no_grad()
     def scene(self, source_image: Tensor, driving_image: Tensor) -> Scene:
+        """Reconstructs and renders source and driving images (B, 3, S, S)."""
         parameters = self.recnet(torch.cat([source_image, driving_image]))
         source, driving = parameters[: len(source_image)], parameters[len(source_image) :]
         return set_scene(self.model, self.camera, source_image, source, recombine(source, driving))
 
     def generator_losses(self, generated: Tensor, target: Tensor, scene: Scene) -> dict[str, Tensor]:
+        """Weighted generator losses of generated and target images (B, 3, S, S)."""
         weights = self.config.loss
         emphasis = 1 + weights.face_emphasis * scene.driving.mask
         terms = {"l1": weights.l1 * losses.l1(generated, target, emphasis)}
@@ -92,27 +94,27 @@ class DCNetTraining(Training):
                 self.perceptual(generated), self.perceptual(target)
             )
         if self.adversarial:
-            judged = self.forward(self.networks["discriminator"], generated, scene.conditions)
-            terms["adversarial"] = weights.adversarial * losses.adversarial(judged)
+            logits = self.forward(self.networks["discriminator"], generated, scene.conditions)
+            terms["adversarial"] = weights.adversarial * losses.adversarial(logits)
         return terms
 
-    def discriminator_losses(self, judged: Batch) -> dict[str, Tensor]:
-        """judged: a microbatch with ``generated`` (B, 3, S, S) and the ``scene`` that it was generated from."""
-        pictures = torch.cat([judged["driving_image"], judged["generated"]])
-        conditions = judged["scene"].conditions
-        twice = conditions.concatenate(conditions)
-        real, fake = self.forward(self.wrapped["discriminator"], pictures, twice).chunk(2)
+    def discriminator_losses(self, microbatch: Batch) -> dict[str, Tensor]:
+        """microbatch: with ``generated`` (B, 3, S, S) and the ``scene`` that it was generated from."""
+        images = torch.cat([microbatch["driving_image"], microbatch["generated"]])
+        conditions = microbatch["scene"].conditions
+        conditions = conditions.concatenate(conditions)
+        real, fake = self.forward(self.wrapped["discriminator"], images, conditions).chunk(2)
         return {"discriminator": losses.discriminator(real, fake)}
 
     @torch.no_grad()
-    def pictures(self, batch: Batch) -> Tensor:
-        """Four source pictures, the driving ones, and the reenactments by the averaged generator."""
+    def sample_images(self, batch: Batch) -> Tensor:
+        """Rows of four source images, their driving images, and the output of the averaged generator."""
         source, driving = (batch[f"{role}_image"][:4].to(self.device) for role in ("source", "driving"))
         return grid([source, driving, self.average(self.scene(source, driving))])
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """Exponential moving average of the generator's weights; short at first, so that it forgets the start."""
+        """Updates the exponential moving average of the generator's weights; the decay is smaller in first steps."""
         decay = min(self.config.ema, (1 + self.step_number) / (10 + self.step_number))
         for mean, value in zip(self.average.parameters(), self.networks["dcnet"].parameters(), strict=True):
             mean.lerp_(value, 1 - decay)

@@ -1,4 +1,4 @@
-"""ETNet's training step: synthesised pictures in, the coefficients that caused them out."""
+"""ETNet's training step: supervised regression of the coefficients of synthesised images."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from jr2net.training import losses
 from jr2net.training.training import Batch, Training
 
 ACTIVATION_WEIGHT = 1000.0
-"""The mean over 51 mostly idle coefficients has gradients as small as Adam's epsilon; scaled, they count."""
+"""Without this scale, gradients of the mean over 51 mostly inactive coefficients are as small as Adam's epsilon."""
 
 SQUARED_WEIGHT = 2000.0
-"""Gradients as large as the activation loss's where a coefficient is missed altogether."""
+"""Gives the squared error the gradient of the activation loss where the prediction is 0."""
 
 
 class ETNetTraining(Training):
-    """Trains the expression tracker on pair shards with the paper's activation loss.
+    """Trains ETNet on pair shards with the paper's activation loss.
 
-    The first ``squared_until`` (0 to 1) of the steps learn with squared error instead: shapes that few pictures show
-    were found in about half as many steps.
+    The first fraction ``squared_until`` in [0, 1] of the steps uses squared error instead, which learns rare shapes in
+    about half as many steps.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What stops a training that has gone wrong, and what warns of one that is about to."""
+"""Stops a training that diverges, and warns of one that collapses."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from jr2net.errors import UserError
 
-EXPLOSION = 1000.0
-"""Times its recent mean at which a loss counts as exploding."""
+EXPLOSION_FACTOR = 1000.0
+"""A loss above this multiple of its running mean counts as exploding."""
 
-COLLAPSE = 0.002
-"""Deviation of the expression coefficients (in [0, 1]) below which every face is answered with the same expression."""
+COLLAPSE_DEVIATION = 0.002
+"""Standard deviation of the expression coefficients (in [0, 1]) over a batch below which the network has collapsed."""
 
-_SETTLED = 100  # steps before a loss has a level and an answer has a spread
+_WARMUP_STEPS = 100  # steps before losses and deviations are checked
 
 
 class Divergence(UserError, ArithmeticError):
-    """A training that cannot go on; the message names term, step and samples. Not worth a retry."""
+    """A training that cannot continue; the message names loss term, step and samples. A retry would not help."""
 
 
 class NonFiniteLoss(Divergence):
@@ -26,57 +26,58 @@ class NonFiniteLoss(Divergence):
 
 
 class ExplodingLoss(Divergence):
-    """A loss is ``EXPLOSION`` times what it was."""
+    """A loss is more than ``EXPLOSION_FACTOR`` times its running mean."""
 
 
-class LossWatch:
-    """Knows the level of one network's loss and stops the step that leaves it."""
+class LossMonitor:
+    """Checks the loss of one network against its running mean (of about the last 100 steps)."""
 
     def __init__(self) -> None:
-        self._level, self._seen = 0.0, 0
+        self._mean, self._steps = 0.0, 0
 
     def check(self, values: Mapping[str, float], step: int, samples: Sequence[object]) -> None:
-        """``values``: weighted terms of one step. Raises NonFiniteLoss or ExplodingLoss."""
+        """Checks the weighted loss terms ``values`` of one step. Raises NonFiniteLoss or ExplodingLoss."""
         check_finite(values, step, samples)
         total = sum(values.values())
-        if self._seen >= _SETTLED and total > EXPLOSION * self._level:
+        if self._steps >= _WARMUP_STEPS and total > EXPLOSION_FACTOR * self._mean:
             worst = max(values, key=lambda term: values[term])
             raise ExplodingLoss(
-                f"step {step}: the loss is {total:.4g}, {EXPLOSION:.0f} times its level of {self._level:.4g}, most of "
-                f"it {worst} ({values[worst]:.4g}), on samples {_named(samples)}; lower the learning rate or look at "
-                "these samples"
+                f"step {step}: the loss exploded to {total:.4g}, over {EXPLOSION_FACTOR:.0f} times its mean of "
+                f"{self._mean:.4g}, mostly {worst} ({values[worst]:.4g}), on samples {_names(samples)}; "
+                "lower the learning rate or check these samples"
             )
-        self._seen += 1
-        self._level += (total - self._level) / min(self._seen, _SETTLED)
+        self._steps += 1
+        self._mean += (total - self._mean) / min(self._steps, _WARMUP_STEPS)
 
 
 def check_finite(values: Mapping[str, float], step: int, samples: Sequence[object]) -> None:
-    broken = [term for term, value in values.items() if not math.isfinite(value)]
-    if broken:
+    """Raises NonFiniteLoss if any value is NaN or infinite."""
+    non_finite = [term for term, value in values.items() if not math.isfinite(value)]
+    if non_finite:
         raise NonFiniteLoss(
-            f"step {step}: {', '.join(broken)} became NaN or infinite on samples {_named(samples)}; "
-            "lower the learning rate or look at these samples"
+            f"step {step}: {', '.join(non_finite)} became NaN or infinite on samples {_names(samples)}; "
+            "lower the learning rate or check these samples"
         )
 
 
 def collapse_warning(records: Sequence[Mapping[str, Any]]) -> str | None:
-    """What to tell about some consecutive steps in which every face got the same expression; None if none did.
+    """A warning if the network predicted the same expression for every face in these consecutive steps, else None.
 
-    records: of ``jr2net.training.log``. Networks begin with one answer for all, so the first steps do not count.
+    records: see ``jr2net.training.log``. The first steps are skipped, since networks start with a constant prediction.
     """
-    spreads = [
+    deviations = [
         record["losses"]["expression_deviation"]
         for record in records
-        if record["step"] > _SETTLED and "expression_deviation" in record["losses"]
+        if record["step"] > _WARMUP_STEPS and "expression_deviation" in record["losses"]
     ]
-    if not spreads or (spread := sum(spreads) / len(spreads)) >= COLLAPSE:
+    if not deviations or (deviation := sum(deviations) / len(deviations)) >= COLLAPSE_DEVIATION:
         return None
     return (
-        f"steps {records[0]['step']} to {records[-1]['step']}: expressions deviate by {spread:.2g} from face to face, "
-        "the network answers with the mean face; weaken regularization_expression, raise the landmarks' weight or the "
-        "learning rate"
+        f"steps {records[0]['step']} to {records[-1]['step']}: expressions deviate by {deviation:.2g} between "
+        "faces: the network predicts the mean face for every image; lower regularization_expression, or raise the "
+        "landmark weight or the learning rate"
     )
 
 
-def _named(samples: Sequence[object]) -> str:
+def _names(samples: Sequence[object]) -> str:
     return ", ".join(map(str, samples[:8])) or "unknown"

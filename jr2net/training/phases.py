@@ -1,4 +1,4 @@
-"""Where the time of a step goes."""
+"""Time per phase of a training step."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 
 
 class Phases:
-    """A stopwatch: every moment belongs to one phase, so that the phases add up to the whole.
+    """A stopwatch whose phases add up to the total time.
 
-    ``data`` (waiting for the batch), ``forward`` (networks and losses), ``render``, ``backward`` (with the exchange of
-    gradients), ``optimizer`` and ``report`` (log and state). On a GPU, work that is still under way counts where it is
-    waited for.
+    Phases: ``data`` (waiting for the batch), ``forward`` (networks and losses), ``render``, ``backward`` (including the
+    gradient all-reduce), ``optimizer`` and ``report`` (log and checkpoint). GPU work is asynchronous and counts in the
+    phase that waits for it.
     """
 
     def __init__(self) -> None:
@@ -18,12 +18,12 @@ class Phases:
         self._mark = time.monotonic()
 
     def end(self, phase: str) -> None:
-        """What went by since the last call was ``phase``."""
+        """Adds the time since the last call to ``phase``."""
         now = time.monotonic()
         self._seconds[phase] = self._seconds.get(phase, 0.0) + now - self._mark
         self._mark = now
 
     def take(self) -> dict[str, float]:
-        """Seconds by phase since the last ``take``."""
+        """Returns the seconds per phase since the last ``take`` and resets them."""
         seconds, self._seconds = self._seconds, {}
         return {phase: round(value, 6) for phase, value in seconds.items()}

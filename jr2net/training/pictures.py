@@ -1,4 +1,4 @@
-"""Pictures that show how far a training is."""
+"""Sample images that show the progress of a training."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from torch import Tensor
 
 
 def grid(rows: Sequence[Tensor]) -> Tensor:
-    """Rows of pictures, each (B, 3, S, S) in [0, 1], below one another: (3, rows · S, B · S)."""
+    """Tiles rows of images, each (B, 3, S, S) in [0, 1], into one image (3, rows · S, B · S)."""
     return torch.cat([torch.cat(list(row), dim=-1) for row in rows], dim=-2).clamp(0, 1)

@@ -1,7 +1,7 @@
 """RecNet's training step: self-supervised, after Deep3DFaceReconstruction and MGCNet (Shang et al. 2020).
 
-A batch holds two frames of each clip. Every second pair exchanges identity and albedo between its frames: a clip shows
-one person, so what explains one frame must explain the other. That keeps expressions out of the identity.
+A batch has two frames of each clip. Every second pair swaps identity and albedo between its frames: a clip shows one
+person, so the identity of one frame must fit the other. This keeps expressions out of the identity.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ from jr2net.training.training import Batch, Training
 
 
 class RecNetTraining(Training):
-    """Trains ``network`` (RecNet, or RecAugNet's RecNet behind a frozen ETNet) on frames with 2D landmarks."""
+    """Trains RecNet, or RecAugNet with a frozen ETNet, on pairs of frames with 2D landmarks.
+
+    exchange          whether to swap identities within pairs, see ``exchange_identity``
+    photometric_from  fraction of the steps trained on landmarks only, without rendering
+    embedder          image (B, 3, S, S) -> face embedding (B, C) for the identity loss, or None
+    """
 
     def __init__(
         self,
@@ -61,8 +66,8 @@ class RecNetTraining(Training):
         return values
 
     @torch.no_grad()
-    def pictures(self, batch: Batch) -> Tensor:
-        """Four source pictures above what RecNet makes of them, laid over the photo."""
+    def sample_images(self, batch: Batch) -> Tensor:
+        """Four source images, and below them the reconstructions rendered over the images."""
         images = batch["source_image"][:4].to(self.device)
         rendering = render(self.model, self.networks["recnet"](images), self.camera)
         overlay = torch.lerp(images, rendering.image, rendering.mask)
@@ -79,8 +84,8 @@ class RecNetTraining(Training):
             projected = landmarks_2d(self.model, parameters, self.camera)
             return terms | {"landmark": losses.landmark(projected, landmarks, self.camera.size, weights)}
         self.phases.end("forward")
-        seen = parameters if weights.photometric_geometry else geometry_held(parameters)
-        rendering = render(self.model, seen, self.camera)
+        rendered = parameters if weights.photometric_geometry else detach_geometry(parameters)
+        rendering = render(self.model, rendered, self.camera)
         image = rendering.image
         self.phases.end("render")
         projected = landmarks_2d(self.model, parameters, self.camera)
@@ -98,8 +103,8 @@ class RecNetTraining(Training):
         return terms
 
 
-def geometry_held(parameters: FaceParameters) -> FaceParameters:
-    """The same parameters; gradients reach albedo and light alone."""
+def detach_geometry(parameters: FaceParameters) -> FaceParameters:
+    """The same parameters; only albedo and light receive gradients."""
     return parameters.replace(
         identity=parameters.identity.detach(),
         expression=parameters.expression.detach(),
@@ -109,10 +114,10 @@ def geometry_held(parameters: FaceParameters) -> FaceParameters:
 
 
 def exchange_identity(parameters: FaceParameters, offset: int = 0) -> FaceParameters:
-    """Identity and albedo swapped between the two frames of every second pair.
+    """Swaps identity and albedo between the two frames of every second pair.
 
-    ``parameters`` holds the sources first, then the driving frames, in the same order. ``offset`` is the first pair's
-    index in the global batch: which pairs are swapped must not depend on how the batch is dealt out.
+    ``parameters`` holds all source frames, then all driving frames, in the same order. ``offset`` is the index of the
+    first pair in the global batch: which pairs are swapped must not depend on how the batch is split.
     """
     pairs = len(parameters) // 2
     order = torch.arange(2 * pairs, device=parameters.identity.device)

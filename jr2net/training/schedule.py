@@ -1,4 +1,4 @@
-"""Learning rates as a pure function of the step, so that a resumed run continues exactly."""
+"""Learning-rate schedule as a pure function of the step, so that a resumed run continues exactly."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from jr2net.config import OptimizerConfig
 
 
 def learning_rate(step: int, optimizer: OptimizerConfig, base: float | None = None) -> float:
-    """Rate at ``step`` (0 … steps-1): linear warm-up, then by ``optimizer.decay`` constant, half a cosine down to 2 %
-    of ``base``, or a fifth of it from half of the steps on (Deng et al. 2019: epoch 10 of 20).
+    """Learning rate at ``step`` (0 … steps-1): linear warm-up, then, depending on ``optimizer.decay``, constant, half a
+    cosine down to 2 % of ``base``, or ``base`` / 5 in the second half (as Deng et al. 2019 after epoch 10 of 20).
 
     ``base`` replaces the configured rate (DCNet's discriminator has its own).
     """

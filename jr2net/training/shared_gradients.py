@@ -1,7 +1,7 @@
-"""Gradients of workers on one machine, averaged in memory that all of them see.
+"""Averaging of gradients in shared memory, for workers on one machine.
 
-Sent from process to process over the loopback, the gradients of a small network take as long as its backward; here
-every worker adds up its part of them, and reads the rest, as fast as memory is.
+Over the loopback network, exchanging the gradients of a small network takes as long as its backward. In shared memory,
+each worker sums one slice of the gradients and reads the rest at memory speed.
 """
 
 import os
@@ -20,75 +20,77 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 class SharedGradients:
-    """Memory for the gradients (N,) float32 of every worker, and for their mean.
+    """Shared memory for the gradients (N,) float32 of every worker, and for their mean.
 
-    All workers call ``average`` with gradients of one size. A lost worker is noticed at the next barrier, which raises.
+    All workers must call ``average`` with gradients of the same size. If a worker is lost, the next barrier raises.
     """
 
     def __init__(self, memory: Tensor) -> None:
-        """memory: (W + 1, N) float32, the same on all W workers."""
-        self._own, self._mean = memory[:-1], memory[-1]
+        """memory: (W + 1, N) float32, shared by all W workers."""
+        self._gradients, self._mean = memory[:-1], memory[-1]
         self._rank = torch.distributed.get_rank()
 
     @staticmethod
-    def open(size: int, place: Path = SHARED_MEMORY) -> "SharedGradients | None":
-        """For ``size`` gradients, in the file system ``place``.
+    def open(size: int, folder: Path = SHARED_MEMORY) -> "SharedGradients | None":
+        """Allocates memory for ``size`` gradients in a file in ``folder``. All workers must call it.
 
-        None where the workers are not all on one machine, or where there is no room.
+        None if the workers are not all on one machine, or if there is not enough space.
         """
         count = torch.distributed.get_world_size() + 1
-        name: list[str | None] = [_reserve(4 * count * size, place) if torch.distributed.get_rank() == 0 else None]
+        name: list[str | None] = [_reserve(4 * count * size, folder) if torch.distributed.get_rank() == 0 else None]
         torch.distributed.broadcast_object_list(name, 0)
         if name[0] is None:
             return None
         path = Path(name[0])
         memory = torch.from_file(str(path), shared=True, size=count * size) if path.exists() else None
         found = torch.tensor(0 if memory is None else 1)
-        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MIN)  # nobody opens it after this
+        torch.distributed.all_reduce(
+            found, torch.distributed.ReduceOp.MIN
+        )  # all workers have opened the file after this
         if torch.distributed.get_rank() == 0:
             path.unlink()
         return SharedGradients(memory.view(count, size)) if memory is not None and found else None
 
     def average(self, gradients: Tensor) -> Tensor:
-        """gradients (n,), n <= N, to their mean over the workers, in place. Summed in the order of the ranks."""
-        own, mean = self._own[:, : len(gradients)], self._mean[: len(gradients)]
-        own[self._rank].copy_(gradients)
+        """Replaces gradients (n,), n <= N, by their mean over the workers. Summed in the order of ranks."""
+        rows, mean = self._gradients[:, : len(gradients)], self._mean[: len(gradients)]
+        rows[self._rank].copy_(gradients)
         torch.distributed.barrier()
-        part = slice(*_parts(len(gradients), len(own))[self._rank])
-        total = mean[part].copy_(own[0, part])
-        for others in own[1:, part]:
+        own_slice = slice(*_slices(len(gradients), len(rows))[self._rank])
+        total = mean[own_slice].copy_(rows[0, own_slice])
+        for others in rows[1:, own_slice]:
             total.add_(others)
-        total.div_(len(own))
+        total.div_(len(rows))
         torch.distributed.barrier()
         return gradients.copy_(mean)
 
 
 def share_gradients(network: DistributedDataParallel, parameters: Sequence[nn.Parameter]) -> None:
-    """Lets ``network`` average its gradients that way if it can, else as it did."""
+    """Makes ``network`` average its gradients in shared memory, if possible."""
     shared = SharedGradients.open(sum(parameter.numel() for parameter in parameters))
     if shared is not None:
         network.register_comm_hook(shared, _hook)
 
 
-# DistributedDataParallel looks at these annotations themselves: as texts it would refuse them.
+# DistributedDataParallel checks these annotations and rejects strings (``from __future__ import annotations``).
 def _hook(shared: SharedGradients, bucket: torch.distributed.GradBucket) -> Future[Tensor]:
     done: Future[Tensor] = Future()
     done.set_result(shared.average(bucket.buffer()))
     return done
 
 
-def _parts(size: int, workers: int) -> list[tuple[int, int]]:
-    """``size`` gradients in one part for each worker."""
+def _slices(size: int, workers: int) -> list[tuple[int, int]]:
+    """Splits ``size`` gradients into one (start, end) range per worker."""
     return list(pairwise(size * rank // workers for rank in range(workers + 1)))
 
 
-def _reserve(size: int, place: Path) -> str | None:
-    """A new file of ``size`` bytes in ``place``; None where there is no such folder or too little room."""
-    if not place.is_dir():
+def _reserve(size: int, folder: Path) -> str | None:
+    """Creates a file of ``size`` bytes in ``folder``; None if the folder is missing or has too little space."""
+    if not folder.is_dir():
         return None
-    handle, name = tempfile.mkstemp(prefix="jr2net-gradients-", dir=place)
+    handle, name = tempfile.mkstemp(prefix="jr2net-gradients-", dir=folder)
     try:
-        os.posix_fallocate(handle, 0, size)  # now, rather than a bus error in the middle of a step
+        os.posix_fallocate(handle, 0, size)  # fails now instead of with a bus error during a step
     except OSError:
         Path(name).unlink()
         return None

@@ -1,8 +1,8 @@
-"""The saved state of a training: everything that restores it exactly, kept in ``state/`` of a stage's folder or URI.
+"""Checkpoints of a training: the complete state, saved in ``state/`` of a stage's folder or URI.
 
-A file is a SHA-256 digest and what ``torch.save`` makes. It appears whole or not at all, whoever is killed meanwhile,
-and a damaged one is passed over for the one before it. A state is stored when the step after it has shown that its
-numbers are good, so that the newest one is always worth going on from.
+A file is a SHA-256 digest followed by the output of ``torch.save``. Writes are atomic, even if the process is killed; a
+damaged checkpoint is skipped in favour of the previous one. A state is written only after the next step has succeeded
+with finite losses, so that the newest checkpoint can always be resumed from.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ log = logging.getLogger(__name__)
 
 
 class StateWriter:
-    """Stores states beside the training, on a thread of its own.
+    """Writes checkpoints on a background thread.
 
-    folder: the stage's. keep: how many states stay. A failure to store is raised by the next call.
+    folder: the folder or URI of the stage. keep: number of checkpoints to keep. A failed write raises in the next call.
     """
 
     def __init__(self, folder: str, keep: int) -> None:
         self.folder, self.keep = storage.join(folder, FOLDER), keep
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="state")
-        self._waiting: tuple[int, bytes] | None = None
-        self._writing: Future[None] | None = None
+        self._pending: tuple[int, bytes] | None = None
+        self._write: Future[None] | None = None
 
     def take(self, step: int, state: dict[str, Any]) -> None:
-        """A copy of the state of ``step``, to be stored when ``confirm`` is called."""
-        self._waiting = step, pack(state)
+        """Copies the state of ``step``; it is written when ``confirm`` is called."""
+        self._pending = step, pack(state)
 
     def confirm(self) -> None:
-        """The state taken last has proven good: stores it, after the one before it is done."""
-        if self._waiting is None:
+        """Starts to write the last state taken, after the previous write has finished."""
+        if self._pending is None:
             return
-        (step, content), self._waiting = self._waiting, None
+        (step, content), self._pending = self._pending, None
         self.finish()
-        self._writing = self._pool.submit(self._store, step, content)
+        self._write = self._pool.submit(self._store, step, content)
 
     def finish(self) -> None:
-        """Waits until what was confirmed is stored."""
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
+        """Waits until confirmed states are written."""
+        if self._write is not None:
+            write, self._write = self._write, None
+            write.result()
 
     def _store(self, step: int, content: bytes) -> None:
         storage.write_bytes(storage.join(self.folder, f"{step:08d}{_SUFFIX}"), content)
@@ -61,30 +61,32 @@ class StateWriter:
 
 
 def newest_step(folder: str) -> int | None:
-    """The last step of a stage whose state is there and whole."""
-    place = storage.join(folder, FOLDER)
-    for step in reversed(saved_steps(place)):
-        if _payload(storage.read_bytes(storage.join(place, f"{step:08d}{_SUFFIX}"))) is not None:
+    """The step of the newest undamaged checkpoint of a stage, or None."""
+    uri = storage.join(folder, FOLDER)
+    for step in reversed(saved_steps(uri)):
+        if _payload(storage.read_bytes(storage.join(uri, f"{step:08d}{_SUFFIX}"))) is not None:
             return step
-        log.warning("%s: the state of step %d is damaged; going back to the one before", place, step)
+        log.warning("%s: the checkpoint of step %d is damaged; trying the previous one", uri, step)
     return None
 
 
 def read_state(folder: str, step: int, device: torch.device | str) -> dict[str, Any]:
+    """Loads the checkpoint of ``step``. Raises StorageError if it is missing or damaged."""
     uri = storage.join(folder, FOLDER, f"{step:08d}{_SUFFIX}")
     payload = _payload(storage.read_bytes(uri))
     if payload is None:
-        raise storage.StorageError(f"{uri}: is damaged; remove it and start again from the state before")
+        raise storage.StorageError(f"{uri}: checkpoint is damaged; remove it to resume from the previous one")
     return torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
 
 
-def saved_steps(place: str) -> list[int]:
-    """Steps of the states in ``state/``, ascending; whatever else lies there is none."""
-    names = (name.removesuffix(_SUFFIX) for name in storage.list_files(place, _SUFFIX))
+def saved_steps(uri: str) -> list[int]:
+    """Steps of the checkpoints in the folder or URI of ``state/``, ascending; other files are ignored."""
+    names = (name.removesuffix(_SUFFIX) for name in storage.list_files(uri, _SUFFIX))
     return [int(name) for name in names if name.isdigit()]
 
 
 def pack(state: dict[str, Any]) -> bytes:
+    """The content of a checkpoint file: SHA-256 digest and serialised state."""
     stream = io.BytesIO(bytes(_DIGEST_BYTES))
     stream.seek(_DIGEST_BYTES)
     torch.save(state, stream)
@@ -94,5 +96,6 @@ def pack(state: dict[str, Any]) -> bytes:
 
 
 def _payload(content: bytes) -> memoryview | None:
+    """The serialised state, or None if the digest does not match."""
     digest, payload = content[:_DIGEST_BYTES], memoryview(content)[_DIGEST_BYTES:]
     return payload if hashlib.sha256(payload).digest() == digest else None

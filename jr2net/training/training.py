@@ -1,7 +1,7 @@
-"""What the training of every network of the cascade has in common: one step at a time, and a state that restores it.
+"""Base class of all trainings: the training step and the state to resume from.
 
-A ``Training`` knows its networks, losses and optimisers. It knows no loop and no Ray: whoever drives it
-(``jobs/train.py``, a test, a notebook) wraps the networks if need be, feeds batches and saves the state.
+A ``Training`` has networks, losses and optimisers, but no training loop and no Ray. The caller (``jobs/train.py``, a
+test, a notebook) wraps the networks if needed, provides batches and saves the state.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from torch.nn.parallel import DistributedDataParallel
 
 from jr2net.config import OptimizerConfig
 from jr2net.networks.precision import in_bfloat16
-from jr2net.training.guard import LossWatch, check_finite
+from jr2net.training.guard import LossMonitor, check_finite
 from jr2net.training.phases import Phases
 from jr2net.training.schedule import learning_rate
 from jr2net.training.workers import world_size
 
 Batch = dict[str, Any]
 Losses = Callable[[Batch], dict[str, Tensor]]
-"""A microbatch to the weighted terms of a loss, each a mean over its samples."""
+"""Micro-batch -> weighted loss terms by name, each a mean over its samples."""
 
 
 class Training(ABC):
-    """One network's training. Subclasses fill ``networks`` and write ``step``.
+    """Training of one stage. Subclasses pass their networks and implement ``step``.
 
     networks     name -> the plain network, whose weights are saved
-    wrapped      name -> what the step calls: the plain network, or DistributedDataParallel around it
-    steps        optimiser steps of a whole training
-    step_number  steps done so far
-    phases       where the time of the steps goes
-    accumulate   microbatches in which a worker takes its share of a batch, to save memory
+    wrapped      name -> the module that the step calls: the network, or DistributedDataParallel around it
+    steps        total number of optimiser steps
+    step_number  number of completed steps
+    phases       time per phase
+    accumulate   number of micro-batches per worker and step (gradient accumulation)
     bf16         whether networks compute in bfloat16 (autocast); weights, rendering and losses stay float32
     """
 
@@ -56,7 +56,7 @@ class Training(ABC):
         self.step_number = 0
         self.phases = Phases()
         self.accumulate, self.bf16 = 1, False
-        self._watches = {name: LossWatch() for name in networks}
+        self._monitors = {name: LossMonitor() for name in networks}
         self._base_rates = {name: (learning_rates or {}).get(name, optimizer.learning_rate) for name in networks}
         self._optimizers = {
             name: torch.optim.Adam(
@@ -67,26 +67,26 @@ class Training(ABC):
 
     @abstractmethod
     def step(self, batch: Batch) -> dict[str, float]:
-        """Takes one optimiser step on a worker's part of the global batch; returns the losses by name."""
+        """One optimiser step on this worker's part of the global batch; returns the losses by name."""
 
-    def pictures(self, batch: Batch) -> Tensor | None:
-        """What people look at to see how far the training is: (3, H, W) in [0, 1]; None where nothing can be shown."""
+    def sample_images(self, batch: Batch) -> Tensor | None:
+        """A grid of sample images (3, H, W) in [0, 1] that shows the progress, or None."""
         return None
 
     def wrap(self, function: Callable[[nn.Module], nn.Module]) -> None:
-        """Replaces what the step calls, e.g. by DistributedDataParallel around each network."""
+        """Wraps the networks that the step calls, e.g. in DistributedDataParallel."""
         self.wrapped = {name: function(network) for name, network in self.networks.items()}
 
     def forward(self, network: Callable[..., Any], *arguments: Any) -> Any:
-        """A network's output, in float32 whatever it computes in."""
+        """Runs a network, in bfloat16 if ``bf16``; the output is float32."""
         if not self.bf16:
             return network(*arguments)
         return in_bfloat16(self.device, network, *arguments)
 
     def microbatches(self, batch: Batch) -> list[Batch]:
-        """A worker's batch on its device, split into ``accumulate`` microbatches of nearly one size.
+        """A worker's batch on its device, split into ``accumulate`` micro-batches of nearly equal size.
 
-        ``offset`` is the index of a microbatch's first sample in the global batch.
+        ``offset`` is the index of a micro-batch's first sample in the global batch.
         """
         batch = {k: v.to(self.device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
         size = _size(batch)
@@ -101,10 +101,10 @@ class Training(ABC):
         ]
 
     def backward_and_step(self, name: str, losses: Losses, microbatches: Sequence[Batch]) -> dict[str, float]:
-        """Backward through the sum of ``losses`` of all microbatches, then one clipped optimiser step of one network.
+        """Backward through the weighted sum of ``losses`` of all micro-batches, then one clipped optimiser step.
 
-        name: of the network whose parameters are updated. Raises NonFiniteLoss or ExplodingLoss before the weights are
-        touched. Returns each term; its mean over the workers is that of the global batch.
+        name: the network whose parameters are updated. Returns each loss term; its mean over workers is the value of
+        the global batch. Raises NonFiniteLoss or ExplodingLoss before the weights are changed.
         """
         optimizer = self._optimizers[name]
         rate = learning_rate(self.step_number, self.settings, self._base_rates[name])
@@ -115,14 +115,14 @@ class Training(ABC):
         for microbatch in microbatches:
             with nullcontext() if microbatch is microbatches[-1] else self.no_sync(name):
                 terms = losses(microbatch)
-                found = {term: float(loss.detach()) for term, loss in terms.items()}
-                self._watches[name].check(found, self.step_number, _samples(microbatch))
+                term_values = {term: float(loss.detach()) for term, loss in terms.items()}
+                self._monitors[name].check(term_values, self.step_number, _samples(microbatch))
                 weight = self._weight(microbatch, microbatches)
                 self.phases.end("forward")
                 total = torch.stack(list(terms.values())).sum()
                 (total if weight == 1 else weight * total).backward()
                 self.phases.end("backward")
-            for term, value in found.items():
+            for term, value in term_values.items():
                 values[term] = values.get(term, 0.0) + weight * value
         norm = nn.utils.clip_grad_norm_(
             [p for group in optimizer.param_groups for p in group["params"]], self.settings.clip_gradient
@@ -136,7 +136,7 @@ class Training(ABC):
         return values
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a step reads and changes; with the data's position (the step) it restores a run exactly.
+        """The complete state of the training; together with the position in the data (the step) it resumes exactly.
 
         Learning rates and random numbers are functions of the step.
         """
@@ -154,13 +154,13 @@ class Training(ABC):
             optimizer.load_state_dict(state["optimizers"][name])
 
     def _weight(self, microbatch: Batch, microbatches: Sequence[Batch]) -> float:
-        """The weight of a microbatch's mean: with it, the workers' mean of their sums is the global batch's mean."""
+        """Weight of a micro-batch's mean; averaged over workers, the weighted sums give the global batch's mean."""
         if world_size() > 1:
             return _size(microbatch) * world_size() / self.settings.batch_size
         return 1.0 if len(microbatches) == 1 else _size(microbatch) / sum(map(_size, microbatches))
 
     def no_sync(self, name: str) -> AbstractContextManager:
-        """Keeps gradients on this worker: more microbatches will add to them (DistributedDataParallel.no_sync)."""
+        """Disables the gradient all-reduce while gradients are accumulated (DistributedDataParallel.no_sync)."""
         wrapped = self.wrapped[name]
         return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
 

@@ -1,6 +1,6 @@
-"""Several processes taking one step together: gradients and losses of the whole batch from each worker's part of it.
+"""Data-parallel training: averages gradients and losses over workers with ``torch.distributed``.
 
-Uses ``torch.distributed`` alone; with one process, or none set up, everything stays as it is.
+With a single process, or without a process group, all functions do nothing.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def world_size() -> int:
 def distribute(network: nn.Module) -> nn.Module:
     """The network with its gradients averaged over all workers during backward.
 
-    On GPUs gradients travel in buckets while backward goes on. On a processor, which does both, there is nothing to
-    hide behind: they travel at once, and within one machine through its memory. Nothing but parameters changes in
-    training, so buffers stay where they are.
+    On GPUs, buckets of gradients are reduced while backward continues. On CPUs this overlap gains nothing, so there is
+    one bucket, averaged in shared memory if all workers are on one machine. Buffers do not change in training and are
+    not synchronised.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if world_size() == 1 or not parameters:
@@ -41,8 +41,8 @@ def distribute(network: nn.Module) -> nn.Module:
     return wrapped
 
 
-def agreed(number: int | None, device: torch.device | str = "cpu") -> int | None:
-    """Worker 0's number (0 or more, or None), on every worker."""
+def broadcast_int(number: int | None, device: torch.device | str = "cpu") -> int | None:
+    """Returns worker 0's number (0 or more, or None) on every worker."""
     if world_size() == 1:
         return number
     value = torch.tensor(-1 if number is None else number, device=device)
@@ -51,9 +51,9 @@ def agreed(number: int | None, device: torch.device | str = "cpu") -> int | None
 
 
 def mean_over_workers(losses: list[dict[str, float]], device: torch.device | str = "cpu") -> list[dict[str, float]]:
-    """Losses of some steps, of each worker's part of the batch, to those of the whole: their mean, in one exchange.
+    """Averages the losses of several steps over workers, with one all-reduce.
 
-    Every worker calls it with the same steps and terms.
+    Every worker must call it with the same steps and terms.
     """
     if world_size() == 1 or not losses:
         return losses

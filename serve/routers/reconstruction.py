@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.params import Depends
 from fastapi.responses import JSONResponse, Response
 
-from jr2net.images.mark import encode_picture
+from jr2net.images.mark import encode_image
 from jr2net.inference.face import FittedFace
 from serve.bodies import media_type, parse_box, read_body, read_form, refuse_others
 from serve.documents import BODIES, RESPONSES
@@ -56,7 +56,7 @@ def reconstruction_router(service: Service, guards: Sequence[Depends]) -> APIRou
 
 def _encode(face: FittedFace, format: str) -> bytes:
     if format == "overlay":
-        return encode_picture(face.overlay(), None)
+        return encode_image(face.overlay(), None)
     return face.to_glb() if format == "glb" else face.to_obj()
 
 

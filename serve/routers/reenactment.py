@@ -10,7 +10,7 @@ from fastapi.params import Depends
 from fastapi.responses import Response, StreamingResponse
 from starlette.datastructures import FormData
 
-from jr2net.images.mark import encode_picture
+from jr2net.images.mark import encode_image
 from jr2net.inference.driving import DrivingOptions, apply_driving, apply_expression
 from jr2net.inference.face import FittedFace
 from serve.bodies import (
@@ -64,7 +64,7 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
                 face = apply_driving(source.fit.face, other.fit.face, options)
             image, network = await reenact(service, source, face, options.moves_surroundings)
         with service.stage("encode"):
-            content = await asyncio.to_thread(encode_picture, image, service.mark(network), kind)
+            content = await asyncio.to_thread(encode_image, image, service.mark(network), kind)
         return Response(content, media_type=f"image/{kind}", headers={"X-Model-Digest": network.digest})
 
     @router.post("/v1/reenact/video", responses=RESPONSES["video"], openapi_extra=BODIES["video"])

@@ -1,4 +1,4 @@
-"""cluster/aws.yaml by Ray's own validator, and by Ray's own bootstrap against a mock of AWS."""
+"""Checks cluster/aws.yaml with Ray's validator and with its bootstrap against a mock of AWS."""
 
 import json
 from pathlib import Path
@@ -17,11 +17,11 @@ def prepared() -> dict:
     return prepare_config(yaml.safe_load((CLUSTER / "aws.yaml").read_text()))
 
 
-def test_ray_accepts_it(prepared):
+def test_ray_validates_the_configuration(prepared):
     validate_config(prepared)
 
 
-def test_a_cpu_head_and_spot_gpu_workers_that_go_when_idle(prepared):
+def test_the_head_has_no_cpus_and_gpu_workers_are_spot_and_scale_to_zero(prepared):
     types = prepared["available_node_types"]
     head = types[prepared["head_node_type"]]
     assert head["resources"] == {"CPU": 0}
@@ -32,7 +32,7 @@ def test_a_cpu_head_and_spot_gpu_workers_that_go_when_idle(prepared):
     assert all("IamInstanceProfile" in node["node_config"] for node in types.values())
 
 
-def test_the_workers_hold_the_papers_configuration(prepared):
+def test_the_workers_fit_the_papers_configuration(prepared):
     scaling = yaml.safe_load((CLUSTER.parent / "configs" / "paper.yaml").read_text())["scaling"]
     gpu = prepared["available_node_types"]["gpu_worker"]
     per_node = min(gpu["resources"]["GPU"], gpu["resources"]["CPU"] // scaling["cpus_per_worker"])
@@ -40,7 +40,7 @@ def test_the_workers_hold_the_papers_configuration(prepared):
     assert gpu["max_workers"] * gpu["resources"]["GPU"] >= scaling["synthesis_actors"] * scaling["gpus_per_actor"]
 
 
-def test_ray_can_bring_it_up_on_aws(prepared, tmp_path, monkeypatch):
+def test_ray_bootstraps_it_on_mocked_aws(prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))  # Ray makes a key pair there
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

@@ -1,4 +1,4 @@
-"""The KubeRay manifests by Ray's own code, by the names that KubeRay documents, and by its published CRDs if given."""
+"""Checks the KubeRay manifests with Ray's code, the documented field names, and KubeRay's CRDs if available."""
 
 import os
 from pathlib import Path
@@ -37,7 +37,7 @@ def _load(name: str) -> dict:
 
 
 def _object(fields: str, **properties: dict) -> dict:
-    """A schema of an object that may have these fields and no others, and must have those described."""
+    """Schema of an object: ``fields`` are optional, ``properties`` required, others rejected."""
     return {
         "type": "object",
         "properties": {**{field: {} for field in fields.split()}, **properties},
@@ -66,7 +66,7 @@ def _ray_cluster() -> dict:
         "properties": {"containers": {"type": "array", "minItems": 1, "items": container}},
     }
     template = _object("metadata", spec=pod)
-    parameters = {"type": "object", "additionalProperties": {"type": "string"}}  # numbers are refused there
+    parameters = {"type": "object", "additionalProperties": {"type": "string"}}  # strings only, no numbers
     count = {"type": "integer", "minimum": 0}
     return _object(
         CLUSTER_FIELDS,
@@ -102,12 +102,12 @@ CLUSTERS = [("rayjob.yaml", "rayClusterSpec"), ("rayservice.yaml", "rayClusterCo
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_fields_are_kuberays(name):
+def test_fields_are_known_to_kuberay(name):
     jsonschema.validate(_load(name), SCHEMAS[name])
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_the_schema_notices_a_misspelt_field(name):
+def test_the_schema_rejects_a_misspelt_field(name):
     manifest = _load(name)
     manifest["spec"]["rayClusterSpecs"] = {}
     with pytest.raises(jsonschema.ValidationError, match="rayClusterSpecs"):
@@ -127,33 +127,33 @@ def test_published_schema(name):
     (version,) = (version for version in definition["spec"]["versions"] if version["name"] == "v1")
     schema = version["schema"]["openAPIV3Schema"]
     schema["properties"]["metadata"] = {"type": "object"}
-    jsonschema.validate(manifest, _as_kubectl_sees_it(schema))
+    jsonschema.validate(manifest, _to_json_schema(schema))
 
 
-def _as_kubectl_sees_it(schema):
-    """Kubernetes' dialect in JSON Schema's words: unknown fields refused, quantities numbers or text."""
+def _to_json_schema(schema):
+    """Converts Kubernetes' schema dialect to JSON Schema: rejects unknown fields; int-or-string becomes a union."""
     if isinstance(schema, list):
-        return [_as_kubectl_sees_it(part) for part in schema]
+        return [_to_json_schema(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if schema.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string"]}
-    part = {key: _as_kubectl_sees_it(value) for key, value in schema.items() if key != "format"}
+    part = {key: _to_json_schema(value) for key, value in schema.items() if key != "format"}
     if isinstance(part.get("properties"), dict) and "x-kubernetes-preserve-unknown-fields" not in part:
         part.setdefault("additionalProperties", False)
     return part
 
 
 @pytest.mark.parametrize(("name", "field"), CLUSTERS)
-def test_rays_autoscaler_understands_it(name, field):
+def test_rays_autoscaler_accepts_it(name, field):
     cluster = {"metadata": {"name": "jr2net", "namespace": "default"}, "spec": _load(name)["spec"][field]}
-    types = _derive_autoscaling_config_from_ray_cr(cluster)["available_node_types"]  # Ray validates it in there
+    types = _derive_autoscaling_config_from_ray_cr(cluster)["available_node_types"]  # includes Ray's validation
     assert types["headgroup"]["resources"]["CPU"] == 0
     assert types["gpu"]["resources"]["GPU"] >= 1
     assert types["gpu"]["max_workers"] >= 1
 
 
-def test_the_jobs_workers_hold_the_papers_configuration():
+def test_the_jobs_workers_fit_the_papers_configuration():
     scaling = yaml.safe_load((CLUSTER.parent / "configs" / "paper.yaml").read_text())["scaling"]
     groups = {group["groupName"]: group for group in _load("rayjob.yaml")["spec"]["rayClusterSpec"]["workerGroupSpecs"]}
     limits = groups["gpu"]["template"]["spec"]["containers"][0]["resources"]["limits"]

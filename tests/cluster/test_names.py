@@ -1,4 +1,4 @@
-"""Every path, module, configuration and setting that the files of cluster/ name exists, and they agree on the rest."""
+"""Consistency of the files of cluster/: every path, module, configuration and setting that they name exists."""
 
 import importlib
 import re
@@ -28,7 +28,7 @@ def _commands(name: str) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("name", ["README.md", "rayjob.yaml"])
-def test_commands_name_jobs_and_configurations_that_load(name):
+def test_commands_use_existing_jobs_and_valid_configurations(name):
     commands = _commands(name)
     assert commands
     for job, config, overrides in commands:
@@ -38,7 +38,7 @@ def test_commands_name_jobs_and_configurations_that_load(name):
             assert loaded.storage.startswith("s3://")
 
 
-def test_readme_has_the_command_of_the_house():
+def test_readme_has_the_command_of_the_cascade():
     assert "ray job submit --working-dir . -- python jobs/cascade.py --config configs/paper.yaml" in _text("README.md")
 
 
@@ -63,7 +63,7 @@ def test_paths_exist():
         assert (ROOT / folder).exists()
 
 
-def test_the_image_holds_what_the_manifests_run():
+def test_the_image_contains_what_the_manifests_run():
     dockerfile = _text("Dockerfile")
     copied = re.findall(r"^COPY (?:--\S+ )*(\S+) (\S+)$", dockerfile, re.MULTILINE)
     for source, _ in copied:
@@ -72,11 +72,11 @@ def test_the_image_holds_what_the_manifests_run():
     assert "WORKDIR /opt/jr2net" in dockerfile
     imported = re.search(r'RUN python -c "import ([\w., ]+);', dockerfile).group(1).split(", ")
     for module in imported:
-        if module != "pytorch3d.renderer":  # of the image only
+        if module != "pytorch3d.renderer":  # only in the image
             assert importlib.util.find_spec(module), module
 
 
-def test_one_version_of_ray_everywhere():
+def test_all_files_use_one_version_of_ray():
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     (version,) = (line.partition("==")[2] for line in dependencies if line.startswith("ray"))
     assert f"rayproject/ray:{version}-py311" in _text("Dockerfile")
@@ -84,25 +84,25 @@ def test_one_version_of_ray_everywhere():
         assert f'rayVersion: "{version}"' in _text(name)
 
 
-def test_the_image_serves_with_the_settings_of_this_machine():
+def test_the_image_has_the_serve_settings_of_local_clusters():
     found = dict(re.findall(r"(RAY_SERVE_\w+)=(\S+)", _text("Dockerfile")))
     assert found == SERVE_SETTINGS
 
 
-def test_one_image_everywhere():
+def test_all_files_use_one_image():
     images = {image for name in ("aws.yaml", "rayjob.yaml", "rayservice.yaml") for image in IMAGE.findall(_text(name))}
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert images == {f"jr2net:{version}"}
     assert f"jr2net:{version}" in _text("README.md")
 
 
-def test_one_bucket_everywhere():
+def test_all_files_use_one_bucket():
     manifests = ("aws.yaml", "rayjob.yaml", "rayservice.yaml", "s3-policy.json")
     buckets = {bucket for name in manifests for bucket in re.findall(r"s3:(?://|::)([\w-]+)", _text(name))}
     assert buckets == {"jr2net-data"}
 
 
-def test_the_service_names_an_application_that_takes_its_arguments():
+def test_the_services_application_builds_with_its_arguments():
     config = yaml.safe_load(yaml.safe_load(_text("rayservice.yaml"))["spec"]["serveConfigV2"])
     (application,) = config["applications"]
     module, _, builder = application["import_path"].partition(":")

@@ -1,4 +1,4 @@
-"""Small clip shards whose pictures carry a bright blob on landmark 36, so that geometry can be read off the pixels."""
+"""Small clip shards with a bright blob on landmark 36, so that tests can measure geometry in the images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_row(number: int, frames: int, truth: bool = False, identity: str | None
         identity=identity or f"person-{number}",
         fps=25.0,
         frame=np.arange(10, 10 + 2 * frames, 2, dtype=np.int32),
-        images=tuple(blob_picture(points[BLOB]) for points in landmarks),
+        images=tuple(blob_image(points[BLOB]) for points in landmarks),
         landmarks=landmarks,
         truth=make_truth(rng, frames) if truth else None,
     )
@@ -32,16 +32,16 @@ def make_truth(rng: np.random.Generator, frames: int) -> ClipTruth:
     return ClipTruth(draw(80), draw(64), draw(frames, 51), draw(frames, 3), draw(frames, 3), draw(frames, 9, 3))
 
 
-def blob_picture(point: np.ndarray) -> bytes:
+def blob_image(point: np.ndarray) -> bytes:
     """Dark grey with a blob centred on ``point``, pixel centres at +0.5."""
     x, y = np.meshgrid(np.arange(SIDE) + 0.5, np.arange(SIDE) + 0.5)
     blob = np.exp(-((x - point[0]) ** 2 + (y - point[1]) ** 2) / (2 * 4.0**2))
-    picture = np.repeat((20 + 200 * blob)[..., None], 3, -1).astype(np.uint8)
-    return cv2.imencode(".png", picture)[1].tobytes()
+    image = np.repeat((20 + 200 * blob)[..., None], 3, -1).astype(np.uint8)
+    return cv2.imencode(".png", image)[1].tobytes()
 
 
 def blob_centre(image: np.ndarray) -> np.ndarray:
-    """Where the blob lies in a picture (S, S), in pixels with edges at integers."""
+    """Centre of the blob in an image (S, S), in pixels with edges at integers."""
     weight = np.clip(image - image.max() / 2, 0, None)
     x, y = np.meshgrid(np.arange(image.shape[1]) + 0.5, np.arange(image.shape[0]) + 0.5)
     return np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()

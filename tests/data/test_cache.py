@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-from jr2net.data.cache import KeepWhileFits
+from jr2net.data.cache import ByteBudgetCache
 
 
-def test_keeps_what_fits_and_the_last_of_the_rest() -> None:
-    made: list[str] = []
-    cache: KeepWhileFits[str] = KeepWhileFits(budget=5, size=len)
+def test_values_within_the_budget_and_the_latest_other_are_cached() -> None:
+    loaded: list[str] = []
+    cache: ByteBudgetCache[str] = ByteBudgetCache(budget=5, size=len)
 
     def get(key: str) -> str:
-        return cache.get(key, lambda: made.append(key) or key)
+        return cache.get(key, lambda: loaded.append(key) or key)
 
     for key in ("aaa", "bbb", "bbb", "cc", "aaa", "cc", "bbb", "bbb"):
         assert get(key) == key
-    assert made == ["aaa", "bbb", "cc"]
+    assert loaded == ["aaa", "bbb", "cc"]
     assert [get(key) for key in ("ddd", "bbb")] == ["ddd", "bbb"]
-    assert made == ["aaa", "bbb", "cc", "ddd", "bbb"]
+    assert loaded == ["aaa", "bbb", "cc", "ddd", "bbb"]

@@ -30,18 +30,18 @@ def source(clip_folder: Path) -> ClipSource:
     return ClipSource(str(clip_folder))
 
 
-def test_source_knows_what_is_there(source: ClipSource) -> None:
+def test_source_lists_rows_frames_and_identities(source: ClipSource) -> None:
     assert len(source) == 8 and source.frame_count == 21
     assert source.identities == [f"person-{n}" for n in range(7)]
     assert source.read(6).clip_id == "clip-6"
 
 
-def test_pictures_come_with_their_landmarks(source: ClipSource) -> None:
-    image, landmarks = source.picture(6, 2, width=64)
+def test_frames_are_loaded_with_their_landmarks(source: ClipSource) -> None:
+    image, landmarks = source.load_frame(6, 2, width=64)
     assert image.shape == (64, 64, 3)
     assert landmarks == pytest.approx(source.read(6).landmarks[2] / 2)
     assert blob_centre(image[..., 0].astype(float)) == pytest.approx(landmarks[BLOB], abs=0.1)
-    assert source.picture(6, 2)[0].shape == (SIDE, SIDE, 3)
+    assert source.load_frame(6, 2)[0].shape == (SIDE, SIDE, 3)
 
 
 def test_split_holds_out_whole_identities(source: ClipSource) -> None:
@@ -53,18 +53,18 @@ def test_split_holds_out_whole_identities(source: ClipSource) -> None:
     assert again.identities == held_out.identities
 
 
-def test_split_needs_two_people(tmp_path: Path) -> None:
+def test_split_with_one_identity_raises(tmp_path: Path) -> None:
     write_clips(str(tmp_path / "one.parquet"), [make_row(1, 2)])
     with pytest.raises(ShardError, match="needs at least two, found 1"):
         ClipSource(str(tmp_path)).split(7)
 
 
-def test_sources_travel(source: ClipSource) -> None:
+def test_sources_can_be_pickled(source: ClipSource) -> None:
     copy = pickle.loads(pickle.dumps(source.split(3)[0]))
     assert copy.rows == source.split(3)[0].rows and copy.read(0).clip_id == copy.rows[0].clip_id
 
 
-def test_batches_have_the_promised_shapes(source: ClipSource) -> None:
+def test_batches_have_the_documented_shapes(source: ClipSource) -> None:
     batch = ClipLoader(source, seed=0, batch_size=5, size=48).batch(0)
     for role in ("source", "driving"):
         assert batch[f"{role}_image"].shape == (5, 3, 48, 48) and batch[f"{role}_image"].dtype == torch.float32
@@ -74,7 +74,7 @@ def test_batches_have_the_promised_shapes(source: ClipSource) -> None:
 
 
 def test_a_pair_may_span_the_rows_of_its_clip(tmp_path: Path) -> None:
-    """Rows cut a clip into runs; a pair needs frames far apart."""
+    """Rows split a clip into runs; the frames of a pair may come from different rows."""
     whole = make_row(0, 6)
     runs = [
         replace(whole, frame=whole.frame[part], images=whole.images[part], landmarks=whole.landmarks[part])
@@ -93,7 +93,7 @@ def test_a_pair_may_span_the_rows_of_its_clip(tmp_path: Path) -> None:
 @pytest.mark.parametrize("jitter", [0.0, 0.1, 0.15])
 @pytest.mark.parametrize("size", [40, 64, 128])
 def test_landmarks_stay_on_their_pixels(source: ClipSource, size: int, jitter: float) -> None:
-    """Through shrinking, shift, scale, roll and mirror the blob stays on landmark 36, or 45 in a mirrored picture."""
+    """Through shrinking, shift, scale, roll and mirror the blob stays on landmark 36, or 45 in a mirrored image."""
     loader = ClipLoader(source, seed=1, batch_size=21, size=size, jitter=jitter)
     batch, mirrors = loader.batch(0), []
     for role in ("source", "driving"):
@@ -106,7 +106,7 @@ def test_landmarks_stay_on_their_pixels(source: ClipSource, size: int, jitter: f
     assert mirrors[:21] == mirrors[21:], "both frames of a pair are mirrored or none"
 
 
-def test_pairs_lie_within_a_row_and_every_frame_is_a_source_once(source: ClipSource) -> None:
+def test_pairs_are_of_one_clip_and_every_frame_is_a_source_once(source: ClipSource) -> None:
     loader = ClipLoader(source, seed=2, batch_size=7, size=32)
     names = [name.split("/") for step in range(3) for name in loader.batch(step)["sample_id"]]
     expected = {(row.clip_id, str(frame)) for row in source.rows for frame in row.frames}
@@ -116,21 +116,21 @@ def test_pairs_lie_within_a_row_and_every_frame_is_a_source_once(source: ClipSou
         assert int(driving) in lengths[clip] and (driving != frame or len(lengths[clip]) == 1)
 
 
-def test_single_frames_drive_themselves_otherwise_framed(source: ClipSource) -> None:
+def test_clips_of_one_frame_use_it_twice_with_different_crops(source: ClipSource) -> None:
     loader = ClipLoader(source, seed=2, batch_size=21, size=32)
     batch = loader.batch(0)
     alone = [i for i, name in enumerate(batch["sample_id"]) if name.split("/")[1] == name.split("/")[2]]
     assert alone and all(not torch.equal(batch["source_image"][i], batch["driving_image"][i]) for i in alone)
 
 
-def test_paired_augmentation_frames_both_alike(source: ClipSource) -> None:
+def test_paired_augmentation_crops_both_frames_alike(source: ClipSource) -> None:
     loader = ClipLoader(source, seed=2, batch_size=21, size=32, paired_augmentation=True)
     batch = loader.batch(0)
     alone = [i for i, name in enumerate(batch["sample_id"]) if name.split("/")[1] == name.split("/")[2]]
     assert all(torch.equal(batch["source_image"][i], batch["driving_image"][i]) for i in alone)
 
 
-def test_content_depends_on_seed_and_step_alone(source: ClipSource) -> None:
+def test_batches_depend_on_seed_and_step_alone(source: ClipSource) -> None:
     settings = {"seed": 5, "batch_size": 6, "size": 32}
     whole = [ClipLoader(source, **settings).batch(step) for step in range(6)]
     stream = iter(ClipLoader(source, **settings, start_step=2))
@@ -147,7 +147,7 @@ def test_content_depends_on_seed_and_step_alone(source: ClipSource) -> None:
     assert not same(ClipLoader(source, seed=6, batch_size=6, size=32).batch(0), whole[0])
 
 
-def test_augmentation_changes_from_epoch_to_epoch(source: ClipSource) -> None:
+def test_augmentation_differs_between_epochs(source: ClipSource) -> None:
     loader = ClipLoader(source, seed=0, batch_size=21, size=32)
     first, second = (dict(zip(batch["sample_id"], batch["source_image"])) for batch in map(loader.batch, (0, 1)))
     common = first.keys() & second.keys()
@@ -162,15 +162,15 @@ def test_undetected_landmarks_stay_undetected(tmp_path: Path) -> None:
     assert landmarks[:, 48:].isnan().all() and not landmarks[:, :48].isnan().any()
 
 
-def test_broken_pictures_are_named(tmp_path: Path) -> None:
+def test_broken_images_raise_with_clip_and_frame(tmp_path: Path) -> None:
     row = make_row(3, 2)
-    write_clips(str(tmp_path / "clips.parquet"), [replace(row, images=(row.images[0], b"no picture"))])
+    write_clips(str(tmp_path / "clips.parquet"), [replace(row, images=(row.images[0], b"not an image"))])
     stream = iter(ClipLoader(ClipSource(str(tmp_path)), seed=0, batch_size=2, size=32))
     with pytest.raises(ShardError, match=r"clips\.parquet: clip 'clip-3', frame 12: image is not a square JPEG"):
         next(stream)
 
 
-def test_shards_that_vanish_are_named(tmp_path: Path, clip_folder: Path) -> None:
+def test_deleted_shards_raise_with_their_name(tmp_path: Path, clip_folder: Path) -> None:
     shutil.copytree(clip_folder, tmp_path / "clips")
     source = ClipSource(str(tmp_path / "clips"))
     (tmp_path / "clips" / "clips-00000.parquet").unlink()

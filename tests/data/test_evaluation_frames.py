@@ -22,16 +22,16 @@ def source(clip_folder: Path) -> ClipSource:
     return ClipSource(str(clip_folder))
 
 
-def test_frames_come_in_order_and_untouched(source: ClipSource) -> None:
+def test_frames_are_in_order_and_not_augmented(source: ClipSource) -> None:
     batch = load_frames(source, all_frames(source), size=64)
     assert batch["sample_id"] == [f"{row.clip_id}/{frame}" for row in source.rows for frame in row.frames]
-    image, landmarks = source.picture(0, 0, 64)
+    image, landmarks = source.load_frame(0, 0, 64)
     assert torch.equal(batch["image"][0], torch.from_numpy(image).permute(2, 0, 1) / 255)
     assert torch.equal(batch["landmarks"][0], torch.from_numpy(landmarks))
     assert not any(name.startswith("truth_") for name in batch)
 
 
-def test_truth_comes_along(truth_folder: Path) -> None:
+def test_ground_truth_is_loaded(truth_folder: Path) -> None:
     source = ClipSource(str(truth_folder))
     batch = load_frames(source, all_frames(source)[2:4], size=200)
     truth = source.read(1).truth
@@ -59,7 +59,7 @@ def test_cross_identity_pairs_are_fixed_and_of_two_people(source: ClipSource) ->
     assert {one for one, _ in people} == set(source.identities)
 
 
-def test_pairs_that_cannot_be_had_say_so(tmp_path: Path) -> None:
+def test_impossible_pairs_raise(tmp_path: Path) -> None:
     write_clips(str(tmp_path / "clips.parquet"), [make_row(1, 1)])
     source = ClipSource(str(tmp_path))
     with pytest.raises(ShardError, match="no clip has two frames"):

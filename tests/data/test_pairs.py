@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from blob_clips import blob_centre, blob_picture
+from blob_clips import blob_centre, blob_image
 
 from jr2net.data.pairs import (
     Pair,
@@ -35,7 +35,7 @@ def make_pair(number: int) -> Pair:
     rng = np.random.default_rng(number)
     return Pair(
         pair_id=make_pair_id("person", number),
-        image=blob_picture(np.array([40.0, 60.0])),
+        image=blob_image(np.array([40.0, 60.0])),
         expression=rng.random(51).astype(np.float32),
         source_id="person/10",
         track="sampler",
@@ -52,7 +52,7 @@ def pair_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_pairs_come_back_in_the_order_of_their_ids(pair_folder: Path) -> None:
+def test_pairs_are_read_in_the_order_of_their_ids(pair_folder: Path) -> None:
     written = sorted((make_pair(n) for n in range(70)), key=lambda pair: pair.pair_id)
     for one, other in zip(written, read_pairs(str(pair_folder / "pairs-00000.parquet")), strict=True):
         assert np.array_equal(one.expression, other.expression)
@@ -72,18 +72,18 @@ def test_ids_are_pinned_and_seed_generators() -> None:
     assert pair_rng(make_pair_id("a")).random() == pair_rng(make_pair_id("a")).random()
 
 
-def test_coefficients_follow_their_names(pair_folder: Path, tmp_path: Path) -> None:
+def test_coefficients_are_ordered_by_name(pair_folder: Path, tmp_path: Path) -> None:
     table = pq.read_table(pair_folder / "pairs-00001.parquet")
     values = np.array(table["expression"].to_pylist(), np.float32)[:, ::-1]
     reordered = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 51)
     table = table.set_column(2, "expression", reordered)
-    place = str(tmp_path / "reordered.parquet")
-    pq.write_table(table.replace_schema_metadata({"expression_names": json.dumps(ARKIT_NAMES[::-1])}), place)
-    for one, other in zip(read_pairs(place), read_pairs(str(pair_folder / "pairs-00001.parquet"))):
+    path = str(tmp_path / "reordered.parquet")
+    pq.write_table(table.replace_schema_metadata({"expression_names": json.dumps(ARKIT_NAMES[::-1])}), path)
+    for one, other in zip(read_pairs(path), read_pairs(str(pair_folder / "pairs-00001.parquet"))):
         assert np.array_equal(one.expression, other.expression)
-    pq.write_table(table.replace_schema_metadata({"expression_names": json.dumps(["smile", *ARKIT_NAMES[1:]])}), place)
+    pq.write_table(table.replace_schema_metadata({"expression_names": json.dumps(["smile", *ARKIT_NAMES[1:]])}), path)
     with pytest.raises(ShardError, match="differ from the 51 ARKit shapes in eyeBlinkLeft, smile"):
-        next(read_pairs(place))
+        next(read_pairs(path))
 
 
 def test_images_may_be_plain_bytes(pair_folder: Path, tmp_path: Path) -> None:
@@ -102,13 +102,13 @@ def test_shards_in_folders_of_a_dataset_are_found(pair_folder: Path, tmp_path: P
     assert len(PairSource(str(tmp_path))) == 2
 
 
-def test_a_damaged_description_is_named(tmp_path: Path) -> None:
+def test_a_damaged_description_raises(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text("{")
     with pytest.raises(ShardError, match=r"dataset\.json: not JSON"):
         read_description(str(tmp_path))
 
 
-def test_batches_keep_the_loader_contract(pair_folder: Path) -> None:
+def test_batches_have_the_documented_content(pair_folder: Path) -> None:
     source = PairSource(str(pair_folder))
     assert len(source) == 80
     settings = {"seed": 1, "batch_size": 16, "size": 64}
@@ -121,7 +121,7 @@ def test_batches_keep_the_loader_contract(pair_folder: Path) -> None:
     assert torch.equal(batch["image"], whole[5]["image"][8:]) and batch["pair_id"] == whole[5]["pair_id"][8:]
 
 
-def test_mirrored_pictures_have_mirrored_expressions(pair_folder: Path) -> None:
+def test_mirrored_images_have_mirrored_expressions(pair_folder: Path) -> None:
     source = PairSource(str(pair_folder))
     truth = {pair.pair_id: torch.from_numpy(pair.expression) for pair in map(source.read, range(80))}
     batch = PairLoader(source, seed=0, batch_size=40, size=64, jitter=0.0).batch(0)
@@ -133,8 +133,8 @@ def test_mirrored_pictures_have_mirrored_expressions(pair_folder: Path) -> None:
     assert 0 < np.mean(sides) < 1
 
 
-def test_unfit_pairs_are_refused(tmp_path: Path) -> None:
-    place, pair = str(tmp_path / "pairs.parquet"), make_pair(0)
+def test_invalid_pairs_raise(tmp_path: Path) -> None:
+    path, pair = str(tmp_path / "pairs.parquet"), make_pair(0)
     for pairs, message in (
         ([], "at least one pair"),
         ([pair, pair], "occurs twice"),
@@ -144,12 +144,12 @@ def test_unfit_pairs_are_refused(tmp_path: Path) -> None:
         ([pair, replace(make_pair(1), scores={})], "scores"),
     ):
         with pytest.raises(ShardError, match=message):
-            write_pairs(place, pairs)
+            write_pairs(path, pairs)
     assert not list(tmp_path.iterdir())
 
 
-def test_broken_pictures_are_named(tmp_path: Path) -> None:
-    place = str(tmp_path / "pairs.parquet")
-    write_pairs(place, [replace(make_pair(0), image=b"no picture")])
+def test_broken_images_raise_with_the_pair(tmp_path: Path) -> None:
+    path = str(tmp_path / "pairs.parquet")
+    write_pairs(path, [replace(make_pair(0), image=b"not an image")])
     with pytest.raises(ShardError, match=r"pairs\.parquet: pair [0-9a-f]{32}: image is not a square JPEG"):
-        PairLoader(place, seed=0, batch_size=1, size=32).batch(0)
+        PairLoader(path, seed=0, batch_size=1, size=32).batch(0)

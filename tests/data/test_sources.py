@@ -1,4 +1,4 @@
-"""Sources: frames of clips or faces of photos, by number; what cannot be used says why."""
+"""Sources: numbered frames of clips or faces of photos; those that cannot be used raise with the reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def photos(tmp_path: Path) -> Path:
     wide = np.full((40, 80, 3), 200, np.uint8)
     cv2.imwrite(str(folder / "a.jpg"), wide)
     cv2.imwrite(str(folder / "more" / "b.png"), wide[:, :40])
-    (folder / "c.jpg").write_bytes(b"no picture")
+    (folder / "c.jpg").write_bytes(b"not an image")
     (folder / "notes.txt").write_text("not a photo")
     return folder
 
@@ -35,11 +35,11 @@ def test_frames_of_clips_are_numbered(tmp_path: Path) -> None:
     assert [sources.name(n) for n in range(len(sources))] == [
         "clip-0/10", "clip-0/12", "clip-1/10", "clip-1/12", "clip-1/14",
     ]  # fmt: skip
-    picture = sources.read(3)
-    assert picture.source_id == "clip-1/12" and picture.image.shape == (SIZE, SIZE, 3)
+    image = sources.read(3)
+    assert image.source_id == "clip-1/12" and image.image.shape == (SIZE, SIZE, 3)
 
 
-def test_a_shard_whose_index_is_damaged_is_set_aside(tmp_path: Path) -> None:
+def test_a_shard_with_a_damaged_index_is_skipped(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_clips(str(tmp_path / f"{name}.parquet"), [make_row(0, 2)])
     damaged = tmp_path / "a.parquet"
@@ -54,22 +54,22 @@ def test_a_shard_whose_index_is_damaged_is_set_aside(tmp_path: Path) -> None:
         list_sources(str(tmp_path))
 
 
-def test_one_shard_may_be_named(tmp_path: Path) -> None:
+def test_a_source_may_be_a_single_shard(tmp_path: Path) -> None:
     write_clips(str(tmp_path / "a.parquet"), [make_row(0, 2)])
-    place = str(tmp_path / "a.parquet")
-    assert len(open_sources(place, list_sources(place), SIZE)) == 2
+    uri = str(tmp_path / "a.parquet")
+    assert len(open_sources(uri, list_sources(uri), SIZE)) == 2
 
 
-def test_a_list_has_a_digest(photos: Path) -> None:
+def test_the_digest_of_a_list_depends_on_its_files(photos: Path) -> None:
     listed = list_sources(str(photos))
     assert list_sources(str(photos)).digest == listed.digest
     (photos / "d.jpg").write_bytes(b"x")
     assert list_sources(str(photos)).digest != listed.digest
 
 
-def test_faces_are_cut_out_of_photos(photos: Path) -> None:
-    def detector(picture: np.ndarray) -> list[Face]:
-        return [Face.from_box((10, 10, 30, 30))] if picture.shape[1] == 80 else []
+def test_faces_are_cropped_from_photos(photos: Path) -> None:
+    def detector(image: np.ndarray) -> list[Face]:
+        return [Face.from_box((10, 10, 30, 30))] if image.shape[1] == 80 else []
 
     sources = open_sources(str(photos), list_sources(str(photos)), SIZE, detector)
     assert [sources.name(n) for n in range(3)] == ["a.jpg", "c.jpg", "more/b.png"]
@@ -80,19 +80,19 @@ def test_faces_are_cut_out_of_photos(photos: Path) -> None:
         sources.read(2)
 
 
-def test_without_a_detector_photos_are_crops(photos: Path) -> None:
+def test_without_a_detector_photos_must_be_crops(photos: Path) -> None:
     sources = open_sources(str(photos), list_sources(str(photos)), SIZE)
     assert sources.read(2).image.shape == (SIZE, SIZE, 3)
     with pytest.raises(SourceError, match="80 x 40 pixels, and without a face detector"):
         sources.read(0)
 
 
-def test_a_folder_with_neither_is_named(tmp_path: Path) -> None:
+def test_a_folder_with_neither_raises(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match=r"holds neither clip shards .* nor photos"):
         list_sources(str(tmp_path))
 
 
-def test_faces_of_real_photos(real_ground: Path) -> None:
+def test_faces_in_real_photos_are_found(real_ground: Path) -> None:
     try:
         detector = load_face_detector()
     except DetectorError as error:

@@ -8,9 +8,9 @@ from jr2net.evaluation.figures import (
     GridRow,
     draw_points,
     expression_grid,
+    image_grid,
     overlay_grid,
-    picture_grid,
-    to_pictures,
+    to_image_arrays,
 )
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
@@ -35,32 +35,32 @@ def plate() -> FaceModel:
     )
 
 
-def test_pictures_are_clamped_and_nan_is_black():
-    (picture,) = to_pictures(torch.tensor([-1.0, 0.5, torch.nan])[None, :, None, None].expand(1, 3, 4, 4) * 2)
-    assert picture.dtype == np.uint8 and picture.shape == (4, 4, 3)
-    assert picture[0, 0].tolist() == [0, 255, 0]
+def test_images_are_clamped_and_nan_is_black():
+    (image,) = to_image_arrays(torch.tensor([-1.0, 0.5, torch.nan])[None, :, None, None].expand(1, 3, 4, 4) * 2)
+    assert image.dtype == np.uint8 and image.shape == (4, 4, 3)
+    assert image[0, 0].tolist() == [0, 255, 0]
 
 
-def test_absent_columns_are_left_out():
+def test_missing_columns_are_omitted():
     images = torch.rand(2, 3, 8, 8)
-    grid = picture_grid("reenactment", "t", "", {"source": images, "truth": None, "DCNet": images}, ["a", "b"])
+    grid = image_grid("reenactment", "t", "", {"source": images, "truth": None, "DCNet": images}, ["a", "b"])
     assert grid.columns == ("source", "DCNet")
-    assert [len(row.pictures) for row in grid.rows] == [2, 2]
+    assert [len(row.images) for row in grid.rows] == [2, 2]
 
 
-def test_a_ragged_grid_is_refused():
-    with pytest.raises(ValueError, match="'a': 1 pictures for 2 columns"):
+def test_grid_with_rows_of_wrong_length_is_rejected():
+    with pytest.raises(ValueError, match="'a': 1 images for 2 columns"):
         Grid("expression", "t", "", ("x", "y"), (GridRow("a", (None,)),))
 
 
-def test_sweeps_are_rows_of_coefficients():
+def test_expression_grid_has_a_row_per_blendshape():
     sweeps = {"jawOpen": torch.rand(3, 3, 8, 8), "cheekPuff": torch.rand(3, 3, 8, 8)}
     grid = expression_grid("t", "", sweeps, [0, 0.5, 1], torch.rand(3, 8, 8))
     assert grid.columns == ("source", "0", "0.5", "1")
     assert [row.caption for row in grid.rows] == ["jawOpen", "cheekPuff"]
 
 
-def test_overlays_show_the_mesh_where_it_is_seen(plate):
+def test_overlays_show_the_mesh_over_the_image(plate):
     images = torch.zeros(2, 3, 32, 32)
     images[:, 1] = 1
     landmarks = torch.full((2, 68, 2), torch.nan)
@@ -68,16 +68,16 @@ def test_overlays_show_the_mesh_where_it_is_seen(plate):
     fits = {"RecNet": plate.neutral(2), "truth": None}
     grid = overlay_grid("t", "", images, fits, plate, Camera.default(32), ["a", "b"], landmarks)
     assert grid.columns == ("input", "RecNet")
-    plain, fitted = grid.rows[1].pictures
+    plain, fitted = grid.rows[1].images
     assert fitted.shape == (OVERLAY_SIZE, OVERLAY_SIZE, 3)
     assert plain[5, 5].tolist() == fitted[5, 5].tolist() == [0, 255, 0]
     centre = fitted[OVERLAY_SIZE // 2, OVERLAY_SIZE // 2].astype(int)
     assert centre[0] > 100 and centre[0] == centre[2]
-    dotted = grid.rows[0].pictures[0]
+    dotted = grid.rows[0].images[0]
     assert dotted[27, 27].tolist() != [0, 255, 0]  # 4.0 of 32 is 28.0 of 224, between pixels 27 and 28
 
 
-def test_points_that_were_not_detected_are_not_drawn():
-    picture = np.zeros((8, 8, 3), np.uint8)
-    draw_points(picture, np.full((68, 2), np.nan))
-    assert picture.max() == 0
+def test_undetected_points_are_not_drawn():
+    image = np.zeros((8, 8, 3), np.uint8)
+    draw_points(image, np.full((68, 2), np.nan))
+    assert image.max() == 0

@@ -14,7 +14,7 @@ def many(sampler, count: int = 120, frames: int = 50) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sampler", [natural, large])
-def test_tracks_are_faces(sampler) -> None:
+def test_tracks_are_plausible(sampler) -> None:
     tracks = many(sampler)
     assert tracks.dtype == np.float32 and tracks.shape == (120, 50, 51)
     assert tracks.min() >= 0 and tracks.max() <= 1
@@ -24,7 +24,7 @@ def test_tracks_are_faces(sampler) -> None:
 
 
 @pytest.mark.parametrize("sampler", [natural, large])
-def test_tracks_are_functions_of_the_generator(sampler) -> None:
+def test_tracks_depend_on_the_generator_alone(sampler) -> None:
     one, same, other = (sampler(np.random.default_rng(seed), 30) for seed in (1, 1, 2))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
     assert sampler(np.random.default_rng(0), 1).shape == (1, 51)
@@ -32,12 +32,12 @@ def test_tracks_are_functions_of_the_generator(sampler) -> None:
 
 @pytest.mark.parametrize("sampler", [natural, large])
 def test_tracks_are_smooth(sampler) -> None:
-    """At 1,000 frames a second even a blink takes many of them."""
+    """At 1,000 frames per second even a blink spans many frames."""
     track = sampler(np.random.default_rng(4), 4000, fps=1000.0)
     speed = np.abs(np.diff(track, axis=0))
     eyes = np.array(["eyeLook" in name or "eyeBlink" in name for name in ARKIT_NAMES])
     assert speed[:, ~eyes].max() < 0.02
-    assert np.quantile(speed[:, eyes], 0.999) < 0.02, "gaze jumps, but seldom"
+    assert np.quantile(speed[:, eyes], 0.999) < 0.02, "gaze jumps are rare"
 
 
 def test_natural_is_mild_sparse_and_nearly_symmetric() -> None:
@@ -60,11 +60,11 @@ def test_large_is_large_and_reaches_every_shape() -> None:
     assert ((left > 0.6) & (right < 0.1)).any() and ((right > 0.6) & (left < 0.1)).any()
 
 
-def test_poses_are_strong() -> None:
+def test_large_poses_are_strong() -> None:
     poses = np.stack([large_pose(np.random.default_rng(seed)) for seed in range(300)])
     assert (poses.max(-1) > 0.45).mean() > 0.95
     together = poses[:, [ARKIT_NAMES.index("eyeLookInLeft"), ARKIT_NAMES.index("eyeLookOutRight")]]
-    assert np.abs(together[:, 0] - together[:, 1]).max() < 0.5, "eyes look the same way"
+    assert np.abs(together[:, 0] - together[:, 1]).max() < 0.5, "eyes look in the same direction"
 
 
 def test_sweeps_show_one_shape() -> None:
@@ -74,7 +74,7 @@ def test_sweeps_show_one_shape() -> None:
         assert set(np.flatnonzero(track.any(0))) == {index} | ({JAW_OPEN} if index == MOUTH_CLOSE else set())
 
 
-def test_plausible_lets_the_weaker_give_way() -> None:
+def test_plausible_subtracts_the_smaller_of_opposing_shapes() -> None:
     track = np.zeros((1, 51))
     track[0, [ARKIT_NAMES.index("jawLeft"), ARKIT_NAMES.index("jawRight")]] = 0.75, 0.25
     track[0, MOUTH_CLOSE], track[0, 0] = 0.5, 1.5

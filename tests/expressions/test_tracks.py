@@ -9,7 +9,7 @@ from jr2net.expressions.tracks import Track, TrackError, infer_fps, parse_csv, r
 from jr2net.face.arkit import ARKIT_NAMES
 
 
-def take(names: list[str], rows: list[list[object]], first: str = "Timecode") -> bytes:
+def make_csv(names: list[str], rows: list[list[object]], first: str = "Timecode") -> bytes:
     lines = [",".join([first, *names])] + [
         ",".join([f"10:00:{n // 30:02}:{2 * (n % 30):02}.500", *map(str, row)]) for n, row in enumerate(rows)
     ]
@@ -28,28 +28,28 @@ def values() -> np.ndarray:
 @pytest.mark.parametrize("style", [pascal, str])
 def test_columns_are_found_by_name(values: np.ndarray, style) -> None:
     order = np.random.default_rng(1).permutation(51)
-    track = parse_csv(take([style(ARKIT_NAMES[i]) for i in order], values[:, order].tolist()), "folder/smile.csv")
+    track = parse_csv(make_csv([style(ARKIT_NAMES[i]) for i in order], values[:, order].tolist()), "folder/smile.csv")
     assert np.array_equal(track.expression, values)
     assert (track.name, track.fps, track.clamped, dict(track.extra)) == ("smile", 30.0, 0, {})
 
 
-def test_the_rest_is_kept_aside(values: np.ndarray) -> None:
+def test_other_columns_are_kept_as_extra(values: np.ndarray) -> None:
     names = ["BlendShapeCount", *map(pascal, ARKIT_NAMES), "TongueOut", "HeadYaw", "LeftEyeRoll"]
     rows = [[61, *row, 0.5, -0.25, 0.125] for row in values.tolist()]
-    track = parse_csv(b"\xef\xbb\xbf" + take(names, rows) + b"\n\n", "a.csv")
+    track = parse_csv(b"\xef\xbb\xbf" + make_csv(names, rows) + b"\n\n", "a.csv")
     assert np.array_equal(track.expression, values)
     assert {name: float(column[0]) for name, column in track.extra.items()} == {
         "tongueOut": 0.5, "headYaw": -0.25, "leftEyeRoll": 0.125,
     }  # fmt: skip
 
 
-def test_values_beyond_the_range_are_clamped_and_counted(values: np.ndarray) -> None:
+def test_values_out_of_range_are_clamped_and_counted(values: np.ndarray) -> None:
     values[3, 4], values[5, 6] = 1.003, -0.01
-    track = parse_csv(take(list(ARKIT_NAMES), values.tolist()), "a.csv")
+    track = parse_csv(make_csv(list(ARKIT_NAMES), values.tolist()), "a.csv")
     assert track.clamped == 2 and track.expression[3, 4] == 1 and track.expression[5, 6] == 0
 
 
-def test_rates_follow_from_timecodes() -> None:
+def test_frame_rates_are_inferred_from_timecodes() -> None:
     def codes(clock: float, step: float, count: int) -> list[str]:
         return [f"23:59:{58 + int(t // clock):02}:{t % clock:06.3f}" for t in step * np.arange(count)]
 
@@ -77,34 +77,34 @@ def test_rates_follow_from_timecodes() -> None:
         (lambda names, rows: (names, []), "a.csv: no frames"),
     ],
 )
-def test_unusable_takes_say_why(values: np.ndarray, change, message: str) -> None:
+def test_unusable_takes_raise_with_the_reason(values: np.ndarray, change, message: str) -> None:
     with pytest.raises(TrackError, match=message):
-        parse_csv(take(*change(list(ARKIT_NAMES), values.tolist())), "a.csv")
+        parse_csv(make_csv(*change(list(ARKIT_NAMES), values.tolist())), "a.csv")
 
 
-def test_binary_files_say_so() -> None:
+def test_binary_files_raise() -> None:
     with pytest.raises(TrackError, match=r"a\.csv: not a CSV text"):
         parse_csv(b"\xff\xfe\x00", "a.csv")
 
 
-def test_parquet_holds_the_whole_take(values: np.ndarray, tmp_path: Path) -> None:
+def test_takes_round_trip_through_parquet(values: np.ndarray, tmp_path: Path) -> None:
     track = Track("smile", values, 59.94, {"tongueOut": values[:, 0]}, clamped=3)
-    place = str(tmp_path / "take.parquet")
-    write_track(place, track)
-    back = read_capture(place)
+    path = str(tmp_path / "take.parquet")
+    write_track(path, track)
+    back = read_capture(path)
     assert np.array_equal(back.expression, values) and np.array_equal(back.extra["tongueOut"], values[:, 0])
     assert (back.name, back.fps, back.clamped) == ("smile", 59.94, 3)
 
 
 def test_folders_of_takes_are_read_in_order(values: np.ndarray, tmp_path: Path) -> None:
-    (tmp_path / "b.csv").write_bytes(take(list(ARKIT_NAMES), values.tolist()))
+    (tmp_path / "b.csv").write_bytes(make_csv(list(ARKIT_NAMES), values.tolist()))
     write_track(str(tmp_path / "a.parquet"), Track("a", values, 30.0))
     (tmp_path / "LICENSE").write_text("MIT")
     assert [track.name for track in read_captures(str(tmp_path)).tracks] == ["a", "b"]
     assert [track.name for track in read_captures(str(tmp_path / "b.csv")).tracks] == ["b"]
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
+def test_other_files_raise(tmp_path: Path) -> None:
     with pytest.raises(TrackError, match=r"take\.fbx: a capture is"):
         read_capture(str(tmp_path / "take.fbx"))
     with pytest.raises(TrackError, match="holds no"):
@@ -114,7 +114,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_capture(str(tmp_path / "take.parquet"))
 
 
-def test_a_real_take(real_ground: Path) -> None:
+def test_a_real_take_is_read(real_ground: Path) -> None:
     track = read_captures(str(real_ground / "data" / "captures")).tracks[0]
     assert (track.name, len(track), track.fps, track.clamped) == ("alex_rom_3", 4030, 30.0, 1)
     assert len(track.extra) == 10 and track.expression.max(0).min() > 0.1

@@ -27,13 +27,13 @@ def test_units_and_winding(files):
 def test_bases_are_components_times_deviations(files):
     content, model = loadmat(files[0]), read_bfm(*files)
     for mode in range(5):
-        wanted = (content["shapePC"][:, mode] * content["shapeEV"][mode] / 1000).reshape(-1, 3)
-        assert np.allclose(model.identity_basis[mode], wanted, atol=1e-4)
-        wanted = (content["texPC"][:, mode] * 10 / 255).reshape(-1, 3)
-        assert np.allclose(model.albedo_basis[mode], wanted, atol=1e-5)
+        expected = (content["shapePC"][:, mode] * content["shapeEV"][mode] / 1000).reshape(-1, 3)
+        assert np.allclose(model.identity_basis[mode], expected, atol=1e-4)
+        expected = (content["texPC"][:, mode] * 10 / 255).reshape(-1, 3)
+        assert np.allclose(model.albedo_basis[mode], expected, atol=1e-5)
 
 
-def test_the_papers_sizes_are_taken_of_more(tmp_path):
+def test_larger_models_are_truncated_to_the_papers_sizes(tmp_path):
     model = read_bfm(*write_bfm(tmp_path, components=90))
     assert model.sizes == {"identity": 80, "expression": 51, "albedo": 64}
 
@@ -45,7 +45,7 @@ def test_labels_of_the_expression_file_are_kept(files):
     assert read_bfm(mat, expressions).has_label("lips").sum() == 437
 
 
-def test_without_expressions_it_says_what_to_give(files):
+def test_missing_expression_file_names_the_setting(files):
     with pytest.raises(FaceModelError, match=r"face\.expression_file"):
         read_bfm(files[0], None)
 
@@ -61,14 +61,14 @@ def test_a_missing_array_is_named(files, key):
 @pytest.mark.parametrize(
     ("key", "value"), [("shapePC", np.zeros((9, 5))), ("texMU", np.zeros((6, 1))), ("tl", np.full((1, 3), 99999))]
 )
-def test_arrays_that_do_not_fit_are_refused(files, key, value):
+def test_inconsistent_arrays_are_rejected(files, key, value):
     content = {name: array for name, array in loadmat(files[0]).items() if not name.startswith("__")}
     savemat(files[0], content | {key: value})
     with pytest.raises(FaceModelError, match="do not fit together"):
         read_bfm(*files)
 
 
-def test_an_expression_file_for_another_mesh_is_refused(files):
+def test_expression_file_for_another_mesh_is_rejected(files):
     arrays = dict(np.load(files[1]))
     np.savez(files[1], **(arrays | {"expression_basis": np.zeros((51, 10, 3))}))
     with pytest.raises(FaceModelError, match=r"expressions\.npz: expression_basis is for"):

@@ -18,13 +18,13 @@ def _lopsided() -> FaceModel:
     return replace(model, mean=mean, mirror=torch.zeros_like(model.mirror))
 
 
-def _edges(faces: np.ndarray) -> np.ndarray:
-    """How many faces each edge has."""
+def _faces_per_edge(faces: np.ndarray) -> np.ndarray:
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     return np.unique(edges, axis=0, return_counts=True)[1]
 
 
-def _surface(model: FaceModel, samples: int = 200_000) -> np.ndarray:
+def _sample_surface(model: FaceModel, samples: int = 200_000) -> np.ndarray:
+    """(samples, 3) random points on the mesh."""
     rng = np.random.default_rng(0)
     corners = model.mean.numpy()[model.faces.numpy()]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
@@ -40,14 +40,14 @@ def test_count_landmarks_and_topology(source, vertices):
     small = decimate(model, vertices)
     assert 0.95 * vertices < len(small.mean) < 1.05 * vertices
     assert torch.equal(small.mean[small.landmarks], model.mean[model.landmarks])
-    assert (_edges(small.faces.numpy()) > 2).mean() < 5e-3  # sheets hardly ever grow together
+    assert (_faces_per_edge(small.faces.numpy()) > 2).mean() < 5e-3  # almost no non-manifold edges
     corners = small.mean[small.faces]
     assert (
         torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] > 0
     ).float().mean() > 0.98
 
 
-def test_coefficients_mean_the_same():
+def test_coefficients_keep_their_meaning():
     model = tiny_model()
     small = decimate(model, 400)
     rows = cKDTree(model.mean).query(small.mean)[1]
@@ -67,26 +67,26 @@ def test_symmetry_is_kept():
     assert {tuple(face) for face in mirror[small.faces].sort(1).values.tolist()} == faces
 
 
-def test_same_model_same_result():
+def test_decimation_is_deterministic():
     assert decimate(tiny_model(), 400).digest == decimate(tiny_model(), 400).digest
 
 
-def test_a_small_model_is_left_alone():
+def test_model_below_the_target_is_unchanged():
     model = tiny_model()
     assert decimate(model, 875) is model
 
 
-def test_too_few_vertices_are_refused():
+def test_unreachable_vertex_count_is_rejected():
     with pytest.raises(FaceModelError, match=r"cannot be decimated to 30 vertices.*raise `face\.vertices`"):
         decimate(tiny_model(), 30)
 
 
-def test_a_real_face_stays_itself(real_ground):
+def test_decimated_real_face_keeps_its_surface(real_ground):
     model = read_model_file(real_ground / "assets" / "ict_narrow_full.npz")
     small = decimate(model, 2200)
     assert 2100 < len(small.mean) < 2300
     skin = model.has_label("skin", "lips")
-    distance = cKDTree(_surface(small)).query(model.mean[skin].numpy())[0]
-    assert distance.mean() < 0.5  # of which a third is the distance between samples
+    distance = cKDTree(_sample_surface(small)).query(model.mean[skin].numpy())[0]
+    assert distance.mean() < 0.5  # a third of it is the distance between samples
     assert np.percentile(distance, 99) < 2.0
     assert small.has_label("skin", "lips").float().mean() > 0.65

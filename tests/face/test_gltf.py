@@ -32,12 +32,12 @@ def face(model) -> FaceParameters:
 
 
 def _read(glb: bytes) -> tuple[dict, list[np.ndarray]]:
-    """The document and every accessor's values, sparse ones filled up."""
+    """The JSON document and the values of every accessor, sparse ones expanded."""
     length = int.from_bytes(glb[12:16], "little")
     document, binary = json.loads(glb[20 : 20 + length]), glb[28 + length :]
 
-    def view(number: int, kind: str) -> np.ndarray:
-        part = document["bufferViews"][number]
+    def view(index: int, kind: str) -> np.ndarray:
+        part = document["bufferViews"][index]
         return np.frombuffer(binary[part["byteOffset"] :][: part["byteLength"]], kind)
 
     def values(accessor: dict) -> np.ndarray:
@@ -62,35 +62,37 @@ def test_neutral_plus_weighted_targets_is_the_fitted_shape_in_metres(model, face
     for weight, target in zip(mesh["weights"], primitive["targets"], strict=True):
         shape += weight * arrays[target["POSITION"]]
     fitted = model.shape(face.identity, face.expression)[0].numpy() / 1000
-    assert np.abs(shape - fitted).max() < 1e-4  # a tenth of a millimetre: what the sparse targets leave out, 51 times
+    assert (
+        np.abs(shape - fitted).max() < 1e-4
+    )  # 0.1 mm: each of 51 sparse targets leaves out displacements below 0.01 mm
 
 
-def test_targets_have_the_names_and_weights_of_the_expression(model, face):
+def test_targets_are_named_and_weighted_by_the_expression(model, face):
     document, _ = _read(face_glb(model, face[1]))
     assert document["meshes"][0]["extras"]["targetNames"] == list(ARKIT_NAMES)
     assert document["meshes"][0]["weights"] == pytest.approx(face.expression[1].tolist())
 
 
-def test_accessors_state_their_bounds(model, face):
+def test_accessors_have_correct_bounds(model, face):
     document, arrays = _read(face_glb(model, face))
-    stated = [(part, values) for part, values in zip(document["accessors"], arrays, strict=True) if "min" in part]
-    assert len(stated) == 52
-    for part, values in stated:
+    bounded = [(part, values) for part, values in zip(document["accessors"], arrays, strict=True) if "min" in part]
+    assert len(bounded) == 52
+    for part, values in bounded:
         assert np.array_equal(part["min"], values.min(0)) and np.array_equal(part["max"], values.max(0))
 
 
-def test_other_software_reads_it(model, face):
+def test_trimesh_loads_it(model, face):
     (mesh,) = trimesh.load(io.BytesIO(face_glb(model, face)), file_type="glb").geometry.values()
     assert mesh.faces.shape == tuple(model.faces.shape)
     assert 0.1 < np.ptp(mesh.vertices[:, 1]) < 0.5
 
 
-def test_no_face_is_refused(model, face):
+def test_empty_batch_is_rejected(model, face):
     with pytest.raises(ValueError, match="no face"):
         face_glb(model, face[2:])
 
 
-def test_normals_are_of_unit_length_and_point_outwards():
+def test_normals_have_unit_length_and_point_outwards():
     sphere = trimesh.creation.icosphere(3)
     normals = vertex_normals(sphere.vertices, sphere.faces)
     assert np.allclose(normals, sphere.vertices, atol=0.02)

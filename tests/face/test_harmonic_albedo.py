@@ -12,14 +12,14 @@ def _paint(**options):
     return paint_albedo(arrays["mean"], arrays["faces"], arrays["labels"], names, **options)
 
 
-def test_same_mesh_same_albedo():
+def test_albedo_is_deterministic():
     one, other = _paint(), _paint()
     assert all(np.array_equal(a, b) for a, b in zip(one, other))
     assert one[1].shape == (64, 875, 3)
     assert np.isfinite(one[1]).all()
 
 
-def test_laplacian_knows_linear_functions_are_flat_and_its_mass_is_the_area():
+def test_laplacian_of_linear_functions_is_zero_and_mass_sums_to_the_area():
     grid, quads = skin_sheet()
     flat = grid * [1, 1, 0]
     faces = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
@@ -29,7 +29,7 @@ def test_laplacian_knows_linear_functions_are_flat_and_its_mass_is_the_area():
     assert np.isclose(mass.sum(), 144 * 190)
 
 
-def test_harmonics_are_orthogonal_and_ever_finer():
+def test_harmonics_are_orthogonal_and_sorted_by_frequency():
     arrays = model_arrays()
     points, faces = arrays["mean"].astype(np.float64), arrays["faces"]
     harmonics = skin_harmonics(points, faces, np.ones(len(points), bool), 21)
@@ -48,9 +48,9 @@ def test_skin_tone_comes_first_and_varies_most():
     assert (basis[0] > 0).all()
 
 
-def test_parts_are_painted_by_their_labels():
+def test_parts_are_painted_by_label():
     arrays = model_arrays()
-    names = ("skin", "lips", "mouth_socket", "teeth_upper", "sclera", "iris", "pupil", "beard_we_do_not_know")
+    names = ("skin", "lips", "mouth_socket", "teeth_upper", "sclera", "iris", "pupil", "unknown_label")
     labels = np.arange(875) % len(names)
     mean, basis = paint_albedo(arrays["mean"], arrays["faces"], labels, names)
     for name in ("mouth_socket", "teeth_upper", "sclera", "iris", "pupil"):
@@ -71,7 +71,7 @@ def test_lip_mask_and_brow_weight_paint_skin():
     assert (painted - plain)[outside, 1].mean() < -0.1  # lips are redder than skin
 
 
-def test_a_mesh_of_a_few_triangles_is_painted_too():
+def test_mesh_of_three_triangles_is_painted():
     points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0.0], [2, 1, 0]])
     mean, basis = paint_albedo(points, np.array([[0, 1, 2], [1, 3, 2], [1, 4, 3]]), np.zeros(5, int), ("skin",))
     assert basis.shape == (64, 5, 3)

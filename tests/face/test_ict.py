@@ -25,11 +25,11 @@ def model(folder):
 
 @pytest.fixture
 def broken(folder, tmp_path):
-    """A copy to spoil."""
+    """A copy of the folder that tests may damage."""
     return Path(shutil.copytree(folder, tmp_path / "FaceXModel"))
 
 
-def test_it_is_the_narrow_face_in_millimetres(model):
+def test_model_is_the_narrow_face_in_millimetres(model):
     head, _ = ict_head()
     kept = {tuple(row) for row in np.round(model.mean.numpy(), 2).tolist()}
     assert kept <= {tuple(row) for row in np.round(head.astype(np.float32), 2).tolist()}
@@ -38,30 +38,30 @@ def test_it_is_the_narrow_face_in_millimetres(model):
     assert model.license.startswith("ICT-FaceKit")
 
 
-def test_the_repository_above_will_do(folder, model):
+def test_parent_repository_is_accepted(folder, model):
     assert read_ict_folder(folder.parent, ICT_PARTS).digest == model.digest
 
 
-def test_faces_look_outwards(model):
+def test_faces_point_outwards(model):
     corners = model.mean[model.faces][model.has_label("skin")[model.faces].all(1)]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     assert (normals[:, 2] > 0).all()
 
 
-def test_landmarks_are_the_files(model):
+def test_landmarks_come_from_the_file(model):
     head, _ = ict_head()
     assert np.allclose(model.mean[model.landmarks].numpy(), head[landmarks(head)], atol=1e-4)
 
 
-def test_every_shape_has_its_own_name(model):
+def test_every_shape_comes_from_the_file_of_its_name(model):
     sources = sorted({source for name in ARKIT_NAMES for source in ict_shapes(name)})
     assert len(sources) == 53
     for name, basis in zip(ARKIT_NAMES, model.expression_basis.numpy()):
         if name.startswith("eyeLook"):
             continue
-        wanted = sum(ict_displacement(sources.index(source)) for source in ict_shapes(name))
+        expected = sum(ict_displacement(sources.index(source)) for source in ict_shapes(name))
         skin = model.has_label("skin", "lips").numpy()
-        assert np.allclose(basis[skin], wanted[: skin.sum()], atol=1e-3), name
+        assert np.allclose(basis[skin], expected[: skin.sum()], atol=1e-3), name
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_every_shape_has_its_own_name(model):
         ("jawOpen", ("jawOpen",)),
     ],
 )
-def test_arkit_names_in_icts_words(name, files):
+def test_arkit_names_map_to_ict_files(name, files):
     assert ict_shapes(name) == files
 
 
@@ -128,13 +128,13 @@ def test_identity_does_not_move_the_head(model):
     assert (gram.diag().diff() <= 0).all()
 
 
-def test_a_missing_expression_is_named(broken):
+def test_error_names_a_missing_expression_file(broken):
     (broken / "mouthFunnel.obj").unlink()
     with pytest.raises(FaceModelError, match=r"mouthFunnel\.obj: no such file; give the complete folder"):
         read_ict_folder(broken, ICT_PARTS)
 
 
-def test_another_topology_is_refused(folder):
+def test_another_topology_is_rejected(folder):
     with pytest.raises(FaceModelError, match=r"generic_neutral_mesh\.obj: .* fewer than ICT-FaceKit's topology"):
         read_ict_folder(folder, NARROW_FACE)
 
@@ -145,20 +145,24 @@ def test_another_topology_is_refused(folder):
         ("jawOpen.obj", lambda text: text.replace("v ", "# ", 1), "the neutral mesh has"),
         ("jawOpen.obj", lambda text: text.replace("v ", "v x", 1), "vertices cannot be read"),
         ("jawOpen.obj", lambda text: "", "vertices cannot be read"),
-        ("generic_neutral_mesh.obj", lambda text: text.replace("f ", "f 9999999/1 ", 1), "they refer to vertices"),
+        (
+            "generic_neutral_mesh.obj",
+            lambda text: text.replace("f ", "f 9999999/1 ", 1),
+            "they refer to missing vertices",
+        ),
         ("generic_neutral_mesh.obj", lambda text: text.replace("f ", "f one/", 1), "faces or texture"),
         ("vertex_indices.json", lambda text: "{}", "idx_to_landmark_verts cannot be read"),
         ("vertex_indices.json", lambda text: json.dumps({"idx_to_landmark_verts": [1, 2]}), "68 vertices"),
     ],
 )
-def test_a_damaged_file_is_named(broken, name, change, message):
+def test_error_names_a_damaged_file(broken, name, change, message):
     (broken / name).write_text(change((broken / name).read_text()))
     with pytest.raises(FaceModelError, match=message) as error:
         read_ict_folder(broken, ICT_PARTS)
     assert name in str(error.value)
 
 
-def test_a_folder_without_identities_is_refused(broken):
+def test_folder_without_identities_is_rejected(broken):
     for path in broken.glob("identity*.obj"):
         path.unlink()
     with pytest.raises(FaceModelError, match=r"no identity000\.obj"):

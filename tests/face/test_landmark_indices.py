@@ -16,7 +16,7 @@ def test_mirror_is_an_involution_of_all_points() -> None:
     ]  # fmt: skip
 
 
-def test_mirror_keeps_what_is_left_in_the_picture_left() -> None:
+def test_mirrored_landmarks_keep_their_side_of_the_image() -> None:
     landmarks = np.random.default_rng(0).uniform(0, 50, (3, 68, 2))
     mirrored = mirror_landmarks(landmarks, 50)
     assert np.allclose(mirrored[:, 45, 0], 50 - landmarks[:, 36, 0])
@@ -24,7 +24,7 @@ def test_mirror_keeps_what_is_left_in_the_picture_left() -> None:
 
 
 def test_mirrored_faces_look_like_faces(real_ground: Path) -> None:
-    """The mean real face is nearly symmetric, so that its mirror image must fall on it, point by point."""
+    """The mean of real faces is nearly symmetric, so its landmarks must match their mirror image point by point."""
     rows = [row for shard in list_shards(str(real_ground / "data" / "clips")) for row in read_clips(shard)]
     mean = np.mean([row.landmarks.mean(0) for row in rows], axis=0)
     assert np.abs(mirror_landmarks(mean, 256) - mean).max() < 16

@@ -16,7 +16,7 @@ def _write(path: Path, **changes: np.ndarray | None) -> Path:
     return path
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_round_trip(tmp_path):
     model = tiny_model()
     write_model_file(model, tmp_path / "a.npz")
     read = read_model_file(tmp_path / "a.npz")
@@ -27,7 +27,7 @@ def test_what_is_written_is_read(tmp_path):
         assert torch.equal(getattr(read, field), getattr(model, field))
 
 
-def test_same_model_same_bytes_and_nothing_else_is_left(tmp_path):
+def test_writing_is_deterministic_and_leaves_no_temporary_files(tmp_path):
     for name in ("a.npz", "b.npz"):
         write_model_file(tiny_model(), tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
@@ -69,7 +69,7 @@ def test_half_precision_becomes_float32_and_missing_albedo_is_painted(tmp_path):
         ({"brow_weight": np.zeros(3)}, "brow_weight has shape"),
     ],
 )
-def test_a_wrong_model_is_refused_by_file_and_field(tmp_path, changes, field):
+def test_invalid_model_error_names_file_and_field(tmp_path, changes, field):
     path = _write(tmp_path / "wrong.npz", **changes)
     with pytest.raises(FaceModelError, match=field) as error:
         read_model_file(path)
@@ -77,25 +77,25 @@ def test_a_wrong_model_is_refused_by_file_and_field(tmp_path, changes, field):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip at all", b"PK\x03\x04 cut off"])
-def test_a_corrupt_file_is_refused(tmp_path, content):
+def test_corrupt_file_is_rejected(tmp_path, content):
     path = tmp_path / "corrupt.npz"
     path.write_bytes(content)
     with pytest.raises(FaceModelError, match=r"corrupt\.npz.*again"):
         read_model_file(path)
 
 
-def test_a_truncated_or_altered_model_is_refused(tmp_path):
+def test_truncated_or_altered_file_is_rejected(tmp_path):
     whole = _write(tmp_path / "whole.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
     altered = bytearray(whole)
-    altered[2000] ^= 0xFF  # inside the first array: its checksum no longer fits
+    altered[2000] ^= 0xFF  # inside of the first array: its checksum no longer matches
     (tmp_path / "altered.npz").write_bytes(altered)
     for name in ("cut.npz", "altered.npz"):
         with pytest.raises(FaceModelError, match=name):
             read_model_file(tmp_path / name)
 
 
-def test_missing_file_and_folder_are_refused(tmp_path):
+def test_missing_file_and_folder_are_rejected(tmp_path):
     for path in (tmp_path / "none.npz", tmp_path):
         with pytest.raises(FaceModelError, match=r"no such face model file|not a readable"):
             read_model_file(path)

@@ -5,7 +5,7 @@ import torch
 from jr2net.face.obj_file import face_obj, read_obj
 
 
-def test_what_is_written_is_read_again(toy_model, tmp_path):
+def test_round_trip(toy_model, tmp_path):
     face = toy_model.neutral(1)
     face = face.replace(expression=torch.rand(1, 51, generator=torch.Generator().manual_seed(0)))
     path = tmp_path / "face.obj"
@@ -16,11 +16,11 @@ def test_what_is_written_is_read_again(toy_model, tmp_path):
     assert np.abs(uv - toy_model.uv.numpy()).max() < 1e-4
 
 
-def test_vertices_have_their_albedo(toy_model):
+def test_vertices_have_albedo_colours(toy_model):
     line = next(line for line in face_obj(toy_model, toy_model.neutral(1)).decode().splitlines() if line[:2] == "v ")
     assert [float(value) for value in line.split()[4:]] == pytest.approx([0.5, 0.5, 0.5])
 
 
-def test_no_face_is_refused(toy_model):
+def test_empty_batch_is_rejected(toy_model):
     with pytest.raises(ValueError, match="no face"):
         face_obj(toy_model, toy_model.neutral(0))

@@ -1,4 +1,4 @@
-"""The procedural face: a valid model, symmetric to the last bit, whose shapes do what their names say."""
+"""The procedural face: a valid model, exactly symmetric, whose blendshapes match their names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model() -> FaceModel:
 
 
 def posed(model: FaceModel, coefficients: dict[str, float], people: int = 1, seed: int = 0) -> FaceParameters:
-    """The first is the mean face, the others random people."""
+    """The mean face followed by random identities, all with these expression coefficients."""
     parameters = model.neutral(people)
     identity = torch.randn(parameters.identity.shape, generator=torch.Generator().manual_seed(seed))
     identity[0] = 0
@@ -38,11 +38,11 @@ def posed(model: FaceModel, coefficients: dict[str, float], people: int = 1, see
     return parameters.replace(identity=identity, expression=expression)
 
 
-def pixels(model: FaceModel, parameters: FaceParameters, *labels: str) -> list[int]:
-    """How many pixels of each picture see triangles all of whose vertices have these labels."""
-    seen = render(model, parameters, Camera.default(SIZE)).fragments.pix_to_face
-    wanted = model.has_label(*labels)[model.faces].all(1)
-    return [int((wanted[face.clamp(min=0)] & (face >= 0)).sum()) for face in seen]
+def count_pixels(model: FaceModel, parameters: FaceParameters, *labels: str) -> list[int]:
+    """Number of pixels of each image that show triangles whose vertices all have one of these labels."""
+    visible = render(model, parameters, Camera.default(SIZE)).fragments.pix_to_face
+    labelled = model.has_label(*labels)[model.faces].all(1)
+    return [int((labelled[face.clamp(min=0)] & (face >= 0)).sum()) for face in visible]
 
 
 def shape(model: FaceModel, name: str) -> Tensor:
@@ -67,13 +67,13 @@ def test_sizes(model: FaceModel) -> None:
     assert model.uv.min() >= 0 and model.uv.max() <= 1
 
 
-def test_every_build_is_the_same(model: FaceModel) -> None:
+def test_build_is_deterministic(model: FaceModel) -> None:
     assert build_procedural_face().digest == model.digest
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="chooses between kernels for x86 processors")
-def test_every_processor_builds_the_same(model: FaceModel) -> None:
-    """Another processor's linear algebra differs in the last bits; a checkpoint must still fit the face."""
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="selects BLAS kernels for x86 processors")
+def test_build_is_identical_on_other_processors(model: FaceModel) -> None:
+    """Linear algebra differs in the last bits between processors, but checkpoints store the digest of the model."""
     code = "from jr2net.face.procedural import build_procedural_face; print(build_procedural_face().digest)"
     env = os.environ | {"OPENBLAS_CORETYPE": "Nehalem", "OMP_NUM_THREADS": "1"}
     result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
@@ -95,7 +95,7 @@ def test_mirror_is_exact(model: FaceModel) -> None:
         assert torch.equal(image, mode) or torch.equal(image, -mode)
 
 
-def test_shapes_of_one_name_are_symmetric(model: FaceModel) -> None:
+def test_shapes_without_a_side_are_symmetric(model: FaceModel) -> None:
     for name in ("browInnerUp", "cheekPuff", "jawOpen", "mouthPucker", "mouthFunnel"):
         assert mirrored_name(name) == name
         assert torch.equal(shape(model, name)[model.mirror] * FLIP, shape(model, name))
@@ -122,7 +122,7 @@ def test_landmarks_are_ibug(model: FaceModel) -> None:
     points = model.mean[model.landmarks]
     x, y = points[:, 0], points[:, 1]
     assert len(set(model.landmarks.tolist())) == 68
-    assert (x[:17].diff() > 0).all()  # from the subject's right ear to the left
+    assert (x[:17].diff() > 0).all()  # from the subject's right ear to the left ear
     assert y[8] == y[:17].min()
     assert (x[17:27].diff() > 0).all() and (y[27:31].diff() < 0).all() and (x[31:36].diff() > 0).all()
     for outer, inner, top, bottom in ((36, 39, (37, 38), (41, 40)), (45, 42, (44, 43), (46, 47))):
@@ -149,19 +149,19 @@ def test_landmarks_are_ibug(model: FaceModel) -> None:
 
 
 def test_lids_close_over_the_eyeballs(model: FaceModel) -> None:
-    open_eyes = pixels(model, posed(model, {}, 6), *EYEBALL)
-    closed = pixels(model, posed(model, {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, 6), *EYEBALL)
+    open_eyes = count_pixels(model, posed(model, {}, 6), *EYEBALL)
+    closed = count_pixels(model, posed(model, {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, 6), *EYEBALL)
     assert min(open_eyes) > 150
     assert max(closed) <= 2
-    wide = pixels(model, posed(model, {"eyeWideLeft": 1.0, "eyeWideRight": 1.0}), *EYEBALL)
-    squint = pixels(model, posed(model, {"eyeSquintLeft": 1.0, "eyeSquintRight": 1.0}), *EYEBALL)
+    wide = count_pixels(model, posed(model, {"eyeWideLeft": 1.0, "eyeWideRight": 1.0}), *EYEBALL)
+    squint = count_pixels(model, posed(model, {"eyeSquintLeft": 1.0, "eyeSquintRight": 1.0}), *EYEBALL)
     assert wide[0] > 1.15 * open_eyes[0] and squint[0] < 0.75 * open_eyes[0]
 
 
-def test_lids_keep_off_the_eyeball_half_way(model: FaceModel) -> None:
-    """Half closed, the eye shows about half as much: the ball does not come through the lid."""
+def test_half_closed_lids_do_not_intersect_the_eyeball(model: FaceModel) -> None:
+    """Half closed, about half of the eyeball is visible."""
     counts = [
-        pixels(model, posed(model, {"eyeBlinkLeft": value, "eyeBlinkRight": value}), *EYEBALL)[0]
+        count_pixels(model, posed(model, {"eyeBlinkLeft": value, "eyeBlinkRight": value}), *EYEBALL)[0]
         for value in (0.0, 0.25, 0.5, 0.75, 1.0)
     ]
     assert counts == sorted(counts, reverse=True)
@@ -179,18 +179,18 @@ def test_gaze_moves_the_pupil(model: FaceModel) -> None:
         assert torch.allclose(radius, torch.full_like(radius, anatomy.EYE_RADIUS), atol=1e-2)
 
 
-def test_lips_part_over_teeth_and_cavity(model: FaceModel) -> None:
-    closed = pixels(model, posed(model, {}, 12), *INSIDE)
-    assert closed[0] == 0 and sum(closed) <= 12  # identity opens no mouth
+def test_open_jaw_shows_teeth_and_mouth_socket(model: FaceModel) -> None:
+    closed = count_pixels(model, posed(model, {}, 12), *INSIDE)
+    assert closed[0] == 0 and sum(closed) <= 12  # no identity opens the mouth
     opened = posed(model, {"jawOpen": 1.0})
     for label in INSIDE:
-        assert pixels(model, opened, label)[0] > 10, label
-    assert pixels(model, posed(model, {"jawOpen": 1.0, "mouthClose": 1.0}), *INSIDE)[0] <= 2
+        assert count_pixels(model, opened, label)[0] > 10, label
+    assert count_pixels(model, posed(model, {"jawOpen": 1.0, "mouthClose": 1.0}), *INSIDE)[0] <= 2
     lips = model.mean[model.landmarks] + shape(model, "jawOpen")[model.landmarks]
     assert 18 < lips[62, 1] - lips[66, 1] < 35
 
 
-def test_the_jaw_turns_about_its_joints(model: FaceModel) -> None:
+def test_jaw_rotates_about_its_joints(model: FaceModel) -> None:
     opened = shape(model, "jawOpen")
     lower, upper = model.has_label("teeth_lower"), model.has_label("teeth_upper")
     assert opened[upper].abs().max() == 0
@@ -225,7 +225,7 @@ def test_the_jaw_turns_about_its_joints(model: FaceModel) -> None:
         ("noseSneerLeft", 35, (0, 1, 0)),
     ],
 )
-def test_shapes_go_where_their_names_say(
+def test_shapes_move_landmarks_in_the_expected_direction(
     model: FaceModel, name: str, landmark: int, direction: tuple[int, int, int]
 ) -> None:
     offset = moved(model, name, landmark)
@@ -243,7 +243,7 @@ def test_cheek_puff_widens_the_face(model: FaceModel) -> None:
     assert offset[0] > 4 and offset[2] > 4
 
 
-def test_identity_is_orthogonal_ordered_and_sized_like_people(model: FaceModel) -> None:
+def test_identity_basis_is_orthogonal_sorted_and_realistic(model: FaceModel) -> None:
     flat = model.identity_basis.flatten(1).double()
     length = flat.norm(dim=1)
     gram = (flat @ flat.T) / (length[:, None] * length)
@@ -257,7 +257,7 @@ def test_identity_is_orthogonal_ordered_and_sized_like_people(model: FaceModel) 
     assert 3.0 < deviation.mean() < 4.5 and deviation.max() < 7.0
 
 
-def test_eyes_stay_in_their_sockets(model: FaceModel) -> None:
+def test_eyeballs_stay_spherical(model: FaceModel) -> None:
     ball = model.has_label(*EYEBALL) & (model.mean[:, 0] > 0)
     identity = torch.randn(20, 80, generator=torch.Generator().manual_seed(2))
     for person in model.shape(identity, torch.zeros(20, 51)):

@@ -1,4 +1,4 @@
-"""A coarse but complete face for tests, and the files in which other people's face models come."""
+"""A coarse but complete face model for tests, and files in the formats of ICT-FaceKit and BFM 2009."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ICT_PARTS = (
 
 
 def skin_sheet() -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (875, 3) in mm and quads (816, 4), from 0: a bulging sheet with a nose, symmetric to the last bit."""
+    """Vertices (875, 3) in mm and quads (816, 4), from 0: a curved sheet with a nose, exactly symmetric."""
     x = np.linspace(-72, 72, COLUMNS)
     y = np.linspace(-100, 90, ROWS)
     x, y = (grid.ravel() for grid in np.meshgrid((x - x[::-1]) / 2, y))
@@ -36,7 +36,7 @@ def skin_sheet() -> tuple[np.ndarray, np.ndarray]:
 
 
 def landmarks(vertices: np.ndarray) -> np.ndarray:
-    """(68,) the vertices nearest to where iBUG's points lie on a face; the subject's right, smaller x, first."""
+    """(68,): vertices nearest to the typical positions of the iBUG points; the subject's right (smaller x) first."""
     turn = np.linspace(-np.pi / 2, np.pi / 2, 17)
     mouth = np.linspace(np.pi, -np.pi, 12, endpoint=False)
     inner = np.linspace(np.pi, -np.pi, 8, endpoint=False)
@@ -85,7 +85,7 @@ def tiny_model(seed: int = 0) -> FaceModel:
 
 
 def model_arrays() -> dict[str, np.ndarray]:
-    """A model file's arrays without albedo, as ``assets/`` has them."""
+    """The arrays of a model file without albedo, like those in ``assets/``."""
     model = tiny_model()
     keys = ("mean", "faces", "identity_basis", "expression_basis", "landmarks", "labels", "mirror", "uv")
     arrays = {key: getattr(model, key).numpy() for key in keys}
@@ -93,7 +93,7 @@ def model_arrays() -> dict[str, np.ndarray]:
 
 
 def ict_head() -> tuple[np.ndarray, list[list[int]]]:
-    """Vertices in mm and polygons of a head in ICT's manner: skin, two eyeballs that look ahead, a tooth, hair."""
+    """Vertices in mm and polygons of a head like ICT's: skin, two eyeballs looking ahead, a tooth, hair."""
     skin, quads = skin_sheet()
     polar = np.linspace(0, np.pi, _RINGS + 1)[1:]
     around = np.linspace(0, 2 * np.pi, _SPOKES, endpoint=False)
@@ -111,7 +111,7 @@ def ict_head() -> tuple[np.ndarray, list[list[int]]]:
 
 
 def write_ict_folder(folder: Path) -> None:
-    """A folder of ICT-FaceKit's layout, in centimetres, three identities, every expression a bump of its own."""
+    """A folder in ICT-FaceKit's layout, in centimetres: three identities, a different bump for every expression."""
     folder.mkdir(parents=True)
     vertices, polygons = ict_head()
     uv = vertices[:, :2] / 300 + 0.5
@@ -132,15 +132,15 @@ def write_ict_folder(folder: Path) -> None:
 
 
 def ict_displacement(number: int) -> np.ndarray:
-    """The bump of the expression file at this place of the alphabet."""
+    """The displacement of the expression file with this index in alphabetical order."""
     vertices, _ = ict_head()
     bump = np.exp(-((vertices - vertices[(number * 13) % SKIN]) ** 2).sum(1) / 500)
-    bump[SKIN : SKIN + 2 * EYE] = 0  # ICT's eyeballs stay still
+    bump[SKIN : SKIN + 2 * EYE] = 0  # ICT's expressions do not move the eyeballs
     return bump[:, None] * [0.5, 1.0 + 0.1 * number, 2.0]
 
 
 def write_bfm(folder: Path, components: int = 5) -> tuple[Path, Path]:
-    """``01_MorphableModel.mat`` in Basel's units and an expression file for it."""
+    """``01_MorphableModel.mat`` in the units of BFM 2009 and an expression file for it."""
     model, rng = tiny_model(), np.random.default_rng(1)
     coordinates = SKIN * 3
     mat, expressions = folder / "01_MorphableModel.mat", folder / "expressions.npz"
@@ -153,7 +153,7 @@ def write_bfm(folder: Path, components: int = 5) -> tuple[Path, Path]:
             "texMU": model.albedo_mean.numpy().reshape(-1, 1) * 255,
             "texPC": rng.normal(size=(coordinates, components)),
             "texEV": np.full((components, 1), 10.0),
-            "tl": model.faces.numpy()[:, ::-1] + 1,  # wound the other way
+            "tl": model.faces.numpy()[:, ::-1] + 1,  # opposite winding
         },
     )
     np.savez(

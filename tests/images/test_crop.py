@@ -11,13 +11,13 @@ from jr2net.data.shards import list_shards, read_clips
 from jr2net.images.crop import Crop
 
 
-def picture_with_blob(width: int, height: int, point: tuple[float, float], sigma: float) -> np.ndarray:
+def image_with_blob(width: int, height: int, point: tuple[float, float], sigma: float) -> np.ndarray:
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     blob = np.exp(-((x - point[0]) ** 2 + (y - point[1]) ** 2) / (2 * sigma**2))
     return np.repeat((250 * blob)[..., None], 3, -1).astype(np.uint8)
 
 
-def test_landmarks_box_gives_the_crop() -> None:
+def test_crop_follows_the_box_of_the_landmarks() -> None:
     landmarks = np.full((68, 2), np.nan)
     landmarks[:3] = [[10, 20], [110, 40], [60, 100]]
     crop = Crop.from_landmarks(landmarks)
@@ -26,7 +26,7 @@ def test_landmarks_box_gives_the_crop() -> None:
     assert crop.to_crop(np.array([[60.0, 52.0]]), 64) == pytest.approx(np.array([[32.0, 32.0]]))
 
 
-def test_no_landmarks_no_crop() -> None:
+def test_missing_landmarks_raise() -> None:
     with pytest.raises(ValueError, match="0 points detected"):
         Crop.from_landmarks(np.full((68, 2), np.nan))
     with pytest.raises(ValueError, match="positive side"):
@@ -35,11 +35,11 @@ def test_no_landmarks_no_crop() -> None:
 
 @pytest.mark.parametrize("roll", [0.0, 0.3, -2.0])
 @pytest.mark.parametrize(("side", "size"), [(300.0, 64), (130.0, 64), (64.0, 64), (40.0, 96)])
-def test_pixels_and_points_move_together(side: float, size: int, roll: float) -> None:
+def test_pixels_and_points_are_transformed_alike(side: float, size: int, roll: float) -> None:
     crop = Crop((203.3, 151.7), side, roll)
     point = np.array([203.3 + 0.13 * side, 151.7 - 0.21 * side])
-    picture = picture_with_blob(400, 300, (point[0], point[1]), sigma=max(2.0, 0.04 * side))
-    cut = crop.apply(picture, size)
+    image = image_with_blob(400, 300, (point[0], point[1]), sigma=max(2.0, 0.04 * side))
+    cut = crop.apply(image, size)
     assert cut.shape == (size, size, 3)
     assert blob_centre(cut[..., 0].astype(float)) == pytest.approx(crop.to_crop(point, size), abs=0.1)
     assert crop.to_image(crop.to_crop(point, size), size) == pytest.approx(point, abs=1e-9)
@@ -51,15 +51,15 @@ def test_positive_roll_rights_a_head_tilted_clockwise() -> None:
 
 
 def test_whole_pixels_are_copied() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (80, 90, 3)).astype(np.uint8)
-    assert np.array_equal(Crop((40, 32), 64).apply(picture, 64), picture[0:64, 8:72])
+    image = np.random.default_rng(0).integers(0, 256, (80, 90, 3)).astype(np.uint8)
+    assert np.array_equal(Crop((40, 32), 64).apply(image, 64), image[0:64, 8:72])
 
 
 def test_outside_is_black() -> None:
-    picture = np.full((50, 50, 3), 200, np.uint8)
-    cut = Crop((0, 0), 40).apply(picture, 40)
+    image = np.full((50, 50, 3), 200, np.uint8)
+    cut = Crop((0, 0), 40).apply(image, 40)
     assert (cut[:19, :] == 0).all() and (cut[21:, 21:] == 200).all()
-    assert not Crop((500, 500), 40).apply(picture, 40).any()
+    assert not Crop((500, 500), 40).apply(image, 40).any()
 
 
 def test_shrinking_averages() -> None:
@@ -70,26 +70,26 @@ def test_shrinking_averages() -> None:
 
 
 def test_shrinking_matches_area_resizing() -> None:
-    picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (256, 256, 3)).astype(np.uint8), (0, 0), 3)
-    cut = Crop((128, 128), 256).apply(picture, 64)
-    assert np.abs(cut.astype(int) - cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA)).max() <= 1
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (256, 256, 3)).astype(np.uint8), (0, 0), 3)
+    cut = Crop((128, 128), 256).apply(image, 64)
+    assert np.abs(cut.astype(int) - cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)).max() <= 1
 
 
 @pytest.mark.parametrize("size", [64, 224])
 def test_paste_back_puts_the_crop_where_it_was(size: int) -> None:
     y, x = np.mgrid[0:200, 0:240]
-    picture = np.stack([x, y, (x + y) / 2], -1).astype(np.uint8)
+    image = np.stack([x, y, (x + y) / 2], -1).astype(np.uint8)
     crop = Crop((120.5, 101.0), 110.0, 0.2)
-    back = crop.paste_back(picture, crop.apply(picture, size))
-    assert np.abs(back.astype(int) - picture).max() <= 4
-    changed = crop.paste_back(picture, np.full((size, size, 3), 255, np.uint8))
-    assert np.array_equal(changed[0, 0], picture[0, 0]) and (changed[101, 120] == 255).all()
+    back = crop.paste_back(image, crop.apply(image, size))
+    assert np.abs(back.astype(int) - image).max() <= 4
+    changed = crop.paste_back(image, np.full((size, size, 3), 255, np.uint8))
+    assert np.array_equal(changed[0, 0], image[0, 0]) and (changed[101, 120] == 255).all()
     outside = np.abs(crop.to_crop(np.stack([x, y], -1).astype(float) + 0.5, 1.0) - 0.5).max(-1) > 0.52
-    assert np.array_equal(changed[outside], picture[outside])
+    assert np.array_equal(changed[outside], image[outside])
 
 
-def test_real_clips_were_cut_by_this_crop(real_ground: Path) -> None:
-    """Their preparation is ours: the crop of their landmarks is about the whole picture."""
+def test_real_clips_match_this_crop(real_ground: Path) -> None:
+    """They were prepared with this crop: the crop of their landmarks is about the whole image."""
     centres, sides = [], []
     for shard in list_shards(str(real_ground / "data" / "clips")):
         for row in read_clips(shard):

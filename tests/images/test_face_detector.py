@@ -1,4 +1,4 @@
-"""Faces are found where they are; without the extra, callers are told what to do."""
+"""Face detection: faces and landmarks are found; without the optional extra the error names the remedy."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def detector() -> FaceDetector:
 def portrait() -> tuple[np.ndarray, np.ndarray]:
     """A synthetic person, (256, 256, 3), and the true 68 landmarks."""
     (row,) = film_people(build_procedural_face(), PLAIN, seed=5, first=0, count=1, kind="natural", size=256)
-    picture = decode_image(row.images[0])
-    assert picture is not None
-    return picture, row.landmarks[0]
+    image = decode_image(row.images[0])
+    assert image is not None
+    return image, row.landmarks[0]
 
 
 def _error(face: Face, truth: np.ndarray) -> float:
@@ -41,8 +41,8 @@ def _error(face: Face, truth: np.ndarray) -> float:
 
 
 def test_a_face_is_found_with_its_landmarks(detector, portrait):
-    picture, truth = portrait
-    (face,) = detector(picture)
+    image, truth = portrait
+    (face,) = detector(image)
     assert _error(face, truth) < 0.1
     assert face.box == pytest.approx((*face.landmarks.min(0), *face.landmarks.max(0)), abs=1e-2)
     wanted = Crop.from_landmarks(truth)
@@ -50,17 +50,17 @@ def test_a_face_is_found_with_its_landmarks(detector, portrait):
     assert face.crop().center == pytest.approx(wanted.center, abs=0.05 * wanted.side)
 
 
-def test_a_small_face_in_a_large_picture_is_found(detector, portrait):
-    picture, truth = portrait
+def test_a_small_face_in_a_large_image_is_found(detector, portrait):
+    image, truth = portrait
     large = np.full((1600, 2400, 3), 90, np.uint8)
-    large[700:956, 1800:2056] = picture
+    large[700:956, 1800:2056] = image
     (face,) = detector(large)
     assert _error(face, truth + np.array([1800, 700])) < 0.1
 
 
 def test_a_head_on_its_side_is_cropped_upright(detector, portrait):
-    picture, _ = portrait
-    turned = np.ascontiguousarray(np.rot90(picture, -1))
+    image, _ = portrait
+    turned = np.ascontiguousarray(np.rot90(image, -1))
     (face,) = detector(turned)
     assert face.roll() == pytest.approx(np.pi / 2, abs=0.2)
     upright = face.crop().apply(turned, 256)
@@ -68,37 +68,37 @@ def test_a_head_on_its_side_is_cropped_upright(detector, portrait):
     assert abs(again.roll()) < 0.2
 
 
-def test_faces_come_largest_first(detector, portrait):
-    picture, _ = portrait
+def test_faces_are_sorted_by_size(detector, portrait):
+    image, _ = portrait
     both = np.full((256, 512, 3), 90, np.uint8)
-    both[64:192, :128] = picture[::2, ::2]
-    both[:, 256:] = picture
+    both[64:192, :128] = image[::2, ::2]
+    both[:, 256:] = image
     faces = detector(both)
     assert [face.box[0] > 256 for face in faces] == [True, False]
     assert faces[0].area > faces[1].area
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 4000, 3), (300, 200, 3)])
-def test_pictures_without_faces_have_none(detector, shape):
+def test_images_without_faces_give_an_empty_list(detector, shape):
     assert detector(np.zeros(shape, np.uint8)) == []
 
 
-def test_without_the_extra_the_remedy_is_named(monkeypatch, tmp_path):
+def test_missing_models_raise_with_the_remedy(monkeypatch, tmp_path):
     monkeypatch.delenv(face_detector.MODELS_VARIABLE, raising=False)
     monkeypatch.setattr(face_detector.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DetectorError, match="make detector"):
         load_face_detector()
-    with pytest.raises(DetectorError, match=r"face_detection_short_range\.tflite: not there"):
+    with pytest.raises(DetectorError, match=r"face_detection_short_range\.tflite: does not exist"):
         load_face_detector(tmp_path)
 
 
-def test_a_box_is_cropped_as_landmarks_are():
+def test_a_box_is_cropped_like_landmarks():
     box = Face.from_box([10, 20, 110, 140])
     assert box.landmarks is None and box.score == 1
     assert box.crop() == Crop.from_landmarks(np.array([[10.0, 20], [110, 140]]))
 
 
 @pytest.mark.parametrize("box", [(0, 0, 0, 10), (5, 5, 1, 10), (0, 0, float("nan"), 9), (0, 0, float("inf"), 9)])
-def test_boxes_without_area_are_refused(box):
+def test_boxes_without_area_raise(box):
     with pytest.raises(ValueError, match="left, top, right, bottom"):
         Face.from_box(box)

@@ -1,4 +1,4 @@
-"""Photographs in every form come out upright, RGB, 8 bits; damaged and oversized ones are refused by name."""
+"""Photos of every format decode to upright 8-bit RGB; damaged and oversized ones raise PhotoError."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _encode(image: Image.Image, kind: str, **options) -> bytes:
     return out.getvalue()
 
 
-def _picture(mode: str = "RGB") -> Image.Image:
+def _photo(mode: str = "RGB") -> Image.Image:
     """40 wide, 20 high; red, its left half darker."""
     pixels = np.zeros((20, 40, 3), np.uint8)
     pixels[:] = RED
@@ -34,7 +34,7 @@ def _picture(mode: str = "RGB") -> Image.Image:
 def test_formats(kind):
     if kind in ("WEBP", "AVIF") and not features.check(kind.lower()):
         pytest.skip(f"Pillow reads no {kind} here")
-    decoded = decode_photo(_encode(_picture(), kind))
+    decoded = decode_photo(_encode(_photo(), kind))
     assert decoded.shape == (20, 40, 3) and decoded.dtype == np.uint8
     assert np.abs(decoded[10, 35].astype(int) - RED).max() < 12
     assert np.abs(decoded[10, 5].astype(int) - np.array(RED) // 2).max() < 12
@@ -45,16 +45,16 @@ def test_formats(kind):
     [("L", "JPEG"), ("1", "PNG"), ("P", "PNG"), ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("LA", "PNG"), ("YCbCr", "JPEG")],
 )
 def test_modes(mode, kind):
-    decoded = decode_photo(_encode(_picture(mode), kind))
+    decoded = decode_photo(_encode(_photo(mode), kind))
     assert decoded.shape == (20, 40, 3)
     if mode in ("CMYK", "YCbCr"):
         assert np.abs(decoded[10, 35].astype(int) - RED).max() < 16
 
 
-def test_what_is_transparent_becomes_white():
-    picture = _picture().convert("RGBA")
-    picture.putalpha(Image.fromarray(np.repeat(np.uint8([[0, 255]]), 20, 0).repeat(20, 1)))
-    decoded = decode_photo(_encode(picture, "PNG"))
+def test_transparency_becomes_white():
+    photo = _photo().convert("RGBA")
+    photo.putalpha(Image.fromarray(np.repeat(np.uint8([[0, 255]]), 20, 0).repeat(20, 1)))
+    decoded = decode_photo(_encode(photo, "PNG"))
     assert (decoded[10, 5] == 255).all() and (decoded[10, 35] == RED).all()
 
 
@@ -71,7 +71,7 @@ def test_sixteen_bits():
 def test_exif_orientation(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    decoded = decode_photo(_encode(_picture(), "JPEG", exif=exif, quality=95))
+    decoded = decode_photo(_encode(_photo(), "JPEG", exif=exif, quality=95))
     assert decoded.shape == ((20, 40, 3) if orientation < 5 else (40, 20, 3))
     dark = {1: (10, 5), 2: (10, 35), 3: (10, 35), 4: (10, 5), 5: (5, 10), 6: (5, 10), 7: (35, 10), 8: (35, 10)}
     assert decoded[dark[orientation]][0] < 130
@@ -84,15 +84,15 @@ def _png_header(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("side", [30_000, 60_000])
-def test_gigapixels_are_refused_by_their_header(side):
+def test_gigapixels_are_rejected_by_their_header(side):
     with pytest.raises(PhotoError, match="million pixels") as raised:
         decode_photo(_png_header(side, side))
     assert raised.value.kind == "large"
 
 
-def test_the_limit_is_the_callers():
+def test_the_pixel_limit_can_be_set():
     with pytest.raises(PhotoError, match=r"40 × 20 pixels are more than the 0\.0007 million"):
-        decode_photo(_encode(_picture(), "PNG"), max_pixels=700)
+        decode_photo(_encode(_photo(), "PNG"), max_pixels=700)
 
 
 @pytest.mark.parametrize(
@@ -101,25 +101,25 @@ def test_the_limit_is_the_callers():
         (b"", "broken"),
         (b"GIF89a" + bytes(50), "format"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "format"),
-        (b"not a picture", "format"),
+        (b"not a photo", "format"),
         (_png_header(40, 20), "broken"),
-        (_encode(_picture(), "JPEG")[:300], "broken"),
-        (_encode(_picture(), "PNG")[:60], "broken"),
+        (_encode(_photo(), "JPEG")[:300], "broken"),
+        (_encode(_photo(), "PNG")[:60], "broken"),
     ],
 )
-def test_what_is_no_whole_photo_is_refused(content, kind):
+def test_other_or_damaged_files_raise(content, kind):
     with pytest.raises(PhotoError) as raised:
         decode_photo(content)
     assert raised.value.kind == kind
 
 
-def test_every_cut_and_flipped_byte_is_a_photo_or_a_photo_error():
+def test_random_damage_decodes_or_raises_photo_error():
     generator = np.random.default_rng(0)
     for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
-        whole = _encode(_picture(), kind)
+        whole = _encode(_photo(), kind)
         for _ in range(60):
             damaged = bytearray(whole[: generator.integers(1, len(whole) + 1)])
-            for place in generator.integers(0, len(damaged), 3):
-                damaged[place] = generator.integers(256)
+            for offset in generator.integers(0, len(damaged), 3):
+                damaged[offset] = generator.integers(256)
             with contextlib.suppress(PhotoError):
                 assert decode_photo(bytes(damaged), max_pixels=10**6).dtype == np.uint8

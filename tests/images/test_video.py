@@ -1,4 +1,4 @@
-"""Videos: what is written is read again, limits hold before pixels are decoded, nothing but videos is opened."""
+"""Videos round-trip; limits are enforced before decoding; only video formats are opened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _video(count: int = 10, fps: float = 25, **size) -> bytes:
     return b"".join(encode_mp4(_frames(count, **size), fps, Mark("abc")))
 
 
-def test_frames_come_back():
+def test_frames_round_trip():
     shape = probe_video(_video(), LIMITS)
     assert (shape.width, shape.height, shape.fps) == (64, 48, 25)
     frames = list(read_video(_video(), LIMITS))
@@ -32,26 +32,26 @@ def test_frames_come_back():
     assert np.abs(frames[3].astype(int) - _frames(10)[3]).mean() < 6
 
 
-def test_odd_sides_are_cut():
+def test_odd_sides_are_cropped():
     shape = probe_video(_video(height=47, width=63), LIMITS)
     assert (shape.width, shape.height) == (62, 46)
 
 
-def test_it_comes_in_pieces_and_plays_from_the_first():
-    pieces = list(encode_mp4(_frames(60), 25, Mark("abc")))
-    assert len(pieces) > 3
-    started = b"".join(pieces[: len(pieces) // 2])
+def test_the_first_chunks_are_playable():
+    chunks = list(encode_mp4(_frames(60), 25, Mark("abc")))
+    assert len(chunks) > 3
+    started = b"".join(chunks[: len(chunks) // 2])
     with av.open(io.BytesIO(started), "r", format="mp4") as container:
         assert container.streams.video[0].codec_context.name == "h264"
         assert next(container.decode(video=0)).width == 64
 
 
-def test_the_container_says_that_it_is_synthetic():
+def test_the_container_declares_itself_synthetic():
     with av.open(io.BytesIO(_video()), "r", format="mp4") as container:
         assert SOURCE_TYPE in container.metadata["comment"] and "model abc" in container.metadata["comment"]
 
 
-def test_limits_hold():
+def test_limits_are_enforced():
     with pytest.raises(VideoError, match="shrink the video") as raised:
         probe_video(_video(height=240, width=320), LIMITS)
     assert raised.value.kind == "large"
@@ -71,22 +71,22 @@ def test_limits_hold():
         (b"\x1a\x45\xdf\xa3" + bytes(100), "broken"),
     ],
 )
-def test_what_is_no_video_is_refused(content, kind):
+def test_other_or_damaged_files_raise(content, kind):
     with pytest.raises(VideoError) as raised:
         probe_video(content, LIMITS)
     assert raised.value.kind == kind
 
 
-def test_damage_is_a_video_error_or_harmless():
+def test_random_damage_decodes_or_raises_video_error():
     generator, whole = np.random.default_rng(0), _video(5)
     for _ in range(40):
         damaged = bytearray(whole)
-        for place in generator.integers(8, len(whole), 20):
-            damaged[place] = generator.integers(256)
+        for offset in generator.integers(8, len(whole), 20):
+            damaged[offset] = generator.integers(256)
         with contextlib.suppress(VideoError):
             for frame in read_video(bytes(damaged), LIMITS):
                 assert frame.dtype == np.uint8
 
 
-def test_no_frames_make_no_video():
+def test_without_frames_there_is_no_video():
     assert isinstance(b"".join(encode_mp4([], 25, None)), bytes)

@@ -1,4 +1,4 @@
-"""Every job's command line: errors are one plain message and a status; nothing has been started or written by then."""
+"""The command line of the jobs: errors are one message and an exit status, before anything is started or written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jobs import command_line
-from jobs.command_line import main, place
+from jobs.command_line import main, resolve_paths
 from jobs.stage import run_stage
 from jr2net.config import ConfigError, load
 from jr2net.face.arkit import ARKIT_NAMES
@@ -27,7 +27,7 @@ def run(*arguments: str) -> int:
     return main("a job", lambda run, options: None, arguments)
 
 
-def test_a_good_command_line_succeeds(tmp_path: Path) -> None:
+def test_a_valid_command_line_succeeds(tmp_path: Path) -> None:
     assert run("--config", SMOKE, f"storage={tmp_path}/run", "recnet.optimizer.steps=3") == 0
 
 
@@ -51,7 +51,9 @@ def test_the_resolved_configuration_is_printed_and_loads_again(
         (["recnet.optimizer.steps"], "write key.sub=value"),
     ],
 )
-def test_a_bad_setting_is_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_setting_is_one_error(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("--config", SMOKE, *arguments) == 1
     error = capsys.readouterr().err
     assert message in error
@@ -59,37 +61,38 @@ def test_a_bad_setting_is_named(arguments: list[str], message: str, capsys: pyte
     assert "Traceback" not in error
 
 
-def test_a_storage_that_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unusable_storage_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert run("--config", SMOKE, f"storage={tmp_path}/file") == 1
     assert f"{tmp_path}/file/" in capsys.readouterr().err
 
 
-def test_relative_paths_begin_where_the_user_says(tmp_path: Path) -> None:
-    config = place(load(SMOKE, ["data.clips=clips", "data.test_clips=s3://bucket/clips"]), str(tmp_path))
+def test_relative_paths_start_at_the_given_folder(tmp_path: Path) -> None:
+    overrides = ["data.clips=clips", "data.test_clips=s3://bucket/clips", "synthesis.sources=file:///photos"]
+    config = resolve_paths(load(SMOKE, overrides), str(tmp_path))
     assert config.storage == f"{tmp_path}/runs/smoke"
     assert config.data.clips == f"{tmp_path}/clips"
-    assert config.data.test_clips == "s3://bucket/clips"
+    assert config.data.test_clips == "s3://bucket/clips" and config.synthesis.sources == "file:///photos"
     assert config.face.model == "procedural"
 
 
-def test_a_submitted_job_refuses_relative_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_submitted_job_rejects_relative_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     with pytest.raises(ConfigError, match=r"storage = 'runs/smoke' is a relative path.*--relative-to FOLDER"):
-        place(load(SMOKE), None)
+        resolve_paths(load(SMOKE), None)
 
 
-def test_a_forced_stage_loses_what_it_had(tmp_path: Path) -> None:
-    made = tmp_path / "run" / "recnet" / "manifest.json"
-    made.parent.mkdir(parents=True)
-    made.write_text("{}")
+def test_a_forced_stage_is_emptied(tmp_path: Path) -> None:
+    written = tmp_path / "run" / "recnet" / "manifest.json"
+    written.parent.mkdir(parents=True)
+    written.write_text("{}")
     assert run("--config", SMOKE, f"storage={tmp_path}/run", "--force", "dcnet") == 0
-    assert made.exists()
+    assert written.exists()
     assert run("--config", SMOKE, f"storage={tmp_path}/run", "--force", "recnet") == 0
-    assert not made.exists()
+    assert not written.exists()
 
 
-def test_a_face_model_of_another_basis_is_named_and_nothing_is_lost(
+def test_a_face_model_of_another_basis_is_one_error_and_keeps_the_run(
     tmp_path: Path, toy_model: FaceModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A file whose shapes are not ARKit's, given to a run whose first stage has finished."""
@@ -103,9 +106,9 @@ def test_a_face_model_of_another_basis_is_named_and_nothing_is_lost(
         return main("a job", lambda run, options: run_stage(run, "prepare", lambda run: []), arguments)
 
     assert prepare(good) == 0
-    made = {path: path.read_bytes() for path in storage.rglob("*") if path.is_file()}
+    written = {path: path.read_bytes() for path in storage.rglob("*") if path.is_file()}
     capsys.readouterr()
     assert prepare(wrong) == 1
     error = capsys.readouterr().err
     assert f"{wrong}: " in error and "unknown: tongueOut" in error and "Traceback" not in error
-    assert made == {path: path.read_bytes() for path in storage.rglob("*") if path.is_file()}
+    assert written == {path: path.read_bytes() for path in storage.rglob("*") if path.is_file()}

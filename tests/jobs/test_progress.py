@@ -1,4 +1,4 @@
-"""What a training tells: every step in the log and on TensorBoard, its times by phase, pictures, a warning in time."""
+"""Progress of a training: log, TensorBoard, times by phase, sample images, warnings."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def training(toy_model: FaceModel, monkeypatch: pytest.MonkeyPatch) -> Training:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "training")
     import small_trainings as small
 
-    made = small.training("recnet", toy_model, 2)
-    made.batch = small.batch(toy_model, 2)  # type: ignore[attr-defined]
-    return made
+    small_training = small.training("recnet", toy_model, 2)
+    small_training.batch = small.batch(toy_model, 2)  # type: ignore[attr-defined]
+    return small_training
 
 
 def run(training: Training, folder: Path, steps: int, rank: int = 0) -> Progress:
     progress = Progress("recnet", training, rank, str(folder))
     for _ in range(steps):
         training.phases.end("data")
-        progress.stepped(training.step(training.batch))  # type: ignore[attr-defined]
-    progress.picture(training.batch)  # type: ignore[attr-defined]
+        progress.log_step(training.step(training.batch))  # type: ignore[attr-defined]
+    progress.save_images(training.batch)  # type: ignore[attr-defined]
     progress.write()
     return progress
 
@@ -51,10 +51,12 @@ def test_only_the_first_worker_writes(training: Training, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mean_face_is_told(training: Training, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_collapse_to_the_mean_face_is_reported(
+    training: Training, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     training.step_number = 500
     progress = Progress("recnet", training, 0, str(tmp_path))
-    progress.stepped({"landmark": 1.0, "expression_deviation": 1e-6})
+    progress.log_step({"landmark": 1.0, "expression_deviation": 1e-6})
     progress.write()
     assert "[recnet] warning: steps 500 to 500: expressions deviate by 1e-06" in capsys.readouterr().out
     assert "mean face" in read_log(str(tmp_path))[0]["warning"]

@@ -1,4 +1,4 @@
-"""Killed anywhere and started again, a run ends with the same bytes."""
+"""Drills: a training that is killed and resumed ends with the same bytes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from jr2net.training.state import newest_step
 STEPS = 400
 SETTINGS = [f"{network}.optimizer.steps={STEPS}" for network in NETWORKS]
 SETTINGS += ["scaling.checkpoint_every=20", "scaling.log_every=20", "scaling.pictures_every=0"]
-PATIENCE_S = 600
+TIMEOUT_S = 600
 
 
 def processes() -> Iterator[tuple[int, int, bytes]]:
-    """(pid, parent's pid, command line) of everything that runs here."""
+    """Yields (pid, parent's pid, command line) of all processes."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
@@ -32,12 +32,12 @@ def processes() -> Iterator[tuple[int, int, bytes]]:
 
 
 def workers() -> list[int]:
-    """Training workers of the cluster that these tests have started, and of no other."""
+    """Pids of the training workers that descend from this process."""
     found = list(processes())
-    ours, grown = {os.getpid()}, True
-    while grown:
+    ours, growing = {os.getpid()}, True
+    while growing:
         children = {pid for pid, parent, _ in found if parent in ours} - ours
-        ours, grown = ours | children, bool(children)
+        ours, growing = ours | children, bool(children)
     return [pid for pid, _, command in found if pid in ours and command.startswith(b"ray::RayTrainWorker")]
 
 
@@ -52,7 +52,7 @@ def kill_every_worker(storage: str) -> None:
 
 
 def kill_driver(storage: str) -> None:
-    """SIGKILL to the job's own process, found by the storage in its command line."""
+    """Kills the driver process, found by the storage in its command line."""
     for pid, _, command in processes():
         arguments = command.split(b"\0")
         if f"storage={storage}".encode() in arguments and b"jobs/submit.py" not in arguments:
@@ -60,8 +60,8 @@ def kill_driver(storage: str) -> None:
 
 
 def kill_after(stage: str, step: int, kill: Callable[[str], None], storage: str, process) -> None:
-    """Kills once a state beyond ``step`` is stored and the workers are at it again."""
-    deadline = time.monotonic() + PATIENCE_S
+    """Kills once a state beyond ``step`` is stored and both workers run."""
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         newest = newest_step(f"{storage}/{stage}")
         if newest is not None and newest > step and len(workers()) == 2:
@@ -72,26 +72,26 @@ def kill_after(stage: str, step: int, kill: Callable[[str], None], storage: str,
 
 
 def killed_and_resumed(stage: str, storage: str, start, submit) -> str:
-    """Trains ``stage`` through the death of a worker, of all of them and of the driver; returns all that was said."""
+    """Trains ``stage`` while a worker, all workers and the driver are killed; resumes it and returns all logs."""
     job = ("jobs/train.py", stage, f"storage={storage}", *SETTINGS)
     process = start(*job)
-    said = []
+    logs = []
     for step, kill in ((0, kill_worker), (100, kill_every_worker), (200, kill_driver)):
         kill_after(stage, step, kill, storage, process)
-    log, _ = process.communicate(timeout=PATIENCE_S)
-    said.append(log)
+    log, _ = process.communicate(timeout=TIMEOUT_S)
+    logs.append(log)
     assert process.returncode != 0, log
     assert not (Path(storage) / stage / "manifest.json").exists()
     status, log = submit(*job)
-    said.append(log)
+    logs.append(log)
     assert status == 0, log
-    return "\n".join(said)
+    return "\n".join(logs)
 
 
 @pytest.fixture(scope="module")
-def whole(submit, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cascade that nobody disturbed."""
-    storage = tmp_path_factory.mktemp("whole") / "run"
+def undisturbed(submit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Storage of an uninterrupted cascade."""
+    storage = tmp_path_factory.mktemp("undisturbed") / "run"
     status, log = submit("jobs/cascade.py", f"storage={storage}", *SETTINGS)
     assert status == 0, log
     return storage
@@ -100,23 +100,23 @@ def whole(submit, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.drill
 @pytest.mark.parametrize("stage", NETWORKS)
 def test_a_training_killed_three_times_ends_with_the_same_weights(
-    stage: str, whole: Path, start, submit, tmp_path: Path
+    stage: str, undisturbed: Path, start, submit, tmp_path: Path
 ) -> None:
     killed = tmp_path / "killed"
-    shutil.copytree(whole, killed)
+    shutil.copytree(undisturbed, killed)
     shutil.rmtree(killed / stage)
-    said = killed_and_resumed(stage, str(killed), start, submit)
-    assert said.count("a worker failed") >= 2
-    assert said.count("goes on from step") >= 2  # what the workers said last may have died with the driver
+    logs = killed_and_resumed(stage, str(killed), start, submit)
+    assert logs.count("a worker failed") >= 2
+    assert logs.count("resumes from step") >= 2  # the driver's death may lose the last log lines
     assert [record["step"] for record in read_log(str(killed / stage))] == list(range(1, STEPS + 1))
     for name in ("model.safetensors", "model.json"):
-        assert (killed / stage / name).read_bytes() == (whole / stage / name).read_bytes(), name
+        assert (killed / stage / name).read_bytes() == (undisturbed / stage / name).read_bytes(), name
 
 
 @pytest.mark.drill
-def test_a_finished_training_is_not_entered_again(whole: Path, submit) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (whole / "recnet").rglob("*")}
-    status, log = submit("jobs/train.py", "recnet", f"storage={whole}", *SETTINGS)
+def test_a_finished_training_is_skipped(undisturbed: Path, submit) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (undisturbed / "recnet").rglob("*")}
+    status, log = submit("jobs/train.py", "recnet", f"storage={undisturbed}", *SETTINGS)
     assert status == 0, log
-    assert "done already" in log
-    assert before == {path: path.stat().st_mtime_ns for path in (whole / "recnet").rglob("*")}
+    assert "already done" in log
+    assert before == {path: path.stat().st_mtime_ns for path in (undisturbed / "recnet").rglob("*")}

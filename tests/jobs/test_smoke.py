@@ -1,4 +1,4 @@
-"""The whole cascade on a real Ray cluster, as users run it: ``ray job submit``, a report at the end, plain errors."""
+"""The whole cascade on a real Ray cluster, submitted as users do: report, manifests, one-line errors."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def finished(submit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return storage
 
 
-def test_the_cascade_ends_in_a_report_with_every_number(finished: Path) -> None:
+def test_the_cascade_writes_a_complete_report(finished: Path) -> None:
     report = json.loads((finished / "evaluation" / "report.json").read_text())
     assert missing(report) == []
     assert report["synthesis"]["pairs"] == 16
     assert "<svg" in (finished / "evaluation" / "report.html").read_text()
 
 
-def test_every_stage_leaves_a_manifest_of_what_it_made(finished: Path) -> None:
+def test_every_stage_has_a_manifest_of_its_outputs(finished: Path) -> None:
     for stage in STAGES:
         manifest = read_manifest(str(finished / stage))
         assert manifest is not None
         assert all((finished / stage / name).is_file() for name in manifest.outputs)
 
 
-def test_pairs_are_there_and_described(finished: Path) -> None:
+def test_the_dataset_is_complete(finished: Path) -> None:
     assert read_description(str(finished / "synthesis"))["pairs"] == 16
     assert len(PairSource(str(finished / "synthesis"))) == 16
 
@@ -49,15 +49,15 @@ def test_every_step_is_logged_once(finished: Path) -> None:
     assert {"data", "forward", "backward", "optimizer"} <= set(records[0]["seconds"])
 
 
-def test_what_is_done_is_not_done_again(finished: Path, submit) -> None:
+def test_finished_stages_are_skipped(finished: Path, submit) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
     status, log = submit("jobs/cascade.py", f"storage={finished}", "scaling.workers=1")
     assert status == 0, log
-    assert log.count("done already") == len(STAGES)
+    assert log.count("already done") == len(STAGES)
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
 
 
-def test_nan_in_training_is_one_plain_error(finished: Path, submit, tmp_path: Path) -> None:
+def test_nan_in_training_is_one_error(finished: Path, submit, tmp_path: Path) -> None:
     shutil.copytree(finished / "prepare", tmp_path / "prepare")
     settings = ["recnet.optimizer.learning_rate=1e30"]
     status, log = submit("jobs/train.py", "recnet", f"storage={tmp_path}", *settings)
@@ -70,7 +70,7 @@ def test_nan_in_training_is_one_plain_error(finished: Path, submit, tmp_path: Pa
     assert not (tmp_path / "recnet" / "manifest.json").exists()
 
 
-def test_a_damaged_shard_is_one_plain_error(finished: Path, submit, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_one_error(finished: Path, submit, tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     shutil.copytree(finished / "prepare" / "train", clips)
     shard = sorted(clips.glob("*.parquet"))[0]

@@ -1,4 +1,4 @@
-"""Whatever is killed, and however the storage fails, a dataset ends as the uninterrupted one-worker run's does.
+"""Drills: with kills and storage faults, a dataset ends equal to that of an uninterrupted run on one worker.
 
 2,000 pairs in 40 shards on a cluster of two nodes on this machine, one actor each.
 """
@@ -33,8 +33,8 @@ pytestmark = pytest.mark.drill
 ROOT = Path(__file__).parents[2]
 SIZE = ["synthesis.pairs=2000", "synthesis.pairs_per_shard=50", "synthesis.batch_size=16"]
 SHARDS = 40
-BOOKKEEPING = ("manifest.json", "throughput.json")
-"""Of the run, not of the dataset: they tell when and how fast it was made."""
+NOT_IN_DATASET = ("manifest.json", "throughput.json")
+"""Files of the run that are not part of the dataset: they depend on time."""
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testaccess",
@@ -73,13 +73,13 @@ def cluster(environment: None) -> Iterator[Cluster]:
 
 @pytest.fixture
 def start(cluster: Cluster) -> Start:
-    """start(place, setting=value …, endpoint=…) -> the synthesis job, begun."""
+    """start(storage, setting=value …, endpoint=…) -> the process of a synthesis job."""
 
-    def begin(place: str, *settings: str, endpoint: str = "") -> subprocess.Popen[str]:
+    def begin(storage_uri: str, *settings: str, endpoint: str = "") -> subprocess.Popen[str]:
         environment = os.environ | {"RAY_ADDRESS": cluster.address, "AWS_MAX_ATTEMPTS": "12"}
         if endpoint:
             environment["AWS_ENDPOINT_URL"] = endpoint
-        command = [sys.executable, "jobs/synthesize.py", "--config", SMOKE, f"storage={place}", *SIZE, *settings]
+        command = [sys.executable, "jobs/synthesize.py", "--config", SMOKE, f"storage={storage_uri}", *SIZE, *settings]
         return subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -89,39 +89,39 @@ def start(cluster: Cluster) -> Start:
 
 @pytest.fixture(scope="module")
 def upstream(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that lacks its synthesis."""
+    """Storage of a run with all stages before synthesis."""
     folder = tmp_path_factory.mktemp("upstream")
     make_upstream(str(folder), *SIZE)
     return folder
 
 
 @pytest.fixture(scope="module")
-def whole(upstream: Path, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def undisturbed(upstream: Path, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The objects of an uninterrupted run on one worker, by name."""
-    place = str(tmp_path_factory.mktemp("whole"))
-    storage.upload_folder(upstream, place)
-    command = [sys.executable, "jobs/synthesize.py", "--config", SMOKE, f"storage={place}", *SIZE]
+    storage_uri = str(tmp_path_factory.mktemp("undisturbed"))
+    storage.upload_folder(upstream, storage_uri)
+    command = [sys.executable, "jobs/synthesize.py", "--config", SMOKE, f"storage={storage_uri}", *SIZE]
     environment = os.environ | {"RAY_ADDRESS": cluster.address}
     finished = subprocess.run(
         [*command, "scaling.synthesis_actors=1"], cwd=ROOT, env=environment, text=True, capture_output=True
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert len(read_description(f"{place}/synthesis")["shards"]) == SHARDS
-    return objects(f"{place}/synthesis")
+    assert len(read_description(f"{storage_uri}/synthesis")["shards"]) == SHARDS
+    return objects(f"{storage_uri}/synthesis")
 
 
 def objects(folder: str) -> dict[str, bytes]:
-    """Everything that lies there, hidden or not, but for the run's bookkeeping."""
+    """Every file of a dataset, hidden or not, by name; without the run's own files."""
     if not storage.is_remote(folder):
         found = [path for path in Path(folder).rglob("*") if path.is_file()]
         contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
     else:
         contents = {name: storage.read_bytes(f"{folder}/{name}") for name, _ in iter_files(folder)}
-    return {name: content for name, content in contents.items() if name not in BOOKKEEPING}
+    return {name: content for name, content in contents.items() if name not in NOT_IN_DATASET}
 
 
 def wait_for_shards(folder: str, count: int, process: subprocess.Popen[str]) -> None:
-    """Until so many shards are finished."""
+    """Waits until ``count`` shards are finished."""
     deadline = time.monotonic() + 600
     while sum(1 for _ in iter_files(f"{folder}/{MANIFESTS}")) < count:
         assert process.poll() is None, process.communicate()[0]
@@ -136,7 +136,7 @@ def assert_finished(process: subprocess.Popen[str]) -> str:
 
 
 def workers(cluster: Cluster) -> list[int]:
-    """Processes of the cluster's synthesis actors."""
+    """Pids of the cluster's synthesis actors."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -153,17 +153,17 @@ def raylet(node) -> int:
     return node.all_processes["raylet"][0].process.pid
 
 
-def assert_same(folder: str, whole: dict[str, bytes]) -> None:
-    there = objects(folder)
-    assert sorted(there) == sorted(whole)
-    assert [name for name in whole if there[name] != whole[name]] == []
+def assert_same(folder: str, undisturbed: dict[str, bytes]) -> None:
+    objects_found = objects(folder)
+    assert sorted(objects_found) == sorted(undisturbed)
+    assert [name for name in undisturbed if objects_found[name] != undisturbed[name]] == []
     description = read_description(folder)
     problems = verify.check_objects(folder, description) + verify.check_counts(description)
     assert problems + verify.check_shard(folder, 7, description) == []
 
 
 def test_the_driver_is_killed_at_three_moments(
-    start: Start, upstream: Path, whole: dict[str, bytes], tmp_path: Path
+    start: Start, upstream: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     storage.upload_folder(upstream, str(tmp_path))
     for count in (1, SHARDS // 2, SHARDS - 2):
@@ -173,12 +173,12 @@ def test_the_driver_is_killed_at_three_moments(
         process.communicate()
         assert not (tmp_path / "synthesis" / "dataset.json").exists()
     log = assert_finished(start(str(tmp_path)))
-    assert "goes on" in log
-    assert_same(str(tmp_path / "synthesis"), whole)
+    assert "resumes" in log
+    assert_same(str(tmp_path / "synthesis"), undisturbed)
 
 
 def test_an_actor_and_a_node_are_killed_and_requests_fail(
-    start: Start, cluster: Cluster, upstream: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    start: Start, cluster: Cluster, upstream: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -195,7 +195,7 @@ def test_an_actor_and_a_node_are_killed_and_requests_fail(
         cluster.add_node(num_cpus=1)
         assert_finished(process)
         assert proxy.failed.total() > 0.02 * proxy.requests.total()
-    assert_same("s3://bucket/run/synthesis", whole)
+    assert_same("s3://bucket/run/synthesis", undisturbed)
     server.stop()
 
 
@@ -204,7 +204,7 @@ def ceph() -> Iterator[Callable[[str], None]]:
     """ceph("kill"), ceph("again") on a real S3 server that keeps its data on disk."""
     if not CEPH.is_file():
         pytest.skip(f"no real S3 server: {CEPH} does not exist (set JR2NET_CEPH_RGW)")
-    with tempfile.TemporaryDirectory(prefix="ceph-") as short:  # sockets lie in it, and their paths must be short
+    with tempfile.TemporaryDirectory(prefix="ceph-") as short:  # paths of Unix sockets must be short
         yield from serve_ceph(os.environ.get("JR2NET_CEPH_FOLDER") or short)
 
 
@@ -222,7 +222,7 @@ def serve_ceph(folder: str) -> Iterator[Callable[[str], None]]:
 def test_a_real_s3_server_is_killed_and_brought_back(
     start: Start,
     upstream: Path,
-    whole: dict[str, bytes],
+    undisturbed: dict[str, bytes],
     ceph: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -237,4 +237,4 @@ def test_a_real_s3_server_is_killed_and_brought_back(
     time.sleep(2)
     ceph("again")
     assert_finished(process)
-    assert_same("s3://bucket/run/synthesis", whole)
+    assert_same("s3://bucket/run/synthesis", undisturbed)

@@ -1,4 +1,4 @@
-"""The parts of the synthesis job that need no cluster: its actor, what it draws from, and what it says."""
+"""The parts of the synthesis job that need no cluster: its actor, its inputs and its messages."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tiny_run import SMOKE, make_upstream
 
-from jobs.pair_actor import PairActor, Work, work_of
+from jobs.pair_actor import PairActor, SynthesisInputs, load_inputs
 from jobs.synthesis_progress import SynthesisProgress
-from jobs.synthesize import what_is_missing
+from jobs.synthesize import incomplete_message
 from jr2net.config import load
 from jr2net.data.pairs import read_pairs
 from jr2net.expressions.tracks import Track, TrackError, write_track
@@ -24,105 +24,107 @@ SIZE = ["synthesis.pairs=12", "synthesis.pairs_per_shard=6", "synthesis.batch_si
 
 
 @pytest.fixture(scope="module")
-def storage_place(tmp_path_factory: pytest.TempPathFactory) -> str:
+def storage_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = str(tmp_path_factory.mktemp("run"))
     make_upstream(folder, *SIZE)
     return folder
 
 
-def run_of(place: str, *settings: str) -> Run:
-    return Run(load(SMOKE, [f"storage={place}", "recnet.backbone.layers=10", *SIZE, *settings]))
+def run_of(uri: str, *settings: str) -> Run:
+    return Run(load(SMOKE, [f"storage={uri}", "recnet.backbone.layers=10", *SIZE, *settings]))
 
 
 def actor_of(run: Run, folder: Path) -> PairActor:
-    return PairActor(run.config, run.folders("synthesis"), str(folder), work_of(run))
+    return PairActor(run.config, run.folders("synthesis"), str(folder), load_inputs(run))
 
 
-def test_an_actor_writes_shards(storage_place: str, tmp_path: Path) -> None:
-    actor = actor_of(run_of(storage_place), tmp_path)
-    answer = actor({"shard": 1})
-    assert answer["error"] == "" and answer["planned"] == 6
+def test_an_actor_writes_shards(storage_uri: str, tmp_path: Path) -> None:
+    actor = actor_of(run_of(storage_uri), tmp_path)
+    outcome = actor({"shard": 1})
+    assert outcome["error"] == "" and outcome["planned"] == 6
     pairs = list(read_pairs(str(tmp_path / dataset.shard_name(1))))
-    assert len(pairs) == answer["pairs"] == 6 - sum(json.loads(answer["rejected"]).values())
+    assert len(pairs) == outcome["pairs"] == 6 - sum(json.loads(outcome["rejected"]).values())
     assert {"decode", "reconstruct", "render", "dcnet", "gates", "encode", "write"} <= set(
-        json.loads(answer["seconds"])
+        json.loads(outcome["seconds"])
     )
-    assert actor({"shard": 1}) | {"seconds": ""} == answer | {"seconds": ""}
+    assert actor({"shard": 1}) | {"seconds": ""} == outcome | {"seconds": ""}
 
 
-def test_a_storage_that_fails_costs_its_shard_alone(
-    storage_place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_storage_error_fails_its_shard_only(
+    storage_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    actor = actor_of(run_of(storage_place), tmp_path)
+    actor = actor_of(run_of(storage_uri), tmp_path)
 
     def full(uri: str, content: bytes) -> bool:
         raise StorageError(f"{uri}: cannot be written: No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(dataset, "put_once_or_same", full)
-        answer = actor({"shard": 0})
-    assert "No space left on device" in answer["error"] and answer["pairs"] == 0
+        outcome = actor({"shard": 0})
+    assert "No space left on device" in outcome["error"] and outcome["pairs"] == 0
     assert actor({"shard": 0})["error"] == ""
 
 
-def test_reenactment_and_a_reader_change_pictures_and_scores(storage_place: str, tmp_path: Path) -> None:
+def test_reenactment_makes_other_pairs(storage_uri: str, tmp_path: Path) -> None:
     for name, settings in (("plain", []), ("moved", ["synthesis.reenact=true"])):
-        actor_of(run_of(storage_place, *settings), tmp_path / name)({"shard": 0})
+        actor_of(run_of(storage_uri, *settings), tmp_path / name)({"shard": 0})
     plain, moved = (list(read_pairs(str(tmp_path / name / dataset.shard_name(0)))) for name in ("plain", "moved"))
     assert {pair.pair_id for pair in plain}.isdisjoint(pair.pair_id for pair in moved)
 
 
-def test_an_estimate_measures_and_a_preview_shows(storage_place: str, tmp_path: Path) -> None:
-    actor = actor_of(run_of(storage_place), tmp_path / "nothing")
+def test_estimate_and_preview_write_nothing(storage_uri: str, tmp_path: Path) -> None:
+    actor = actor_of(run_of(storage_uri), tmp_path / "nothing")
     sample = actor.measure(8)
     assert sample["planned"] == 8 and sample["seconds"] > 0 and sample["bytes"] > 0
     sheet = decode_image(actor.preview())
-    assert sheet is None  # it is no square picture
+    assert sheet is None  # it is not a square image
     assert actor.preview()[:4] == b"\x89PNG"
     assert not (tmp_path / "nothing").exists()
 
 
-def test_broken_takes_are_set_aside(storage_place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_takes_are_skipped(storage_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = np.random.default_rng(0).random((5, 51)).astype(np.float32)
     write_track(str(tmp_path / "good.parquet"), Track("good", values, 30.0))
     write_track(str(tmp_path / "empty.parquet"), Track("empty", values[:0], 30.0))
     (tmp_path / "odd.csv").write_text("Timecode,Wink\n00:00:00:00.000,1\n")
-    work = work_of(run_of(storage_place, f"synthesis.captures={tmp_path}"))
-    assert [track.name for track in work.tracks] == ["good"]
-    told = capsys.readouterr().out
-    assert "set aside: empty.parquet: empty.parquet: no frames" in told
-    assert "set aside: odd.csv: odd.csv: unknown column 'Wink'" in told
-    assert set(json.loads(work.to_json())["captures"]["damaged"]) == {"empty.parquet", "odd.csv"}
+    inputs = load_inputs(run_of(storage_uri, f"synthesis.captures={tmp_path}"))
+    assert [track.name for track in inputs.tracks] == ["good"]
+    message = capsys.readouterr().out
+    assert "skipped: empty.parquet: empty.parquet: no frames" in message
+    assert "skipped: odd.csv: odd.csv: unknown column 'Wink'" in message
+    assert set(json.loads(inputs.to_json())["captures"]["damaged"]) == {"empty.parquet", "odd.csv"}
     (tmp_path / "good.parquet").unlink()
     with pytest.raises(TrackError, match="none of 2 captures can be used"):
-        work_of(run_of(storage_place, f"synthesis.captures={tmp_path}"))
+        load_inputs(run_of(storage_uri, f"synthesis.captures={tmp_path}"))
 
 
-def test_clamped_coefficients_are_told(storage_place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clamped_coefficients_are_reported(
+    storage_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_track(str(tmp_path / "loud.parquet"), Track("loud", np.full((2, 51), 1.5, np.float32), 30.0))
-    work = work_of(run_of(storage_place, f"synthesis.captures={tmp_path}/loud.parquet"))
+    inputs = load_inputs(run_of(storage_uri, f"synthesis.captures={tmp_path}/loud.parquet"))
     assert "loud: 102 coefficients outside [0, 1] were clamped" in capsys.readouterr().out
-    assert max(track.expression.max() for track in work.tracks) == 1.0
+    assert max(track.expression.max() for track in inputs.tracks) == 1.0
 
 
-def test_sources_are_fixed_by_their_list(storage_place: str) -> None:
-    one, other = work_of(run_of(storage_place)), work_of(run_of(storage_place))
-    assert isinstance(one, Work) and one.to_json() == other.to_json()
-    assert storage_place not in one.to_json().decode()
+def test_inputs_are_reproducible(storage_uri: str) -> None:
+    one, other = load_inputs(run_of(storage_uri)), load_inputs(run_of(storage_uri))
+    assert isinstance(one, SynthesisInputs) and one.to_json() == other.to_json()
+    assert storage_uri not in one.to_json().decode()
 
 
-def test_a_job_says_what_is_missing() -> None:
-    failed = {3: "disk full", 4: "disk full", 9: "no answer"}
-    told = what_is_missing("s3://bucket/run", failed, np.array([3, 4, 9, 11, 12, 13]))
-    assert told.startswith("s3://bucket/run: 6 shards are missing: ")
-    assert dataset.shard_name(3) in told and "2 x disk full; 1 x no answer" in told
+def test_an_incomplete_job_names_the_missing_shards() -> None:
+    failed = {3: "disk full", 4: "disk full", 9: "no response"}
+    message = incomplete_message("s3://bucket/run", failed, np.array([3, 4, 9, 11, 12, 13]))
+    assert message.startswith("s3://bucket/run: 6 shards are missing: ")
+    assert dataset.shard_name(3) in message and "2 x disk full; 1 x no response" in message
 
 
-def test_progress_tells_pace_rejects_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_prints_rate_rejects_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     progress = SynthesisProgress(str(tmp_path), 20, 10)
     progress.add(10, 9, {"identity": 1}, {"dcnet": 2.0})
     progress.finish()
-    told = capsys.readouterr().out
-    assert "goes on: 10 of 20 pairs are there" in told
-    assert "10 of 10 pairs" in told and "rejected: 1 identity" in told and "time left" in told
+    message = capsys.readouterr().out
+    assert "resumes: 10 of 20 pairs exist" in message
+    assert "10 of 10 pairs" in message and "rejected: 1 identity" in message and "time left" in message
     assert json.loads((tmp_path / "throughput.json").read_text())["phases"] == {"dcnet": 2.0}

@@ -23,7 +23,7 @@ PEOPLE, FRAMES = 40, 3
 
 
 def make_upstream(storage: str, *overrides: str) -> Config:
-    """Writes the stages before synthesis to ``storage``, finished; returns the configuration of the run."""
+    """Writes finished stages before synthesis to ``storage``; returns the run's configuration."""
     config = load(SMOKE, [f"storage={storage}", "recnet.backbone.layers=10", *overrides])
     run = Run(config)
     manifest.begin(run.folder("prepare"), run.inputs("prepare"))
@@ -34,7 +34,7 @@ def make_upstream(storage: str, *overrides: str) -> Config:
     torch.manual_seed(0)
     networks = {"recnet": RecNet(run.model.sizes, config.recnet.backbone), "dcnet": DCNet(config.dcnet)}
     for stage, network in networks.items():
-        with torch.no_grad():  # heads begin at zero; with some weight pictures and scores differ
+        with torch.no_grad():  # heads are initialised with zeros; noise makes images and scores differ
             for parameter in network.parameters():
                 parameter.add_(0.01 * torch.randn(parameter.shape))
         manifest.begin(run.folder(stage), run.inputs(stage))

@@ -1,4 +1,4 @@
-"""Checkpoints: the same bytes, the same network back, and clear refusals."""
+"""Checkpoints: deterministic bytes, round trip, and clear errors."""
 
 from __future__ import annotations
 
@@ -72,15 +72,15 @@ def test_round_trip(kind: str, face: FaceModel, tmp_path: Path) -> None:
     assert description["face_model"] == face.digest and description["trained_from"] == {"prepare": "abc"}
 
 
-def test_another_basis_is_refused(face: FaceModel, tmp_path: Path) -> None:
+def test_network_for_another_face_model_is_rejected(face: FaceModel, tmp_path: Path) -> None:
     save_network(networks()["recnet"], tmp_path, {}, face.digest, {})
     other = replace(face, identity_basis=face.identity_basis * 2, name="another")
     with pytest.raises(CheckpointError, match=r"model\.json: face_model is .* but 'another' is .*Set face\.model"):
         load_network(tmp_path, other)
-    load_network(tmp_path)  # whoever asks for no model gets none checked
+    load_network(tmp_path)  # without a face model there is no check
 
 
-def test_damage_is_named(face: FaceModel, tmp_path: Path) -> None:
+def test_errors_name_the_damaged_file(face: FaceModel, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model\.json: cannot be read: .*train the network first"):
         load_network(tmp_path / "absent")
 
@@ -89,7 +89,7 @@ def test_damage_is_named(face: FaceModel, tmp_path: Path) -> None:
     whole, text = weights.read_bytes(), description.read_text()
 
     weights.write_bytes(whole[:-1] + b"\1")
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: not the weights that model\.json describes"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: checksum does not match model\.json"):
         load_network(tmp_path)
     weights.unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read"):
@@ -99,7 +99,7 @@ def test_damage_is_named(face: FaceModel, tmp_path: Path) -> None:
     changed = json.loads(text)
     changed["architecture"]["backbone"]["width"] = 16
     description.write_text(json.dumps(changed))
-    with pytest.raises(CheckpointError, match="does not fit architecture"):
+    with pytest.raises(CheckpointError, match="does not fit the architecture"):
         load_network(tmp_path)
     description.write_text(json.dumps(json.loads(text) | {"kind": "stylegan"}))
     with pytest.raises(CheckpointError, match="kind 'stylegan' is none of recnet, dcnet, etnet, recaugnet"):
@@ -109,6 +109,6 @@ def test_damage_is_named(face: FaceModel, tmp_path: Path) -> None:
         load_network(tmp_path)
 
 
-def test_only_our_networks_are_saved(tmp_path: Path) -> None:
+def test_unknown_modules_are_not_saved(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="Linear is not one of recnet"):
         save_network(nn.Linear(1, 1), tmp_path, {}, "", {})

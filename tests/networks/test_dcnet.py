@@ -1,4 +1,4 @@
-"""DCNet and its discriminator: shapes, where training starts, what the generator can reach, gradients."""
+"""DCNet and its discriminator: shapes, initial output, range of the output, gradients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from jr2net.config import DCNetConfig
-from jr2net.networks.dcnet import DCNet, coarsen, share_around
+from jr2net.networks.dcnet import DCNet, downsample_positions, local_fraction
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.render.conditions import CONDITION_CHANNELS, Conditions
 from jr2net.render.scene import Scene
@@ -27,7 +27,7 @@ def network(width: int = 8, scales: int = 3, context_scales: int = 2, blocks: in
 
 @dataclass(frozen=True)
 class Maps:
-    """What DCNet reads of a rendering."""
+    """The maps of a rendering that DCNet uses."""
 
     light: Tensor
     normal: Tensor
@@ -35,7 +35,7 @@ class Maps:
 
 
 def scene(batch: int, side: int, device: str = "cpu") -> Scene:
-    """A square face in the middle, half of it co-visible, that stands still."""
+    """A square face in the middle that does not move; its left half is co-visible."""
     generator = torch.Generator().manual_seed(3)
 
     def noise(channels: int) -> Tensor:
@@ -80,50 +80,50 @@ def perturb(module: nn.Module) -> None:
     ("side", "scales", "context_scales", "blocks"),
     [(64, 3, 2, 2), (96, 3, 2, 1), (48, 3, 2, 1), (64, 1, 0, 1), (64, 2, 1, 3), (112, 4, 3, 1)],
 )
-def test_pictures_in_range_at_every_size(side: int, scales: int, context_scales: int, blocks: int) -> None:
+def test_output_shape_and_range_at_every_size(side: int, scales: int, context_scales: int, blocks: int) -> None:
     dcnet = network(8, scales, context_scales, blocks)
     perturb(dcnet)
-    picture = dcnet(scene(2, side))
-    assert picture.shape == (2, 3, side, side)
-    assert picture.min() >= 0 and picture.max() <= 1
+    image = dcnet(scene(2, side))
+    assert image.shape == (2, 3, side, side)
+    assert image.min() >= 0 and image.max() <= 1
 
 
-def test_training_starts_at_the_warped_source_beside_the_copied_source() -> None:
-    """The face is a square that does not move; its right half, which the source hides, is as the model paints it."""
-    shown = scene(2, 64)
-    picture, conditions = network()(shown), shown.conditions
+def test_initial_output_is_the_warped_source_on_the_face_and_the_copied_source_elsewhere() -> None:
+    """The face does not move; its half that is hidden in the source comes from the rendering."""
+    inputs = scene(2, 64)
+    image, conditions = network()(inputs), inputs.conditions
     hidden = (conditions.mask * (1 - conditions.covisible)).bool()
     assert hidden.float().mean() == 0.125
-    expected = torch.where(hidden, conditions.rendered, shown.source_image)
-    torch.testing.assert_close(picture, expected, rtol=0, atol=1e-4)
+    expected = torch.where(hidden, conditions.rendered, inputs.source_image)
+    torch.testing.assert_close(image, expected, rtol=0, atol=1e-4)
 
 
-def test_training_starts_with_a_background_that_stays_when_the_head_moves() -> None:
-    shown = scene(2, 64)
-    face = shown.conditions.mask > 0
-    moved = torch.where(face.permute(0, 2, 3, 1), shown.view.position + torch.tensor([8.0, 0.0]), shown.view.position)
-    shown = replace(shown, view=replace(shown.view, position=moved))
-    picture, source = network()(shown), shown.source_image
-    torch.testing.assert_close(picture[..., 16:48, 16:32], source[..., 16:48, 24:40], rtol=0, atol=1e-4)
-    assert (picture - source)[..., :4, :4].abs().mean() < 0.5 * (picture - source)[..., 14:16, 16:48].abs().mean()
+def test_initial_output_keeps_the_background_when_the_head_moves() -> None:
+    inputs = scene(2, 64)
+    face, position = inputs.conditions.mask > 0, inputs.view.position
+    moved = torch.where(face.permute(0, 2, 3, 1), position + torch.tensor([8.0, 0.0]), position)
+    inputs = replace(inputs, view=replace(inputs.view, position=moved))
+    image, source = network()(inputs), inputs.source_image
+    torch.testing.assert_close(image[..., 16:48, 16:32], source[..., 16:48, 24:40], rtol=0, atol=1e-4)
+    assert (image - source)[..., :4, :4].abs().mean() < 0.5 * (image - source)[..., 14:16, 16:48].abs().mean()
 
 
 @pytest.mark.parametrize("colour", [0.0, 1.0])
-def test_the_generator_can_paint_any_colour_anywhere(colour: float) -> None:
-    """A mouth's interior or a closed lid is nowhere in the source."""
+def test_generator_can_output_any_colour(colour: float) -> None:
+    """Needed for the inside of the mouth and closed lids, which the source does not show."""
     dcnet = network()
     nn.init.constant_(dcnet.output.bias, -20.0 if colour == 0 else 20.0)
     assert (dcnet(scene(1, 64)) - colour).abs().max() < 1e-6
 
 
-def test_a_pixel_that_overshot_still_learns() -> None:
+def test_clamped_pixels_have_a_gradient() -> None:
     dcnet = network()
     nn.init.constant_(dcnet.output.bias, 40.0)
     dcnet(scene(1, 64)).sum().backward()
     assert dcnet.output.bias.grad.min() > 0
 
 
-def test_every_parameter_learns() -> None:
+def test_every_parameter_has_a_gradient() -> None:
     dcnet = network(blocks=2)
     perturb(dcnet)
     dcnet(scene(2, 64)).square().sum().backward()
@@ -131,42 +131,42 @@ def test_every_parameter_learns() -> None:
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
-def test_texture_outside_the_source_s_face_is_not_seen() -> None:
+def test_texture_features_outside_the_face_are_zero() -> None:
     dcnet = network()
-    shown = scene(1, 64)
-    first = dcnet.texture(shown.source_image, shown.source.light, shown.source.normal, shown.source.mask)
-    for features in first:
+    inputs = scene(1, 64)
+    source = inputs.source
+    for features in dcnet.texture(inputs.source_image, source.light, source.normal, source.mask):
         side = features.shape[-1]
         assert not features[..., : side // 4, :].any()
         assert features[..., side // 2, side // 2].abs().sum() > 0
 
 
-def test_coarse_positions_are_means_of_what_lies_on_the_face() -> None:
+def test_downsampled_positions_are_means_over_the_face() -> None:
     position = scene(1, 64).view.position
-    coarse = coarsen(position, (8, 8), 64)
+    coarse = downsample_positions(position, (8, 8), 64)
     assert (coarse[0, 0, 0] == -64).all()
     torch.testing.assert_close(coarse[0, 4, 3], torch.tensor([28.0, 36.0]))  # (x, y) of the 8 x 8 pixels' middle
 
 
-def test_shares_are_those_of_whole_squares_to_the_last_bit() -> None:
+def test_local_fraction_equals_average_pooling_exactly() -> None:
     mask = (torch.rand(2, 1, 40, 56, generator=torch.Generator().manual_seed(5)) > 0.4).float()
-    assert torch.equal(share_around(mask, 7), nn.functional.avg_pool2d(mask, 15, stride=1, padding=7))
+    assert torch.equal(local_fraction(mask, 7), nn.functional.avg_pool2d(mask, 15, stride=1, padding=7))
 
 
-def test_answers_do_not_depend_on_the_batch() -> None:
+def test_output_does_not_depend_on_the_batch() -> None:
     dcnet = network()
     perturb(dcnet)
-    shown = scene(3, 64)
-    torch.testing.assert_close(dcnet(shown)[:1], dcnet(first_of(shown)), rtol=1e-4, atol=1e-5)
+    inputs = scene(3, 64)
+    torch.testing.assert_close(dcnet(inputs)[:1], dcnet(first_of(inputs)), rtol=1e-4, atol=1e-5)
 
 
-def test_the_paper_s_size_can_be_built() -> None:
+def test_network_of_the_papers_size_can_be_built() -> None:
     with torch.device("meta"):
         dcnet = network(64)
         assert dcnet(scene(1, 256, "meta")).shape == (1, 3, 256, 256)
 
 
-def test_conditions_travel_together() -> None:
+def test_conditions_stack_and_concatenate() -> None:
     conditions = scene(2, 64).conditions
     assert conditions.stack().shape == (2, CONDITION_CHANNELS, 64, 64)
     twice = conditions.concatenate(conditions)
@@ -174,11 +174,11 @@ def test_conditions_travel_together() -> None:
 
 
 @pytest.mark.parametrize("side", [64, 96, 256])
-def test_discriminator_judges_patches(side: int) -> None:
-    judge = PatchDiscriminator(8)
-    shown = scene(2, side)
-    logits = judge(shown.source_image, shown.conditions)
+def test_discriminator_outputs_one_logit_per_patch(side: int) -> None:
+    discriminator = PatchDiscriminator(8)
+    inputs = scene(2, side)
+    logits = discriminator(inputs.source_image, inputs.conditions)
     assert logits.shape == (2, 1, side // 8 - 2, side // 8 - 2)
-    assert not list(judge.buffers())
+    assert not list(discriminator.buffers())
     logits.square().sum().backward()
-    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in judge.parameters())
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in discriminator.parameters())

@@ -1,4 +1,4 @@
-"""bfloat16: small errors in pictures, none in places; and what only answers, laid out for it."""
+"""bfloat16 (coordinates stay float32) and networks prepared for inference."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def network(toy_model: FaceModel) -> RecAugNet:
     torch.manual_seed(0)
     built = RecAugNet(RecNet(toy_model.sizes, POINTS), ETNet(POINTS))
     for name, parameter in built.named_parameters():
-        if "backbone" not in name:  # heads start at zero, and would hide every error
+        if "backbone" not in name:  # zero-initialised heads would hide every error
             torch.nn.init.normal_(parameter, std=0.02)
     return built.eval()
 
 
-def test_places_are_read_in_full_whatever_networks_compute_in() -> None:
+def test_coordinates_are_computed_in_float32_under_autocast() -> None:
     position = torch.rand(2, 16, 16, 2, generator=torch.Generator().manual_seed(0)) * 16
     assert torch.equal(in_bfloat16(CPU, extend_motion, position, 16), extend_motion(position, 16))
     maps = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
@@ -37,30 +37,30 @@ def test_places_are_read_in_full_whatever_networks_compute_in() -> None:
 
 
 def test_heads_compute_in_float32(network: RecAugNet) -> None:
-    seen = []
+    dtypes = []
     for module in network.modules():
         if isinstance(module, torch.nn.Linear):
-            module.register_forward_hook(lambda _, inputs, output: seen.extend([inputs[0].dtype, output.dtype]))
+            module.register_forward_hook(lambda _, inputs, output: dtypes.extend([inputs[0].dtype, output.dtype]))
     in_bfloat16(CPU, network, torch.rand(2, 3, 32, 32))
-    assert seen and set(seen) == {torch.float32}
+    assert dtypes and set(dtypes) == {torch.float32}
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.02)])
-def test_prepared_networks_answer_the_same(network: RecAugNet, precision: str, tolerance: float) -> None:
-    pictures = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+def test_prepared_networks_give_the_same_output(network: RecAugNet, precision: str, tolerance: float) -> None:
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        expected = network(pictures)
+        expected = network(images)
         prepared = prepare(network, precision)
-        answer = prepared(pictures)
+        output = prepared(images)
     assert isinstance(prepared, Bfloat16) == (precision == "bf16")
     for name in ("identity", "expression", "rotation"):
-        value, wanted = getattr(answer, name), getattr(expected, name)
+        value, target = getattr(output, name), getattr(expected, name)
         assert value.dtype == torch.float32
-        assert (value - wanted).abs().max() <= tolerance * wanted.abs().max(), name
+        assert (value - target).abs().max() <= tolerance * target.abs().max(), name
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_trainings_take_steps_in_bfloat16(name: str, toy_model: FaceModel) -> None:
+def test_training_steps_in_bfloat16(name: str, toy_model: FaceModel) -> None:
     first, second = (training(name, toy_model, 4) for _ in range(2))
     second.bf16 = True
     logs = [each.step(batch(toy_model, 4)) for each in (first, second)]

@@ -1,4 +1,4 @@
-"""RecNet, ETNet and RecAugNet: shapes, the start of training, and gradients."""
+"""RecNet, ETNet and RecAugNet: shapes, initial predictions, and gradients."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def images() -> torch.Tensor:
 
 
 def perturb(network: nn.Module) -> None:
-    """Away from the zeros of the start, so that every parameter matters."""
+    """Adds noise to the parameters, since zero-initialised layers block gradients."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
 
 
-def assert_every_trained_parameter_learns(network: nn.Module) -> None:
+def assert_every_trained_parameter_has_a_gradient(network: nn.Module) -> None:
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
@@ -52,7 +52,7 @@ def test_shapes_follow_the_face_model(sizes: dict[str, int], images: torch.Tenso
     assert parameters.light.shape == (2, 9, 3)
 
 
-def test_training_starts_at_the_mean_face_before_the_camera(images: torch.Tensor) -> None:
+def test_initial_prediction_is_the_frontal_mean_face(images: torch.Tensor) -> None:
     start = RecNet(SIZES, SMALL)(images)
     for field in ("identity", "albedo", "rotation"):
         assert not getattr(start, field).any(), field
@@ -62,30 +62,30 @@ def test_training_starts_at_the_mean_face_before_the_camera(images: torch.Tensor
     torch.testing.assert_close(irradiance(normals, start.light), torch.full((2, 5, 3), 0.8))
 
 
-def test_every_parameter_of_recnet_learns(images: torch.Tensor) -> None:
+def test_every_parameter_of_recnet_has_a_gradient(images: torch.Tensor) -> None:
     network = RecNet(SIZES, SMALL)
     perturb(network)
     total(network(images)).backward()
-    assert_every_trained_parameter_learns(network)
+    assert_every_trained_parameter_has_a_gradient(network)
 
 
-def test_heads_learn_from_the_first_step_on(images: torch.Tensor) -> None:
+def test_zero_initialised_heads_have_gradients(images: torch.Tensor) -> None:
     network = RecNet(SIZES, SMALL)
     sum(value.sum() for value in network(images).state().values()).backward()
     heads = (network.identity, network.expression.linear, network.albedo, network.rotation, network.translation)
     assert all(head.weight.grad.abs().max() > 0 for head in heads)
 
 
-def test_etnet_answers_coefficients(images: torch.Tensor) -> None:
+def test_etnet_predicts_coefficients(images: torch.Tensor) -> None:
     network = ETNet(SMALL)
     perturb(network)
     expression = network(images)
     assert expression.shape == (2, 51) and ((expression >= 0) & (expression <= 1)).all()
     expression.sum().backward()
-    assert_every_trained_parameter_learns(network)
+    assert_every_trained_parameter_has_a_gradient(network)
 
 
-def test_recaugnet_takes_etnet_s_expression_and_trains_the_rest(images: torch.Tensor) -> None:
+def test_recaugnet_uses_etnets_expression_and_trains_the_rest(images: torch.Tensor) -> None:
     recnet, etnet = RecNet(SIZES, SMALL), ETNet(SMALL)
     perturb(recnet)
     perturb(etnet)
@@ -96,16 +96,16 @@ def test_recaugnet_takes_etnet_s_expression_and_trains_the_rest(images: torch.Te
     for field in ("identity", "albedo", "rotation", "translation", "light"):
         torch.testing.assert_close(getattr(after, field), getattr(before, field))
     total(after).backward()
-    assert_every_trained_parameter_learns(network)
+    assert_every_trained_parameter_has_a_gradient(network)
     assert not any(p.requires_grad for p in etnet.parameters())
 
 
-def test_the_backbone_serves_as_perceptual_features(images: torch.Tensor) -> None:
+def test_backbone_provides_perceptual_features(images: torch.Tensor) -> None:
     features = RecNet(SIZES, SMALL).features(images)
     assert [f.shape[-1] for f in features] == [32, 16, 8, 4]
 
 
-def test_the_paper_s_networks_can_be_built() -> None:
+def test_networks_of_the_papers_size_can_be_built() -> None:
     with torch.device("meta"):
         recnet, etnet = RecNet(SIZES, BackboneConfig(layers=50)), ETNet(BackboneConfig(layers=34))
         network = RecAugNet(recnet, etnet)

@@ -1,4 +1,4 @@
-"""ResNets: torchvision's names, published weights, and answers that do not depend on the rest of the batch."""
+"""ResNets: torchvision's names, pretrained weights, and independence of the rest of the batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
 def torchvision_shapes(layers: int) -> dict[str, tuple[int, ...]]:
-    """Parameters and statistics of torchvision's ResNet without its classifier, written down from its definition."""
+    """Parameters and statistics of torchvision's ResNet without its classifier, following its definition."""
     expansion = 4 if layers == 50 else 1
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -48,7 +48,7 @@ def torchvision_shapes(layers: int) -> dict[str, tuple[int, ...]]:
 
 
 def published(layers: int) -> dict[str, Tensor]:
-    """A state dict as torchvision's files hold it: classifier and counters included."""
+    """A state dict like those in torchvision's files, with classifier and batch counters."""
     generator = torch.Generator().manual_seed(layers)
     values = {k: 0.05 * torch.rand(s, generator=generator) for k, s in torchvision_shapes(layers).items()}
     values |= {k: v + 0.5 for k, v in values.items() if k.endswith("running_var")}
@@ -58,7 +58,7 @@ def published(layers: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("layers", [18, 34, 50])
-def test_names_and_shapes_are_torchvisions(layers: int) -> None:
+def test_names_and_shapes_match_torchvision(layers: int) -> None:
     with torch.device("meta"):
         network = ResNet(BackboneConfig(layers=layers, weights="published.pth"), pretrained=False)
     assert {k: tuple(v.shape) for k, v in network.state_dict().items()} == torchvision_shapes(layers)
@@ -73,7 +73,7 @@ def test_group_normalised_network_has_the_same_parameter_names() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_published_weights_load_and_compute(tmp_path: Path, suffix: str) -> None:
+def test_pretrained_weights_are_loaded_and_used(tmp_path: Path, suffix: str) -> None:
     weights, path = published(18), tmp_path / f"resnet18{suffix}"
     if suffix == ".pth":
         torch.save(weights, path)
@@ -96,7 +96,7 @@ def test_published_weights_load_and_compute(tmp_path: Path, suffix: str) -> None
     assert torch.equal(network.bn1.running_mean, before) and network.bn1.weight.grad is not None
 
 
-def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
+def test_errors_name_weights_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "resnet18.pth"
     torch.save(published(18), path)
     with pytest.raises(WeightsError, match=r"resnet18\.pth: .*layer1\.2\.conv1.*`layers`"):
@@ -110,14 +110,14 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         ResNet(BackboneConfig(layers=18, weights=str(path)))
 
 
-class _Surprise:
+class _Malicious:
     def __reduce__(self) -> tuple:
         return print, ("code from a weight file ran",)
 
 
 def test_weight_files_cannot_run_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "resnet18.pth"
-    torch.save({"conv1.weight": _Surprise()}, path)
+    torch.save({"conv1.weight": _Malicious()}, path)
     with pytest.raises(WeightsError):
         ResNet(BackboneConfig(layers=18, weights=str(path)))
     assert "ran" not in capsys.readouterr().out
@@ -132,7 +132,7 @@ def test_stages_halve_the_side(layers: int) -> None:
     assert network(torch.rand(2, 3, 96, 96)).shape == (2, network.channels)
 
 
-def test_a_picture_s_features_do_not_depend_on_its_batch() -> None:
+def test_features_do_not_depend_on_the_batch() -> None:
     torch.manual_seed(0)
     network = ResNet(BackboneConfig(layers=10, width=8)).train()
     images = torch.rand(3, 3, 64, 64)
@@ -145,7 +145,7 @@ def test_soft_argmax_finds_a_peak() -> None:
     torch.testing.assert_close(soft_argmax(maps), torch.tensor([[[1.0, -0.5], [-0.5, 1.0]]]))
 
 
-def test_points_join_the_features_and_leave_published_weights_alone(tmp_path: Path) -> None:
+def test_keypoints_are_appended_to_the_features_of_pretrained_weights(tmp_path: Path) -> None:
     path = tmp_path / "resnet18.pth"
     torch.save(published(18), path)
     network = ResNet(BackboneConfig(layers=18, points=7, weights=str(path)))
@@ -156,7 +156,7 @@ def test_points_join_the_features_and_leave_published_weights_alone(tmp_path: Pa
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 2, 7, 9), (3, 1, 1, 4)])
-def test_pooling_is_the_same_whether_or_not_gradients_are_asked_for(shape: tuple[int, ...]) -> None:
+def test_max_pool_is_the_same_in_inference_mode(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(2))
     expected = torch.nn.functional.max_pool2d(x, 3, 2, 1)
     with torch.inference_mode():
@@ -164,7 +164,7 @@ def test_pooling_is_the_same_whether_or_not_gradients_are_asked_for(shape: tuple
     assert torch.equal(max_pool(x), expected)
 
 
-def test_a_pointwise_convolution_mixes_the_channels_of_each_pixel() -> None:
+def test_pointwise_convolution_mixes_the_channels_of_each_pixel() -> None:
     convolution = Pointwise(3, 5, 1, bias=False)
     x = torch.randn(2, 3, 6, 7, generator=torch.Generator().manual_seed(4))
     mixed = torch.einsum("oc,bchw->bohw", convolution.weight[:, :, 0, 0], x)

@@ -1,4 +1,4 @@
-"""VGG-19's features under torchvision's names."""
+"""VGG-19 features with torchvision's parameter names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def published() -> dict[str, torch.Tensor]:
     return weights
 
 
-def test_published_weights_load_by_key(tmp_path: Path) -> None:
+def test_pretrained_weights_are_loaded_by_key(tmp_path: Path) -> None:
     weights = published()
     path = tmp_path / "vgg19.pth"
     torch.save(weights | {"features.30.weight": torch.zeros(1), "classifier.0.bias": torch.zeros(1)}, path)
@@ -45,7 +45,7 @@ def test_published_weights_load_by_key(tmp_path: Path) -> None:
     assert image.grad.abs().max() > 0
 
 
-def test_another_network_s_file_is_refused(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "vgg11.pth"
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, path)
     with pytest.raises(WeightsError, match=r"vgg11\.pth: no 'features\.0\.bias'"):

@@ -1,7 +1,7 @@
-"""Renderings of the procedural face against stored pictures: a refactoring must not move a pixel.
+"""Renderings of the procedural face against stored images: refactoring must not change a pixel.
 
-``python tests/render/test_golden_renderings.py`` stores them anew, for a change that is meant to alter pictures.
-Processors round differently: a few pixels on a silhouette may belong to the background elsewhere.
+``python tests/render/test_golden_renderings.py`` regenerates them, after a change that is meant to alter renderings.
+Processors round differently, so a few pixels of the silhouette may differ.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAPS = ("image", "normal", "light", "warped", "head_warped")
 
 
 def faces(model: FaceModel) -> tuple[FaceParameters, FaceParameters]:
-    """Two people; the second one turns the head, opens the mouth and closes an eye."""
+    """Source and driving faces of two people; the driving faces turn the head, open the mouth and close an eye."""
     generator = torch.Generator().manual_seed(0)
     neutral = model.neutral(2)
     source = neutral.replace(
@@ -47,8 +47,8 @@ def faces(model: FaceModel) -> tuple[FaceParameters, FaceParameters]:
 def golden_maps(model: FaceModel) -> dict[str, np.ndarray]:
     """Name -> (128, 256, 3) uint8: both people side by side."""
     source, driving = faces(model)
-    picture = render(model, source, CAMERA)
-    photo = picture.image + 0.3 * (1 - picture.mask)
+    rendering = render(model, source, CAMERA)
+    photo = rendering.image + 0.3 * (1 - rendering.mask)
     scene: Scene = set_scene(model, CAMERA, photo, source, recombine(source, driving))
     maps = {
         "image": scene.driving.image,
@@ -64,7 +64,7 @@ def golden_maps(model: FaceModel) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_maps_match_the_stored_pictures(name: str, procedural_model: FaceModel) -> None:
+def test_maps_match_the_stored_images(name: str, procedural_model: FaceModel) -> None:
     stored = cv2.imread(str(REFERENCES / f"render_{name}.png"))[..., ::-1].astype(int)
     difference = np.abs(golden_maps(procedural_model)[name].astype(int) - stored).max(-1)
     assert np.median(difference) == 0

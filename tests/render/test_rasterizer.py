@@ -1,4 +1,4 @@
-"""Visibility and barycentrics: against the written-down reference, and the conventions at every edge."""
+"""Visibility and barycentric coordinates: comparison with the reference rasteriser, and edge cases."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from jr2net.render.rasterizer import interpolate, rasterize
 from jr2net.render.reference import rasterize_reference
 
 
-def soup(count: int, seed: int, size: float = 60.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random triangles that cross each other, some behind the camera, some outside the picture: (1, 3·count, 3)."""
+def random_triangles(count: int, seed: int, size: float = 60.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random triangles that cross each other, some behind the camera, some outside of the image: (1, 3·count, 3)."""
     generator = torch.Generator().manual_seed(seed)
     centre = torch.randn(count, 1, 3, generator=generator) * torch.tensor([80.0, 80.0, 150.0])
     corners = centre + size * torch.randn(count, 3, 3, generator=generator) + torch.tensor([0.0, 0.0, 500.0])
@@ -20,7 +20,7 @@ def soup(count: int, seed: int, size: float = 60.0) -> tuple[torch.Tensor, torch
 
 
 def on_screen(points: list[tuple[float, float]], camera: Camera, depth: float = 100.0) -> torch.Tensor:
-    """Camera-space vertices (1, n, 3) that project to these pixels, in double so that they do so exactly."""
+    """Camera-space vertices (1, n, 3) that project to these pixels, in float64 for exactness."""
     pixels = torch.tensor(points, dtype=torch.float64)
     return camera.unproject(pixels, torch.full((len(points),), depth, dtype=torch.float64))[None]
 
@@ -28,18 +28,18 @@ def on_screen(points: list[tuple[float, float]], camera: Camera, depth: float = 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("size", [7, 32])
 def test_agrees_with_the_reference(seed: int, size: int) -> None:
-    vertices, faces = soup(60, seed)
+    vertices, faces = random_triangles(60, seed)
     camera = Camera.default(size, focal_ratio=2.0)
     fragments = rasterize(vertices, faces, camera)
     face, barycentric, depth = rasterize_reference(vertices[0].double(), faces, camera)
 
     agree = fragments.pix_to_face[0] == face
-    assert agree.float().mean() > 0.998  # crossing surfaces may be equally deep within fp32 at a pixel
+    assert agree.float().mean() > 0.998  # crossing surfaces may have equal depth in float32
     torch.testing.assert_close(fragments.bary_coords[0][agree].double(), barycentric[agree], atol=2e-5, rtol=0)
     hit = agree & (face >= 0)
-    drawn = interpolate(fragments, faces, vertices[..., 2:])[0, 0]
-    torch.testing.assert_close(drawn[hit].double(), depth[hit], rtol=1e-5, atol=0)
-    assert (drawn[~hit & agree] == 0).all()
+    interpolated = interpolate(fragments, faces, vertices[..., 2:])[0, 0]
+    torch.testing.assert_close(interpolated[hit].double(), depth[hit], rtol=1e-5, atol=0)
+    assert (interpolated[~hit & agree] == 0).all()
 
 
 def test_agrees_with_the_reference_on_a_model(toy_model) -> None:
@@ -47,11 +47,13 @@ def test_agrees_with_the_reference_on_a_model(toy_model) -> None:
     vertices = toy_model.mean * torch.tensor([1.0, -1.0, -1.0]) + torch.tensor([0.0, 0.0, 1080.0])
     fragments = rasterize(vertices[None], toy_model.faces, camera)
     face, _, _ = rasterize_reference(vertices.double(), toy_model.faces, camera)
-    assert (fragments.pix_to_face[0] == face).float().mean() > 0.998  # a centre on a shared edge belongs to either
+    assert (
+        fragments.pix_to_face[0] == face
+    ).float().mean() > 0.998  # a centre on a shared edge may belong to either face
     assert ((fragments.pix_to_face[0] >= 0) == (face >= 0)).all()
 
 
-def test_pixel_centres_lie_at_one_half() -> None:
+def test_pixel_centres_are_at_one_half() -> None:
     camera = Camera(8, 10.0, (4.0, 4.0))
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
     inside = [(2.51, 3.51), (5.49, 3.51), (5.49, 4.49), (2.51, 4.49)]  # between the centres of columns 2 and 5
@@ -62,8 +64,8 @@ def test_pixel_centres_lie_at_one_half() -> None:
     assert (square >= 0).nonzero().tolist() == [[i, j] for i in (3, 4) for j in (2, 3, 4, 5)]
 
 
-def test_barycentrics_are_of_the_centre_and_perspective_correct() -> None:
-    camera = Camera(8, 10.0, (3.0, 5.0))  # a principal point off the middle
+def test_barycentric_coordinates_are_perspective_correct_at_pixel_centres() -> None:
+    camera = Camera(8, 10.0, (3.0, 5.0))  # principal point off the centre
     generator = torch.Generator().manual_seed(0)
     vertices = torch.tensor([[[-9.0, -9, 15], [9, -7, 12], [1, 9, 30]]]).double()
     vertices = vertices + torch.rand(1, 3, 3, generator=generator)
@@ -77,8 +79,8 @@ def test_barycentrics_are_of_the_centre_and_perspective_correct() -> None:
     torch.testing.assert_close(fragments.hit_bary_coords.sum(0), torch.ones_like(fragments.hit_bary_coords[0]))
 
 
-def test_edges_through_centres_leave_no_hole() -> None:
-    """A grid whose every vertex is a pixel's centre covers each of its pixels, batched and at every size."""
+def test_edges_through_pixel_centres_leave_no_holes() -> None:
+    """A grid whose vertices are pixel centres covers every pixel, batched, in float32 and float64."""
     side = 9
     y, x = torch.meshgrid(torch.arange(side) + 0.5, torch.arange(side) + 0.5, indexing="ij")
     corner = torch.arange(side * side).view(side, side)[:-1, :-1].reshape(-1)
@@ -95,11 +97,11 @@ def test_edges_through_centres_leave_no_hole() -> None:
         assert (rasterize(vertices[None].expand(2, -1, -1), faces, camera).pix_to_face >= 0).all()
 
 
-def test_what_reaches_over_the_border_is_cut_there() -> None:
+def test_triangles_are_clipped_at_the_image_border() -> None:
     camera = Camera.default(6)
     faces = torch.tensor([[0, 1, 2]])
-    everything = rasterize(on_screen([(-100, -100), (300, -100), (-100, 300)], camera), faces, camera)
-    assert (everything.pix_to_face == 0).all()
+    full = rasterize(on_screen([(-100, -100), (300, -100), (-100, 300)], camera), faces, camera)
+    assert (full.pix_to_face == 0).all()
     outside = rasterize(on_screen([(-9, 1), (-1, 1), (-4, 5)], camera), faces, camera)
     assert (outside.pix_to_face == -1).all()
     left_half = rasterize(
@@ -115,21 +117,21 @@ def test_nearer_wins_and_equal_depth_goes_to_the_lower_index() -> None:
     vertices = torch.cat([far, near, near], 1).float()
     faces = torch.arange(9).view(3, 3)
     assert (rasterize(vertices, faces, camera).pix_to_face == 1).all()
-    assert (rasterize(vertices, faces[[0, 2, 1]].flip(1), camera).pix_to_face == 1).all()  # both sides are seen
+    assert (rasterize(vertices, faces[[0, 2, 1]].flip(1), camera).pix_to_face == 1).all()  # two-sided
 
 
-@pytest.mark.parametrize("spoil", [-50.0, 0.0, 0.5, float("nan"), float("inf")])
-def test_triangles_behind_the_camera_or_not_numbers_are_not_drawn(spoil: float) -> None:
+@pytest.mark.parametrize("depth", [-50.0, 0.0, 0.5, float("nan"), float("inf")])
+def test_triangles_behind_the_camera_or_with_nan_are_not_drawn(depth: float) -> None:
     camera = Camera.default(8)
     good = on_screen([(0, 0), (3, 0), (0, 3)], camera)
     bad = on_screen([(0, 0), (8, 0), (8, 8)], camera)
-    bad[0, 1, 2] = spoil
+    bad[0, 1, 2] = depth
     fragments = rasterize(torch.cat([bad, good], 1), torch.arange(6).view(2, 3), camera)
     assert set(fragments.pix_to_face.unique().tolist()) == {-1, 1}
     assert torch.isfinite(fragments.hit_bary_coords).all()
 
 
-def test_an_empty_picture_has_zero_maps_and_zero_gradients() -> None:
+def test_empty_image_has_zero_maps_and_zero_gradients() -> None:
     camera = Camera.default(8)
     vertices = torch.tensor([[[0.0, 0, -5], [1, 0, -5], [0, 1, -5]]], requires_grad=True)
     faces = torch.tensor([[0, 1, 2]])
@@ -156,7 +158,7 @@ def test_slivers_and_degenerate_triangles_stay_finite() -> None:
     assert depth.max() < 1000
 
 
-def test_a_batch_is_its_pictures_one_by_one(toy_model) -> None:
+def test_batch_equals_single_images(toy_model) -> None:
     generator = torch.Generator().manual_seed(3)
     camera = Camera.default(20)
     vertices = toy_model.mean * torch.tensor([1.0, -1.0, -1.0]) + torch.tensor([0.0, 0.0, 1080.0])
@@ -175,17 +177,17 @@ def test_a_batch_is_its_pictures_one_by_one(toy_model) -> None:
     )
 
 
-def test_attributes_may_live_on_other_vertices() -> None:
-    """A seam: the same triangles with texture coordinates of their own."""
+def test_attributes_may_use_other_vertex_indices() -> None:
+    """Like a texture seam: the same triangles with separate attribute indices."""
     camera = Camera.default(8)
     vertices = on_screen([(0, 0), (8, 0), (8, 8), (0, 8)], camera)
     fragments = rasterize(vertices, torch.tensor([[0, 1, 2], [0, 2, 3]]), camera)
     labels = torch.tensor([[[1.0], [1], [1], [2], [2], [2]]]).double()
-    drawn = interpolate(fragments, torch.arange(6).view(2, 3), labels)
-    torch.testing.assert_close(drawn[:, 0], fragments.pix_to_face + 1.0, check_dtype=False)
+    interpolated = interpolate(fragments, torch.arange(6).view(2, 3), labels)
+    torch.testing.assert_close(interpolated[:, 0], fragments.pix_to_face + 1.0, check_dtype=False)
 
 
-def test_errors_name_the_remedy(toy_model) -> None:
+def test_errors_name_the_valid_values(toy_model) -> None:
     camera = Camera.default(8)
     vertices = toy_model.mean[None] + torch.tensor([0.0, 0, 1000])
     with pytest.raises(ValueError, match=r"'cuda'.*torch, pytorch3d"):
@@ -195,7 +197,7 @@ def test_errors_name_the_remedy(toy_model) -> None:
         interpolate(fragments, toy_model.faces, vertices.expand(2, -1, -1))
 
 
-def test_pytorch3d_says_how_to_get_it(toy_model) -> None:
+def test_missing_pytorch3d_raises_with_instructions(toy_model) -> None:
     try:
         import pytorch3d  # noqa: F401
     except ImportError:
@@ -207,9 +209,9 @@ def test_pytorch3d_says_how_to_get_it(toy_model) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_agrees_with_cpu() -> None:
-    vertices, faces = soup(60, 0)
+    vertices, faces = random_triangles(60, 0)
     camera = Camera.default(32, focal_ratio=2.0)
     cpu, cuda = rasterize(vertices, faces, camera), rasterize(vertices.cuda(), faces.cuda(), camera)
-    agree = cpu.face == cuda.face.cpu()
+    agree = cpu.pix_to_face == cuda.pix_to_face.cpu()
     assert agree.float().mean() > 0.998
-    torch.testing.assert_close(cpu.barycentric[agree], cuda.barycentric.cpu()[agree], atol=1e-4, rtol=0)
+    torch.testing.assert_close(cpu.bary_coords[agree], cuda.bary_coords.cpu()[agree], atol=1e-4, rtol=0)

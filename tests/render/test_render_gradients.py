@@ -1,4 +1,4 @@
-"""Analytic gradients against finite differences, in double."""
+"""Analytic gradients against finite differences, in float64."""
 
 from __future__ import annotations
 
@@ -47,11 +47,13 @@ def test_weights_and_attributes() -> None:
     faces = torch.randint(0, 12, (8, 3), generator=generator)
     assert (rasterize(vertices, faces, camera).pix_to_face >= 0).sum() > 20
 
-    def draw(v: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+    def interpolated(v: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
         return interpolate(rasterize(v, faces, camera), faces, a)
 
-    assert torch.autograd.gradcheck(draw, (vertices.requires_grad_(), attributes.requires_grad_()), eps=1e-7, atol=1e-5)
-    assert torch.autograd.gradcheck(lambda a: draw(vertices, a[:1]), (attributes,), eps=1e-7, atol=1e-5)
+    assert torch.autograd.gradcheck(
+        interpolated, (vertices.requires_grad_(), attributes.requires_grad_()), eps=1e-7, atol=1e-5
+    )
+    assert torch.autograd.gradcheck(lambda a: interpolated(vertices, a[:1]), (attributes,), eps=1e-7, atol=1e-5)
 
 
 def test_normals_and_light(toy_model) -> None:
@@ -69,8 +71,8 @@ def test_normals_and_light(toy_model) -> None:
     torch.testing.assert_close(irradiance_map(unit(normal, 1), theta), expected)
 
 
-def test_nothing_has_no_gradient() -> None:
-    """Background has normal 0: its direction, its light and their gradients are 0, not NaN."""
+def test_background_has_zero_gradients() -> None:
+    """Where the normal is 0, the normalised normal, the light and their gradients are 0, not NaN."""
     zero = torch.zeros(1, 3, 2, 2, requires_grad=True)
     light_map = irradiance_map(unit(zero, 1), torch.ones(1, 9, 3))
     light_map.sum().backward()
@@ -78,17 +80,17 @@ def test_nothing_has_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("name", ["identity", "expression", "albedo", "rotation", "translation", "light"])
-def test_a_rendering_by_every_parameter(toy_model, name: str) -> None:
-    """Directional derivatives of every map at once, away from pixels whose triangle changes within the difference."""
+def test_gradients_with_respect_to_every_parameter(toy_model, name: str) -> None:
+    """Directional derivatives of all maps, without pixels whose triangle changes within the finite difference."""
     model, camera = double(toy_model), Camera.default(16)
     start = parameters(model, 2)
     generator = torch.Generator().manual_seed(7)
     direction = torch.randn(getattr(start, name).shape, generator=generator, dtype=torch.float64)
 
     def maps(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        drawn = render(model, start.replace(**{name: value}), camera)
-        stacked = torch.cat([drawn.depth / 1000, drawn.normal, drawn.light, drawn.albedo, drawn.image], 1)
-        return stacked, drawn.fragments.pix_to_face
+        out = render(model, start.replace(**{name: value}), camera)
+        stacked = torch.cat([out.depth / 1000, out.normal, out.light, out.albedo, out.image], 1)
+        return stacked, out.fragments.pix_to_face
 
     value = getattr(start, name).clone().requires_grad_()
     step = 1e-5
@@ -96,18 +98,18 @@ def test_a_rendering_by_every_parameter(toy_model, name: str) -> None:
         maps(value.detach() + step * direction),
         maps(value.detach() - step * direction),
     )
-    here, face = maps(value)
-    steady = ((face == face_after) & (face == face_before))[:, None]
-    assert steady.float().mean() > 0.95 and (face >= 0).float().mean() > 0.3
+    current, face = maps(value)
+    unchanged = ((face == face_after) & (face == face_before))[:, None]
+    assert unchanged.float().mean() > 0.95 and (face >= 0).float().mean() > 0.3
 
-    weights = torch.randn(here.shape, generator=generator, dtype=torch.float64) * steady
+    weights = torch.randn(current.shape, generator=generator, dtype=torch.float64) * unchanged
     numeric = ((after - before) / (2 * step) * weights).sum()
-    (analytic,) = torch.autograd.grad((here * weights).sum(), value)
+    (analytic,) = torch.autograd.grad((current * weights).sum(), value)
     assert numeric.abs() > 1e-8
     torch.testing.assert_close((analytic * direction).sum(), numeric, rtol=1e-5, atol=1e-9)
 
 
-def test_views_are_differentiable_in_both_faces_and_the_picture(toy_model) -> None:
+def test_views_are_differentiable_in_both_faces_and_the_image(toy_model) -> None:
     model, camera = double(toy_model), Camera.default(16)
     generator = torch.Generator().manual_seed(1)
     image = torch.rand(1, 3, 16, 16, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -121,6 +123,6 @@ def test_views_are_differentiable_in_both_faces_and_the_picture(toy_model) -> No
     angles = torch.cat([source.rotation, driving.rotation]).requires_grad_()
     assert torch.autograd.gradcheck(position, (angles,), eps=1e-7, atol=1e-4)
     first, second = render(model, source, camera), render(model, driving, camera)
-    place = synthesize_view(first, second, model.faces, image, camera).position
-    assert torch.autograd.gradcheck(lambda i: warp(i, place, 16), (image,))
+    positions = synthesize_view(first, second, model.faces, image, camera).position
+    assert torch.autograd.gradcheck(lambda i: warp(i, positions, 16), (image,))
     assert torch.autograd.gradcheck(lambda i: head_motion_warp(first, second, i, camera), (image,))

@@ -1,4 +1,4 @@
-"""View synthesis: Eq. 2 where it applies, visibility in both views, and warps of any resolution."""
+"""View synthesis: equality with Eq. 2, co-visibility, and warps at any resolution."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def posed(toy_model: FaceModel) -> Callable[..., FaceParameters]:
 
 
 @pytest.mark.parametrize("size", [32, 96])
-def test_equal_shape_and_expression_is_the_rigid_reprojection_of_equation_2(toy_model, posed, size: int) -> None:
-    """p_s ~ K T_{t→s} D_t(p_t) K⁻¹ p_t with T from the two poses, to 1e-3 pixels."""
+def test_equals_equation_2_for_equal_shape_and_expression(toy_model, posed, size: int) -> None:
+    """p_s ~ K T_{t→s} D_t(p_t) K⁻¹ p_t with T from the two poses, within 1e-3 pixels."""
     generator = torch.Generator().manual_seed(0)
     common = {
         "identity": torch.randn(1, 4, generator=generator),
@@ -53,33 +53,33 @@ def test_equal_shape_and_expression_is_the_rigid_reprojection_of_equation_2(toy_
     assert torch.equal(view.mask, driving.mask)
 
 
-def test_the_same_view_is_itself(toy_model, posed) -> None:
+def test_identical_views_give_the_identity(toy_model, posed) -> None:
     camera = Camera.default(32)
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    drawn = render(toy_model, posed(yaw=0.2), camera)
-    view = synthesize_view(drawn, drawn, toy_model.faces, image, camera)
-    row, column = (drawn.mask[0, 0] > 0).nonzero().T
+    rendering = render(toy_model, posed(yaw=0.2), camera)
+    view = synthesize_view(rendering, rendering, toy_model.faces, image, camera)
+    row, column = (rendering.mask[0, 0] > 0).nonzero().T
     torch.testing.assert_close(
         view.position[0, row, column], torch.stack([column, row], -1) + 0.5, atol=1e-3, rtol=0, check_dtype=False
     )
-    torch.testing.assert_close(view.image, image * drawn.mask, atol=1e-3, rtol=0)
-    assert torch.equal(view.covisible, drawn.mask)
-    assert (head_motion_warp(drawn, drawn, image, camera) - image).abs().max() < 1e-3
+    torch.testing.assert_close(view.image, image * rendering.mask, atol=1e-3, rtol=0)
+    assert torch.equal(view.covisible, rendering.mask)
+    assert (head_motion_warp(rendering, rendering, image, camera) - image).abs().max() < 1e-3
 
 
-def test_expression_moves_the_position(toy_model, posed) -> None:
-    """The generalisation: the same surface point, wherever the source's expression took it."""
+def test_position_follows_the_expression(toy_model, posed) -> None:
+    """The position is that of the same surface point under the source's expression."""
     camera = Camera.default(32)
     expression = torch.zeros(1, 51)
     expression[0, 17] = 1.0
     source, driving = render(toy_model, posed(expression=expression), camera), render(toy_model, posed(), camera)
     view = synthesize_view(source, driving, toy_model.faces, torch.zeros(1, 3, 32, 32), camera)
-    index = 60  # a vertex in the middle: the pixel nearest to it goes about where the vertex goes
-    here, there = camera.project(driving.vertices[0, index]), camera.project(source.vertices[0, index])
-    column, row = here.floor().long()
+    index = 60  # a vertex in the middle: the nearest pixel moves about as far as the vertex
+    before, after = camera.project(driving.vertices[0, index]), camera.project(source.vertices[0, index])
+    column, row = before.floor().long()
     shift = view.position[0, row, column] - (torch.stack([column, row]) + 0.5)
-    assert (there - here).norm() > 0.2
-    torch.testing.assert_close(shift, there - here, atol=0.1, rtol=0.1)
+    assert (after - before).norm() > 0.2
+    torch.testing.assert_close(shift, after - before, atol=0.1, rtol=0.1)
 
 
 def wall_and_post() -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,8 +96,8 @@ def wall_and_post() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(vertices), torch.cat(faces)
 
 
-def test_turning_hides_what_the_post_covers() -> None:
-    """Frontal source, turned driving view: on the wall, exactly the strip behind the post was unseen."""
+def test_occluded_strip_is_not_covisible() -> None:
+    """Frontal source, rotated driving view: exactly the strip of the wall behind the post is not co-visible."""
     from jr2net.face.camera import to_camera
 
     vertices, faces = wall_and_post()
@@ -106,14 +106,14 @@ def test_turning_hides_what_the_post_covers() -> None:
     turned = torch.tensor([[0.0, 0.5, 0.0]])
 
     def view_of(rotation: torch.Tensor):
-        placed = to_camera(vertices[None], rotation, torch.tensor([[0.0, 0.0, 1000.0]]))
-        return render_mesh(placed, faces, torch.ones(1, len(vertices), 3), light, camera)
+        posed_vertices = to_camera(vertices[None], rotation, torch.tensor([[0.0, 0.0, 1000.0]]))
+        return render_mesh(posed_vertices, faces, torch.ones(1, len(vertices), 3), light, camera)
 
     source, driving = view_of(torch.zeros(1, 3)), view_of(turned)
     view = synthesize_view(source, driving, faces, torch.zeros(1, 3, size, size), camera)
     on_wall = (driving.fragments.pix_to_face[0] >= 0) & (driving.fragments.pix_to_face[0] < len(faces) // 2)
-    across = driving.fragments.spread(driving.fragments.gather(vertices[None, :, :1]))[0, 0]  # x on the wall, mm
-    covered = 10.0 * 1000 / 940  # half of the post's shadow on the wall, as the source's camera throws it
+    across = driving.fragments.scatter(driving.fragments.gather(vertices[None, :, :1]))[0, 0]  # x on the wall, mm
+    covered = 10.0 * 1000 / 940  # half of the width that the post covers on the wall, seen from the source camera
     margin = 4.0  # mm, a little more than a pixel
     hidden, open_ = on_wall & (across.abs() < covered - margin), on_wall & (across.abs() > covered + margin)
     assert hidden.sum() > 30 and open_.sum() > 1000
@@ -124,7 +124,7 @@ def test_turning_hides_what_the_post_covers() -> None:
     assert (view.covisible * (1 - view.mask) == 0).all()
 
 
-def test_what_faces_away_or_lies_outside_is_not_covisible(toy_model, posed) -> None:
+def test_back_faces_and_points_outside_the_image_are_not_covisible(toy_model, posed) -> None:
     camera = Camera.default(32)
     away = render(toy_model, posed(yaw=3.0), camera)
     front = render(toy_model, posed(), camera)
@@ -139,12 +139,12 @@ def test_what_faces_away_or_lies_outside_is_not_covisible(toy_model, posed) -> N
     assert view.covisible.sum() == 0 and (view.image == 0).all()
 
 
-def test_warp_takes_any_resolution_and_is_zero_outside() -> None:
+def test_warp_works_at_any_resolution_and_is_zero_outside() -> None:
     y, x = torch.meshgrid(torch.arange(16) + 0.5, torch.arange(16) + 0.5, indexing="ij")
-    position = torch.stack([x, y], -1)[None] * 2  # the centres of a picture of side 32 seen at half size
+    position = torch.stack([x, y], -1)[None] * 2  # pixel centres of an image of side 32 at half resolution
     for side in (8, 16, 32):
         centre = (torch.arange(side) + 0.5) * 32 / side
-        features = centre.expand(1, 2, side, side)  # each column holds its x in the picture
+        features = centre.expand(1, 2, side, side)  # each column holds its x in the image
         warped = warp(features, position, 32)
         assert warped.shape == (1, 2, 16, 16)
         inner = slice(2, -2)
@@ -164,8 +164,8 @@ def test_non_face_features_are_zero_at_every_resolution(toy_model, posed) -> Non
         assert warped[view.covisible.expand(-1, 5, -1, -1) > 0].mean() > 0.9
 
 
-def test_head_motion_moves_the_whole_picture(toy_model, posed) -> None:
-    """A head that moves by 3 pixels right and 2 down takes the background along."""
+def test_head_motion_moves_the_whole_image(toy_model, posed) -> None:
+    """A head motion of 3 pixels right and 2 down also moves the background."""
     camera = Camera.default(32)
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     source = render(toy_model, posed(), camera)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from jr2net.evaluation.figures import Grid, GridRow, picture_grid
+from jr2net.evaluation.figures import Grid, GridRow, image_grid
 from jr2net.report.curves import training_log
 from jr2net.report.html import render_html, write_report
 from jr2net.report.result import EXPECTED, ReportError
@@ -16,7 +16,7 @@ VOID = {"meta", "img", "br", "path", "link", "input"}
 
 
 class Outline(HTMLParser):
-    """Checks that tags nest, and keeps what a browser would load."""
+    """Checks that tags are nested correctly; collects ids and everything that a browser would load."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,14 +45,14 @@ def outline(page: str) -> Outline:
 
 @pytest.fixture(scope="module")
 def result() -> dict:
-    """A studio run with every promised number."""
+    """A studio run with all expected metrics."""
     tree: dict = {"name": "laptop", "ground": "studio", "perceptual_features": "RecNet's backbone"}
-    for place, key in enumerate(EXPECTED["studio"]):
+    for index, key in enumerate(EXPECTED["studio"]):
         *parents, leaf = key.split(".")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[leaf] = 0.5 + 0.01 * place
+        node[leaf] = 0.5 + 0.01 * index
     tree["expression"] = {"large": {"RecNet": {"mae": 0.1, "shapes": {"jawOpen": {"correlation": 0.9}}}}}
     return tree | {"versions": versions(), "machine": machine(), "digests": {"recnet": "ab" * 32}}
 
@@ -62,24 +62,24 @@ def figures() -> tuple[list[Grid], list]:
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     large = np.zeros((224, 224, 3), np.uint8)
     grids = [
-        picture_grid("reenactment", "Same identity", "", {"source": images, "DCNet": images}, ["<one>", "two"]),
+        image_grid("reenactment", "Same identity", "", {"source": images, "DCNet": images}, ["<one>", "two"]),
         Grid("reconstruction", "Overlays", "", ("input", "RecNet"), (GridRow("a", (large, None)),)),
     ]
     records = [{"step": step, "losses": {"photometric": 1 / step}} for step in range(1, 30)]
     return grids, [training_log("recnet", records)]
 
 
-def test_the_page_needs_nothing_else(result, figures):
+def test_page_is_self_contained(result, figures):
     page = render_html(result, *figures)
     parsed = outline(page)
-    assert all(place.startswith(("data:image/", "#")) for place in parsed.loaded)
-    assert {place[1:] for place in parsed.loaded if place[0] == "#"} <= set(parsed.ids)
-    assert sum(place.startswith("data:image/png") for place in parsed.loaded) == 4
-    assert sum(place.startswith("data:image/jpeg") for place in parsed.loaded) == 1
+    assert all(uri.startswith(("data:image/", "#")) for uri in parsed.loaded)
+    assert {uri[1:] for uri in parsed.loaded if uri[0] == "#"} <= set(parsed.ids)
+    assert sum(uri.startswith("data:image/png") for uri in parsed.loaded) == 4
+    assert sum(uri.startswith("data:image/jpeg") for uri in parsed.loaded) == 1
     assert not re.search(r"https?://|@import|url\(|<script", page)
 
 
-def test_the_page_says_everything(result, figures):
+def test_page_contains_all_parts_of_the_result(result, figures):
     page = render_html(result, *figures)
     for text in (
         "laptop",
@@ -93,10 +93,10 @@ def test_the_page_says_everything(result, figures):
         assert text in page
     for text in ("RecNet&#39;s backbone", "jawOpen", "photometric", "&lt;one&gt;", "ab" * 32, "prefers-color-scheme"):
         assert text in page
-    assert "promised numbers were not measured" not in page
+    assert "expected metrics were not measured" not in page
 
 
-def test_sections_that_a_run_lacks_are_left_out(figures):
+def test_missing_sections_are_omitted(figures):
     clips = {
         "ground": "clips",
         "reconstruction": {},
@@ -107,15 +107,15 @@ def test_sections_that_a_run_lacks_are_left_out(figures):
     parsed = outline(page)
     assert "landmarks" in parsed.ids and "expression" not in parsed.ids and "losses" not in parsed.ids
     assert "Table 4" not in page
-    assert "promised numbers were not measured" in page
+    assert "expected metrics were not measured" in page
     outline(render_html({}))
 
 
-def test_nan_everywhere_still_makes_a_page(result, figures):
-    def spoiled(node):
-        return {key: spoiled(value) for key, value in node.items()} if isinstance(node, dict) else float("nan")
+def test_page_is_valid_if_all_metrics_are_nan(result, figures):
+    def with_nan(node):
+        return {key: with_nan(value) for key, value in node.items()} if isinstance(node, dict) else float("nan")
 
-    page = render_html(spoiled(result) | {"ground": "studio"}, *figures)
+    page = render_html(with_nan(result) | {"ground": "studio"}, *figures)
     outline(page)
     assert ">nan" not in page
 
@@ -132,7 +132,7 @@ def test_both_files_are_written(result, figures, tmp_path):
     outline((tmp_path / "evaluation" / "report.html").read_text())
 
 
-def test_nothing_is_written_of_a_result_that_json_cannot_hold(tmp_path):
+def test_nothing_is_written_if_json_cannot_represent_the_result(tmp_path):
     with pytest.raises(ReportError, match=r"result\.machine is a object"):
         write_report(str(tmp_path), {"machine": object()})
     assert list(tmp_path.iterdir()) == []

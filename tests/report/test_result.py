@@ -8,7 +8,7 @@ import torch
 from jr2net.report.result import EXPECTED, ReportError, look_up, missing, plain, to_json
 
 
-def test_json_is_valid_whatever_was_divided_by_zero():
+def test_json_is_valid_with_non_finite_numbers():
     result = {
         "a": math.nan,
         "b": [math.inf, np.float32(1.5), np.int64(3)],
@@ -25,18 +25,18 @@ def test_json_is_valid_whatever_was_divided_by_zero():
     }
 
 
-def test_what_json_cannot_hold_is_named():
+def test_error_names_the_key_that_json_cannot_represent():
     with pytest.raises(ReportError, match=r"result\.stages\[1\] is a object"):
         plain({"stages": [1, object()]})
 
 
-def test_look_up_finds_finite_numbers_only():
+def test_look_up_returns_finite_numbers_only():
     result = {"a": {"b": 1, "c": math.nan, "d": "text", "e": True}}
     assert look_up(result, "a.b") == 1
     assert [look_up(result, key) for key in ("a.c", "a.d", "a.e", "a.x", "a.b.c")] == [None] * 5
 
 
-def test_a_ground_promises_numbers():
+def test_expected_metrics_depend_on_the_ground():
     assert "reconstruction.large.RecAugNet.expression_rmse_mm" in EXPECTED["studio"]
     assert "landmarks.held_out.RecNet.nme" in EXPECTED["clips"]
     assert missing({"ground": "studio"}) == list(EXPECTED["studio"])

@@ -6,7 +6,7 @@ from jr2net.report.paper import PAPER_TABLES
 from jr2net.report.tables import headlines, section_tables
 
 
-def test_trivial_rows_come_first_and_are_what_others_are_compared_with():
+def test_baselines_come_first_and_are_the_reference_of_comparisons():
     result = {
         "reenactment": {
             "same_identity": {
@@ -19,7 +19,7 @@ def test_trivial_rows_come_first_and_are_what_others_are_compared_with():
     }
     (table,) = section_tables(result, "reenactment")
     assert table.remarks == "pairs: 200"
-    assert [(row.label, row.trivial) for row in table.rows] == [
+    assert [(row.label, row.is_baseline) for row in table.rows] == [
         ("CopySource", True),
         ("WarpOnly", True),
         ("DCNet", False),
@@ -30,7 +30,7 @@ def test_trivial_rows_come_first_and_are_what_others_are_compared_with():
     assert not any(cell.comparison or cell.best for row in table.rows[:2] for cell in row.cells)
 
 
-def test_a_missing_baseline_shows_as_a_gap():
+def test_missing_baseline_is_shown_as_an_empty_row():
     (table,) = section_tables({"reconstruction": {"natural": {"RecNet": {"rmse_mm": 2.0}}}}, "reconstruction")
     assert [row.label for row in table.rows] == ["MeanFace", "RecNet"]
     assert table.rows[0].cells[0].text == "–" and table.rows[1].cells[0].comparison == ""
@@ -43,7 +43,7 @@ def test_unknown_metrics_and_nan_are_shown():
     assert section_tables({}, "landmarks") == []
 
 
-def test_headlines_need_both_numbers():
+def test_headlines_need_error_and_reference():
     result = {
         "reconstruction": {"natural": {"MeanFace": {"rmse_mm": 2.5}, "RecNet": {"rmse_mm": 2.0}}},
         "reenactment": {"same_identity": {"DCNet": {"l1": 0.1}, "WarpOnly": {"l1": 0.08}}},

@@ -1,4 +1,4 @@
-"""The cascade's plan: what decides a stage, and what does not."""
+"""The stages of the cascade: what their inputs depend on."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 
 
 def run_at(folder: Path, *overrides: str, face: str = "digest of a face model") -> Run:
-    """A run whose face model is known by its digest alone."""
+    """A run with a stub face model that has a digest only."""
     run = Run(load(SMOKE, [f"storage={folder}", *overrides]))
     run.__dict__["model"] = SimpleNamespace(digest=face)
     return run
 
 
 def finish(run: Run, stage: str) -> None:
-    """Finishes a stage that makes one file."""
+    """Finishes a stage with one output file."""
     manifest.begin(run.folder(stage), run.inputs(stage))
-    storage.write_bytes(storage.join(run.folder(stage), "made"), stage.encode())
-    manifest.finish(run.folder(stage), run.inputs(stage), ["made"], 1.0)
+    storage.write_bytes(storage.join(run.folder(stage), "output"), stage.encode())
+    manifest.finish(run.folder(stage), run.inputs(stage), ["output"], 1.0)
 
 
-def test_stages_come_after_what_they_read() -> None:
+def test_stages_run_after_their_dependencies() -> None:
     for position, stage in enumerate(STAGES):
         assert set(UPSTREAM[stage]) <= set(STAGES[:position])
 
@@ -46,7 +46,7 @@ def test_stages_come_after_what_they_read() -> None:
         ("storage=elsewhere", set()),
     ],
 )
-def test_a_setting_decides_its_own_stages(tmp_path: Path, override: str, changed: set[str]) -> None:
+def test_a_setting_changes_the_inputs_of_its_stages_only(tmp_path: Path, override: str, changed: set[str]) -> None:
     run = run_at(tmp_path)
     for stage in STAGES:
         finish(run, stage)
@@ -55,13 +55,13 @@ def test_a_setting_decides_its_own_stages(tmp_path: Path, override: str, changed
     assert {stage for stage in STAGES if other.inputs(stage) != run.inputs(stage)} == changed
 
 
-def test_another_face_model_changes_everything(tmp_path: Path) -> None:
+def test_another_face_model_changes_the_inputs(tmp_path: Path) -> None:
     run, other = run_at(tmp_path), run_at(tmp_path, face="another")
     finish(run, "prepare")
     assert run.inputs("recnet") != other.inputs("recnet")
 
 
-def test_clips_count_by_name_and_size_not_by_place(tmp_path: Path) -> None:
+def test_clips_are_identified_by_name_and_size_not_by_path(tmp_path: Path) -> None:
     for folder in ("here", "there"):
         storage.write_bytes(f"{tmp_path}/{folder}/clips.parquet", b"12345")
     here, there = (run_at(tmp_path / "run", f"data.clips={tmp_path}/{folder}") for folder in ("here", "there"))
@@ -70,6 +70,6 @@ def test_clips_count_by_name_and_size_not_by_place(tmp_path: Path) -> None:
     assert here.inputs("prepare") != there.inputs("prepare")
 
 
-def test_a_stage_waits_for_those_before_it(tmp_path: Path) -> None:
+def test_inputs_of_a_stage_need_finished_dependencies(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"prepare: prepare has not finished; run it first"):
         run_at(tmp_path).inputs("recnet")

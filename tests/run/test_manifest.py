@@ -1,4 +1,4 @@
-"""Manifests: what is done is known, what changed is done again, what was interrupted goes on."""
+"""Manifests: finished stages are recognised, changed inputs start over, interrupted stages resume."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_a_finished_stage_is_done_for_its_inputs_only(tmp_path: Path) -> None:
     assert "torch" in written.versions
 
 
-def test_the_digest_tells_what_was_made_not_when(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_outputs_alone(tmp_path: Path) -> None:
     one, other = finished_stage(str(tmp_path / "one")), finished_stage(str(tmp_path / "other"))
     assert one.digest == other.digest
     storage.write_bytes(f"{tmp_path}/other/model.json", b"{ }")
     assert manifest.finish(f"{tmp_path}/other", INPUTS, ["model.json"], 2.0).digest != one.digest
 
 
-def test_an_interrupted_stage_keeps_what_it_has(tmp_path: Path) -> None:
+def test_an_interrupted_stage_keeps_its_files(tmp_path: Path) -> None:
     folder = str(tmp_path / "recnet")
     manifest.begin(folder, INPUTS)
     storage.write_bytes(f"{folder}/state/checkpoint", b"x")
@@ -45,7 +45,7 @@ def test_an_interrupted_stage_keeps_what_it_has(tmp_path: Path) -> None:
     assert storage.exists(f"{folder}/state/checkpoint")
 
 
-def test_changed_inputs_begin_with_an_empty_folder(tmp_path: Path) -> None:
+def test_changed_inputs_empty_the_folder(tmp_path: Path) -> None:
     folder = str(tmp_path / "recnet")
     finished_stage(folder)
     changed = INPUTS | {"seed": 1}
@@ -54,14 +54,14 @@ def test_changed_inputs_begin_with_an_empty_folder(tmp_path: Path) -> None:
     assert not manifest.is_done(folder, INPUTS)
 
 
-def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
+def test_foreign_files_raise_and_are_kept(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(StorageError, match=r"holiday\.jpg.*choose another storage"):
         manifest.begin(str(tmp_path), INPUTS)
     assert (tmp_path / "holiday.jpg").exists()
 
 
-def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
+def test_a_damaged_manifest_raises_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"inputs": ')
     with pytest.raises(StorageError, match=r"manifest\.json: not a manifest.*remove the file"):
         manifest.read_manifest(str(tmp_path))

@@ -158,7 +158,7 @@ def test_what_is_not_what_it_says_is_refused(client):
     assert "not JSON" in problem(reenact(client, expression="[" * 100_000), 400)
     assert "damaged" in problem(reconstruct(client, picture()[:100]), 400)
     assert "empty" in problem(client.post("/v1/reconstruct"), 400)
-    assert "not a picture" in problem(reconstruct(client, b"GIF89a" + bytes(100)), 415)
+    assert "not a supported image format" in problem(reconstruct(client, b"GIF89a" + bytes(100)), 415)
     assert "multipart" in problem(client.post("/v1/reenact", json={}), 415)
     assert "Content-Type" in problem(
         client.post("/v1/reconstruct", content=b"x", headers={"Content-Type": "text/html"}), 415

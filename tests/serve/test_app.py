@@ -10,6 +10,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from jr2net.config import absolute_paths
 from serve import app
 from serve.access import AccessControl
 from serve.settings import SettingsError, check_settings, load_settings
@@ -52,7 +53,7 @@ def test_files_of_configs_are_settings(capsys):
     assert check_settings(application.args).authentication == "bearer"
     assert {part.name for part in application.deployments} == {"Reconstruction", "Reenactment"}
     assert application.import_path == "serve.app:build"
-    with pytest.raises(SettingsError, match="no such section"):
+    with pytest.raises(SettingsError, match="'detector' is a value, not a section"):
         load_settings(CONFIGS / "serve-laptop.yaml", ["detector.deep=1"])
     with pytest.raises(SettingsError, match="cannot be read"):
         load_settings(CONFIGS / "none.yaml")
@@ -99,7 +100,7 @@ def test_without_keys_it_does_not_start(monkeypatch):
         AccessControl.from_environment(settings.limits, settings.authentication)
 
 
-def test_relative_folders_are_seen_from_here():
-    settings = app.from_here(check_settings(_with("reenactment", weights="s3://bucket/dcnet")))
+def test_relative_paths_become_absolute():
+    settings = absolute_paths(check_settings(_with("reenactment", weights="s3://bucket/dcnet")), app.PATHS, ".")
     assert settings.reconstruction.weights == str(Path("a").absolute())
     assert settings.reenactment.weights == "s3://bucket/dcnet" and settings.face.model == "procedural"

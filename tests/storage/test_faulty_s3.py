@@ -1,4 +1,4 @@
-"""The faulty proxy fails as it says, and what is stored through it survives."""
+"""The faulty proxy injects every fault, and storage through it still works."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_stored_survives_every_fault(server: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_survive_every_fault(server: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with faulty_s3(server, rate=0.3, faults=[fault], seed=1) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         contents = {f"s3://bad-day/{fault}/{i}": bytes([i]) * (50_000 * i + 1) for i in range(4)}
@@ -43,10 +43,10 @@ def test_what_is_stored_survives_every_fault(server: str, fault: str, monkeypatc
         assert {uri: storage.read_bytes(uri) for uri in contents} == contents
         assert storage.list_files(f"s3://bad-day/{fault}") == ["0", "1", "2", "3"]
         assert proxy.failed and set(proxy.failed) <= {fault, "lost"}
-        assert proxy.requests.total() < 60  # no storm
+        assert proxy.requests.total() < 60  # no retry storm
 
 
-def test_training_states_survive_all_faults_together(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_states_survive_all_faults(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with faulty_s3(server, rate=0.2, seed=2) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         writer = StateWriter("s3://bad-day/recnet", keep=2)
@@ -60,7 +60,7 @@ def test_training_states_survive_all_faults_together(server: str, monkeypatch: p
         assert proxy.failed
 
 
-def test_a_server_that_always_fails_is_one_error(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_always_fails_raises(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     with faulty_s3(server, rate=1.0, faults=["503"]) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)

@@ -1,4 +1,4 @@
-"""Conditional puts on a folder and on an S3 server: first come, first served, whole or not at all."""
+"""Conditional puts in a folder and on an S3 server: atomic, and the first write wins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jr2net.storage import (
 
 
 @pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "folder":
         return str(tmp_path / "data")
     monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3_server"))
@@ -33,20 +33,20 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return f"s3://bucket/{tmp_path.name}"
 
 
-def test_the_first_write_stays(place: str) -> None:
-    uri = join(place, "a/b.json")
+def test_the_first_write_wins(folder: str) -> None:
+    uri = join(folder, "a/b.json")
     assert put_once(uri, b"first")
     assert not put_once(uri, b"second")
     assert read_bytes(uri) == b"first"
     assert not put_once_or_same(uri, b"first")
-    with pytest.raises(StorageError, match=r"a/b\.json: is there already with other content.*remove it"):
+    with pytest.raises(StorageError, match=r"a/b\.json: exists with other content.*remove it"):
         put_once_or_same(uri, b"second")
     remove(uri)
     assert put_once_or_same(uri, b"second")
 
 
-def test_of_many_writers_one_wins(place: str) -> None:
-    uri, won = join(place, "c.bin"), []
+def test_only_one_of_many_writers_wins(folder: str) -> None:
+    uri, won = join(folder, "c.bin"), []
     threads = [threading.Thread(target=lambda n=n: won.append((n, put_once(uri, bytes([n]) * 1000)))) for n in range(8)]
     for thread in threads:
         thread.start()
@@ -56,10 +56,10 @@ def test_of_many_writers_one_wins(place: str) -> None:
     assert read_bytes(uri) == bytes([winner]) * 1000
 
 
-def test_listings_reach_over_pages(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listings_span_pages(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(12):
-        put_once(join(place, f"{number % 3}/{number}.bin"), bytes(number))
-    if storage.is_remote(place):
+        put_once(join(folder, f"{number % 3}/{number}.bin"), bytes(number))
+    if storage.is_remote(folder):
         client = s3.client()
         paged = client.get_paginator("list_objects_v2")
 
@@ -68,12 +68,12 @@ def test_listings_reach_over_pages(place: str, monkeypatch: pytest.MonkeyPatch) 
                 return paged.paginate(**arguments, PaginationConfig={"PageSize": 5})
 
         monkeypatch.setattr(client, "get_paginator", lambda name: Small())
-    assert dict(iter_files(place)) == {f"{number % 3}/{number}.bin": number for number in range(12)}
-    assert dict(iter_files(join(place, "1"))) == {f"{number}.bin": number for number in range(1, 12, 3)}
-    assert list(iter_files(join(place, "nowhere"))) == []
+    assert dict(iter_files(folder)) == {f"{number % 3}/{number}.bin": number for number in range(12)}
+    assert dict(iter_files(join(folder, "1"))) == {f"{number}.bin": number for number in range(1, 12, 3)}
+    assert list(iter_files(join(folder, "nowhere"))) == []
 
 
-def test_unfinished_writes_are_invisible_and_removed(tmp_path: Path) -> None:
+def test_unfinished_writes_are_hidden_and_removed(tmp_path: Path) -> None:
     put_once(str(tmp_path / "a" / "whole"), b"x")
     (tmp_path / "a" / ".other.123.part").write_bytes(b"half")
     assert list(iter_files(str(tmp_path))) == [("a/whole", 1)]
@@ -81,7 +81,7 @@ def test_unfinished_writes_are_invisible_and_removed(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["whole"]
 
 
-def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_raises_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -91,22 +91,22 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bucket_that_may_not_be_written_is_named(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forbidden_bucket_raises(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from botocore.exceptions import ClientError
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
 
     class Forbidden:
         def put_object(self, **arguments: Any) -> None:
-            answer: Any = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
-            raise ClientError(answer, "PutObject")
+            response: Any = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+            raise ClientError(response, "PutObject")
 
     monkeypatch.setattr(s3, "client", Forbidden)
     with pytest.raises(StorageError, match=r"s3://bucket/x: cannot be written: .*AccessDenied.*credentials"):
         put_once("s3://bucket/x", b"x")
 
 
-def test_a_bucket_that_is_not_there_is_named(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_bucket_raises(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

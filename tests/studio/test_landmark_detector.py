@@ -13,27 +13,27 @@ def neutral() -> np.ndarray:
     return points
 
 
-def reported_part(neutral: np.ndarray, distance: float, shrink: float = 0.5) -> float:
+def reported_fraction(neutral: np.ndarray, distance: float, shrink: float = 0.5) -> float:
     truth = neutral + np.array([distance, 0])
     reported = biased_landmarks(truth, neutral, shrink, 0.0, np.random.default_rng(0))
     return float((reported - neutral)[:, 0].mean() / distance)
 
 
-def test_the_larger_the_expression_the_more_is_lost(neutral: np.ndarray) -> None:
-    parts = [reported_part(neutral, distance) for distance in (0.5, 2, 5, 10, 20, 40)]
-    assert parts == sorted(parts, reverse=True)
-    assert parts[0] > 0.99 and parts[-1] == pytest.approx(0.5, abs=0.02)
-    assert reported_part(neutral, 100 * HALFWAY) == pytest.approx(0.75, abs=1e-5)
-    assert reported_part(neutral, 20, shrink=0.0) == pytest.approx(1, abs=1e-5)
+def test_larger_displacements_are_underestimated_more(neutral: np.ndarray) -> None:
+    fractions = [reported_fraction(neutral, distance) for distance in (0.5, 2, 5, 10, 20, 40)]
+    assert fractions == sorted(fractions, reverse=True)
+    assert fractions[0] > 0.99 and fractions[-1] == pytest.approx(0.5, abs=0.02)
+    assert reported_fraction(neutral, 100 * HALFWAY) == pytest.approx(0.75, abs=1e-5)
+    assert reported_fraction(neutral, 20, shrink=0.0) == pytest.approx(1, abs=1e-5)
 
 
-def test_what_is_reported_grows_with_what_is_there(neutral: np.ndarray) -> None:
+def test_reported_displacement_grows_with_the_true_one(neutral: np.ndarray) -> None:
     distances = np.linspace(0.5, 40, 60)
-    reported = [distance * reported_part(neutral, distance) for distance in distances]
+    reported = [distance * reported_fraction(neutral, distance) for distance in distances]
     assert np.all(np.diff(reported) > 0)
 
 
-def test_noise_has_its_size_and_is_shared_by_neighbours(neutral: np.ndarray) -> None:
+def test_noise_has_the_given_size_and_correlates_between_neighbours(neutral: np.ndarray) -> None:
     faces = np.repeat(neutral[None], 3000, 0)
     error = biased_landmarks(faces, faces, 0.5, 0.01, np.random.default_rng(1)) - neutral
     assert np.allclose(error.std(0), 1.0, atol=0.1) and np.abs(error.mean(0)).max() < 0.1
@@ -41,14 +41,14 @@ def test_noise_has_its_size_and_is_shared_by_neighbours(neutral: np.ndarray) -> 
     assert correlation[50, 51] > 0.5 and 0.1 < correlation[3, 40] < 0.4
 
 
-def test_each_frame_is_measured_by_its_own_face(neutral: np.ndarray) -> None:
+def test_bias_is_relative_to_the_face_size_of_each_frame(neutral: np.ndarray) -> None:
     clip = np.stack([neutral, 3 * neutral + 50])
     truth = clip + np.array([[[6.0, 0]], [[18.0, 0]]])
     reported = biased_landmarks(truth, clip, 0.5, 0.0, np.random.default_rng(0)) - clip
     assert np.allclose(reported[1], 3 * reported[0], atol=1e-4)
 
 
-def test_occluded_parts_are_missing_whole(neutral: np.ndarray) -> None:
+def test_occluded_parts_are_missing_entirely(neutral: np.ndarray) -> None:
     faces = np.repeat(neutral[None], 400, 0)
     reported = biased_landmarks(faces, faces, 0.5, 0.01, np.random.default_rng(1), occluded=0.2)
     missing = np.isnan(reported).any(-1)

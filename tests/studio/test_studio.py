@@ -1,4 +1,4 @@
-"""The studio: same person whatever is filmed around it, truth only in test sets, pictures that fit their landmarks."""
+"""The studio: reproducible people, ground truth only in test sets, images that agree with their landmarks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jr2net.render.renderer import landmarks_2d
 from jr2net.studio.film import film_people
 from jr2net.studio.head import boundary_loop, build_head
 from jr2net.studio.scene import draw_light
-from jr2net.studio.truth import harmonics_of
+from jr2net.studio.truth import fit_harmonics
 
 EXACT = StudioConfig(frames=2, test_frames=2, detector_shrink=0.0, detector_noise=0.0)
 
@@ -38,17 +38,19 @@ def model(request: pytest.FixtureRequest) -> FaceModel:
 
 
 def decode(row: ClipRow) -> np.ndarray:
-    """Pictures (T, S, S, 3) of a row, RGB uint8."""
+    """Images (T, S, S, 3) of a row, RGB uint8."""
     return np.stack([cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for data in row.images])
 
 
-def same(one: ClipRow, other: ClipRow) -> bool:
+def same(first: ClipRow, second: ClipRow) -> bool:
     return (
-        one.clip_id == other.clip_id and one.images == other.images and np.array_equal(one.landmarks, other.landmarks)
+        first.clip_id == second.clip_id
+        and first.images == second.images
+        and np.array_equal(first.landmarks, second.landmarks)
     )
 
 
-def test_a_person_does_not_depend_on_who_is_filmed_before(procedural: FaceModel) -> None:
+def test_a_person_does_not_depend_on_the_range_filmed(procedural: FaceModel) -> None:
     together = list(film_people(procedural, EXACT, seed=5, first=0, count=3, kind="natural", size=32))
     (alone,) = film_people(procedural, EXACT, seed=5, first=2, count=1, kind="natural", size=32)
     assert same(alone, together[2])
@@ -56,7 +58,7 @@ def test_a_person_does_not_depend_on_who_is_filmed_before(procedural: FaceModel)
     assert not same(together[0], together[1])
 
 
-def test_seed_and_kind_make_other_people(procedural: FaceModel) -> None:
+def test_seed_and_kind_change_the_people(procedural: FaceModel) -> None:
     rows = [
         next(film_people(procedural, EXACT, seed, 0, 1, kind, 32))
         for seed, kind in ((0, "natural"), (1, "natural"), (0, "large"))
@@ -67,7 +69,7 @@ def test_seed_and_kind_make_other_people(procedural: FaceModel) -> None:
     assert len({row.identity for row in rows}) == 3
 
 
-def test_only_test_sets_know_the_truth(procedural: FaceModel) -> None:
+def test_only_test_sets_have_ground_truth(procedural: FaceModel) -> None:
     config = StudioConfig(frames=3, test_frames=2)
     (train,) = film_people(procedural, config, 0, 0, 1, "train", 32)
     (large,) = film_people(procedural, config, 0, 0, 1, "large", 32)
@@ -80,13 +82,13 @@ def test_only_test_sets_know_the_truth(procedural: FaceModel) -> None:
     assert (np.diff(train.frame) > 0).all()
 
 
-def test_unknown_kind_is_refused(procedural: FaceModel) -> None:
+def test_unknown_kind_raises(procedural: FaceModel) -> None:
     with pytest.raises(ValueError, match="natural"):
         next(film_people(procedural, EXACT, 0, 0, 1, "smiling", 32))  # type: ignore[arg-type]
 
 
 def test_truth_projects_onto_the_landmarks(model: FaceModel) -> None:
-    """An exact detector's points are where the truth, seen by the default camera, has them: lenses differ a little."""
+    """Projected by the default camera, ground truth matches an exact detector's landmarks up to the focal length."""
     size = 64
     for row in film_people(model, EXACT, 1, 0, 4, "large", size):
         truth = row.truth
@@ -102,13 +104,13 @@ def test_truth_projects_onto_the_landmarks(model: FaceModel) -> None:
         assert np.abs(projected - row.landmarks)[:, INNER].mean() < 0.02 * size
 
 
-def test_pictures_show_a_face_in_the_crop(model: FaceModel) -> None:
+def test_images_show_a_face_in_the_crop(model: FaceModel) -> None:
     for row in film_people(model, EXACT, 2, 0, 3, "train", 48):
-        pictures = decode(row)
-        assert pictures.shape == (2, 48, 48, 3)
+        images = decode(row)
+        assert images.shape == (2, 48, 48, 3)
         points = row.landmarks / 48
         assert ((points > 0.05) & (points < 0.95)).all()
-        assert pictures.reshape(2, -1).std(1).min() > 5
+        assert images.reshape(2, -1).std(1).min() > 5
 
 
 def test_the_mouth_is_where_its_landmarks_are(procedural: FaceModel) -> None:
@@ -116,11 +118,11 @@ def test_the_mouth_is_where_its_landmarks_are(procedural: FaceModel) -> None:
     redder = 0
     rows = list(film_people(procedural, EXACT, 3, 0, 12, "train", 64))
     for row in rows:
-        picture = cv2.GaussianBlur(decode(row)[0].astype(np.float32), (0, 0), 0.7)
+        image = cv2.GaussianBlur(decode(row)[0].astype(np.float32), (0, 0), 0.7)
         lip, chin = row.landmarks[0, 57] * [1, 1] - [0, 1.0], row.landmarks[0, [57, 8]].mean(0)
-        values = [picture[int(y), int(x)] for x, y in (lip, chin)]
-        share = [value[0] / (value.sum() + 1) for value in values]
-        redder += share[0] > share[1]
+        values = [image[int(y), int(x)] for x, y in (lip, chin)]
+        redness = [value[0] / (value.sum() + 1) for value in values]
+        redder += redness[0] > redness[1]
     assert redder > len(rows) * 0.6
 
 
@@ -135,7 +137,7 @@ def test_the_head_closes_seamlessly_around_the_face(model: FaceModel) -> None:
     assert torch.allclose(head.vertices(moved)[:, : head.face_size], moved)
 
 
-def test_a_model_without_a_rim_is_refused(procedural: FaceModel) -> None:
+def test_a_model_without_a_rim_raises(procedural: FaceModel) -> None:
     from dataclasses import replace
 
     tetrahedron = torch.tensor([[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]])
@@ -143,9 +145,9 @@ def test_a_model_without_a_rim_is_refused(procedural: FaceModel) -> None:
         boundary_loop(replace(procedural, faces=tetrahedron))
 
 
-def test_harmonics_come_close_to_the_lamps() -> None:
+def test_harmonics_approximate_the_lamps() -> None:
     light = draw_light(np.random.default_rng(4))
     normal = torch.nn.functional.normalize(torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
     exact = light.irradiance(normal.numpy())
-    fitted = irradiance(normal[None].double(), torch.from_numpy(harmonics_of(light))[None])[0].numpy()
+    fitted = irradiance(normal[None].double(), torch.from_numpy(fit_harmonics(light))[None])[0].numpy()
     assert np.abs(fitted - exact).mean() < 0.06 * exact.mean()

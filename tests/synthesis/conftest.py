@@ -1,4 +1,4 @@
-"""Clips of three people, and makers of pairs over them."""
+"""Fixtures: clips of three people, and pair makers that use them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from darkening_maker import SETTINGS, SIZE, DarkeningPainter, MakeMaker
+from darkening_maker import SETTINGS, SIZE, DarkeningGenerator, MakeMaker
 
 from jr2net.data.clips import ClipSource
 from jr2net.data.shards import write_clips
@@ -26,14 +26,14 @@ def clips(tmp_path: Path) -> str:
     rng = np.random.default_rng(0)
     rows = []
     for person in range(3):
-        pictures = [cv2.resize(rng.integers(0, 255, (4, 4, 3), np.uint8), (SIZE, SIZE)) for _ in range(2)]
+        images = [cv2.resize(rng.integers(0, 255, (4, 4, 3), np.uint8), (SIZE, SIZE)) for _ in range(2)]
         rows.append(
             ClipRow(
                 clip_id=f"clip {person}",
                 identity=f"person {person}",
                 fps=25.0,
                 frame=np.arange(2, dtype=np.int32),
-                images=tuple(encode_jpeg(picture) for picture in pictures),
+                images=tuple(encode_jpeg(image) for image in images),
                 landmarks=np.zeros((2, 68, 2), np.float32),
                 license="CC0",
             )
@@ -55,11 +55,11 @@ def make_maker(clips: str) -> MakeMaker:
         driving: Sources | None = None,
         **settings: Any,
     ) -> PairMaker:
-        chosen = SETTINGS.model_copy(update=settings)
-        pictures = sources if sources is not None else ClipFrames(ClipSource(clips), SIZE)
-        told = {"recnet": "abc"} if digests is None else digests
-        drivers = len(driving) if driving is not None else 0
-        plan = Plan(chosen, seed, len(pictures), told, tracks, drivers)
-        return PairMaker(generator or DarkeningPainter(), pictures, plan, chosen, driving)
+        synthesis = SETTINGS.model_copy(update=settings)
+        source_images = sources if sources is not None else ClipFrames(ClipSource(clips), SIZE)
+        used_digests = {"recnet": "abc"} if digests is None else digests
+        num_driving = len(driving) if driving is not None else 0
+        plan = Plan(synthesis, seed, len(source_images), used_digests, tracks, num_driving)
+        return PairMaker(generator or DarkeningGenerator(), source_images, plan, synthesis, driving)
 
     return make

@@ -1,4 +1,4 @@
-"""A maker of pairs without networks: the source picture darkened by the expression's mean."""
+"""A pair generator without networks: it darkens the source image by the expression's mean."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SETTINGS = SynthesisConfig(pairs=10, pairs_per_shard=4, batch_size=3)
 
 
 @dataclass
-class DarkeningPainter:
-    """Stands for the networks. reconstructed: how many pictures it was shown; scores: what it says of every pair."""
+class DarkeningGenerator:
+    """Replaces the networks. reconstructed: number of images reconstructed so far; scores: the same for every pair."""
 
     size: int = SIZE
     reconstructed: int = 0
@@ -37,13 +37,14 @@ class DarkeningPainter:
         self,
         images: Tensor,
         faces: FaceParameters,
-        which: Tensor,
-        wanted: FaceParameters,
-        watch: Stopwatch | None = None,
+        source_index: Tensor,
+        target: FaceParameters,
+        stopwatch: Stopwatch | None = None,
     ) -> GeneratedPairs:
-        darker = images[which] * (1 - wanted.expression.mean(1))[:, None, None, None]
-        tinted = darker + 0.1 * (wanted.light - faces.light[which]).mean((1, 2))[:, None, None, None]
-        return GeneratedPairs(tinted, {name: torch.full((len(which),), value) for name, value in self.scores.items()})
+        darker = images[source_index] * (1 - target.expression.mean(1))[:, None, None, None]
+        tinted = darker + 0.1 * (target.light - faces.light[source_index]).mean((1, 2))[:, None, None, None]
+        scores = {name: torch.full((len(source_index),), value) for name, value in self.scores.items()}
+        return GeneratedPairs(tinted, scores)
 
 
 MakeMaker = Callable[..., PairMaker]

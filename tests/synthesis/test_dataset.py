@@ -1,4 +1,4 @@
-"""A dataset in a storage: each object once, proven complete, and open to the tools that people use."""
+"""Datasets: write-once shards, verification, and access from common tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from darkening_maker import SETTINGS, SIZE, DarkeningPainter, MakeMaker
+from darkening_maker import SETTINGS, SIZE, DarkeningGenerator, MakeMaker
 
 from jr2net import storage
 from jr2net.data.pairs import PairSource, read_description
@@ -79,22 +79,22 @@ def test_missing_shards_are_those_without_a_manifest(finished: Path) -> None:
     assert dataset.missing_shards(str(finished), more).tolist() == [1, 3, 4]
 
 
-def test_what_a_killed_worker_leaves_is_found_to_be_the_same(finished: Path, make_maker: MakeMaker) -> None:
+def test_a_shard_without_manifest_is_written_again_with_equal_bytes(finished: Path, make_maker: MakeMaker) -> None:
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     (finished / dataset.manifest_name(1)).unlink()
     dataset.write_shard(str(finished), 1, make_maker().shard(1))
     assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
 
 
-def test_another_shard_is_not_written_over(finished: Path, make_maker: MakeMaker) -> None:
-    with pytest.raises(StorageError, match=r"pairs-000001\.parquet: is there already with other content"):
+def test_a_different_shard_is_not_overwritten(finished: Path, make_maker: MakeMaker) -> None:
+    with pytest.raises(StorageError, match=r"pairs-000001\.parquet: exists with other content"):
         dataset.write_shard(str(finished), 1, make_maker(seed=1).shard(1))
 
 
-def test_rejected_pairs_are_counted_and_leave_no_empty_shard(make_maker: MakeMaker, tmp_path: Path) -> None:
+def test_shards_of_rejected_pairs_have_a_manifest_only(make_maker: MakeMaker, tmp_path: Path) -> None:
     scores = dict.fromkeys(COLUMNS, 0.5) | {"score_saturation": 1.0}
     for index in range(3):
-        dataset.write_shard(str(tmp_path), index, make_maker(generator=DarkeningPainter(scores=scores)).shard(index))
+        dataset.write_shard(str(tmp_path), index, make_maker(generator=DarkeningGenerator(scores=scores)).shard(index))
     (tmp_path / dataset.SOURCES).write_text(json.dumps(SOURCES))
     description = dataset.finish(str(tmp_path), SETTINGS, 0, DIGESTS, SIZE)
     assert description["pairs"] == 0 and description["rejected"] == {"saturation": 10}
@@ -131,7 +131,7 @@ def test_verification_names_what_is_wrong(finished: Path, damage: str) -> None:
     assert any(re.search(expected, problem) for problem in problems(finished)), problems(finished)
 
 
-def test_histograms_put_every_value_into_a_bin(make_maker: MakeMaker) -> None:
+def test_histograms_count_every_value(make_maker: MakeMaker) -> None:
     pairs = make_maker().shard(0).pairs
     counts = dataset.histograms(pairs)
     jaw = ARKIT_NAMES.index("jawOpen")
@@ -139,7 +139,7 @@ def test_histograms_put_every_value_into_a_bin(make_maker: MakeMaker) -> None:
     assert counts.shape == (51, dataset.BINS) and counts[jaw].tolist() == wanted.tolist()
 
 
-def test_keys_are_spread_over_prefixes() -> None:
+def test_shards_are_spread_over_prefixes() -> None:
     assert len({dataset.shard_name(index).split("/")[1] for index in range(500)}) > 200
 
 
@@ -214,8 +214,8 @@ def test_the_lines_of_the_card_open_the_dataset(finished: Path, datasets: Any) -
 def test_duckdb_reads_the_shards(finished: Path) -> None:
     duckdb = pytest.importorskip("duckdb", reason="the test extra's `duckdb` is not installed")
     jaw = ARKIT_NAMES.index("jawOpen") + 1  # SQL counts from 1
-    question = f"select count(*), max(expression[{jaw}]) from '{finished}/{dataset.PAIRS}/*/*.parquet'"
-    ((count, largest),) = duckdb.sql(question).fetchall()
+    query = f"select count(*), max(expression[{jaw}]) from '{finished}/{dataset.PAIRS}/*/*.parquet'"
+    ((count, largest),) = duckdb.sql(query).fetchall()
     assert count == 10 and 0 <= largest <= 1
 
 

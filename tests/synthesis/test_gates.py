@@ -15,14 +15,14 @@ from jr2net.synthesis.gates import (
 )
 
 
-def test_coverage_is_of_the_driving_face() -> None:
+def test_coverage_is_a_fraction_of_the_driving_face() -> None:
     mask, covisible = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
     mask[0, :, :2] = 1
     covisible[0, :, 0] = 0
     assert covisible_coverage(covisible, mask).tolist() == [0.5, 0.0]  # the second has no face at all
 
 
-def test_similarity_falls_with_millimetres() -> None:
+def test_similarity_decreases_with_distance() -> None:
     basis = torch.zeros(2, 5, 3)
     basis[0, :, 2] = 3.0
     same, other = torch.zeros(1, 2), torch.tensor([[1.0, 9.0]])
@@ -30,21 +30,21 @@ def test_similarity_falls_with_millimetres() -> None:
     assert shape_similarity(same, other, shape_metric(basis)).item() == pytest.approx(0.25)  # 1 / (1 + 3 mm)
 
 
-def test_agreement_is_of_changes() -> None:
+def test_agreement_compares_changes() -> None:
     before = torch.full((3, 51), 0.2)
-    wanted = before.clone()
-    wanted[:, 4] = 1.0
+    target = before.clone()
+    target[:, 4] = 1.0
     after = before.clone()
     after[0, 4], after[1, 4] = 0.3, 0.1
-    assert torch.allclose(expression_agreement(before, after, wanted), torch.tensor([1.0, -1.0, 0.0]), atol=1e-5)
+    assert torch.allclose(expression_agreement(before, after, target), torch.tensor([1.0, -1.0, 0.0]), atol=1e-5)
 
 
-def test_agreement_says_little_where_nothing_was_to_change() -> None:
+def test_agreement_is_near_zero_for_small_changes() -> None:
     before = torch.zeros(1, 51)
     assert expression_agreement(before, before + 1e-4, before - 1e-4).abs().item() < 0.01
 
 
-def test_saturation_counts_pixels_of_the_face() -> None:
+def test_saturation_is_a_fraction_of_the_face() -> None:
     image, mask = torch.full((1, 3, 2, 2), 0.5), torch.ones(1, 1, 2, 2)
     image[0, 1, 0, 0], image[0, 2, 1, 1] = 1.0, 0.0
     mask[0, 0, 1, 1] = 0

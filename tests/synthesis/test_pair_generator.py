@@ -1,4 +1,4 @@
-"""The networks' part, with real renderings and untrained networks."""
+"""PairGenerator with real renderings and untrained networks."""
 
 from __future__ import annotations
 
@@ -28,32 +28,33 @@ def generator(toy_model: FaceModel) -> PairGenerator:
     return PairGenerator(Reenactor(dcnet, toy_model, DCNET, Reconstructor(recnet, toy_model, RECNET)))
 
 
-def test_sources_that_are_shared_are_painted_as_if_alone(generator: PairGenerator) -> None:
+def test_shared_sources_give_the_same_result_as_separate_ones(generator: PairGenerator) -> None:
     images = torch.rand(3, 3, SIZE, SIZE)
     faces = generator.reconstruct(images)
-    which = torch.tensor([2, 0, 2, 2, 0])
+    source_index = torch.tensor([2, 0, 2, 2, 0])
     expression = torch.rand(5, 51)
-    watch = Stopwatch()
-    shared = generator.generate(images, faces, which, faces[which].replace(expression=expression), watch)
-    each = generator.generate(images[which], faces[which], torch.arange(5), faces[which].replace(expression=expression))
+    stopwatch = Stopwatch()
+    target = faces[source_index].replace(expression=expression)
+    shared = generator.generate(images, faces, source_index, target, stopwatch)
+    each = generator.generate(images[source_index], faces[source_index], torch.arange(5), target)
     torch.testing.assert_close(shared.images, each.images, rtol=1e-4, atol=1e-5)
-    assert set(shared.scores) == set(COLUMNS) and set(watch) == {"render", "dcnet", "gates"}
+    assert set(shared.scores) == set(COLUMNS) and set(stopwatch) == {"render", "dcnet", "gates"}
     for name in COLUMNS:
         torch.testing.assert_close(shared.scores[name], each.scores[name], rtol=1e-3, atol=1e-4)
 
 
-def test_a_reader_and_an_embedder_judge_in_recnets_place(generator: PairGenerator) -> None:
+def test_reader_and_embedder_replace_recnet_in_the_scores(generator: PairGenerator) -> None:
     images = torch.rand(2, 3, SIZE, SIZE)
     faces = generator.reconstruct(images)
-    wanted = faces.replace(expression=torch.rand(2, 51))
+    target = faces.replace(expression=torch.rand(2, 51))
 
-    class Nodding(torch.nn.Module):
-        """Sees the same in every picture."""
+    class Constant(torch.nn.Module):
+        """Predicts the same for every image."""
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.ones(len(images), 51)
 
-    judged = PairGenerator(generator.reenactor, reader=Nodding(), embedder=Nodding())
-    scores = judged.generate(images, faces, torch.arange(2), wanted).scores
+    with_scorers = PairGenerator(generator.reenactor, reader=Constant(), embedder=Constant())
+    scores = with_scorers.generate(images, faces, torch.arange(2), target).scores
     torch.testing.assert_close(scores["score_identity"], torch.ones(2))
     torch.testing.assert_close(scores["score_expression"], torch.zeros(2))

@@ -1,4 +1,4 @@
-"""Trainings of all four networks so small that a step takes milliseconds, and batches for them."""
+"""Tiny trainings of all four networks, with steps of a few milliseconds, and batches for them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BACKBONE = BackboneConfig(layers=10, width=8)
 
 
 def configuration(samples: int, steps: int = 8) -> Config:
-    """samples: of a global batch. DCNet's second half of the steps is adversarial."""
+    """samples: global batch size. The second half of DCNet's steps is adversarial."""
     optimizer = f"{{steps: {steps}, batch_size: {samples}, learning_rate: 0.002}}"
     overrides = [f"{network}.optimizer={optimizer}" for network in NETWORKS]
     overrides += ["image_size=32", "dcnet.adversarial_from=0.5", "dcnet.width=8", "dcnet.scales=2"]
@@ -33,17 +33,19 @@ def configuration(samples: int, steps: int = 8) -> Config:
 
 
 def training(network: str, model: FaceModel, samples: int, steps: int = 8) -> Training:
-    """A training at step 0, the same in every process."""
+    """A training at step 0, identical in every process."""
     config = configuration(samples, steps)
     torch.manual_seed(0)
     recnet = RecNet(model.sizes, BACKBONE)
     if network == "recnet":
         return RecNetTraining(recnet, model, Camera.from_config(config), config.recnet.optimizer, config.recnet.loss)
     if network == "dcnet":
-        judge, dcnet = PatchDiscriminator(8), DCNet(config.dcnet)
-        # Untrained, it reads the source at its pixels' centres, where bilinear reading has two derivatives.
+        discriminator, dcnet = PatchDiscriminator(8), DCNet(config.dcnet)
+        # Zero-initialised, it samples the source at pixel centres, where bilinear sampling is not differentiable.
         torch.nn.init.normal_(dcnet.motion.weight, std=0.1)
-        return DCNetTraining(dcnet, judge, recnet, recnet.features, model, Camera.from_config(config), config.dcnet)
+        return DCNetTraining(
+            dcnet, discriminator, recnet, recnet.features, model, Camera.from_config(config), config.dcnet
+        )
     if network == "etnet":
         return ETNetTraining(ETNet(BACKBONE), config.etnet.optimizer)
     augmented = RecAugNet(recnet, ETNet(BACKBONE))
@@ -51,31 +53,31 @@ def training(network: str, model: FaceModel, samples: int, steps: int = 8) -> Tr
 
 
 def batch(model: FaceModel, samples: int) -> dict:
-    """Two noisy pictures each of ``samples`` faces, and what every training reads of them."""
+    """A batch for every training: two noisy renderings of each of ``samples`` faces."""
     generator = torch.Generator().manual_seed(1)
-    view = Camera.from_config(configuration(samples))
-    made: dict = {
+    camera = Camera.from_config(configuration(samples))
+    result: dict = {
         "sample_id": [f"sample-{i}" for i in range(samples)],
         "expression": torch.rand(samples, 51, generator=generator),
     }
     faces = model.neutral(samples).replace(identity=torch.randn(samples, model.sizes["identity"], generator=generator))
     for role in ("source", "driving"):
         face = faces.replace(expression=0.3 * torch.rand(samples, 51, generator=generator))
-        picture = render(model, face, view)
-        # Where pictures were equal, the sign of a difference would be that of a rounding.
-        noise = 0.2 * torch.rand(picture.image.shape, generator=generator)
-        made[f"{role}_image"] = (picture.image + noise).clamp(0, 1)
-        made[f"{role}_landmarks"] = landmarks_2d(model, face, view)
-    made["image"] = made["source_image"]
-    return made
+        rendering = render(model, face, camera)
+        # Where images are equal, rounding would decide the sign of the L1 gradient.
+        noise = 0.2 * torch.rand(rendering.image.shape, generator=generator)
+        result[f"{role}_image"] = (rendering.image + noise).clamp(0, 1)
+        result[f"{role}_landmarks"] = landmarks_2d(model, face, camera)
+    result["image"] = result["source_image"]
+    return result
 
 
-def share(batch: dict, rank: int, world: int) -> dict:
-    """What worker ``rank`` of ``world`` gets of a global batch."""
+def local_batch(batch: dict, rank: int, world: int) -> dict:
+    """The part of a global batch for worker ``rank`` of ``world``."""
     size = len(batch["sample_id"])
     first, last = size * rank // world, size * (rank + 1) // world
-    part = {k: v[first:last] if isinstance(v, torch.Tensor | list) else v for k, v in batch.items()}
-    return part | {"offset": first}
+    local = {k: v[first:last] if isinstance(v, torch.Tensor | list) else v for k, v in batch.items()}
+    return local | {"offset": first}
 
 
 def weights(training: Training) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The best weights are those of the lowest mean of a term between two savings."""
+"""The best weights are those with the lowest mean of a loss term between checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def records(*values: float) -> list[dict]:
     return [{"step": step, "losses": {"l1": value}} for step, value in enumerate(values)]
 
 
-def test_lower_means_are_better_and_remembered() -> None:
+def test_lower_means_improve_and_are_stored() -> None:
     best = Best("l1")
     assert best.improves(records(3.0, 1.0))
     assert not best.improves(records(0.5, 3.5))
@@ -20,12 +20,12 @@ def test_lower_means_are_better_and_remembered() -> None:
     assert not Best("l1", 1.0).improves(records(1.5))
 
 
-def test_a_training_without_the_term_keeps_nothing() -> None:
+def test_records_without_the_term_do_not_improve() -> None:
     assert not Best("landmark").improves(records(1.0))
     assert not Best("l1").improves([])
 
 
-def test_the_files_say_by_what_they_are_the_best(tmp_path: Path) -> None:
+def test_best_json_has_term_value_and_step(tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     weights.mkdir()
     (weights / "model.json").write_text("{}")

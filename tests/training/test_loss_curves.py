@@ -1,8 +1,8 @@
-"""The first twenty steps of every training against stored curves: a refactoring must not change what is learnt.
+"""The first twenty steps of every training against stored curves: refactoring must not change training.
 
-``python tests/training/test_loss_curves.py`` stores them anew, for a change that is meant to alter training. Processors
-round differently, and a step's rounding grows in the next, so curves are compared to 2 %, DCNet's adversarial terms,
-which amplify most, to 10 %. On one kind of machine they agree to the last digit.
+``python tests/training/test_loss_curves.py`` regenerates them, after a change that is meant to alter training.
+Processors round differently and errors grow from step to step, so the tolerance is 2 %, and 10 % for DCNet's
+adversarial terms, which amplify errors most. On the same type of machine the curves agree to the last digit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOLERANCE = {"adversarial": 0.1, "discriminator": 0.1, "discriminator_gradient":
 
 
 def loss_curves(network: str, model: FaceModel) -> dict[str, list[float]]:
-    """Term -> its value in each step that has it; the second half of DCNet's steps is adversarial."""
+    """Loss term -> its values over the steps; the second half of DCNet's steps is adversarial."""
     training, batch = small.training(network, model, 4, STEPS), small.batch(model, 4)
     curves: dict[str, list[float]] = {}
     for _ in range(STEPS):
@@ -34,7 +34,7 @@ def loss_curves(network: str, model: FaceModel) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize("network", small.NETWORKS)
-def test_first_steps_follow_the_stored_curves(network: str, procedural_model: FaceModel) -> None:
+def test_first_steps_match_the_stored_curves(network: str, procedural_model: FaceModel) -> None:
     stored, curves = json.loads(REFERENCE.read_text())[network], loss_curves(network, procedural_model)
     assert curves.keys() == stored.keys()
     for term, values in curves.items():

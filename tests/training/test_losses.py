@@ -14,13 +14,13 @@ from jr2net.training import losses
 WEIGHTS = RecNetLossConfig()
 
 
-def picture(*values: float) -> torch.Tensor:
-    """One grey picture (1, 3, 1, W)."""
+def grey_image(*values: float) -> torch.Tensor:
+    """One grey image (1, 3, 1, W)."""
     return torch.tensor(values).view(1, 1, 1, -1).expand(1, 3, 1, -1)
 
 
 def test_l1() -> None:
-    generated, target = picture(0.5, 0.2), picture(0.1, 0.2)
+    generated, target = grey_image(0.5, 0.2), grey_image(0.1, 0.2)
     assert losses.l1(generated, target).item() == pytest.approx(0.2)
     weight = torch.tensor([3.0, 1.0]).view(1, 1, 1, 2)
     assert losses.l1(generated, target, weight).item() == pytest.approx(0.3)
@@ -33,10 +33,10 @@ def test_perceptual_is_the_mean_over_layers() -> None:
 
 
 def test_hinge_losses() -> None:
-    judged = torch.tensor([2.0, 0.0, -1.0]).view(1, 1, 1, 3)
-    assert losses.adversarial(judged).item() == pytest.approx((0 + 1 + 2) / 3)
+    logits = torch.tensor([2.0, 0.0, -1.0]).view(1, 1, 1, 3)
+    assert losses.adversarial(logits).item() == pytest.approx((0 + 1 + 2) / 3)
     generated = torch.tensor([-3.0, 0.0, 1.0]).view(1, 1, 1, 3)
-    assert losses.discriminator(judged, generated).item() == pytest.approx((0 + 1 + 2) / 3 + (0 + 1 + 2) / 3)
+    assert losses.discriminator(logits, generated).item() == pytest.approx((0 + 1 + 2) / 3 + (0 + 1 + 2) / 3)
 
 
 def test_activation() -> None:
@@ -44,18 +44,18 @@ def test_activation() -> None:
     assert losses.activation(predicted, truth).item() == pytest.approx((0.6 * 0.4 + 0 + 0.5 * 0.4) / 3)
 
 
-def test_photometric_is_over_the_mask() -> None:
+def test_photometric_is_a_mean_over_the_mask() -> None:
     image = torch.zeros(2, 3, 2, 2)
     rendered = torch.zeros(2, 3, 2, 2)
     rendered[0, :, 0, 0] = torch.tensor([0.3, 0.0, 0.4])
-    rendered[0, :, 1, 1] = 1.0  # not on the face
+    rendered[0, :, 1, 1] = 1.0  # outside of the mask
     mask = torch.zeros(2, 1, 2, 2)
     mask[0, 0, 0] = 1
     value = losses.photometric(rendered, image, mask, epsilon=0.0).item()
-    assert value == pytest.approx((0.5 + 0.0) / 2 / 2)  # two pixels of the first picture, none of the second
+    assert value == pytest.approx((0.5 + 0.0) / 2 / 2)  # two pixels of the first image, none of the second
 
 
-def test_photometric_gradient_is_finite_where_the_pictures_agree() -> None:
+def test_photometric_gradient_is_finite_where_the_images_are_equal() -> None:
     rendered = torch.zeros(1, 3, 2, 2, requires_grad=True)
     losses.photometric(rendered, torch.zeros(1, 3, 2, 2), torch.ones(1, 1, 2, 2)).backward()
     assert torch.isfinite(rendered.grad).all()
@@ -72,7 +72,7 @@ def test_landmark() -> None:
     assert half == pytest.approx(value, rel=1e-5)
 
 
-def test_undetected_landmarks_count_nothing_and_break_nothing() -> None:
+def test_undetected_landmarks_are_ignored() -> None:
     predicted = torch.zeros(2, 68, 2, requires_grad=True)
     detected = torch.full((2, 68, 2), math.nan)
     detected[0, 33:35] = 1.0
@@ -122,8 +122,8 @@ def test_albedo_variance() -> None:
     assert losses.albedo_variance(albedo).item() == pytest.approx(0.01)
 
 
-def test_losses_are_means_over_pictures() -> None:
-    """Workers that hold half of the batch each get, on average, the loss of the whole."""
+def test_losses_are_means_over_images() -> None:
+    """The mean of the losses of both halves of a batch is the loss of the batch."""
     generator = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> torch.Tensor:
@@ -140,12 +140,12 @@ def test_losses_are_means_over_pictures() -> None:
         "light_grey": (losses.light_grey, (noise(4, 9, 3),)),
     }
     for name, (function, arguments) in cases.items():
-        whole = function(*arguments)
-        parts = [function(*(a[half] for a in arguments)) for half in (slice(0, 2), slice(2, 4))]
-        assert whole.item() == pytest.approx(sum(parts).item() / 2, rel=1e-5), name
+        full = function(*arguments)
+        halves = [function(*(a[half] for a in arguments)) for half in (slice(0, 2), slice(2, 4))]
+        assert full.item() == pytest.approx(sum(halves).item() / 2, rel=1e-5), name
 
 
-def test_far_landmarks_count_linearly_where_asked() -> None:
+def test_landmark_loss_is_linear_beyond_the_huber_bound() -> None:
     detected = torch.zeros(1, 68, 2)
     config = RecNetLossConfig(landmark=1.0, landmark_emphasis=1.0, landmark_linear_from=2.0)
     near = losses.landmark(torch.tensor([1.0, 0.0]).expand(1, 68, 2), detected, 224, config)

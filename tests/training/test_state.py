@@ -1,4 +1,4 @@
-"""Saved states: whole or not there, the last ones kept, a damaged one passed over, one of bad numbers never stored."""
+"""Checkpoints: atomic writes, retention, damaged files are skipped, unconfirmed states are not written."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ def write(folder: Path, *steps: int, keep: int = 2) -> None:
     writer.finish()
 
 
-def test_the_last_states_are_kept(tmp_path: Path) -> None:
+def test_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     write(tmp_path, 5, 10, 15, 20)
     assert saved_steps(str(tmp_path / "state")) == [15, 20]
     assert newest_step(str(tmp_path)) == 20
     assert read_state(str(tmp_path), 20, "cpu")["weight"].tolist() == [20.0] * 3
 
 
-def test_no_state_is_no_step(tmp_path: Path) -> None:
+def test_newest_step_without_checkpoints_is_none(tmp_path: Path) -> None:
     assert newest_step(str(tmp_path)) is None
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-7], lambda b: b[:200] + b"x" + b[201:], lambda b: b""])
-def test_a_damaged_state_is_passed_over(tmp_path: Path, damage) -> None:
+def test_damaged_checkpoint_is_skipped(tmp_path: Path, damage) -> None:
     write(tmp_path, 5, 10)
     newest = tmp_path / "state" / "00000010.pt"
     newest.write_bytes(damage(newest.read_bytes()))
     assert newest_step(str(tmp_path)) == 5
-    with pytest.raises(storage.StorageError, match=r"00000010\.pt: is damaged"):
+    with pytest.raises(storage.StorageError, match=r"00000010\.pt: checkpoint is damaged"):
         read_state(str(tmp_path), 10, "cpu")
 
 
-def test_a_state_waits_until_it_has_proven_good(tmp_path: Path) -> None:
+def test_state_is_written_after_confirm(tmp_path: Path) -> None:
     writer = StateWriter(str(tmp_path), 2)
     writer.take(5, {"step": 5})
     writer.finish()
@@ -52,7 +52,7 @@ def test_a_state_waits_until_it_has_proven_good(tmp_path: Path) -> None:
     assert newest_step(str(tmp_path)) == 5
 
 
-def test_what_is_taken_does_not_change_with_the_training(tmp_path: Path) -> None:
+def test_state_is_copied_when_taken(tmp_path: Path) -> None:
     writer, weight = StateWriter(str(tmp_path), 2), torch.zeros(2)
     writer.take(5, {"weight": weight})
     weight += 1
@@ -61,7 +61,7 @@ def test_what_is_taken_does_not_change_with_the_training(tmp_path: Path) -> None
     assert read_state(str(tmp_path), 5, "cpu")["weight"].tolist() == [0.0, 0.0]
 
 
-def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_failed_write_raises(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     writer = StateWriter(str(tmp_path), 2)
     writer.take(5, {"step": 5})
@@ -71,24 +71,22 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("network", small.NETWORKS)
-def test_a_training_resumed_from_storage_ends_with_the_same_bytes(
-    network: str, toy_model: FaceModel, tmp_path: Path
-) -> None:
-    batch, killed_at = small.batch(toy_model, 3), 5  # of 8: DCNet's discriminator has begun
-    straight = small.training(network, toy_model, 3)
+def test_resumed_training_is_bit_identical(network: str, toy_model: FaceModel, tmp_path: Path) -> None:
+    batch, killed_at = small.batch(toy_model, 3), 5  # of 8, after the start of adversarial training
+    uninterrupted = small.training(network, toy_model, 3)
     writer = StateWriter(str(tmp_path), 2)
-    while straight.step_number < straight.steps:
-        straight.step(batch)
+    while uninterrupted.step_number < uninterrupted.steps:
+        uninterrupted.step(batch)
         writer.confirm()
-        if straight.step_number == killed_at:
-            writer.take(killed_at, straight.state_dict())
+        if uninterrupted.step_number == killed_at:
+            writer.take(killed_at, uninterrupted.state_dict())
     writer.finish()
 
     resumed = small.training(network, toy_model, 3)
     for parameter in resumed.networks[next(iter(resumed.networks))].parameters():
-        parameter.data.fill_(torch.nan)  # nothing of the initial weights may matter
+        parameter.data.fill_(torch.nan)  # the initial weights must not matter
     resumed.load_state_dict(read_state(str(tmp_path), killed_at, "cpu"))
     while resumed.step_number < resumed.steps:
         resumed.step(batch)
-    ends = small.weights(resumed)
-    assert all(torch.equal(value, ends[key]) for key, value in small.weights(straight).items())
+    weights = small.weights(resumed)
+    assert all(torch.equal(value, weights[key]) for key, value in small.weights(uninterrupted).items())

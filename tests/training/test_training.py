@@ -1,4 +1,4 @@
-"""One step per network: it learns, it resumes exactly, and it stops at the first number that is none."""
+"""Training steps of all networks: they learn, resume exactly, and stop at non-finite losses."""
 
 from __future__ import annotations
 
@@ -47,18 +47,21 @@ def config() -> Config:
 
 @pytest.fixture(scope="module")
 def batch(config: Config, toy_model: FaceModel) -> dict:
-    """Two pictures each of four faces that the model can show exactly."""
+    """Two images each of four faces, rendered by the model."""
     generator = torch.Generator().manual_seed(1)
-    view = Camera.from_config(config)
-    made: dict = {"sample_id": [f"sample-{i}" for i in range(4)], "expression": torch.rand(4, 51, generator=generator)}
+    camera = Camera.from_config(config)
+    result: dict = {
+        "sample_id": [f"sample-{i}" for i in range(4)],
+        "expression": torch.rand(4, 51, generator=generator),
+    }
     faces = toy_model.neutral(4).replace(identity=torch.randn(4, 4, generator=generator))
     for role in ("source", "driving"):
         face = faces.replace(expression=0.3 * torch.rand(4, 51, generator=generator))
-        picture = render(toy_model, face, view)
-        made[f"{role}_image"] = (picture.image + 0.2 * (1 - picture.mask)).clamp(0, 1)
-        made[f"{role}_landmarks"] = landmarks_2d(toy_model, face, view)
-    made["image"] = made["source_image"]
-    return made
+        rendering = render(toy_model, face, camera)
+        result[f"{role}_image"] = (rendering.image + 0.2 * (1 - rendering.mask)).clamp(0, 1)
+        result[f"{role}_landmarks"] = landmarks_2d(toy_model, face, camera)
+    result["image"] = result["source_image"]
+    return result
 
 
 def recnet_training(config: Config, model: FaceModel) -> Training:
@@ -71,9 +74,9 @@ def recnet_training(config: Config, model: FaceModel) -> Training:
 def dcnet_training(config: Config, model: FaceModel) -> Training:
     torch.manual_seed(0)
     recnet = RecNet(model.sizes, SMALL)
-    judge = PatchDiscriminator(8)
+    discriminator = PatchDiscriminator(8)
     return DCNetTraining(
-        DCNet(config.dcnet), judge, recnet, recnet.features, model, Camera.from_config(config), config.dcnet
+        DCNet(config.dcnet), discriminator, recnet, recnet.features, model, Camera.from_config(config), config.dcnet
     )
 
 
@@ -91,14 +94,14 @@ def build(request: pytest.FixtureRequest, config: Config, toy_model: FaceModel) 
 
 
 @pytest.mark.parametrize("name", ["recnet", "etnet"])
-def test_learns_a_batch_by_heart(name: str, config: Config, toy_model: FaceModel, batch: dict) -> None:
+def test_overfits_a_batch(name: str, config: Config, toy_model: FaceModel, batch: dict) -> None:
     training = BUILDERS[name](config, toy_model)
     term = {"recnet": "photometric", "etnet": "activation"}[name]
     losses = [training.step(batch)[term] for _ in range(training.steps)]
     assert losses[-1] < 0.75 * losses[0]
 
 
-def test_dcnet_enters_the_adversarial_phase(config: Config, toy_model: FaceModel, batch: dict) -> None:
+def test_dcnet_starts_adversarial_training(config: Config, toy_model: FaceModel, batch: dict) -> None:
     training = dcnet_training(config, toy_model)
     logs = [training.step(batch) for _ in range(training.steps)]
     assert ["discriminator" in log for log in logs] == [step >= 4 for step in range(8)]
@@ -113,10 +116,10 @@ def test_generator_step_leaves_no_gradient_in_the_discriminator(
     assert all(parameter.grad is None for parameter in training.networks["discriminator"].parameters())
 
 
-def test_resumes_to_the_byte(build: Build, batch: dict) -> None:
-    straight = build()
+def test_resumes_bit_identically(build: Build, batch: dict) -> None:
+    uninterrupted = build()
     for _ in range(6):
-        straight.step(batch)
+        uninterrupted.step(batch)
     first = build()
     for _ in range(3):
         first.step(batch)
@@ -125,12 +128,12 @@ def test_resumes_to_the_byte(build: Build, batch: dict) -> None:
     second.load_state_dict(state)
     for _ in range(3):
         second.step(batch)
-    for name, network in straight.networks.items():
+    for name, network in uninterrupted.networks.items():
         for key, value in network.state_dict().items():
             assert torch.equal(value, second.networks[name].state_dict()[key]), (name, key)
 
 
-def test_a_number_that_is_none_stops_before_the_weights_change(build: Build, batch: dict) -> None:
+def test_non_finite_loss_raises_before_the_weights_change(build: Build, batch: dict) -> None:
     training = build()
     before = copy.deepcopy({name: network.state_dict() for name, network in training.networks.items()})
     broken = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
@@ -143,7 +146,7 @@ def test_a_number_that_is_none_stops_before_the_weights_change(build: Build, bat
             assert torch.equal(value, before[name][key])
 
 
-def test_exchange_gives_every_second_pair_the_other_frames_identity(toy_model: FaceModel) -> None:
+def test_exchange_swaps_identities_in_every_second_pair(toy_model: FaceModel) -> None:
     faces = toy_model.neutral(6).replace(identity=torch.arange(6.0)[:, None].expand(6, 4))
     assert exchange_identity(faces).identity[:, 0].tolist() == [0, 4, 2, 3, 1, 5]
 
@@ -159,7 +162,7 @@ def test_schedule_warms_up_and_decays(config: Config) -> None:
     assert [learning_rate(step, stepwise) for step in (10, 49, 50, 99)] == pytest.approx([1.0, 1.0, 0.2, 0.2])
 
 
-def test_same_shape_and_expression_is_the_same_picture(config: Config, toy_model: FaceModel, batch: dict) -> None:
+def test_scene_of_the_same_face_reproduces_the_image(config: Config, toy_model: FaceModel, batch: dict) -> None:
     face = toy_model.neutral(4)
     scene = set_scene(toy_model, Camera.from_config(config), batch["source_image"], face, face)
     inside = scene.view.covisible.bool().expand(-1, 3, -1, -1)
@@ -167,23 +170,25 @@ def test_same_shape_and_expression_is_the_same_picture(config: Config, toy_model
     torch.testing.assert_close(scene.view.image[inside], batch["source_image"][inside], atol=1e-4, rtol=0)
 
 
-def test_colour_leaves_the_geometry_alone_where_that_is_wanted(config: Config, toy_model: FaceModel) -> None:
+def test_photometric_geometry_controls_gradients_of_the_geometry(config: Config, toy_model: FaceModel) -> None:
     face = toy_model.neutral(2)
-    view = Camera.from_config(config)
-    landmarks = landmarks_2d(toy_model, face, view)
-    images = torch.rand(2, 3, view.size, view.size, generator=torch.Generator().manual_seed(0))
-    reached = {}
-    for moves in (True, False):
-        loss = config.recnet.loss.model_copy(update={"photometric_geometry": moves})
-        training = RecNetTraining(RecNet(toy_model.sizes, SMALL), toy_model, view, config.recnet.optimizer, loss)
+    camera = Camera.from_config(config)
+    landmarks = landmarks_2d(toy_model, face, camera)
+    images = torch.rand(2, 3, camera.size, camera.size, generator=torch.Generator().manual_seed(0))
+    with_gradient = {}
+    for photometric_geometry in (True, False):
+        loss = config.recnet.loss.model_copy(update={"photometric_geometry": photometric_geometry})
+        training = RecNetTraining(RecNet(toy_model.sizes, SMALL), toy_model, camera, config.recnet.optimizer, loss)
         parameters = face.map(lambda value: value.clone().requires_grad_())
         training.losses(parameters, images, landmarks)["photometric"].backward()
-        reached[moves] = {name for name, value in parameters.state().items() if value.grad is not None}
-    assert reached[False] == {"albedo", "light"}
-    assert reached[True] > reached[False]
+        with_gradient[photometric_geometry] = {
+            name for name, value in parameters.state().items() if value.grad is not None
+        }
+    assert with_gradient[False] == {"albedo", "light"}
+    assert with_gradient[True] > with_gradient[False]
 
 
-def test_etnet_learns_with_squared_error_first(config: Config, batch: dict) -> None:
+def test_etnet_starts_with_squared_error(config: Config, batch: dict) -> None:
     optimizer = config.etnet.optimizer.model_copy(update={"steps": 4})
     training = ETNetTraining(ETNet(SMALL), optimizer, squared_until=0.5)
     assert ["squared" in training.step(batch) for _ in range(4)] == [True, True, False, False]

@@ -1,9 +1,9 @@
-"""A step on two workers is the step on one at the same global batch, whatever the network and however it is dealt out.
+"""A step on two workers equals the step on one with the same global batch, for all networks and splits of the batch.
 
-Tolerance: both compute the same sum of gradients in another order. float32 rounds every addition to 6e-8 of its size,
+Tolerance: both compute the same sum of gradients in another order. float32 rounds every addition to a relative 6e-8,
 and gradients are sums over thousands of pixels that partly cancel, so they agree to about 1e-4. Adam's first step is
-lr · g / |g|: it carries that error over to the weights, except where a gradient is nothing but rounding, which may turn
-around. So after a step weights agree to a small part of it, but for a very few of them, and losses to 1e-4.
+lr · g / |g|: it propagates that error to the weights, except where a gradient is only rounding noise, whose sign may
+flip. So after a step losses agree to 1e-4, and almost all weights to a small fraction of the step.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import torch.multiprocessing
 from jr2net.face.model import FaceModel
 from jr2net.process import use_threads
 from jr2net.training import Training
-from jr2net.training.workers import agreed, distribute, mean_over_workers
+from jr2net.training.workers import broadcast_int, distribute, mean_over_workers
 
 AGREEMENT = 0.01  # of the step
-OUTLIERS = 1e-3  # part of the weights
-NO_LOSS = ("_gradient", "_deviation")  # logged beside the terms
+OUTLIERS = 1e-3  # fraction of the weights
+NOT_LOSSES = ("_gradient", "_deviation")  # logged besides the loss terms
 
 
 def take_steps(
     training: Training, batch: dict, steps: int = 1, rank: int = 0, world: int = 1
 ) -> list[dict[str, float]]:
-    training.step_number = training.steps // 2  # DCNet's adversarial phase
-    return mean_over_workers([training.step(small.share(batch, rank, world)) for _ in range(steps)])
+    training.step_number = training.steps // 2  # adversarial steps of DCNet
+    return mean_over_workers([training.step(small.local_batch(batch, rank, world)) for _ in range(steps)])
 
 
 def worker(
@@ -45,7 +45,10 @@ def worker(
     training.accumulate = accumulate
     training.wrap(distribute)
     losses = take_steps(training, batch, steps, rank, world)
-    torch.save((small.weights(training), losses, agreed(7 + rank), agreed(3 if rank else None)), f"{out}/{rank}.pt")
+    torch.save(
+        (small.weights(training), losses, broadcast_int(7 + rank), broadcast_int(3 if rank else None)),
+        f"{out}/{rank}.pt",
+    )
     torch.distributed.destroy_process_group()
 
 
@@ -55,7 +58,7 @@ def on_workers(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # Forked from this process they would inherit its threads' locks, and wait for them for ever.
+    # Processes forked from this one would inherit locks held by its threads and deadlock.
     torch.multiprocessing.set_forkserver_preload(["jr2net.training"])
     torch.multiprocessing.start_processes(
         worker,
@@ -66,10 +69,10 @@ def on_workers(
     return [torch.load(out / f"{rank}.pt") for rank in range(world)]
 
 
-def agree(ones: list[dict[str, float]], others: list[dict[str, float]], tolerance: float) -> None:
+def assert_close(ones: list[dict[str, float]], others: list[dict[str, float]], tolerance: float) -> None:
     for one, other in zip(ones, others, strict=True):
         assert one.keys() == other.keys()
-        for term in one.keys() - {"expression_deviation"}:  # over a part of the faces it is another number
+        for term in one.keys() - {"expression_deviation"}:  # differs between parts of a batch
             assert one[term] == pytest.approx(other[term], rel=tolerance, abs=1e-6), term
 
 
@@ -77,61 +80,65 @@ def agree(ones: list[dict[str, float]], others: list[dict[str, float]], toleranc
     ("network", "samples", "accumulate"),
     [
         ("recnet", 4, 1),
-        ("recnet", 5, 2),  # dealt out as 2 and 3, in unequal parts, with pairs that begin at an odd place
+        ("recnet", 5, 2),  # split into 2 and 3, with unequal micro-batches and an odd offset
         ("dcnet", 4, 1),
         ("dcnet", 3, 2),
         ("etnet", 4, 1),
         ("recaugnet", 4, 1),
     ],
 )
-def test_two_workers_take_the_step_of_one(
+def test_two_workers_match_one(
     network: str, samples: int, accumulate: int, toy_model: FaceModel, tmp_path: Path
 ) -> None:
     batch = small.batch(toy_model, samples)
-    alone = small.training(network, toy_model, samples, 2)
-    before = small.weights(alone)
-    losses = take_steps(alone, batch)
-    (first, means, said, nothing), (second, *_) = on_workers(2, network, toy_model, batch, tmp_path, accumulate)
-    assert (said, nothing) == (7, None)
+    single = small.training(network, toy_model, samples, 2)
+    before = small.weights(single)
+    losses = take_steps(single, batch)
+    (first, means, number, none), (second, *_) = on_workers(2, network, toy_model, batch, tmp_path, accumulate)
+    assert (number, none) == (7, None)
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
-    agree(means, losses, 1e-4)
+    assert_close(means, losses, 1e-4)
     assert ("discriminator" in means[0]) == (network == "dcnet")
-    after = small.weights(alone)
-    way = torch.cat([(after[key] - before[key]).flatten() for key in after])
-    apart = torch.cat([(first[key] - after[key]).flatten() for key in after]).abs()
-    assert way.abs().max() > 1e-4
-    assert (apart > AGREEMENT * way.abs().max()).float().mean() < OUTLIERS
+    after = small.weights(single)
+    update = torch.cat([(after[key] - before[key]).flatten() for key in after])
+    difference = torch.cat([(first[key] - after[key]).flatten() for key in after]).abs()
+    assert update.abs().max() > 1e-4
+    assert (difference > AGREEMENT * update.abs().max()).float().mean() < OUTLIERS
 
 
 @pytest.mark.drill
 @pytest.mark.parametrize("network", small.NETWORKS)
-def test_after_fifty_steps_the_losses_agree(network: str, toy_model: FaceModel, tmp_path: Path) -> None:
-    """With one worker that sums the same halves: every term, nearly to the last digit. With one that takes the batch
-    whole, and so rounds otherwise: to 1 %, but for the discriminator, which blows roundings up in its game."""
+def test_losses_agree_after_fifty_steps(network: str, toy_model: FaceModel, tmp_path: Path) -> None:
+    """Every term to 0.1 % with one worker that accumulates the same halves; to 1 % with one that does not and rounds
+    differently, except for the discriminator's loss, since adversarial training amplifies rounding errors."""
     batch = small.batch(toy_model, 4)
     _, means, *_ = on_workers(2, network, toy_model, batch, tmp_path, steps=50)[0]
     halves = small.training(network, toy_model, 4, 100)
     halves.accumulate = 2
-    agree(means[-1:], take_steps(halves, batch, 50)[-1:], 1e-3)
+    assert_close(means[-1:], take_steps(halves, batch, 50)[-1:], 1e-3)
     losses = take_steps(small.training(network, toy_model, 4, 100), batch, 50)
-    whole = [
-        {"loss": sum(value for term, value in step.items() if not term.endswith(NO_LOSS) and term != "discriminator")}
+    totals = [
+        {
+            "loss": sum(
+                value for term, value in step.items() if not term.endswith(NOT_LOSSES) and term != "discriminator"
+            )
+        }
         for step in (means[-1], losses[-1])
     ]
-    agree(whole[:1], whole[1:], 1e-2)
+    assert_close(totals[:1], totals[1:], 1e-2)
 
 
 @pytest.mark.parametrize("network", small.NETWORKS)
-def test_parts_of_a_batch_are_the_batch(network: str, toy_model: FaceModel) -> None:
+def test_accumulated_micro_batches_match_the_batch(network: str, toy_model: FaceModel) -> None:
     batch = small.batch(toy_model, 5)
-    whole, parted = (small.training(network, toy_model, 5) for _ in range(2))
-    parted.accumulate = 3
-    agree(take_steps(parted, batch), take_steps(whole, batch), 1e-4)
+    full, accumulated = (small.training(network, toy_model, 5) for _ in range(2))
+    accumulated.accumulate = 3
+    assert_close(take_steps(accumulated, batch), take_steps(full, batch), 1e-4)
 
 
-def test_without_workers_everything_stays_as_it_is() -> None:
+def test_functions_do_nothing_without_a_process_group() -> None:
     network = torch.nn.Linear(2, 2)
     assert distribute(network) is network
     assert mean_over_workers([{"l1": 1.0}]) == [{"l1": 1.0}]
-    assert agreed(5) == 5 and agreed(None) is None
+    assert broadcast_int(5) == 5 and broadcast_int(None) is None

@@ -1,4 +1,4 @@
-"""How well the 51 coefficients are recovered, and whether a network has collapsed to one face for every picture."""
+"""Errors of the 51 expression coefficients, and detection of collapse to a constant prediction."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ class ExpressionErrors:
     """Per blendshape, each (51,), order of ``ARKIT_NAMES``.
 
     mae          mean absolute error
-    correlation  Pearson's r between predicted and true coefficient; NaN where either never changes
-    spread       standard deviation of the prediction
-    truth_spread standard deviation of the truth
+    correlation  Pearson's r between predicted and true coefficient; NaN if either is constant
+    std          standard deviation of the prediction
+    true_std     standard deviation of the ground truth
     """
 
     mae: Tensor
     correlation: Tensor
-    spread: Tensor
-    truth_spread: Tensor
+    std: Tensor
+    true_std: Tensor
 
     def summary(self) -> dict[str, float]:
-        """``mae``; ``correlation``: mean over the shapes that move in both; ``spread_ratio``: how much of the truth's
-        variation the prediction has (0 is a network that always answers the same face)."""
+        """``mae``: mean over blendshapes; ``correlation``: mean over blendshapes that vary in both; ``spread_ratio``:
+        ratio of the standard deviations of prediction and ground truth (0 for a constant prediction)."""
         return {
             "mae": float(self.mae.mean()),
             "correlation": float(self.correlation.nanmean()),
-            "spread_ratio": float(self.spread.square().sum().sqrt() / self.truth_spread.square().sum().sqrt()),
+            "spread_ratio": float(self.std.square().sum().sqrt() / self.true_std.square().sum().sqrt()),
         }
 
     def by_name(self) -> dict[str, dict[str, float]]:
-        """name -> {mae, correlation}, as the report lists them."""
+        """Blendshape -> {mae, correlation}, as in the report."""
         return {
             name: {"mae": float(mae), "correlation": float(r)}
             for name, mae, r in zip(ARKIT_NAMES, self.mae, self.correlation)
@@ -43,10 +43,10 @@ class ExpressionErrors:
 
 
 def expression_errors(predicted: Tensor, truth: Tensor) -> ExpressionErrors:
-    """Coefficients (M, 51) against the true (M, 51)."""
+    """Errors of predicted coefficients (M, 51) against the ground truth (M, 51)."""
     predicted, truth = predicted.double(), truth.double()
-    spread, truth_spread = predicted.std(0, correction=0), truth.std(0, correction=0)
+    std, true_std = predicted.std(0, correction=0), truth.std(0, correction=0)
     covariance = ((predicted - predicted.mean(0)) * (truth - truth.mean(0))).mean(0)
-    moves = (spread > 1e-6) & (truth_spread > 1e-6)
-    correlation = torch.where(moves, covariance / (spread * truth_spread), torch.nan)
-    return ExpressionErrors((predicted - truth).abs().mean(0), correlation, spread, truth_spread)
+    varies = (std > 1e-6) & (true_std > 1e-6)
+    correlation = torch.where(varies, covariance / (std * true_std), torch.nan)
+    return ExpressionErrors((predicted - truth).abs().mean(0), correlation, std, true_std)

@@ -1,11 +1,11 @@
-"""How far a reconstructed face is from the true one, in millimetres: the protocol of the paper's FaceWarehouse table.
+"""Geometric error of reconstructed faces in millimetres, by the protocol of the paper's FaceWarehouse table.
 
-For every mesh: bring the prediction onto the truth by a similarity through the 3D landmarks, keep the true surface
-within ``crop_mm`` of the nose tip, refine rigidly by ICP, then take the distance of every true vertex to the plane of
-the nearest predicted vertex. Only skin and lips count; eyeballs, teeth and sockets do not.
+For every mesh: align the prediction to the ground truth by a similarity transform of the 3D landmarks, crop the true
+surface to ``crop_mm`` around the nose tip, refine rigidly by ICP, then compute the distance of every true vertex to the
+tangent plane at the nearest predicted vertex. Only skin and lips are compared, not eyeballs, teeth and sockets.
 
-Where this departs from the paper's text: there the truth is scaled to the prediction, here the prediction to the
-truth, so that a millimetre is one of the true face and a prediction gains nothing by being small.
+Difference to the paper: there the ground truth is scaled to the prediction, here the prediction to the ground truth, so
+that errors are in millimetres of the true face and small predictions have no advantage.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class GeometryErrors:
 
     rmse         root mean square of the point-to-plane distances
     mae          mean absolute point-to-plane distance
-    vertex_rmse  root mean square distance of corresponding surface vertices after the best similarity. Prediction and
-                 truth share their topology, so this also sees vertices that slid along the surface, which
-                 point-to-plane distances cannot: it is the stricter number.
+    vertex_rmse  root mean square distance of corresponding surface vertices after similarity alignment. Stricter than
+                 point-to-plane distances: since prediction and ground truth share their topology, it includes
+                 displacements along the surface.
     """
 
     rmse: Array
@@ -56,10 +56,10 @@ class GeometryErrors:
 
 
 def geometry_errors(model: FaceModel, predicted: Tensor, truth: Tensor, crop_mm: float = 85.0) -> GeometryErrors:
-    """Model-space (or any similar) vertices (M, N, 3) of ``model``'s topology, mm, against the true ones (M, N, 3).
+    """Model-space (or any similar) vertices (M, N, 3) of ``model``'s topology, mm, against the ground truth (M, N, 3).
 
-    ``crop_mm`` is 85 for the paper's FaceWarehouse table, 95 for FRGC v2.0. Raises ValueError on meshes that do not
-    fit together or hold NaN.
+    ``crop_mm`` is 85 in the paper's FaceWarehouse table, 95 for FRGC v2.0. Raises ValueError for inconsistent shapes or
+    NaN.
     """
     if predicted.shape != truth.shape or predicted.shape[1:] != model.mean.shape or not len(predicted):
         raise ValueError(
@@ -68,11 +68,11 @@ def geometry_errors(model: FaceModel, predicted: Tensor, truth: Tensor, crop_mm:
         )
     if not (torch.isfinite(predicted).all() and torch.isfinite(truth).all()):
         raise ValueError(
-            "predicted or true vertices hold NaN or infinite values: look at the parameters they came from"
+            "predicted or true vertices hold NaN or infinite values: check the parameters they were computed from"
         )
     surface = surface_vertices(model).cpu().numpy()
     landmarks = model.landmarks.cpu().numpy()
-    # Normals need only triangles that touch the surface: cheaper, and sockets do not bend the rim's normals.
+    # Normals only use triangles of the surface: cheaper, and sockets do not affect the normals at their rim.
     faces = model.faces.cpu().numpy()
     faces = faces[surface[faces].all(1)]
     rows = [
@@ -84,7 +84,7 @@ def geometry_errors(model: FaceModel, predicted: Tensor, truth: Tensor, crop_mm:
 
 
 def expression_rmse_mm(model: FaceModel, expression: Tensor, truth: Tensor) -> float:
-    """Error of the expression alone, mm: coefficients (M, 51) against the true (M, 51).
+    """Error of the expression only, in mm: coefficients (M, 51) against the ground truth (M, 51).
 
     For every mesh the root mean square, over the surface vertices (skin and lips, no crop, no alignment), of the norm
     of Σ b_exp (β − β_gt); then the mean over the M meshes, as ``rmse_mm`` is.
@@ -95,7 +95,7 @@ def expression_rmse_mm(model: FaceModel, expression: Tensor, truth: Tensor) -> f
 
 
 def surface_vertices(model: FaceModel) -> Tensor:
-    """(N,) bool: the vertices that geometry is judged on."""
+    """(N,) bool: the vertices on which geometry is compared. Raises ValueError if the model has none."""
     surface = model.has_label(*SURFACE_LABELS)
     if not surface.any():
         raise ValueError(
@@ -106,8 +106,8 @@ def surface_vertices(model: FaceModel) -> Tensor:
 
 
 def similarity(source: Array, target: Array) -> tuple[float, Array, Array]:
-    """Scale, rotation (3, 3) and translation (3,) with the least squares of ``s R source + t − target`` (Umeyama 1991);
-    corresponding points (K, 3)."""
+    """Scale, rotation (3, 3) and translation (3,) that minimise ``|s R source + t − target|²`` over corresponding
+    points (K, 3) (Umeyama 1991)."""
     source_mean, target_mean = source.mean(0), target.mean(0)
     centred = source - source_mean
     u, singular, vt = np.linalg.svd((target - target_mean).T @ centred)
@@ -120,10 +120,10 @@ def similarity(source: Array, target: Array) -> tuple[float, Array, Array]:
 def icp_point_to_plane(
     points: Array, surface: Array, normals: Array, iterations: int = 8, tolerance: float = 1e-3
 ) -> tuple[Array, Array]:
-    """Moves ``points`` (P, 3) rigidly onto a surface (Q, 3) with unit normals (Q, 3).
+    """Aligns ``points`` (P, 3) rigidly to a surface (Q, 3) with unit normals (Q, 3).
 
-    Minimises point-to-plane distances to nearest vertices (Chen and Medioni 1992), stopping once a step moves no point
-    by more than about ``tolerance`` mm. Returns the moved points and their signed distances (P,) mm.
+    Minimises point-to-plane distances to nearest vertices (Chen and Medioni 1992), until a step moves no point by more
+    than about ``tolerance`` mm. Returns the moved points and their signed distances (P,) mm.
     """
     tree = cKDTree(surface)
     for _ in range(iterations):
@@ -132,7 +132,7 @@ def icp_point_to_plane(
         distance = ((points - surface[nearest]) * normal).sum(1)
         centre = points.mean(0)
         jacobian = np.hstack([np.cross(points - centre, normal), normal])
-        # lstsq by normal equations; the tiny ridge keeps planes and spheres, which slide freely, from drifting.
+        # Least squares by normal equations; a small ridge keeps planes and spheres, which slide freely, from drifting.
         gram = jacobian.T @ jacobian
         step = np.linalg.solve(gram + 1e-9 * np.trace(gram) * np.eye(6), -jacobian.T @ distance)
         points = (points - centre) @ _rotation(step[:3]).T + centre + step[3:]
@@ -160,7 +160,7 @@ def _mesh_errors(
 
 
 def _vertex_normals(vertices: Array, faces: NDArray) -> Array:
-    """Unit normals (N, 3), area-weighted; zero where no face touches a vertex."""
+    """Unit normals (N, 3), area-weighted; zero for vertices without faces."""
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     face_normal = np.cross(b - a, c - a)
     corner = faces.ravel()
@@ -171,7 +171,7 @@ def _vertex_normals(vertices: Array, faces: NDArray) -> Array:
 
 
 def _rotation(vector: Array) -> Array:
-    """Rodrigues' formula: axis times angle (3,) to a rotation matrix."""
+    """Rotation matrix of an axis-angle vector (3,) (Rodrigues' formula)."""
     angle = np.linalg.norm(vector)
     if angle < 1e-12:
         return np.eye(3)

@@ -1,4 +1,4 @@
-"""Landmark errors, on the 68 points in pixels; points that were not detected are NaN and do not count."""
+"""Landmark errors of the 68 points, in pixels. Undetected points are NaN and ignored."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from jr2net.face.landmarks import INNER, OUTER_EYE_CORNERS
 def nme(predicted: Tensor, truth: Tensor) -> Tensor:
     """Normalised mean error: mean distance of the inner 51 points over the true distance of the outer eye corners.
 
-    Points (B, 68, 2) -> (B,). NaN for a picture whose eye corners or all inner points are undetected: average with
-    ``nanmean``.
+    Points (B, 68, 2) -> (B,). NaN if an eye corner or all inner points are undetected; average with ``nanmean``.
     """
     left, right = OUTER_EYE_CORNERS
     width = (truth[:, left] - truth[:, right]).norm(dim=-1)
@@ -19,8 +18,8 @@ def nme(predicted: Tensor, truth: Tensor) -> Tensor:
 
 
 def efl(generated: Tensor, driving: Tensor) -> Tensor:
-    """The paper's EFL: root mean square distance of the 68 landmarks of generated and driving picture, in pixels.
+    """The paper's EFL: root mean square distance in pixels between the 68 landmarks of generated and driving images.
 
-    Points (B, 68, 2) -> (B,); NaN where nothing was detected.
+    Points (B, 68, 2) -> (B,); NaN if no point was detected.
     """
     return (generated - driving).square().sum(-1).nanmean(-1).sqrt()

@@ -1,4 +1,4 @@
-"""The procedural face: the default morphable model, built by code alone."""
+"""The procedural face: the default morphable model, generated entirely by code."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from jr2net.face.procedural.mesh import LABELS, build_head, to_grid
 
 
 def build_procedural_face() -> FaceModel:
-    """Mean, 80 identity, 51 expression and 64 albedo bases, 68 landmarks, labels, mirror map and texture coordinates.
+    """A model with 80 identity, 51 expression and 64 albedo bases, labels, mirror map and texture coordinates.
 
-    Takes about a second. The same on every machine: all numbers are rounded to a grid far coarser than the
+    Takes about a second. Identical on every machine: all values are rounded to a grid much coarser than the numerical
     differences between processors.
     """
     head = build_head()

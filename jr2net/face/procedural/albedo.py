@@ -1,6 +1,6 @@
-"""The colours of the procedural face: a mean and 64 modes of reflectance.
+"""Albedo of the procedural face: a mean and 64 modes of reflectance.
 
-Colours are RGB reflectances such that under light of irradiance 1 the picture looks like a photograph.
+RGB reflectances, scaled so that a rendering under light of irradiance 1 looks like a photograph.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from jr2net.face.procedural import anatomy
 from jr2net.face.procedural.half import Array
 from jr2net.face.procedural.mesh import Head
-from jr2net.face.procedural.modes import interleaved, principal_modes, symmetrised
+from jr2net.face.procedural.modes import principal_modes, sort_by_variance, split_by_symmetry
 from jr2net.face.procedural.parts import IRIS_RADIUS, PUPIL_RADIUS
 from jr2net.face.procedural.surface import EYE_POINTS, to_chart
 
@@ -29,7 +29,7 @@ MEAN = {
     "iris": (0.30, 0.20, 0.13),
     "pupil": (0.03, 0.03, 0.03),
 }
-PAINT = (  # region, share of the new colour, colour; in this order
+PAINT = (  # region, opacity, colour; painted in this order
     ("lip_edge", 0.5, SKIN),
     ("gum", 1.0, (0.62, 0.30, 0.29)),
     ("nostril", 0.95, (0.11, 0.055, 0.045)),
@@ -54,31 +54,31 @@ YELLOW = np.array([0.008, 0.004, -0.018])
 
 
 def build_albedo(head: Head) -> tuple[Array, Array]:
-    """Mean (n, 3) and basis (64, n, 3) of one standard deviation each."""
+    """Mean (n, 3) and basis (64, n, 3), one standard deviation each."""
     weights = _regions(head)
     mean = np.stack([np.array(MEAN[label], float) for label in head.labels])
-    for region, share, colour in PAINT:
-        mean += share * weights[region][:, None] * (np.array(colour) - mean)
+    for region, opacity, colour in PAINT:
+        mean += opacity * weights[region][:, None] * (np.array(colour) - mean)
     for region, change in TINT.items():
         mean += weights[region][:, None] * np.array(change)
 
     flip = np.ones(3)
     named = _named_fields(head, weights)
-    even, odd = symmetrised(_harmonics(head, weights["tone"]), head.mirror, flip)
+    even, odd = split_by_symmetry(_harmonics(head, weights["tone"]), head.mirror, flip)
     even = principal_modes(np.concatenate([named, even]), SYMMETRIC)
     odd = principal_modes(odd, ASYMMETRIC)
-    even, odd = symmetrised(even, head.mirror, flip)[0], symmetrised(odd, head.mirror, flip)[1]
-    return np.clip(mean, 0.0, 1.0), interleaved(even, odd)
+    even, odd = split_by_symmetry(even, head.mirror, flip)[0], split_by_symmetry(odd, head.mirror, flip)[1]
+    return np.clip(mean, 0.0, 1.0), sort_by_variance(even, odd)
 
 
 def _regions(head: Head) -> dict[str, Array]:
-    """Smooth symmetric masks (n,) in [0, 1]."""
+    """Smooth symmetric weights (n,) of the regions, in [0, 1]."""
     side = np.stack([np.abs(head.vertices[:, 0]), *head.vertices[:, 1:].T], 1)
     x, y, z = side.T
     skin = head.has("skin").astype(float)
 
-    def spot(centre: tuple[float, float, float], reach: tuple[float, float, float]) -> Array:
-        return skin * np.exp(-0.5 * np.square((side - centre) / reach).sum(1))
+    def spot(centre: tuple[float, float, float], radius: tuple[float, float, float]) -> Array:
+        return skin * np.exp(-0.5 * np.square((side - centre) / radius).sum(1))
 
     def marked(*names: str, part: slice = slice(None)) -> Array:
         weight = np.zeros(len(side))
@@ -122,24 +122,24 @@ def _regions(head: Head) -> dict[str, Array]:
     }
 
 
-def _brow(side: Array, thicker: float) -> Array:
-    """Weight of the brow's hair: 1 on its middle line, falling off over its thickness."""
+def _brow(side: Array, thickness_scale: float) -> Array:
+    """Weight of brow hair: 1 on the centre line of the brow, falling off over its thickness."""
     fine = np.linspace(0, len(anatomy.BROW) - 1, 60)
-    at = np.arange(len(anatomy.BROW))
-    line = np.stack([np.interp(fine, at, anatomy.BROW[:, k]) for k in (0, 1)], 1)
-    thickness = thicker * np.interp(fine, at, anatomy.BROW_THICKNESS)
+    index = np.arange(len(anatomy.BROW))
+    line = np.stack([np.interp(fine, index, anatomy.BROW[:, k]) for k in (0, 1)], 1)
+    thickness = thickness_scale * np.interp(fine, index, anatomy.BROW_THICKNESS)
     distance, nearest = cKDTree(line).query(side[:, :2])
     return np.exp(-np.power(distance / thickness[nearest], 3.0)) * _step(side[:, 2] - 60, 6)
 
 
 def _step(x: Array, width: float) -> Array:
-    """0 below -width, 1 above width, smooth in between."""
+    """Smoothstep: 0 below -width, 1 above width."""
     t = np.clip(0.5 + 0.5 * x / width, 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def _named_fields(head: Head, w: dict[str, Array]) -> Array:
-    """What colours of faces are known to do, one standard deviation each."""
+    """Hand-made modes of colour variation, one standard deviation each: skin tone, brows, lips, beard, iris, …"""
     table = [
         (w["tone"], MELANIN),
         (w["tone"], BLOOD),
@@ -167,7 +167,7 @@ def _named_fields(head: Head, w: dict[str, Array]) -> Array:
 
 
 def _harmonics(head: Head, tone: Array) -> Array:
-    """Low frequencies over the face, in the colours of skin, fading with frequency."""
+    """Cosine waves over the chart in two skin colours; amplitudes fall with frequency."""
     u, v = (to_chart(head.vertices) / 130.0).T
     fields = []
     for i in range(6):

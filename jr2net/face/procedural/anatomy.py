@@ -1,7 +1,7 @@
-"""Where a face's features lie: points placed by hand on the subject's left half (x ≥ 0), in millimetres.
+"""Hand-placed points of the facial features on the subject's left half (x ≥ 0), in millimetres.
 
-Axes are the model's (x to the subject's left, y up, z out of the face); the origin lies between the ears. Everything
-else in this package is formulas; these tables are the only numbers that were chosen by looking at pictures.
+Axes are the model's (x to the subject's left, y up, z out of the face); the origin lies between the ears. These tables
+were tuned by looking at renderings; the mesh is computed from them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ CENTRE = np.array([0.0, 0.0, 20.0])
 """The skin is star-shaped around this point: a ray from it meets the skin once."""
 
 JAW_AXIS = np.array([0.0, 12.0, 22.0])
-"""A point of the axis (along x) about which the jaw turns: the temporomandibular joints."""
+"""A point on the jaw's axis of rotation (parallel to x), through the temporomandibular joints."""
 
 EYE_CENTRE = np.array([31.5, 35.4, 81.5])
 EYE_RADIUS = 14.0
 LID_GAP = 0.8
-"""How far the lids' inner side keeps from the eyeball."""
+"""Distance between the inner side of the lids and the eyeball."""
 
 # fmt: off
-MIDLINE = np.array([  # (y, z) of the profile from the hairline to the neck, without the lips
+MIDLINE = np.array([  # (y, z) of the profile from hairline to neck, without the lips
     (97, 76.5), (89, 86), (80, 93.5), (71, 99.5), (63, 104.5), (57, 107.2), (51, 107.4), (45, 105.6), (40, 105.0),
     (34, 108.2), (27, 113.6), (20, 118.9), (13, 124.2), (7.5, 128.4), (3.5, 130.2), (0, 130.0), (-3, 128.4),
     (-6, 125.2), (-9, 120.8), (-12.4, 115.4), (-16, 113.9), (-20, 114.4),
@@ -76,15 +76,15 @@ SURFACE = np.array([  # the skin away from eyes and lips
     (14, -104.5, 42), (27, -100, 34), (38, -91, 25),
 ], dtype=float)
 
-BOUNDARY = np.array([  # where the face ends: hairline, in front of the ear, under the jaw, neck
+BOUNDARY = np.array([  # the border of the mesh: hairline, in front of the ear, under the jaw, neck
     (0, 97, 76.5), (15, 96.5, 76.5), (30, 95, 72.5), (44, 91.5, 64), (55, 86, 52), (63, 79.5, 40), (69, 70, 31),
     (73, 57, 24),
     (74.6, 42, 22), (75, 26, 21), (74.3, 9, 21), (72.2, -9, 22), (69, -25, 23), (64.5, -39, 24), (58.5, -52, 25),
     (51, -66, 23), (43, -81, 22), (30, -97, 31), (15, -104, 41), (0, -105.5, 45),
 ], dtype=float)
 
-# Rings around the eye, 12 stations each: outer corner (0), over the upper lid to the inner corner (6), back along the
-# lower lid. A z of 0 means: on the sphere that the lids slide on.
+# Rings around the eye, 12 control points each: outer corner (0), along the upper lid to the inner corner (6), back
+# along the lower lid. z = 0 stands for a point on the sphere on which the lids slide.
 LID_MARGIN = np.array([
     (45.2, 34.4, 87.4), (42.6, 37.5, 0), (38.4, 39.9, 0), (32.6, 40.9, 0), (26.6, 40.1, 0), (21.6, 36.9, 0),
     (17.6, 32.9, 92.0), (21.4, 31.5, 0), (26.4, 30.4, 0), (32.4, 30.0, 0), (38.2, 30.9, 0), (42.5, 32.5, 0),
@@ -114,7 +114,7 @@ ORBIT = np.array([
     (50.8, 26.0, 85.6),
 ])
 
-# Rings around the mouth, 13 stations each: middle of the upper lip (0), corner (6), middle of the lower lip (12).
+# Rings around the mouth, 13 control points each: middle of the upper lip (0), corner (6), middle of the lower lip (12).
 PERIORAL = np.array([
     (0, -21.6, 114.9), (3.6, -20.8, 115.1), (8.0, -20.4, 114.0), (13.6, -22.3, 110.6), (19.4, -25.4, 106.4),
     (25.2, -29.2, 101.8),
@@ -151,7 +151,7 @@ LIP_CONTACT = np.array([
     (24.5, -34.75, 100.4), (21.6, -34.5, 103.1), (18.0, -34.3, 106.1), (14.0, -33.9, 109.1), (9.8, -33.6, 111.3),
     (4.6, -33.6, 112.6), (0, -33.9, 112.9),
 ])
-# The inside of the mouth: behind the lips, pouches in front of the teeth, palate and tongue, back.
+# Rings inside of the mouth: behind the lips, in front of the teeth, palate and tongue, back.
 MOUTH_WALL = np.array([
     (0, -32.6, 109.6), (4, -32.4, 109.4), (9.2, -32.4, 108.2), (13.4, -32.7, 106.0), (17.4, -33.2, 103.0),
     (21, -33.9, 100.0),
@@ -178,7 +178,7 @@ NOSTRIL = np.array([(3.9, -8.6), (5.4, -7.0), (7.8, -6.6), (10.1, -7.2), (11.2, 
 """(x, y) around the nostril; z comes from the surface."""
 NOSTRIL_DEPTH = np.array([-0.6, 5.0, -4.0])
 
-# iBUG points of the left half that lie on the open skin: number -> (x, y, z). The surface passes through their rays.
+# iBUG points of the left half that lie on the open skin: index -> (x, y, z). Only their directions are used.
 SKIN_LANDMARKS = {
     8: (0, -76.0, 103.2), 9: (21.5, -71.5, 96.4), 10: (38.5, -62.5, 81.2), 11: (50, -54, 66), 12: (58.5, -41.5, 54),
     13: (64.5, -27, 49.5), 14: (69.2, -8.5, 43), 15: (72.3, 9.0, 38.5), 16: (73.4, 25.5, 35),
@@ -189,10 +189,10 @@ SKIN_LANDMARKS = {
 
 BROW = np.array([(8.8, 55.6), (11.5, 57.5), (17.5, 59.6), (24, 61.0), (30.5, 61.9), (37, 62.0), (43, 61.0),
 (48.5, 58.8), (53.2, 55.6), (57.5, 51.5)])
-"""(x, y) of the brow's middle line, from the nose outwards, through its landmarks."""
+"""(x, y) of the centre line of the brow, from the nose outwards, through its landmarks."""
 BROW_THICKNESS = np.array([3.0, 4.0, 4.4, 4.3, 4.0, 3.6, 3.2, 2.7, 2.1, 1.3])
 
 UPPER_TEETH = np.array([8.6, 6.6, 7.6, 7.0, 6.6])
 LOWER_TEETH = np.array([5.4, 5.8, 6.8, 7.0, 7.0])
-"""Widths of the teeth from the middle backwards."""
+"""Widths of the teeth, from the front to the back."""
 # fmt: on

@@ -1,6 +1,6 @@
-"""How far each handle of the rig moves in each ARKit shape at coefficient 1, mm.
+"""Displacement in mm of each handle of the rig in each ARKit shape at coefficient 1.
 
-Vectors are (x outwards on the left half, y up, z forward). A lip column's name stands for its three rings.
+Vectors are (x outwards on the left half, y up, z forward). The name of a lip column stands for its three rings.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ Vector = tuple[float, float, float]
 Table = dict[str, Vector]
 
 # fmt: off
-JAW_WEIGHT = {  # the share of the jaw's motion that each handle takes
+JAW_WEIGHT = {  # fraction of the jaw's motion at each handle
     "low0": 1.0, "low1": 1.0, "low2": 0.86, "corner": 0.42, "up2": 0.08, "mentolabial": 1.0, "chin_boss": 1.0,
     "chin_side": 1.0, "menton": 1.0, "jaw_front": 1.0, "jaw_mid": 0.95, "jaw_back": 0.72, "gonion": 0.5,
     "under_chin": 0.85, "under_jaw": 0.75, "marionette": 0.78, "cheek_low": 0.28, "cheek_deep": 0.5, "fold_low": 0.24,
     "cheek_mid": 0.04, "cheek_side": 0.1, "neck": 0.2, "mouth_floor": 1.0,
 }
-LEFT: dict[str, Table] = {  # what the left half does in a Left shape;
+LEFT: dict[str, Table] = {  # displacements on the left half in a Left shape
     "mouthSmileLeft": {
         "corner": (6.0, 8.5, -5.5), "up2": (4.2, 5.4, -4.0), "up2.contact": (0, -0.9, 0), "up1.contact": (0, -0.4, 0),
         "up1": (1.6, 1.8, -1.8), "up0": (0.3, 0.5, -0.8), "low2": (4.2, 4.4, -4.0), "low1": (1.8, 1.4, -1.8),
@@ -85,7 +85,7 @@ LEFT: dict[str, Table] = {  # what the left half does in a Left shape;
     "eyeLookUpLeft": { "lid_fold_mid": (0, 0.5, 0)}, "eyeLookDownLeft": { "lid_fold_mid": (0, -0.5, 0)},
     "eyeLookInLeft": {}, "eyeLookOutLeft": {},
 }
-BOTH: dict[str, Table] = {  # what each half does in a symmetric shape (jawOpen: beside the jaw's turn)
+BOTH: dict[str, Table] = {  # displacements on both halves in a symmetric shape (jawOpen: besides the jaw's rotation)
     "jawOpen": {"corner": (-2.0, 0, -1.0), "up1": (0, -0.4, -0.2), "cheek_low": (-1.0, 0, -0.5)},
     "mouthFunnel": {
         "up0.border": (0, 2.4, 4.6), "up0.crest": (0, 3.8, 6.4), "up0.contact": (0, 5.4, 5.0),
@@ -140,7 +140,7 @@ BOTH: dict[str, Table] = {  # what each half does in a symmetric shape (jawOpen:
         "forehead_mid": (0, 2.0, -0.6), "lid_fold_inner": (0, 2.4, -0.2), "lid_fold_mid": (0, 1.2, 0),
         "nose_root": (0, 1.0, 0)},
 }
-SIDEWAYS: tuple[Table, Table] = (  # mouthLeft: the left half and the right half, both in model axes
+SIDEWAYS: tuple[Table, Table] = (  # mouthLeft: displacements on the left and on the right half, both in model axes
     {
         "corner": (6.5, 0.8, -5.0), "up2": (6.8, 0.5, -3.8), "up1": (7.0, 0.2, -1.6), "up0": (7.2, 0, -0.4),
         "low2": (6.8, 0.4, -3.8), "low1": (7.0, 0, -1.6), "low0": (7.2, 0, -0.4), "philtrum": (3.6, 0, -0.2),
@@ -152,7 +152,7 @@ SIDEWAYS: tuple[Table, Table] = (  # mouthLeft: the left half and the right half
         "low1": (7.2, 0, 1.6), "lip_skin": (4.6, 0, 1.8), "chin_side": (2.6, 0, 0.8), "marionette": (5.4, 0, 3.2),
         "fold_low": (4.8, -0.2, 2.4), "fold_mid": (2.0, 0, 0.8), "cheek_low": (2.6, 0, 0.6)},
 )
-LIDS = {  # how far the (upper, lower) lid goes of its way to the line where the lids meet; negative opens wider
+LIDS = {  # fraction by which the (upper, lower) lid closes; negative opens wider, above 1 moves past the closed line
     "eyeBlinkLeft": (1.0, 1.0), "eyeSquintLeft": (0.22, 2.6), "eyeWideLeft": (-0.30, -1.0),
     "eyeLookUpLeft": (-0.20, 0.3), "eyeLookDownLeft": (0.38, -1.0), "mouthSmileLeft": (0.0, 0.7),
     "cheekSquintLeft": (0.08, 2.0),

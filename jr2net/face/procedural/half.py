@@ -1,4 +1,4 @@
-"""One half of a mesh, and how rings of vertices become triangles."""
+"""One half of a symmetric mesh, and triangulation between rings of vertices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Index = NDArray[np.int64]
 class Half:
     """The subject's left half, x ≥ 0; vertices at x = 0 lie on the mirror plane.
 
-    vertices (n, 3) mm; faces (m, 3); labels (n,) names; marks: named groups of vertices.
+    vertices (n, 3) mm; faces (m, 3); labels (n,) names; marks: named groups of vertex indices.
     """
 
     vertices: Array

@@ -1,8 +1,8 @@
-"""How people differ: 80 modes of shape.
+"""Identity basis: 80 modes of shape.
 
-Every mode is a smooth deformation of space, so that lids, lips, eyeballs and teeth stay where they belong and no mode
-opens a mouth. Named traits (longer nose, wider jaw, …) and a smooth random field of space are mixed into one Gaussian,
-and its principal components are the basis.
+Every mode is a smooth deformation of space, so that lids, lips, eyeballs and teeth move together and no mode opens the
+mouth. The sum of named traits (longer nose, wider jaw, …) and a smooth random field is a Gaussian distribution of
+shapes; its principal components are the basis.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 from jr2net.face.procedural import anatomy
 from jr2net.face.procedural.half import Array
 from jr2net.face.procedural.mesh import Head
-from jr2net.face.procedural.modes import interleaved, principal_modes, symmetrised
+from jr2net.face.procedural.modes import principal_modes, sort_by_variance, split_by_symmetry
 
 SYMMETRIC, ASYMMETRIC = 64, 16
-_ASYMMETRY = 0.28  # size of the random field's asymmetric part beside its symmetric part
+_ASYMMETRY = 0.28  # standard deviation of the asymmetric part of the random field, relative to the symmetric part
 
 # fmt: off
 TRAITS: dict[str, list[tuple]] = {
-    # name: [(centre on the left half, reach, displacement of one standard deviation)], mm; mirrored on the right
+    # name: [(centre on the left half, radius, displacement at one standard deviation)], mm; mirrored on the right
     "face width": [((75, 10, 40), 70, (3.2, 0, 0))],
     "upper face length": [((0, 80, 85), 60, (0, 4.0, -0.5))],
     "lower face length": [((0, -70, 95), 48, (0, -4.2, 0))],
@@ -66,51 +66,51 @@ TRAITS: dict[str, list[tuple]] = {
 }
 # fmt: on
 _RANDOM = ((34.0, 0.75), (18.0, 0.40))
-"""The random field: (reach, standard deviation) in mm of its two scales."""
+"""The random field: (radius, standard deviation) in mm of its two scales."""
 _SOCKET = (18.0, 30.0)
-"""Within the first radius of an eye's centre space moves as a similarity; beyond the second it is free."""
+"""Radii in mm around the centre of an eye: deformations are similarities within the first, free beyond the second."""
 
 
 def build_identities(head: Head) -> Array:
-    """(80, n, 3): one standard deviation each, orthogonal, longest first, free of rigid motion."""
+    """(80, n, 3): one standard deviation each, orthogonal, largest first, without rigid motion."""
     traits = np.stack([_field(head, bumps) for bumps in TRAITS.values()])
     flip = np.array([-1.0, 1.0, 1.0])
-    traits, _ = symmetrised(traits, head.mirror, flip)
-    traits *= 2.0  # a bump and its mirror image, not their mean
-    even, odd = symmetrised(_random_fields(head), head.mirror, flip)
+    traits, _ = split_by_symmetry(traits, head.mirror, flip)
+    traits *= 2.0  # the sum of a bump and its mirror image, not their mean
+    even, odd = split_by_symmetry(_random_fields(head), head.mirror, flip)
     even, odd = np.concatenate([traits, np.sqrt(2) * even]), np.sqrt(2) * _ASYMMETRY * odd
-    even, odd = (_without_rigid_motion(_with_rigid_eyes(fields, head), head) for fields in (even, odd))
+    even, odd = (_remove_rigid_motion(_keep_eyes_rigid(fields, head), head) for fields in (even, odd))
     even, odd = principal_modes(even, SYMMETRIC), principal_modes(odd, ASYMMETRIC)
-    even, odd = symmetrised(even, head.mirror, flip)[0], symmetrised(odd, head.mirror, flip)[1]
-    return interleaved(even, odd)
+    even, odd = split_by_symmetry(even, head.mirror, flip)[0], split_by_symmetry(odd, head.mirror, flip)[1]
+    return sort_by_variance(even, odd)
 
 
 def _field(head: Head, bumps: list[tuple]) -> Array:
     total = np.zeros_like(head.vertices)
-    for centre, reach, vector in bumps:
+    for centre, radius, vector in bumps:
         squared = np.square(head.vertices - centre).sum(1)
-        share = 0.5 if centre[0] == 0 else 1.0
-        total += share * np.exp(-squared / (2 * (0.72 * reach) ** 2))[:, None] * np.array(vector, float)
+        weight = 0.5 if centre[0] == 0 else 1.0
+        total += weight * np.exp(-squared / (2 * (0.72 * radius) ** 2))[:, None] * np.array(vector, float)
     return total
 
 
 def _random_fields(head: Head) -> Array:
-    """Gaussian bumps on a lattice of centres, three directions each: together a smooth random field of space."""
+    """Gaussian bumps on a lattice, in three directions each; weighted randomly, they sum to a smooth field."""
     fields = []
-    for reach, deviation in _RANDOM:
-        step = 1.3 * reach
+    for radius, deviation in _RANDOM:
+        step = 1.3 * radius
         lattice = np.stack(
             np.meshgrid(*[np.arange(lo, hi, step) for lo, hi in ((0.3 * step, 80), (-105, 110), (25, 135))]), -1
         ).reshape(-1, 3)
         distance = np.sqrt(np.square(head.vertices[None] - lattice[:, None]).sum(-1))
-        near = distance.min(1) < 0.6 * reach
-        bumps = np.exp(-np.square(distance[near]) / (2 * (0.6 * reach) ** 2))
+        near = distance.min(1) < 0.6 * radius
+        bumps = np.exp(-np.square(distance[near]) / (2 * (0.6 * radius) ** 2))
         fields.append(deviation * np.einsum("kn,de->kdne", bumps, np.eye(3)).reshape(-1, *head.vertices.shape))
     return np.concatenate(fields)
 
 
-def _with_rigid_eyes(fields: Array, head: Head) -> Array:
-    """Makes each field a similarity around the eyes: the ball stays a ball and the lids stay on it."""
+def _keep_eyes_rigid(fields: Array, head: Head) -> Array:
+    """Makes each field a similarity around the eyes, so that eyeballs stay spheres and lids stay on them."""
     left = head.marks["eyeball"]
     fields = fields.copy()
     for ball in (left, head.mirror[left]):
@@ -127,8 +127,8 @@ def _with_rigid_eyes(fields: Array, head: Head) -> Array:
     return fields
 
 
-def _without_rigid_motion(fields: Array, head: Head) -> Array:
-    """Removes what the six rigid motions of the whole mesh explain."""
+def _remove_rigid_motion(fields: Array, head: Head) -> Array:
+    """Projects out the six rigid motions of the whole mesh."""
     p = head.vertices - head.vertices.mean(0)
     axes = np.eye(3)
     motions = np.stack([np.broadcast_to(a, p.shape) for a in axes] + [np.cross(a, p) for a in axes]).reshape(6, -1)

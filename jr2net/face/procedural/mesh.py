@@ -1,4 +1,4 @@
-"""Both halves as one mesh, exactly symmetric: every vertex has its mirror image to the last bit."""
+"""Both halves as one mesh, exactly symmetric."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LABELS = ("skin", "lips", "mouth_socket", "eye_socket", "teeth_upper", "teeth_lo
 class Head:
     """The neutral mesh.
 
-    vertices (n, 3) mm; faces (m, 3); labels (n,) names; mirror (n,) the vertex on the other side; marks: named groups
-    of vertices on the LEFT half (x ≥ 0); uv (n, 2) in [0, 1]; landmarks (68,) iBUG.
+    vertices (n, 3) mm; faces (m, 3); labels (n,) names; mirror (n,) index of the mirrored vertex; marks: named groups
+    of vertex indices on the LEFT half (x ≥ 0); uv (n, 2) in [0, 1]; landmarks (68,) iBUG.
     """
 
     vertices: Array
@@ -52,8 +52,8 @@ def build_head() -> Head:
 
 
 def to_grid(values: Array) -> Array:
-    """Rounds to multiples of 2⁻¹⁴: the last bits of linear algebra differ between processors, a model must not."""
-    return np.round(values * 2.0**14) / 2.0**14 + 0.0  # + 0.0: there is one zero only
+    """Rounds to multiples of 2⁻¹⁴, so that the model is identical on processors that round differently."""
+    return np.round(values * 2.0**14) / 2.0**14 + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
 def _merge(parts: list[Half]) -> Half:
@@ -73,7 +73,7 @@ _IBUG_MIRROR = {
     **dict(zip((36, 37, 38, 39, 40, 41), (45, 44, 43, 42, 47, 46))),
     **dict(zip((48, 49, 50, 60, 61, 67, 58, 59), (54, 53, 52, 64, 63, 65, 56, 55))),
 }
-"""Points of the subject's right half and the left point each mirrors."""
+"""Landmark of the subject's right half -> landmark of the left half."""
 
 
 def _landmarks(marks: dict[str, Index], copies: Index) -> Index:
@@ -81,7 +81,7 @@ def _landmarks(marks: dict[str, Index], copies: Index) -> Index:
     left = {
         int(name.removeprefix("landmark")): index[0] for name, index in marks.items() if name.startswith("landmark")
     }
-    # Rings have two points per station around the eye and three per two stations around the mouth.
+    # Rings have two points per control point around the eye, and three per two control points around the mouth.
     left |= {45: margin[0], 44: margin[4], 43: margin[8], 42: margin[12], 47: margin[16], 46: margin[20]}
     left |= {51: outer[0], 52: outer[3], 53: outer[6], 54: outer[9], 55: outer[12], 56: outer[15], 57: outer[18]}
     left |= {62: inner[0], 63: inner[3], 64: inner[9], 65: inner[15], 66: inner[18]}

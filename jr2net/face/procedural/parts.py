@@ -1,4 +1,4 @@
-"""What lies behind the skin of the left half: the eyeball and the teeth."""
+"""Eyeball and teeth of the left half."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jr2net.face.procedural import anatomy
 from jr2net.face.procedural.half import Half, fan, strip
 
 _EYE_SECTORS = 16
-_EYE_RINGS = (  # (radius of the ring seen from the front, mm, or angle from the axis, degrees; label)
+_EYE_RINGS = (  # inner rings: (radius seen from the front in mm, label); outer: (angle from the axis in degrees, label)
     [(1.2, "pupil"), (2.0, "pupil"), (2.4, "iris"), (4.2, "iris"), (5.7, "iris"), (6.3, "sclera")],
     [(36.0, "sclera"), (48.0, "sclera"), (62.0, "sclera"), (80.0, "sclera")],
 )
@@ -19,7 +19,7 @@ PUPIL_RADIUS, IRIS_RADIUS = 2.2, 6.0
 
 
 def build_eyeball() -> Half:
-    """A sphere's front that looks straight ahead: rings of pupil, iris and sclera around its axis."""
+    """The front of a sphere, looking straight ahead: rings of pupil, iris and sclera around its axis."""
     by_radius, by_angle = _EYE_RINGS
     angles = [np.arcsin(r / anatomy.EYE_RADIUS) for r, _ in by_radius] + [np.radians(a) for a, _ in by_angle]
     ring_labels = [label for _, label in by_radius + by_angle]
@@ -36,15 +36,15 @@ def build_eyeball() -> Half:
 
 
 def build_teeth(upper: bool) -> Half:
-    """Half a dental arch as a wall: gum, crown, biting edge and its rear side; grooves between the teeth."""
+    """Half of a dental arch as a strip: gum, crown, biting edge and rear side, with grooves between the teeth."""
     name = "teeth_upper" if upper else "teeth_lower"
     widths = anatomy.UPPER_TEETH if upper else anatomy.LOWER_TEETH
-    sign = -1.0 if upper else 1.0  # where the biting edge lies
+    sign = -1.0 if upper else 1.0  # direction of the biting edge
     ends = np.concatenate([[0.0], np.cumsum(widths)])
     along = np.sort(np.concatenate([ends, ends[1:] - 0.5 * widths]))
     groove = np.isin(along, ends)
     front, edge = (106.0, -38.0) if upper else (103.4, -35.6)
-    # The arch is a parabola z = front - k x²; walk along it by arc length.
+    # The arch is a parabola z = front - k x², parametrised by arc length.
     x = np.linspace(0, 40, 400)
     curvature = 0.036 if upper else 0.040
     z = front - curvature * x**2
@@ -57,7 +57,7 @@ def build_teeth(upper: bool) -> Half:
     rows = []
     for height, inset in ((14.0, 1.6), (10.0, 0.6), (5.0, 0.0), (0.4, 0.5), (0.4, 2.6), (9.0, 5.0)):
         back = inset + 0.6 * groove * (height < 11)
-        short = np.where(groove & (height < 1), 0.45, 0.0)  # teeth are rounded at their corners
+        short = np.where(groove & (height < 1), 0.45, 0.0)  # rounds the corners of the teeth
         y = edge - sign * (height + short) + 0.004 * px**2
         rows.append(np.stack([px - back * outward[:, 0], y, pz - back * outward[:, 1]], 1))
     vertices = np.concatenate(rows)

@@ -1,7 +1,7 @@
-"""What moves the skin: named handles, and for each the smooth field that follows it.
+"""Rig of the skin: named handles, each with a smooth weight field.
 
-A handle is one vertex or a group that moves as one. Its field is biharmonic on the mesh: 1 at the handle, 0 at all
-others, as smooth as a thin plate in between, and it does not leak across the lips although they touch.
+A handle is a vertex or a group of vertices that moves rigidly. Its field is biharmonic on the mesh: 1 at the handle, 0
+at all others, as smooth as a thin plate in between. It does not leak across the lips, which are not connected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jr2net.face.procedural.half import Array, Index
 from jr2net.face.procedural.mesh import Head
 
 # fmt: off
-POINTS = {  # (x, y, z): the handle is the skin's nearest vertex
+POINTS = {  # (x, y, z): the handle is the nearest vertex of the skin
     "brow_centre": (0, 56, 107), "brow_inner": (10.5, 57, 106), "brow_mid": (28, 61, 103),
     "brow_outer": (50, 57.5, 89), "temple": (61, 46, 74), "forehead_centre": (0, 78, 95),
     "forehead_inner": (16, 78, 95), "forehead_mid": (34, 77, 90), "forehead_outer": (54, 73, 72),
@@ -37,7 +37,7 @@ LIP_RINGS = {"border": "lip_border", "crest": "lip_crest", "contact": "lip_conta
 
 
 class Rig:
-    """Handles of the left half, their mirror images, and their fields."""
+    """Handles of the left half, their mirror images (name + "'"), and their fields."""
 
     def __init__(self, head: Head) -> None:
         self.head = head
@@ -52,20 +52,20 @@ class Rig:
             candidates = open_skin[(vertices[open_skin, 0] == 0) == (point[0] == 0)]
             nearest = candidates[np.argmin(np.linalg.norm(vertices[candidates] - point, axis=1))]
             groups[name] = np.array([nearest])
-        for column, station in LIP_COLUMNS.items():
+        for column, index in LIP_COLUMNS.items():
             for ring, mark in LIP_RINGS.items():
-                groups[f"{column}.{ring}"] = marks[mark][station : station + 1]
-        for name, station in (("lid_fold_outer", 3), ("lid_fold_mid", 6), ("lid_fold_inner", 9), ("lid_fold_low", 18)):
-            groups[name] = marks["lid_fold"][station : station + 1]
+                groups[f"{column}.{ring}"] = marks[mark][index : index + 1]
+        for name, index in (("lid_fold_outer", 3), ("lid_fold_mid", 6), ("lid_fold_inner", 9), ("lid_fold_low", 18)):
+            groups[name] = marks["lid_fold"][index : index + 1]
         groups["lids"] = np.concatenate([marks[m] for m in ("lid_plate", "lid_margin", "lid_rim")])
         groups["mouth_roof"] = np.concatenate([marks[m][:7] for m in ("mouth_pouch", "mouth_middle", "mouth_back")])
         groups["mouth_floor"] = np.concatenate([marks[m][12:] for m in ("mouth_pouch", "mouth_middle")])
-        edge = _outline(self.head)
+        edge = _border(self.head)
         groups["border"], groups["neck"] = edge[vertices[edge, 1] > -45], edge[vertices[edge, 1] <= -45]
         return groups
 
     def _solve(self) -> dict[str, Array]:
-        """Field of every handle over all vertices, left and right kept apart."""
+        """Field (n,) of every handle, left and right separately."""
         head, n = self.head, len(self.head.vertices)
         stiffness, mass = _laplacian(head.vertices, head.faces)
         energy = csc_matrix(stiffness @ diags_array(1 / mass) @ stiffness)
@@ -74,29 +74,29 @@ class Rig:
             right = head.mirror[left]
             columns += [(name, left), (name + "'", right)] if not np.array_equal(left, right) else [(name, left)]
         values = np.zeros((n, len(columns)))
-        held = np.zeros(n, bool)
+        fixed = np.zeros(n, bool)
         for k, (_, vertices) in enumerate(columns):
-            held[vertices] = True
+            fixed[vertices] = True
             values[vertices, k] = 1.0
-        # A vertex of the mirror plane in a group of both sides shares its weight.
+        # A vertex on the mirror plane that is in the groups of both sides divides its weight between them.
         values /= np.maximum(values.sum(1, keepdims=True), 1.0)
-        free = np.flatnonzero(head.has("skin", "lips", "mouth_socket", "eye_socket") & ~held)
-        right_side = energy[free][:, held] @ values[held]
+        free = np.flatnonzero(head.has("skin", "lips", "mouth_socket", "eye_socket") & ~fixed)
+        right_side = energy[free][:, fixed] @ values[fixed]
         values[free] = splu(energy[free][:, free]).solve(-right_side)
         return {name: values[:, k] for k, (name, _) in enumerate(columns)}
 
     def move(self, left: Table, right: Table | None = None) -> Array:
-        """Displacement (n, 3), mm, when handles of the left half (and the mirror images of others) move."""
+        """Displacement (n, 3) in mm for displacements of handles of the left (and of the right) half, in model axes."""
         total = np.zeros_like(self.head.vertices)
         for side, table in (("", left), ("'", right or {})):
-            for handle, vector in _moves(table):
+            for handle, vector in _expand(table):
                 total += self._fields[handle + side][:, None] * np.array(vector, float)
         return total
 
     def move_both(self, table: Table) -> Array:
-        """The same on both halves; a handle on the mirror plane moves once."""
+        """Symmetric displacement (n, 3): the table on both halves; handles on the mirror plane move once."""
         total = self.move(table)
-        for handle, (x, y, z) in _moves(table):
+        for handle, (x, y, z) in _expand(table):
             if handle + "'" in self._fields:
                 total += self._fields[handle + "'"][:, None] * np.array([-x, y, z], float)
         return total
@@ -107,15 +107,15 @@ class Rig:
         return columns[:, 1]
 
 
-def _moves(table: Table) -> Iterator[tuple[str, Vector]]:
-    """Handles and their displacements; a lip column's name stands for its three rings."""
+def _expand(table: Table) -> Iterator[tuple[str, Vector]]:
+    """(handle, displacement) pairs; the name of a lip column stands for its three rings."""
     for name, vector in table.items():
         for handle in [f"{name}.{ring}" for ring in LIP_RINGS] if name in LIP_COLUMNS else [name]:
             yield handle, vector
 
 
-def _outline(head: Head) -> Index:
-    """Vertices of the left half where the face ends: on edges of one triangle only, lid rims aside."""
+def _border(head: Head) -> Index:
+    """Border vertices of the left half (on edges of only one triangle), without the lid rims."""
     faces = head.faces[head.has("skin", "lips", "mouth_socket", "eye_socket")[head.faces].all(1)]
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     unique, count = np.unique(edges, axis=0, return_counts=True)

@@ -1,6 +1,6 @@
-"""The skin of the left half with lips, lid rims, nostril and the inside of the mouth: one connected surface.
+"""The skin of the left half with lips, lid rims, nostril and the inside of the mouth, as one connected surface.
 
-Rings of vertices follow eye, mouth and nostril; a Delaunay triangulation fills the rest.
+Rings of vertices surround eye, mouth and nostril; the rest is filled by Delaunay triangulation.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import numpy as np
 from jr2net.face.procedural import anatomy
 from jr2net.face.procedural.half import Array, Half, Index, fan, strip
 from jr2net.face.procedural.surface import Surface, brow_rows, eye_ring, mouth_ring, to_chart
-from jr2net.face.procedural.triangulation import open_skin, triangulate
+from jr2net.face.procedural.triangulation import place_skin_vertices, triangulate
 
-_RIM_DEPTH = 0.7  # the lids' rims end this far inside the eyeball, so that no gap shows
+_RIM_DEPTH = 0.7  # mm that the rims of the lids reach into the eyeball, so that there is no visible gap
 _EYE_RINGS = ("orbit", "lid_fold", "lid_crease", "lid_plate", "lid_margin")
 _LIP_RINGS = ("lip_border", "lip_outer", "lip_crest", "lip_inner", "lip_contact")
 _MOUTH_RINGS = ("mouth_wall", "mouth_pouch", "mouth_middle", "mouth_back")
 
 
 def build_skin() -> Half:
-    """Marks: every ring by its name, ``skin`` (the open part) and ``landmark<iBUG number>`` for those on it."""
+    """Marks: every ring by its name, ``skin`` (the open skin) and ``landmark<iBUG index>`` for landmarks on it."""
     rings = {name: eye_ring(getattr(anatomy, name.upper())) for name in _EYE_RINGS}
     rings["lid_rim"] = _lid_rim(rings["lid_margin"])
     rings |= {name: mouth_ring(getattr(anatomy, name.upper())) for name in ("perioral", *_LIP_RINGS, *_MOUTH_RINGS)}
@@ -29,9 +29,9 @@ def build_skin() -> Half:
     rings |= _nostril(surface)
 
     landmarks = np.array(list(anatomy.SKIN_LANDMARKS.values()), float)
-    brow = surface.below(brow_rows().reshape(-1, 2), 95.0)
+    brow = surface.chart_of_xy(brow_rows().reshape(-1, 2), 95.0)
     holes = [to_chart(rings["orbit"]), _mouth_hole(rings["perioral"]), to_chart(rings["nostril"])]
-    chart = open_skin(landmarks, brow, holes)
+    chart = place_skin_vertices(landmarks, brow, holes)
     skin = surface.lift(chart)
     skin[chart[:, 0] == 0, 0] = 0.0
 
@@ -64,14 +64,14 @@ def _faces(chart: Array, vertices: Array, holes: list[Array], marks: dict[str, I
 
 
 def _lid_rim(margin: Array) -> Array:
-    """The lids' inner edge: from the margin towards the eye's centre, just into the ball."""
+    """The inner edge of the lids: the margin moved towards the centre of the eye, slightly into the eyeball."""
     towards = margin - anatomy.EYE_CENTRE
     radius = anatomy.EYE_RADIUS - _RIM_DEPTH
     return anatomy.EYE_CENTRE + towards * (radius / np.linalg.norm(towards, axis=1))[:, None]
 
 
 def _nostril(surface: Surface) -> dict[str, Array]:
-    ring = surface.lift(surface.below(anatomy.NOSTRIL[::-1], 117.0))
+    ring = surface.lift(surface.chart_of_xy(anatomy.NOSTRIL[::-1], 117.0))
     middle = ring.mean(0)
     pit = middle + 0.7 * (ring - middle) + anatomy.NOSTRIL_DEPTH
     end = middle + 1.6 * anatomy.NOSTRIL_DEPTH
@@ -79,6 +79,6 @@ def _nostril(surface: Surface) -> dict[str, Array]:
 
 
 def _mouth_hole(perioral: Array) -> Array:
-    """The mouth's hole in the chart, closed well beyond the mirror plane."""
+    """Polygon (m, 2) of the mouth's hole in the chart, closed on the other side of the mirror plane."""
     chart = to_chart(perioral)
     return np.concatenate([chart, [[-20.0, chart[-1, 1]], [-20.0, chart[0, 1]]]])

@@ -16,7 +16,7 @@ def test_frechet_distance_of_equal_and_shifted_sets():
     assert frechet_distance(features + 2, features) == pytest.approx(8 * 4, rel=1e-6)
 
 
-def test_frechet_distance_agrees_with_the_textbook_formula():
+def test_frechet_distance_matches_the_standard_formula():
     generator = torch.Generator().manual_seed(1)
     mixing = torch.randn(6, 6, generator=generator)
     a = torch.randn(40, 6, generator=generator)
@@ -28,7 +28,7 @@ def test_frechet_distance_agrees_with_the_textbook_formula():
     assert frechet_distance(a, b) == pytest.approx(float(expected), rel=1e-6)
 
 
-def test_frechet_distance_says_what_it_needs():
+def test_frechet_distance_rejects_invalid_inputs():
     with pytest.raises(ValueError, match="at least two"):
         frechet_distance(torch.zeros(1, 3), torch.zeros(5, 3))
     with pytest.raises(ValueError, match="expected"):

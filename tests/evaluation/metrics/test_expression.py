@@ -8,11 +8,11 @@ from jr2net.face.arkit import ARKIT_NAMES
 
 def coefficients() -> torch.Tensor:
     truth = torch.rand(60, 51, generator=torch.Generator().manual_seed(0))
-    truth[:, 3] = 0  # a shape that never moves
+    truth[:, 3] = 0  # a constant coefficient
     return truth
 
 
-def test_a_perfect_prediction():
+def test_perfect_prediction():
     errors = expression_errors(coefficients(), coefficients())
     summary = errors.summary()
     assert summary["mae"] == 0
@@ -21,13 +21,13 @@ def test_a_perfect_prediction():
     assert list(errors.by_name()) == list(ARKIT_NAMES)
 
 
-def test_a_timid_prediction_keeps_correlation_and_loses_spread():
+def test_scaled_prediction_keeps_correlation_and_reduces_spread():
     summary = expression_errors(coefficients() * 0.5, coefficients()).summary()
     assert abs(summary["correlation"] - 1) < 1e-9
     assert abs(summary["spread_ratio"] - 0.5) < 1e-9
 
 
-def test_a_network_that_answers_one_face_has_no_spread():
+def test_constant_prediction_has_no_spread():
     truth = coefficients()
-    same = truth[:1].expand(60, -1)
-    assert expression_errors(same, truth).summary()["spread_ratio"] < 1e-6
+    constant = truth[:1].expand(60, -1)
+    assert expression_errors(constant, truth).summary()["spread_ratio"] < 1e-6

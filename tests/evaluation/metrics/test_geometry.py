@@ -14,7 +14,7 @@ from jr2net.face.model import FaceModel
 
 @pytest.fixture(scope="module")
 def bump() -> FaceModel:
-    """A face-sized dome with a nose, 25 × 25 vertices; its last row is an eyeball that must not count."""
+    """A face-sized dome with a nose, 25 × 25 vertices; its last row is labelled as an eyeball, which is ignored."""
     side = 25
     y, x = torch.meshgrid(torch.linspace(-80, 80, side), torch.linspace(-60, 60, side), indexing="ij")
     z = 60 * (1 - (x / 90) ** 2 - (y / 110) ** 2) + 20 * torch.exp(-(x**2 + y**2) / 200)
@@ -57,7 +57,7 @@ def rotation_about(axis: list[float], angle: float) -> np.ndarray:
     return np.eye(3) + np.sin(angle) * skew + (1 - np.cos(angle)) * skew @ skew
 
 
-def test_similarity_recovers_a_known_one():
+def test_similarity_recovers_a_known_transform():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(68, 3)) * 40
     rotation, translation = rotation_about([1, 2, 3], 2.5), np.array([3.0, -7.0, 1080.0])
@@ -67,13 +67,13 @@ def test_similarity_recovers_a_known_one():
     np.testing.assert_allclose(t, translation, atol=1e-9)
 
 
-def test_similarity_never_mirrors():
+def test_similarity_is_never_a_reflection():
     points = np.random.default_rng(0).normal(size=(68, 3))
     _, rotation, _ = similarity(points, points * [-1, 1, 1])
     assert np.linalg.det(rotation) == pytest.approx(1)
 
 
-def test_errors_vanish_up_to_a_similarity(bump):
+def test_errors_are_zero_up_to_a_similarity(bump):
     truth = bump.shape(torch.randn(3, 6, generator=torch.Generator().manual_seed(1)), torch.zeros(3, 51))
     rotation = torch.tensor(rotation_about([0, 1, 0.2], 0.8), dtype=torch.float32)
     errors = geometry_errors(bump, 0.7 * truth @ rotation.T + torch.tensor([5.0, 6.0, 1000.0]), truth)
@@ -81,7 +81,7 @@ def test_errors_vanish_up_to_a_similarity(bump):
     assert max(errors.rmse.max(), errors.mae.max(), errors.vertex_rmse.max()) < 1e-3
 
 
-def test_icp_undoes_a_small_rigid_motion(bump):
+def test_icp_reverts_a_small_rigid_motion(bump):
     surface = bump.mean.double().numpy()
     z = 60 * (1 - (surface[:, 0] / 90) ** 2 - (surface[:, 1] / 110) ** 2)
     assert np.isfinite(z).all()
@@ -94,12 +94,12 @@ def test_icp_undoes_a_small_rigid_motion(bump):
     assert np.sqrt((distance**2).mean()) < 0.1 * before
 
 
-def test_mean_face_has_an_error_and_a_better_prediction_a_smaller_one(bump):
+def test_better_prediction_has_a_smaller_error_than_the_mean_face(bump):
     identity = torch.randn(8, 6, generator=torch.Generator().manual_seed(2))
-    still = torch.zeros(8, 51)
-    truth, mean_face = bump.shape(identity, still), bump.shape(identity * 0, still)
+    neutral = torch.zeros(8, 51)
+    truth, mean_face = bump.shape(identity, neutral), bump.shape(identity * 0, neutral)
     mean_summary = geometry_errors(bump, mean_face, truth).summary()
-    near_summary = geometry_errors(bump, bump.shape(identity * 0.8, still), truth).summary()
+    near_summary = geometry_errors(bump, bump.shape(identity * 0.8, neutral), truth).summary()
     assert set(mean_summary) == {
         "rmse_mm",
         "std_mm",
@@ -115,7 +115,7 @@ def test_mean_face_has_an_error_and_a_better_prediction_a_smaller_one(bump):
     assert near_summary["rmse_mm"] < 0.5 * mean_summary["rmse_mm"]
 
 
-def test_a_small_prediction_gains_nothing(bump):
+def test_scale_of_the_prediction_does_not_matter(bump):
     truth = bump.shape(torch.ones(1, 6), torch.zeros(1, 51))
     large = geometry_errors(bump, bump.mean[None], truth).rmse
     small = geometry_errors(bump, bump.mean[None] * 0.1, truth).rmse
@@ -127,13 +127,13 @@ def test_only_the_surface_inside_the_crop_counts(bump):
     spoiled = truth.clone()
     spoiled[:, ~surface_vertices(bump)] += 50  # the eyeballs
     far = (bump.mean - bump.mean[bump.landmarks[30]]).norm(dim=-1) > 60
-    far[bump.landmarks] = False  # the alignment shall stay what it is
+    far[bump.landmarks] = False  # keeps the alignment unchanged
     spoiled[:, far, 2] -= 1
     assert geometry_errors(bump, spoiled, truth, crop_mm=60).vertex_rmse[0] < 1e-3
     assert geometry_errors(bump, spoiled, truth, crop_mm=200).vertex_rmse[0] > 0.1
 
 
-def test_expression_error_is_the_displacement_alone(bump):
+def test_expression_error_is_the_rms_displacement(bump):
     truth = torch.rand(4, 51, generator=torch.Generator().manual_seed(3))
     assert expression_rmse_mm(bump, truth, truth) == 0
     one = truth.clone()
@@ -143,7 +143,7 @@ def test_expression_error_is_the_displacement_alone(bump):
     assert expression_rmse_mm(bump, one, truth) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_errors_say_what_is_wrong(bump):
+def test_invalid_meshes_are_rejected(bump):
     with pytest.raises(ValueError, match=r"both must be \(M, 625, 3\)"):
         geometry_errors(bump, torch.zeros(2, 10, 3), torch.zeros(2, 10, 3))
     with pytest.raises(ValueError, match="NaN"):

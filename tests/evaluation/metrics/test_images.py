@@ -5,12 +5,12 @@ from jr2net.evaluation.metrics.images import compare_images, l1_face, psnr
 
 
 @pytest.fixture
-def pictures() -> torch.Tensor:
+def images() -> torch.Tensor:
     return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-def test_identical_pictures(pictures):
-    columns = compare_images(pictures, pictures, torch.ones(3, 1, 32, 32))
+def test_identical_images(images):
+    columns = compare_images(images, images, torch.ones(3, 1, 32, 32))
     assert set(columns) == {"l1", "l1_face", "psnr", "ssim"}
     assert all(value.shape == (3,) for value in columns.values())
     assert columns["l1"].max() == 0 and columns["l1_face"].max() == 0
@@ -18,21 +18,21 @@ def test_identical_pictures(pictures):
     torch.testing.assert_close(columns["ssim"], torch.ones(3))
 
 
-def test_a_constant_offset(pictures):
-    columns = compare_images(pictures * 0.5 + 0.1, pictures * 0.5, torch.ones(3, 1, 32, 32))
+def test_constant_offset(images):
+    columns = compare_images(images * 0.5 + 0.1, images * 0.5, torch.ones(3, 1, 32, 32))
     torch.testing.assert_close(columns["l1"], torch.full((3,), 0.1))
     torch.testing.assert_close(columns["l1_face"], torch.full((3,), 0.1))
     torch.testing.assert_close(columns["psnr"], torch.full((3,), 20.0))
     assert (columns["ssim"] < 1).all()
 
 
-def test_the_mask_decides_what_counts(pictures):
+def test_only_pixels_of_the_mask_count(images):
     mask = torch.zeros(3, 1, 32, 32)
     mask[..., :16] = 1
-    changed = pictures.clone()
+    changed = images.clone()
     changed[..., 16:] = 0
-    assert l1_face(changed, pictures, mask).max() == 0
-    assert l1_face(changed, pictures, mask * 0).isnan().all()
+    assert l1_face(changed, images, mask).max() == 0
+    assert l1_face(changed, images, mask * 0).isnan().all()
 
 
 def test_psnr_by_hand():

@@ -9,7 +9,7 @@ def points() -> torch.Tensor:
     return truth
 
 
-def test_a_shift_over_the_eye_distance():
+def test_shift_is_normalised_by_the_eye_distance():
     truth = points()
     torch.testing.assert_close(nme(truth + torch.tensor([3.0, 4.0]), truth), torch.full((2,), 5 / 40))
     torch.testing.assert_close(efl(truth + torch.tensor([3.0, 4.0]), truth), torch.full((2,), 5.0))

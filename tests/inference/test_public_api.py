@@ -132,7 +132,7 @@ def test_a_video_drives_a_photo(reenactor, photo, tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path, procedural_model) -> None:
     (tmp_path / "text.jpg").write_text("no photo")
-    with pytest.raises(PhotoError, match=r"text\.jpg: not a picture"):
+    with pytest.raises(PhotoError, match=r"text\.jpg: not a supported image format"):
         Photo.open(tmp_path / "text.jpg", box=BOX)
     with pytest.raises(StorageError, match=r"gone\.jpg: .*no such file"):
         Photo.open(tmp_path / "gone.jpg", box=BOX)
