@@ -6,6 +6,7 @@ executed in a folder with example files; the blocks of one document share their 
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -226,6 +227,13 @@ def test_the_readme_is_short_and_its_tree_is_the_repository() -> None:
             assert (ROOT / ("jr2net" if indent else "") / name).exists(), name
     rooms = {file.parent.name for file in (ROOT / "jr2net").glob("*/*.py")} - {"weights"}
     assert not [room for room in rooms if f"{room}/" not in tree]
+
+
+def test_model_cards_are_of_the_shipped_weights() -> None:
+    for card in (ROOT / "docs" / "model-cards").glob("*.md"):
+        description = json.loads((ROOT / "jr2net" / "weights" / card.stem / "model.json").read_text())
+        digests = [description["weights_sha256"], description["face_model"]]
+        assert re.findall(r"`([0-9a-f]{64})`", card.read_text()) == digests, named(card)
 
 
 def test_every_document_is_in_the_index() -> None:
