@@ -128,7 +128,7 @@ def _what_precision_changes(model: FaceModel) -> Iterator[Measurement]:
     with torch.inference_mode():
         driving = faces.replace(expression=faces.expression.roll(1, 0))
         scene = set_scene(model, reconstructor.camera, unseen, faces, driving)
-        moved = (prepare(copy.deepcopy(dcnet), "bf16")(scene) - dcnet(scene)).abs()
+        moved = (prepare(copy.deepcopy(dcnet), "bf16")(scene).picture - dcnet(scene).picture).abs()
     for what, value in (("mean", moved.mean()), ("largest", moved.max())):
         yield Measurement(f"picture_change (PyTorch, bf16, {what})", float(value), "of [0, 1]", "PyTorch fp32")
 

@@ -38,7 +38,8 @@ def expression_sweeps(clips: ClipSource, cascade: Cascade) -> Grid:
         expression[:, ARKIT_NAMES.index(name)] = torch.tensor(COEFFICIENTS, device=device)
         sources = source.map(lambda value: value.expand(len(COEFFICIENTS), *value.shape[1:]))
         images = source_image.expand(len(COEFFICIENTS), -1, -1, -1)
-        sweeps[name], _ = cascade.reenactor.generate(images, sources, sources.replace(expression=expression))
+        generated, _ = cascade.reenactor.generate(images, sources, sources.replace(expression=expression))
+        sweeps[name] = generated.picture
     return expression_grid(
         "Synthesised expressions", "Like the images that ETNet is trained on.", sweeps, COEFFICIENTS, source_image[0]
     )

@@ -106,7 +106,7 @@ def _reenact(clips: ClipSource, pairs: Pairs, cascade: Cascade) -> Iterator[Reen
         driving_image = load_frames(clips, drivers, cascade.camera.size)["image"].to(device)
         source, driving = cascade.recnet.predict(source_image), cascade.recnet.predict(driving_image)
         generated, scene = cascade.reenactor.generate(source_image, source, recombine(source, driving))
-        yield ReenactedBatch(driving_image, scene, generated)
+        yield ReenactedBatch(driving_image, scene, generated.picture)
 
 
 def _landmarks(cascade: Cascade, images: Tensor) -> Tensor:

@@ -16,20 +16,21 @@ from jr2net.images.arrays import to_arrays, to_tensor
 from jr2net.images.crop import Crop, index_matrix, square_weight
 from jr2net.inference.messages import GeneratedCrop
 from jr2net.render.renderer import render_mesh
-from jr2net.render.scene import Scene
+from jr2net.render.scene import Generated, Scene
 
 _FINEST = 1024  # pixels of a crop beyond which nothing is gained
 _MARGIN = 0.04  # of the crop's side: how far around the face its surroundings are the generator's
 _FEATHER = 0.05
 
 
-def generated_crops(scene: Scene, generated: torch.Tensor) -> list[GeneratedCrop]:
-    """Each item of a batch: its scene and the image (B, 3, S, S) that was generated from it."""
+def generated_crops(scene: Scene, generated: Generated) -> list[GeneratedCrop]:
+    """Each item of a batch, as plain arrays."""
     position = scene.view.position.float().cpu().numpy()
     covisible = scene.view.covisible[:, 0].float().cpu().numpy()
     changed = torch.maximum(scene.source.mask, scene.driving.mask)[:, 0].float().cpu().numpy()
-    images = to_arrays(generated)
-    return [GeneratedCrop(*parts) for parts in zip(images, position, covisible, changed, strict=True)]
+    kept = generated.kept[:, 0].float().cpu().numpy()
+    images = to_arrays(generated.picture)
+    return [GeneratedCrop(*parts) for parts in zip(images, position, covisible, changed, kept, strict=True)]
 
 
 def composite(photo: np.ndarray, crop: Crop, generated: GeneratedCrop, whole: bool) -> np.ndarray:

@@ -58,12 +58,14 @@ class GeneratedCrop:
     position   (S, S, 2) float32: for each pixel, where its surface point lies in the source crop, in source pixels
     covisible  (S, S) float32: 1 where ``position`` is valid, 0 where the source does not show that point
     changed    (S, S) float32: 1 on the face, in the source or as generated
+    kept       (S, S) float32: 1 where the image is the source crop, unchanged
     """
 
     image: np.ndarray
     position: np.ndarray
     covisible: np.ndarray
     changed: np.ndarray
+    kept: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,9 @@ class _Maps:
     mask: Tensor
 
 
+_NO_FACES: Any = (None, None)  # DCNet reads renderings alone
+
+
 class _SceneFromMaps(nn.Module):
     """DCNet with plain tensors as inputs."""
 
@@ -93,7 +96,8 @@ class _SceneFromMaps(nn.Module):
         position, conditions = maps[0], Conditions(*maps[1:])
         source: Any = _Maps(light, normal, mask)
         view = View(position, conditions.warped_image, conditions.covisible, conditions.mask)
-        return self.network(Scene(source_image, source, source, view, conditions))
+        scene = Scene(source_image, source, source, view, conditions, *_NO_FACES)
+        return self.network(scene).picture
 
 
 class _FaceAsTuple(nn.Module):

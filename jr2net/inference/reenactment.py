@@ -49,8 +49,7 @@ from jr2net.inference.weights import REENACTMENT, as_face_model, checkpoint_fold
 from jr2net.networks.checkpoint import CheckpointError
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.precision import prepare
-from jr2net.render.renderer import Rendering
-from jr2net.render.scene import Scene, set_scene
+from jr2net.render.scene import Generated, Scene, set_scene
 
 T = TypeVar("T")
 Expression = Mapping[str, float]
@@ -231,12 +230,10 @@ class Reenactor:
         return Film(images, fps, -(-count // step), self.info)
 
     @torch.inference_mode()
-    def generate(
-        self, images: Tensor, source: FaceParameters | Rendering, driving: FaceParameters
-    ) -> tuple[Tensor, Scene]:
+    def generate(self, images: Tensor, source: FaceParameters, driving: FaceParameters) -> tuple[Generated, Scene]:
         """Source crops (B, 3, S, S) in [0, 1] to generated ones, and the scene that they were generated from.
 
-        source: their faces, or the rendering of these; driving: what the result should show (``recombine``).
+        source: their faces; driving: what the result should show (``recombine``).
         """
         scene = set_scene(self.model, self.camera, images, source, driving)
         return self.network(scene), scene

@@ -15,7 +15,7 @@ from jr2net.networks.encoders import ContextEncoder, TextureEncoder
 from jr2net.networks.modulation import ConditionEncoder, ModulatedBlock
 from jr2net.networks.motion import extend_motion, sample
 from jr2net.render.conditions import CONDITION_CHANNELS
-from jr2net.render.scene import Scene
+from jr2net.render.scene import Generated, Scene
 from jr2net.render.view_synthesis import warp
 
 _ARCHITECTURE = ("width", "scales", "context_scales", "blocks")
@@ -50,6 +50,7 @@ class DCNet(nn.Module):
     """
 
     kind = "dcnet"
+    title = "DCNet"
 
     def __init__(self, config: DCNetConfig) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class DCNet(nn.Module):
         optimizer = {"steps": 1, "batch_size": 1, "learning_rate": 1.0}
         return cls(DCNetConfig.model_validate(values | {"optimizer": optimizer}))
 
-    def forward(self, scene: Scene) -> Tensor:
+    def forward(self, scene: Scene) -> Generated:
         """Scene of B (source, driving) pairs to generated images (B, 3, S, S) in [0, 1]."""
         source_image, source, conditions, position = (
             scene.source_image,
@@ -108,7 +109,8 @@ class DCNet(nn.Module):
         warped = torch.lerp(warped, conditions.rendered, conditions.mask * (1 - conditions.covisible))
         x = F.interpolate(self.up[-1](x), size=side, mode="nearest")
         x = self.fine[-1](x, self.conditions[0](torch.cat([modulation, warped], dim=1), x.shape[-2:]))
-        return _clamp(warped + _CORRECTION * self.output(_normalize(x)))
+        picture = _clamp(warped + _CORRECTION * self.output(_normalize(x)))
+        return Generated(picture, torch.zeros_like(picture[:, :1]))
 
     def warp_source(self, features: Tensor, source_image: Tensor, mask: Tensor, position: Tensor) -> Tensor:
         """The source image (B, 3, S, S) warped by the motion predicted from ``features`` (B, C, S / 2, S / 2)."""

@@ -9,14 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jr2net.face.parameters import FaceParameters
-
 
 def in_bfloat16(device: torch.device, network: Callable[..., Any], *arguments: Any) -> Any:
     """Runs a network in bfloat16 (autocast); the output is converted to float32."""
     with torch.autocast(device.type, torch.bfloat16):
         output = network(*arguments)
-    return output.map(Tensor.float) if isinstance(output, FaceParameters) else output.float()
+    return output.float() if isinstance(output, Tensor) else output.map(Tensor.float)
 
 
 def in_float32(like: Tensor) -> AbstractContextManager[Any]:

@@ -1,7 +1,8 @@
-"""DCNet's input: renderings of the source and the driving face, and the source image warped into the driving view."""
+"""A reenactor's input and output: ``network(scene: Scene) -> Generated``, whichever reenactor it is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,12 +18,14 @@ from jr2net.render.view_synthesis import View, head_motion_warp, synthesize_view
 
 @dataclass(frozen=True)
 class Scene:
-    """DCNet's input for a batch of B (source, driving) pairs.
+    """A reenactor's input for a batch of B (source, driving) pairs.
 
-    source_image     (B, 3, S, S) in [0, 1]
-    source, driving  the two renderings; driving has the source's identity and albedo
-    view             the source image warped into the driving view (Eq. 2), with the co-visible mask
-    conditions       inputs of the generator's modulation
+    source_image               (B, 3, S, S) in [0, 1]
+    source, driving            the two renderings; driving has the source's identity and albedo
+    view                       the source image warped into the driving view (Eq. 2), with the co-visible mask
+    conditions                 inputs of DCNet's modulation
+    source_face, driving_face  the parameters of the two renderings
+    matte                      (B, 1, S, S) in [0, 1]: 1 where the source image shows the person; None where unknown
     """
 
     source_image: Tensor
@@ -30,10 +33,29 @@ class Scene:
     driving: Rendering
     view: View
     conditions: Conditions
+    source_face: FaceParameters
+    driving_face: FaceParameters
+    matte: Tensor | None = None
 
     def warp_only(self) -> Tensor:
         """The WarpOnly baseline (B, 3, S, S): the warped source where co-visible, the copied source elsewhere."""
         return torch.lerp(self.source_image, self.view.image, self.view.covisible)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A reenactor's output for a scene.
+
+    picture  (B, 3, S, S) in [0, 1]
+    kept     (B, 1, S, S) in [0, 1]: 1 where the picture is the source image, unchanged to the bit
+    """
+
+    picture: Tensor
+    kept: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Generated:
+        """The same with ``function`` applied to both tensors."""
+        return Generated(function(self.picture), function(self.kept))
 
 
 def recombine(source: FaceParameters, driving: FaceParameters, pose: bool = True, light: bool = True) -> FaceParameters:
@@ -54,15 +76,18 @@ def set_scene(
     model: FaceModel,
     camera: Camera,
     source_image: Tensor,
-    source: FaceParameters | Rendering,
+    source: FaceParameters,
     driving: FaceParameters,
+    matte: Tensor | None = None,
+    rendering: Rendering | None = None,
 ) -> Scene:
     """Renders both faces and warps the source into the driving view.
 
-    source_image (B, 3, S, S) in [0, 1]; ``source``: the parameters of its face, or an existing rendering of them;
-    ``driving``: the parameters of the face to generate, usually from ``recombine``.
+    source_image (B, 3, S, S) in [0, 1]; source: the parameters of its face; driving: the parameters of the face to
+    generate, usually from ``recombine``; matte (B, 1, S, S) of the source image; rendering: of ``source``, where it
+    exists already.
     """
-    source_rendering = source if isinstance(source, Rendering) else render(model, source, camera)
+    source_rendering = rendering if rendering is not None else render(model, source, camera)
     driving_rendering = render(model, driving, camera)
     view = synthesize_view(source_rendering, driving_rendering, model.faces, source_image, camera)
     conditions = Conditions(
@@ -74,7 +99,7 @@ def set_scene(
         head_warped=head_motion_warp(source_rendering, driving_rendering, source_image, camera),
         rendered=(driving_rendering.image * exposure(source_image, source_rendering)).clamp(0, 1),
     )
-    return Scene(source_image, source_rendering, driving_rendering, view, conditions)
+    return Scene(source_image, source_rendering, driving_rendering, view, conditions, source, driving, matte)
 
 
 def exposure(image: Tensor, rendering: Rendering) -> Tensor:

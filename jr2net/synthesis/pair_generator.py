@@ -100,9 +100,9 @@ class PairGenerator:
             rendered.image, rendered.depth, rendered.normal, rendered.light  # noqa: B018  cached for `take`
             source = rendered.take(rendering_index) if len(unique_index) < len(source_index) else rendered
             images, before = images[source_index], faces.expression[source_index]
-            scene = set_scene(reenactor.model, reenactor.camera, images, source, target)
+            scene = set_scene(reenactor.model, reenactor.camera, images, faces[source_index], target, rendering=source)
         with stopwatch("dcnet"):
-            generated = reenactor.network(scene)
+            generated = reenactor.network(scene).picture
         with stopwatch("gates"):
             predicted = self._reconstructor.predict(generated)
             after = predicted.expression

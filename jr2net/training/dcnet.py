@@ -62,7 +62,7 @@ class DCNetTraining(Training):
         def generator_losses(microbatch: Batch) -> dict[str, Tensor]:
             scene = self.scene(microbatch["source_image"], microbatch["driving_image"])
             self.phases.end("render")
-            generated = self.forward(self.wrapped["dcnet"], scene)
+            generated = self.forward(self.wrapped["dcnet"], scene).picture
             generated_batches.append(microbatch | {"generated": generated.detach(), "scene": scene})
             return self.generator_losses(generated, microbatch["driving_image"], scene)
 
@@ -110,7 +110,7 @@ class DCNetTraining(Training):
     def sample_images(self, batch: Batch) -> Tensor:
         """Rows of four source images, their driving images, and the output of the averaged generator."""
         source, driving = (batch[f"{role}_image"][:4].to(self.device) for role in ("source", "driving"))
-        return grid([source, driving, self.average(self.scene(source, driving))])
+        return grid([source, driving, self.average(self.scene(source, driving)).picture])
 
     @torch.no_grad()
     def update_average(self) -> None:

@@ -22,7 +22,7 @@ def _still(photo: np.ndarray, crop: Crop) -> GeneratedCrop:
     """A crop that moves nothing: what a perfect generator gives back for the source's own expression."""
     y, x = np.mgrid[:SMALL, :SMALL] + 0.5
     disc = (((x - 16) ** 2 + (y - 16) ** 2) < 100).astype(np.float32)
-    return GeneratedCrop(crop.apply(photo, SMALL), np.stack([x, y], -1).astype(np.float32), disc, disc)
+    return GeneratedCrop(crop.apply(photo, SMALL), np.stack([x, y], -1).astype(np.float32), disc, disc, 0 * disc)
 
 
 @pytest.mark.parametrize("roll", [0.0, 0.6])
@@ -32,7 +32,9 @@ def test_fine_detail_of_the_photo_survives(roll):
     result = composite(photo, crop, generated, whole=False)
     middle = np.s_[100:140, 130:170]
     assert np.abs(result[middle].astype(int) - photo[middle]).mean() < 5
-    nothing_known = GeneratedCrop(generated.image, generated.position, 0 * generated.covisible, generated.changed)
+    nothing_known = GeneratedCrop(
+        generated.image, generated.position, 0 * generated.covisible, generated.changed, generated.kept
+    )
     blurred = composite(photo, crop, nothing_known, whole=False)
     assert np.abs(blurred[middle].astype(int) - photo[middle]).mean() > 10
 
@@ -40,7 +42,9 @@ def test_fine_detail_of_the_photo_survives(roll):
 def test_beyond_the_face_no_pixel_changes():
     photo, crop = _photo(), Crop((150.0, 120.0), 160.0)
     generated = _still(photo, crop)
-    black = GeneratedCrop(0 * generated.image, generated.position, 0 * generated.covisible, generated.changed)
+    black = GeneratedCrop(
+        0 * generated.image, generated.position, 0 * generated.covisible, generated.changed, generated.kept
+    )
     result = composite(photo, crop, black, whole=False)
     y, x = np.mgrid[:240, :320]
     distance = np.hypot(x - 150, y - 120) / 5  # in pixels of the crop

@@ -136,7 +136,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, procedural_model) -
         Photo.open(tmp_path / "text.jpg", box=BOX)
     with pytest.raises(StorageError, match=r"gone\.jpg: .*no such file"):
         Photo.open(tmp_path / "gone.jpg", box=BOX)
-    with pytest.raises(CheckpointError, match="train the network first, or give the folder of one"):
+    with pytest.raises(CheckpointError, match="train the network first"):
         Reconstructor.load(tmp_path, face_model=procedural_model)
 
 

@@ -59,14 +59,14 @@ def scene(batch: int, side: int, device: str = "cpu") -> Scene:
     )
     source_image, source = noise(3), Maps(noise(3) * mask, noise(3) * mask, mask)
     view = View(position, conditions.warped_image, covisible, mask)
-    return Scene(source_image, source, source, view, conditions)  # type: ignore[arg-type]
+    return Scene(source_image, source, source, view, conditions, None, None)  # type: ignore[arg-type]
 
 
 def first_of(scene: Scene) -> Scene:
     """The first pair of a batch."""
     maps = Maps(*(getattr(scene.source, field.name)[:1] for field in fields(Maps)))
     view = View(*(getattr(scene.view, field.name)[:1] for field in fields(View)))
-    return Scene(scene.source_image[:1], maps, maps, view, scene.conditions[:1])  # type: ignore[arg-type]
+    return Scene(scene.source_image[:1], maps, maps, view, scene.conditions[:1], None, None)  # type: ignore[arg-type]
 
 
 def perturb(module: nn.Module) -> None:
@@ -83,7 +83,7 @@ def perturb(module: nn.Module) -> None:
 def test_output_shape_and_range_at_every_size(side: int, scales: int, context_scales: int, blocks: int) -> None:
     dcnet = network(8, scales, context_scales, blocks)
     perturb(dcnet)
-    image = dcnet(scene(2, side))
+    image = dcnet(scene(2, side)).picture
     assert image.shape == (2, 3, side, side)
     assert image.min() >= 0 and image.max() <= 1
 
@@ -91,7 +91,7 @@ def test_output_shape_and_range_at_every_size(side: int, scales: int, context_sc
 def test_initial_output_is_the_warped_source_on_the_face_and_the_copied_source_elsewhere() -> None:
     """The face does not move; its half that is hidden in the source comes from the rendering."""
     inputs = scene(2, 64)
-    image, conditions = network()(inputs), inputs.conditions
+    image, conditions = network()(inputs).picture, inputs.conditions
     hidden = (conditions.mask * (1 - conditions.covisible)).bool()
     assert hidden.float().mean() == 0.125
     expected = torch.where(hidden, conditions.rendered, inputs.source_image)
@@ -103,7 +103,7 @@ def test_initial_output_keeps_the_background_when_the_head_moves() -> None:
     face, position = inputs.conditions.mask > 0, inputs.view.position
     moved = torch.where(face.permute(0, 2, 3, 1), position + torch.tensor([8.0, 0.0]), position)
     inputs = replace(inputs, view=replace(inputs.view, position=moved))
-    image, source = network()(inputs), inputs.source_image
+    image, source = network()(inputs).picture, inputs.source_image
     torch.testing.assert_close(image[..., 16:48, 16:32], source[..., 16:48, 24:40], rtol=0, atol=1e-4)
     assert (image - source)[..., :4, :4].abs().mean() < 0.5 * (image - source)[..., 14:16, 16:48].abs().mean()
 
@@ -113,20 +113,20 @@ def test_generator_can_output_any_colour(colour: float) -> None:
     """Needed for the inside of the mouth and closed lids, which the source does not show."""
     dcnet = network()
     nn.init.constant_(dcnet.output.bias, -20.0 if colour == 0 else 20.0)
-    assert (dcnet(scene(1, 64)) - colour).abs().max() < 1e-6
+    assert (dcnet(scene(1, 64)).picture - colour).abs().max() < 1e-6
 
 
 def test_clamped_pixels_have_a_gradient() -> None:
     dcnet = network()
     nn.init.constant_(dcnet.output.bias, 40.0)
-    dcnet(scene(1, 64)).sum().backward()
+    dcnet(scene(1, 64)).picture.sum().backward()
     assert dcnet.output.bias.grad.min() > 0
 
 
 def test_every_parameter_has_a_gradient() -> None:
     dcnet = network(blocks=2)
     perturb(dcnet)
-    dcnet(scene(2, 64)).square().sum().backward()
+    dcnet(scene(2, 64)).picture.square().sum().backward()
     for name, parameter in dcnet.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
@@ -157,13 +157,13 @@ def test_output_does_not_depend_on_the_batch() -> None:
     dcnet = network()
     perturb(dcnet)
     inputs = scene(3, 64)
-    torch.testing.assert_close(dcnet(inputs)[:1], dcnet(first_of(inputs)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(dcnet(inputs).picture[:1], dcnet(first_of(inputs)).picture, rtol=1e-4, atol=1e-5)
 
 
 def test_network_of_the_papers_size_can_be_built() -> None:
     with torch.device("meta"):
         dcnet = network(64)
-        assert dcnet(scene(1, 256, "meta")).shape == (1, 3, 256, 256)
+        assert dcnet(scene(1, 256, "meta")).picture.shape == (1, 3, 256, 256)
 
 
 def test_conditions_stack_and_concatenate() -> None:

@@ -72,7 +72,7 @@ class PaintingNetworks:
         opened = request.driving["expression"][ARKIT_NAMES.index("jawOpen")]
         picture[middle, middle] = (picture[middle, middle] * (1 - opened)).astype(np.uint8)
         still, changed = np.zeros((SIZE, SIZE), np.float32), np.ones((SIZE, SIZE), np.float32)
-        crop = GeneratedCrop(picture, np.zeros((SIZE, SIZE, 2), np.float32), still, changed)
+        crop = GeneratedCrop(picture, np.zeros((SIZE, SIZE, 2), np.float32), still, changed, still)
         return ReenactResult(crop, self.described["reenactment"])
 
     async def describe(self) -> dict[str, ModelInfo]:
