@@ -6,34 +6,19 @@ An unknown key is an error that names the file and suggests the closest known ke
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from jr2net.errors import UserError
-
-
-class ConfigError(UserError, ValueError):
-    """An invalid configuration; the message names the file or override, the field and the remedy."""
-
+from jr2net.settings import ConfigError, Section, apply_override, validate
 
 ExpressionKind = Literal[
     "captured", "natural", "large", "random", "dense", "extreme", "sweep", "permuted", "interpolated"
 ]
 """Kinds of expressions that synthesis samples; ``jr2net/expressions/samplers.py`` defines each."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-S = TypeVar("S", bound=Section)
 
 
 class FaceConfig(Section):
@@ -318,84 +303,12 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         raise ConfigError(f"{path}: expected a mapping of sections at the top, got {type(tree).__name__}")
     for override in overrides:
         apply_override(tree, override, "recnet.optimizer.steps=100")
-    try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(str(path), tree, item) for item in error.errors())) from None
+    return validate(Config, tree, str(path))
 
 
 def to_yaml(config: Config) -> str:
     """The resolved configuration as YAML, as printed by ``--print-config``; loads back to an equal Config."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def digest(section: BaseModel | Mapping[str, Any]) -> str:
-    """SHA-256 of a section: equal settings have equal digests, whichever file they came from."""
-    content = section.model_dump(mode="json") if isinstance(section, BaseModel) else section
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def apply_override(tree: dict[str, Any], override: str, example: str) -> None:
-    """Sets ``key.sub=value`` in a tree of sections, in place; the value is YAML. Raises ConfigError.
-
-    example: a valid override, for the error message.
-    """
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"override {override!r}: write key.sub=value, e.g. {example}")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"override {override!r}: the value is not YAML: {error}") from None
-    *parents, leaf = key.split(".")
-    node = tree
-    for parent in parents:
-        child = node.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raise ConfigError(f"override {override!r}: {parent!r} is a value, not a section")
-        node = child
-    node[leaf] = value
-
-
-def absolute_paths(section: S, fields: Iterable[str], base: str | Path) -> S:
-    """A copy in which relative paths are absolute, so that workers in other folders can use them.
-
-    fields: dotted names of settings that are paths; None, URIs and ``procedural`` are kept. base: where relative paths
-    start.
-    """
-    tree = section.model_dump(mode="json")
-    for field in fields:
-        *parents, leaf = field.split(".")
-        node: dict[str, Any] = tree
-        for parent in parents:
-            node = node[parent]
-        value = node[leaf]
-        if value is None or value == "procedural" or "://" in value or Path(value).expanduser().is_absolute():
-            continue
-        node[leaf] = str(Path(base, value).absolute())
-    return type(section).model_validate(tree)
-
-
-def _explain(path: str, tree: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-    location = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        known = _known_keys(item["loc"][:-1])
-        close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys there: {', '.join(known)}"
-        return f"{path}: unknown key {location!r}; {hint}"
-    if item["type"] == "missing":
-        return f"{path}: {location} is missing; add it"
-    return f"{path}: {location} = {item['input']!r}: {item['msg']}"
-
-
-def _known_keys(location: Iterable[str | int]) -> list[str]:
-    section: type[BaseModel] = Config
-    for part in location:
-        annotation = section.model_fields[str(part)].annotation if str(part) in section.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        section = annotation
-    return list(section.model_fields)
 
 
 def shipped_config(name: str) -> Path:

@@ -16,9 +16,9 @@ import yaml
 from ray import serve
 
 from jobs.ray_settings import connect
-from jr2net.config import absolute_paths
 from jr2net.errors import UserError
 from jr2net.networks.checkpoint import read_description
+from jr2net.settings import absolute_paths
 from serve.deployments import Ingress, Reconstruction, Reenactment
 from serve.settings import Deployment, Network, Settings, SettingsError, check_settings, load_settings
 

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from jr2net.config import ConfigError, FaceConfig, Section, apply_override
+from jr2net.config import FaceConfig
 from jr2net.errors import UserError
+from jr2net.settings import ConfigError, Section, apply_override
 
 
 class SettingsError(UserError, ValueError):

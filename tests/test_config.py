@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jr2net.config import Config, ConfigError, digest, load, to_yaml
+from jr2net.config import Config, load, to_yaml
+from jr2net.settings import ConfigError, digest
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LAPTOP = CONFIGS / "laptop.yaml"

@@ -23,9 +23,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from jr2net import storage
-from jr2net.config import ConfigError, load, shipped_config
+from jr2net.config import load, shipped_config
 from jr2net.errors import StorageError
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.settings import ConfigError
 from jr2net.training.board import Board
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +93,11 @@ def test_the_wheel_holds_the_library_alone(wheel: Path) -> None:
     data = {
         "jr2net/py.typed",
         *(f"jr2net/report/{name}" for name in ("report.css", "report.html.j2", "tables.html.j2")),
-        *(f"jr2net/weights/{name}/model.{kind}" for name in ("recaugnet", "dcnet") for kind in ("json", "safetensors")),
+        *(
+            f"jr2net/weights/{name}/{file}"
+            for name in ("recaugnet", "dcnet")
+            for file in ("README.md", "model.json", "model.safetensors")
+        ),
         *(f"jr2net/configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")),
     }
     assert names - metadata == code | data

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from jr2net.config import absolute_paths
+from jr2net.settings import absolute_paths
 from serve import app
 from serve.access import AccessControl
 from serve.settings import SettingsError, check_settings, load_settings
