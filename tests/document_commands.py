@@ -42,6 +42,8 @@ ABSENT = ("~/ICT-FaceKit", "01_MorphableModel.mat", "s3://")
 
 def check(words: list[str], folder: Path) -> None:
     """Checks one command in ``folder``. Raises AssertionError."""
+    while re.fullmatch(r"[A-Z][A-Z0-9_]*=.*", words[0]):  # an environment variable in front of the command
+        words = words[1:]
     rule = RULES.get(words[0].rpartition("/")[2])
     assert rule is not None, f"{words[0]}: no rule for this command; add one to tests/document_commands.py"
     rule(words[1:], folder)
