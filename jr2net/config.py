@@ -289,9 +289,10 @@ class Config(Section):
 def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """Loads a YAML file, applies ``key.sub=value`` overrides (values are YAML) and validates strictly.
 
-    Raises ConfigError, which names the file, the field and the remedy.
+    A bare name, e.g. ``laptop``, is a configuration that comes with the package. Raises ConfigError, which names the
+    file, the field and the remedy.
     """
-    path = Path(path)
+    path = Path(path) if Path(path).suffix or Path(path).exists() else shipped_config(str(path))
     try:
         tree = yaml.safe_load(path.read_text())
     except FileNotFoundError:

@@ -50,6 +50,12 @@ def test_bad_override_names_the_field(override: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_a_bare_name_is_a_configuration_of_the_package() -> None:
+    assert load("laptop") == load(CONFIGS / "laptop.yaml")
+    with pytest.raises(ConfigError, match=r"'laptp': no such configuration .*laptop"):
+        load("laptp")
+
+
 def test_missing_file_lists_existing_files(tmp_path: Path) -> None:
     (tmp_path / "there.yaml").write_text("storage: runs/x")
     with pytest.raises(ConfigError, match=r"no such configuration file; files there: .*there\.yaml"):
