@@ -60,6 +60,9 @@ class DataConfig(Section):
         None, description="clip shards to test on; none: hold out one identity in `hold_out` of `clips`"
     )
     hold_out: int = Field(7, ge=2, description="one identity in this many is held out when there are no test clips")
+    mattes: Literal["auto", "never", "always"] = Field(
+        "auto", description="prepare the mattes of all clips: filmed, or segmented in real clips; auto: for flow3d"
+    )
     studio: StudioConfig = StudioConfig()
 
 
@@ -92,8 +95,7 @@ class RecNetLossConfig(Section):
 
     photometric: float = Field(1.92, ge=0, description="weight of the colour distance over the rendered face")
     photometric_geometry: bool = Field(
-        True,
-        description="photometric gradients reach shape and pose too; false: albedo and light only",
+        True, description="photometric gradients reach shape and pose too; false: albedo and light only"
     )
     landmark: float = Field(1.6e-3, ge=0, description="weight of the squared landmark distance")
     landmark_linear_from: float | None = Field(
@@ -221,6 +223,7 @@ class RecAugNetConfig(Section):
 
 class EvaluationConfig(Section):
     pairs: int = Field(200, ge=1, description="number of (source, driving) pairs per reenactment test")
+    turned: bool = Field(False, description="film the test set of heads that turn by 30° to 60°, with mattes")
     crop_mm: float = Field(
         85.0, gt=0, description="crop radius around the nose tip for the geometric error (FaceWarehouse protocol)"
     )
