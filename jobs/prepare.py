@@ -1,4 +1,4 @@
-"""Stage ``prepare``: films synthetic people, or checks the real clips of the configuration.
+"""Stage ``prepare``: films synthetic people, or checks the real clips of the configuration and makes their mattes.
 
 python jobs/prepare.py --config configs/laptop.yaml [key=value …]
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -17,18 +17,22 @@ from jobs.command_line import main
 from jobs.stage import run_stage
 from jr2net import storage
 from jr2net.config import Config
+from jr2net.data.mattes import matte_shard, write_mattes
+from jr2net.data.sets import mattes_folder, prepares_mattes, studio_kinds
 from jr2net.data.shards import list_shards, read_clips, write_clips
 from jr2net.face.model import FaceModel
 from jr2net.images.arrays import decode_image
+from jr2net.images.segmentation import load_segmenter
 from jr2net.process import use_threads
 from jr2net.run.cascade import Run
 from jr2net.run.environment import duration
 from jr2net.storage.parquet import ShardError
-from jr2net.studio.film import KINDS, Kind, film_people
+from jr2net.studio.film import Kind, film_people
 
 
 def prepare(run: Run) -> list[str]:
-    """Writes the studio's shards, if it films, and ``clips.json``, the contents of every shard of every set."""
+    """Writes the studio's shards, if it films, the mattes of real clips, if they are needed, and ``clips.json``, the
+    contents of every shard of every set."""
     data, folder = run.config.data, run.folder("prepare")
     films = list(planned_films(run.config)) if data.clips is None else []
     if films:
@@ -37,10 +41,11 @@ def prepare(run: Run) -> list[str]:
         _wait_for_all(tasks, "filmed")
 
     sets: dict[str, str] = {film.kind: storage.join(folder, film.kind) for film in films}
-    sets |= {name: uri for name in ("clips", "test_clips") if (uri := getattr(data, name)) is not None}
-    contents = {name: check_clips(uri) for name, uri in sets.items()}
+    given = {name: uri for name in ("clips", "test_clips") if (uri := getattr(data, name)) is not None}
+    mattes = make_mattes(given, folder) if prepares_mattes(run.config) else []
+    contents = {name: check_clips(uri) for name, uri in (sets | given).items()}
     storage.write_bytes(storage.join(folder, "clips.json"), json.dumps(contents, indent=1).encode())
-    return ["clips.json", *(film.name for film in films)]
+    return ["clips.json", *(film.name for film in films), *mattes]
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Film:
 def planned_films(config: Config) -> Iterator[Film]:
     """The studio's shards of all sets."""
     studio = config.data.studio
-    for kind in KINDS:
+    for kind in studio_kinds(config):
         people = studio.people if kind == "train" else studio.test_people
         for first in range(0, people, studio.people_per_shard):
             yield Film(kind, first, min(studio.people_per_shard, people - first))
@@ -71,8 +76,31 @@ def film_shard(model: FaceModel, config: Config, uri: str, film: Film) -> None:
     use_threads(1)
     if not storage.exists(uri):
         studio = config.data.studio
-        rows = film_people(model, studio, config.seed, film.first, film.count, film.kind, config.image_size)
+        mattes = film.kind == "turned" or prepares_mattes(config)
+        rows = film_people(model, studio, config.seed, film.first, film.count, film.kind, config.image_size, mattes)
         write_clips(uri, rows)
+
+
+def make_mattes(sets: Mapping[str, str], folder: str) -> list[str]:
+    """Writes the matte shards of sets of clips (name -> URI); returns their paths below the stage's folder.
+
+    Raises SegmenterError where the segmentation model is not installed.
+    """
+    shards = [
+        (shard, matte_shard(mattes_folder(folder, name), shard))
+        for name, uri in sets.items()
+        for shard in list_shards(uri)
+    ]
+    _wait_for_all([segment_shard.remote(shard, uri) for shard, uri in shards], "segmented")
+    return [uri.removeprefix(folder).strip("/") for _, uri in shards]
+
+
+@ray.remote
+def segment_shard(shard: str, uri: str) -> None:
+    """Writes the matte shard of one shard unless it exists (as in ``film_shard``)."""
+    use_threads(1)
+    if not storage.exists(uri):
+        write_mattes(shard, uri, load_segmenter())
 
 
 def check_clips(uri: str) -> dict[str, dict[str, object]]:

@@ -6,6 +6,7 @@ import logging
 import os
 
 import ray
+from ray._private import ray_constants
 
 TRAIN_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the controller's pace: its 2 s make every start and report slow
@@ -23,6 +24,12 @@ LOCAL_SETTINGS = {
 }
 """Of a cluster of our own."""
 
+ALONE_SETTINGS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # no other machine may join: Ray then listens on 127.0.0.1 alone
+}
+"""Of a cluster of this machine alone. The name is Ray's; on Linux too it is the only way: Ray takes a 127.0.0.1 of
+``--node-ip-address`` for the machine's address. What PyTorch opens while workers train listens everywhere even so."""
+
 SERVE_SETTINGS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # HAProxy speaks to the ingress' replicas directly, without Ray's own proxy
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # replicas speak gRPC to each other
@@ -33,10 +40,19 @@ SERVE_SETTINGS = {
 """Of every process that serves, on Linux, set before Ray Serve is imported: half of a request's overhead is gone."""
 
 
-def connect() -> None:
-    """Joins the cluster that ``RAY_ADDRESS`` names, as it does in a submitted job, or starts one for this process."""
+def connect(local_hook: str | None = None) -> None:
+    """Joins the cluster that ``RAY_ADDRESS`` names, as it does in a submitted job, or starts one for this process.
+
+    ``local_hook`` names the function that every worker process of one that is started here runs first.
+    """
     address = os.environ.get("RAY_ADDRESS")
-    for name, value in (TRAIN_SETTINGS if address else TRAIN_SETTINGS | LOCAL_SETTINGS).items():
+    for name, value in (TRAIN_SETTINGS if address else TRAIN_SETTINGS | LOCAL_SETTINGS | ALONE_SETTINGS).items():
         os.environ.setdefault(name, value)
-    if not ray.is_initialized():
-        ray.init(address=address or "local", logging_level=logging.WARNING)
+    if ray.is_initialized():
+        return
+    if address:
+        ray.init(address, logging_level=logging.WARNING)
+    else:
+        ray_constants.ENABLE_RAY_CLUSTER = False  # what ALONE_SETTINGS say: Ray read them when it was imported
+        hook = {"worker_process_setup_hook": local_hook} if local_hook else None
+        ray.init("local", runtime_env=hook, logging_level=logging.WARNING)

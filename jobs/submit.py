@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from jobs.ray_settings import LOCAL_SETTINGS
+from jobs.ray_settings import ALONE_SETTINGS, LOCAL_SETTINGS
 
 HOST = "127.0.0.1"
 DASHBOARD_PORT = 8265
@@ -77,7 +77,7 @@ def local_cluster() -> Iterator[str]:
             # --block keeps every process of the head under this one, which ends them when it is told to end.
             head = subprocess.Popen(
                 [ray_command(), "start", "--head", "--block", *options],
-                env=environment() | {"RAY_ADDRESS": f"{HOST}:{ports['port']}"},  # for its workers
+                env=environment() | ALONE_SETTINGS | {"RAY_ADDRESS": f"{HOST}:{ports['port']}"},  # for its workers
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

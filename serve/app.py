@@ -9,6 +9,7 @@ Every setting is documented in ``serve/settings.py``.
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
@@ -16,19 +17,28 @@ import yaml
 from ray import serve
 
 from jobs.ray_settings import connect
-from jr2net.config import absolute_paths
 from jr2net.errors import UserError
 from jr2net.networks.checkpoint import read_description
-from serve.deployments import Ingress, Reconstruction, Reenactment
-from serve.settings import Deployment, Network, Settings, SettingsError, check_settings, load_settings
+from jr2net.settings import absolute_paths
+from serve.deployments import Ingress, Reconstruction, Reenactment, host_of_serve
+from serve.loopback import HOOK
+from serve.settings import Deployment, Network, Settings, SettingsError, check_host, check_settings, load_settings
 
 PATHS = ("face.model", "face.expression_file", "reconstruction.weights", "reenactment.weights")
 """Settings that are paths."""
 
 
 def build(args: dict[str, Any]) -> serve.Application:
-    """What ``import_path: serve.app:build`` names; ``args`` are the fields of ``Settings``, nested or dotted."""
-    return bind(check_settings(_nested(args)))
+    """What ``import_path: serve.app:build`` names; ``args`` are the fields of ``Settings``, nested or dotted.
+
+    Where Ray Serve listens is its own option, ``http_options``, and loopback it must be with ``authentication: off``.
+    Where Ray Serve runs already, as for ``serve deploy``, another host is refused here; else the ingress refuses it.
+    """
+    settings = check_settings(_nested(args))
+    if "http" in settings.model_fields_set:
+        raise SettingsError("args: http: is of `python -m serve`; here Ray Serve's http_options say where it listens")
+    check_host(settings.authentication, "http_options.host", host_of_serve())
+    return bind(settings)
 
 
 def bind(settings: Settings) -> serve.Application:
@@ -76,7 +86,7 @@ def _options(own: Deployment) -> dict[str, Any]:
 
 def _what_replicas_know(settings: Settings) -> dict[str, Any]:
     """All settings but the weights and those that Ray alone uses: what changes these starts replicas anew."""
-    tree = settings.model_dump(mode="json")
+    tree = settings.model_dump(mode="json", exclude={"http"})
     for name in ("reconstruction", "reenactment", "ingress"):
         tree[name] = {field: value for field, value in tree[name].items() if field not in _PLACEMENT}
         if name != "ingress":
@@ -120,6 +130,8 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    connect()
+    connect(local_hook=HOOK)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Ray's own would abort, and leave processes that listen
+    serve.start(proxy_location="EveryNode", http_options=settings.http.model_dump())
     serve.run(bind(settings), blocking=True)
     return 0

@@ -9,9 +9,11 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
+import ray
 import torch
 from ray import serve
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+from ray.serve.context import _get_global_client
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.metrics import Histogram
@@ -26,7 +28,7 @@ from serve.access import AccessControl
 from serve.api import create_api
 from serve.problems import Unavailable
 from serve.service import Service
-from serve.settings import Settings
+from serve.settings import Settings, check_host
 
 _MILLISECONDS = [1.0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
 _PAUSES = (0.05, 0.2, 0.5, 1.0)  # before work is given to another replica
@@ -176,6 +178,7 @@ class Ingress:
         use_threads(1)
         tune_malloc(_KEPT)
         self.settings = Settings.model_validate(settings)
+        check_host(self.settings.authentication, "http_options.host", host_of_serve())
         self.access = AccessControl.from_environment(self.settings.limits, self.settings.authentication)
         stages = Histogram("jr2net_stage_ms", "Milliseconds of a request's stages.", _MILLISECONDS, ("stage",))
         self.service = Service(
@@ -188,6 +191,12 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> Any:
         return create_api(self.service, self.access)
+
+
+def host_of_serve() -> str | None:
+    """Where the Ray Serve of this cluster listens, whoever started it; None where none runs, or it speaks no HTTP."""
+    client = _get_global_client(raise_if_no_controller_running=False) if ray.is_initialized() else None
+    return client.http_config.host if client else None
 
 
 def find_detector(wanted: str) -> FaceDetector | None:

@@ -6,14 +6,16 @@ These are the ``args`` of an application in a ``serve deploy`` file, and what ``
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from jr2net.config import ConfigError, FaceConfig, Section, apply_override
+from jr2net.config import FaceConfig
 from jr2net.errors import UserError
+from jr2net.settings import ConfigError, Section, apply_override, validate
 
 
 class SettingsError(UserError, ValueError):
@@ -111,6 +113,18 @@ class Limits(Section):
     concurrent: int = Field(64, ge=1, description="requests of one key under way at once; more are answered 429")
 
 
+class Http(Section):
+    """Where ``python -m serve`` listens; for ``serve run`` and ``serve deploy`` Ray Serve's ``http_options`` say it."""
+
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="address to listen on; 0.0.0.0: all of this machine's, with keys only. On a cluster of several "
+        "machines it must be one by which these reach each other",
+    )
+    port: int = Field(8000, ge=1, le=65535, description="port to listen on")
+
+
 class Settings(Section):
     """The whole application."""
 
@@ -123,9 +137,10 @@ class Settings(Section):
     )
     authentication: Literal["bearer", "off"] = Field(
         "bearer",
-        description="bearer: keys from JR2NET_API_KEYS of the ingress' environment; off: everybody may call, and those "
-        "behind one proxy share the limits of one key",
+        description="bearer: keys from JR2NET_API_KEYS of the ingress' environment; off: everybody on this machine may "
+        "call, and those behind one proxy share the limits of one key; the host must be loopback",
     )
+    http: Http = Http()
     limits: Limits = Limits()
     mark: bool = Field(True, description="generated pictures say in their metadata that they are synthetic")
     page: bool = Field(True, description="the page for people at /")
@@ -135,6 +150,27 @@ class Settings(Section):
         description="how long a picture that is ready waits for others that are being decoded, to go with them",
     )
     attempts: int = Field(4, ge=1, description="how often work is given to another replica when one dies on the way")
+
+    @model_validator(mode="after")
+    def _strangers_need_keys(self) -> Settings:
+        check_host(self.authentication, "http.host", self.http.host)
+        return self
+
+
+def check_host(authentication: str, field: str, host: str | None) -> None:
+    """Raises SettingsError where other machines reach a server that asks for no keys; None: it does not listen."""
+    if authentication == "off" and host is not None and not _is_loopback(host):
+        raise SettingsError(
+            f"authentication: 'off' lets everybody in, and {field}: {host} lets other machines reach it; say "
+            f"authentication: bearer and set keys in JR2NET_API_KEYS, or {field}: 127.0.0.1"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"  # other names may become another machine's view of this one
 
 
 def load_settings(path: str | Path, overrides: list[str] | None = None) -> Settings:
@@ -159,7 +195,6 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
 def check_settings(tree: Any, source: str = "args") -> Settings:
     """A tree of settings, validated. Raises SettingsError with one line for each field that is wrong."""
     try:
-        return Settings.model_validate(tree)
-    except ValidationError as error:
-        lines = [f"{source}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise SettingsError("\n".join(lines)) from None
+        return validate(Settings, tree, source)
+    except ConfigError as error:
+        raise SettingsError(str(error)) from None

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jr2net.config import Config, ConfigError, digest, load, to_yaml
+from jr2net.config import Config, load, to_yaml
+from jr2net.settings import ConfigError, digest
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LAPTOP = CONFIGS / "laptop.yaml"
@@ -47,6 +48,12 @@ def test_bad_override_names_the_field(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(LAPTOP, [override])
     assert message in str(caught.value)
+
+
+def test_a_bare_name_is_a_configuration_of_the_package() -> None:
+    assert load("laptop") == load(CONFIGS / "laptop.yaml")
+    with pytest.raises(ConfigError, match=r"'laptp': no such configuration .*laptop"):
+        load("laptp")
 
 
 def test_missing_file_lists_existing_files(tmp_path: Path) -> None:

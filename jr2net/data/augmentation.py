@@ -48,7 +48,7 @@ def draw_gain(rng: np.random.Generator, jitter: float) -> np.ndarray:
 
 
 def frame_image(image: np.ndarray, framing: Framing, mirrored: bool, size: int) -> np.ndarray:
-    """Crops an image (W, W, 3) uint8 to (size, size, 3); beyond its edges it is reflected."""
+    """Crops an image (W, W, 3), or a matte (W, W), uint8 to ``size``; beyond its edges it is reflected."""
     return resample(image, framing.matrix(image.shape[0], size, mirrored), size, cv2.BORDER_REFLECT_101)
 
 

@@ -11,9 +11,10 @@ import torch
 
 from jr2net.data.augmentation import Framing, draw_gain, frame_image, frame_landmarks
 from jr2net.data.cache import ByteBudgetCache
+from jr2net.data.mattes import RowMattes, matte_shard, read_matte_group
 from jr2net.data.shards import RowEntry, index_shards, list_shards, read_group
 from jr2net.data.stream import Draw, Schedule, prefetch
-from jr2net.images.arrays import decode_image, shrink, to_tensor, working_width
+from jr2net.images.arrays import decode_image, decode_matte, shrink, to_tensor, working_width
 from jr2net.images.clip import ClipRow
 from jr2net.storage.parquet import ShardError
 
@@ -28,17 +29,19 @@ class FrameRef(NamedTuple):
 class ClipSource:
     """Random access to the rows of clip shards; reads metadata at once and images on demand. Thread-safe.
 
-    shards: a folder, a shard, or a list of shards (paths or storage URIs). cache_bytes: budget of the cache of
-    compressed images; rows that do not fit are read again each time.
+    shards: a folder, a shard, or a list of shards (paths or storage URIs). mattes: folder of the matte shards of clips
+    that have no mattes of their own (``data/mattes.py``). cache_bytes: budget of the cache of compressed images; rows
+    that do not fit are read again each time.
     """
 
-    def __init__(self, shards: str | Sequence[str], cache_bytes: int = 1 << 30) -> None:
+    def __init__(self, shards: str | Sequence[str], cache_bytes: int = 1 << 30, mattes: str | None = None) -> None:
         names = list_shards(shards) if isinstance(shards, str) else list(shards)
         if not names:
             raise ShardError("clips: an empty list of shards; name at least one")
         self.name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
         self.rows: list[RowEntry] = index_shards(names)
-        self._groups = _group_cache(cache_bytes)
+        self.mattes = mattes
+        self._groups, self._matte_groups = _group_caches(cache_bytes)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -75,6 +78,32 @@ class ClipSource:
         image = stored if width is None else shrink(stored, width)
         return image, clip.landmarks[frame] * np.float32(image.shape[0] / stored.shape[0])
 
+    def read_mattes(self, row: int) -> tuple[bytes, ...] | None:
+        """The encoded mattes of a row: its own, or those of its matte shard; None if it has neither."""
+        entry, own = self.rows[row], self.read(row).matte
+        if own is not None or self.mattes is None:
+            return own
+        uri = matte_shard(self.mattes, entry.shard)
+        groups = self._matte_groups.get((uri, entry.group), lambda: read_matte_group(uri, entry.group))
+        if entry.position >= len(groups) or groups[entry.position].key != (entry.clip_id, entry.frames):
+            raise ShardError(f"{uri}: has no mattes of clip {entry.clip_id!r}; prepare the data again")
+        return groups[entry.position].matte
+
+    def load_matte(self, row: int, frame: int, side: int) -> np.ndarray:
+        """Decodes the matte (side, side) uint8 of a frame; side: of the frame's image as ``load_frame`` gave it.
+
+        Raises ShardError where the frame has no matte or a damaged one.
+        """
+        entry, mattes = self.rows[row], self.read_mattes(row)
+        name = f"{entry.shard}: clip {entry.clip_id!r}, frame {entry.frames[frame]}"
+        if mattes is None:
+            raise ShardError(f"{name}: has no matte; set data.mattes=always and prepare the data again")
+        stored = decode_matte(mattes[frame])
+        matte = None if stored is None else shrink(stored, side)
+        if matte is None or len(matte) != side:
+            raise ShardError(f"{name}: matte is not a PNG of the image's side; prepare the data again")
+        return matte
+
     def split(self, hold_out: int) -> tuple[ClipSource, ClipSource]:
         """Splits the rows into (training, held-out): one identity in ``hold_out`` is held out, by the hash of its name.
 
@@ -88,16 +117,17 @@ class ClipSource:
 
     def _only(self, identities: set[str]) -> ClipSource:
         subset = object.__new__(ClipSource)
-        subset.name, subset._groups = self.name, self._groups
+        subset.name, subset.mattes = self.name, self.mattes
+        subset._groups, subset._matte_groups = self._groups, self._matte_groups
         subset.rows = [row for row in self.rows if row.identity in identities]
         return subset
 
     def __getstate__(self) -> dict:
-        return {"name": self.name, "rows": self.rows, "cache_bytes": self._groups.budget}
+        return {"name": self.name, "rows": self.rows, "mattes": self.mattes, "cache_bytes": self._groups.budget}
 
     def __setstate__(self, state: dict) -> None:
-        self.name, self.rows = state["name"], state["rows"]
-        self._groups = _group_cache(state["cache_bytes"])
+        self.name, self.rows, self.mattes = state["name"], state["rows"], state["mattes"]
+        self._groups, self._matte_groups = _group_caches(state["cache_bytes"])
 
 
 class ClipLoader:
@@ -106,6 +136,7 @@ class ClipLoader:
     A batch is a dict of
         source_image, driving_image          (B, 3, S, S) float32 RGB in [0, 1]
         source_landmarks, driving_landmarks  (B, 68, 2) float32, pixels of S, NaN where undetected
+        source_matte, driving_matte          (B, 1, S, S) float32 in [0, 1], only with ``mattes``
         sample_id                            list of B names, ``clip_id/source frame/driving frame``
         offset                               index of this rank's first sample in the global batch
     where B is this rank's part of the global batch. An epoch uses every frame once as the source; the driving frame is
@@ -114,7 +145,8 @@ class ClipLoader:
 
     Mirroring and colour gains are drawn per pair, shift, scale and roll per frame; with ``paired_augmentation`` both
     frames share shift, scale and roll, so that their backgrounds stay aligned. ``jitter`` 0 disables everything but
-    mirroring. decoded_bytes: budget of the cache of decoded images; those that do not fit are decoded each time.
+    mirroring. ``mattes`` (clips without them raise ShardError) changes nothing else; they are cropped and mirrored like
+    their images. decoded_bytes: budget of the cache of decoded images; those that do not fit are decoded each time.
     """
 
     def __init__(
@@ -129,17 +161,18 @@ class ClipLoader:
         start_step: int = 0,
         jitter: float = 0.1,
         paired_augmentation: bool = False,
+        mattes: bool = False,
         decoded_bytes: int = 1 << 29,
     ) -> None:
         if not len(source):
             raise ShardError(f"{source.name}: no rows to train on")
         self.source, self.seed, self.size, self.start_step = source, seed, size, start_step
-        self.jitter, self.paired_augmentation = jitter, paired_augmentation
+        self.jitter, self.paired_augmentation, self.mattes = jitter, paired_augmentation, mattes
         self._row_starts = np.cumsum([0] + [len(entry.frames) for entry in source.rows])
         self._clips = _samples_by_clip(source.rows, self._row_starts)
         self.schedule = Schedule(source.frame_count, batch_size, seed, rank, world)
-        self._decoded: ByteBudgetCache[tuple[np.ndarray, np.ndarray]] = ByteBudgetCache(
-            decoded_bytes, lambda frame: frame[0].nbytes + frame[1].nbytes
+        self._decoded: ByteBudgetCache[tuple[np.ndarray, ...]] = ByteBudgetCache(
+            decoded_bytes, lambda frame: sum(array.nbytes for array in frame)
         )
 
     def __iter__(self) -> Iterator[dict]:
@@ -153,6 +186,8 @@ class ClipLoader:
         for role in ("source", "driving"):
             batch[f"{role}_image"] = to_tensor([sample[f"{role}_image"] for sample in samples], gains)
             batch[f"{role}_landmarks"] = torch.from_numpy(np.stack([sample[f"{role}_landmarks"] for sample in samples]))
+            if self.mattes:
+                batch[f"{role}_matte"] = to_tensor([sample[f"{role}_matte"][..., None] for sample in samples])
         return batch
 
     def _sample(self, draw: Draw) -> dict:
@@ -170,19 +205,26 @@ class ClipLoader:
         numbers = [self.source.rows[ref.row].frames[ref.frame] for ref in (source, driving)]
         sample = {"gain": gain, "sample_id": f"{entry.clip_id}/{numbers[0]}/{numbers[1]}"}
         for role, ref, framing in (("source", source, source_framing), ("driving", driving, driving_framing)):
-            image, landmarks = self._decoded_frame(ref)
+            image, landmarks, *matte = self._decoded_frame(ref)
             sample[f"{role}_image"] = frame_image(image, framing, mirrored, self.size)
             sample[f"{role}_landmarks"] = frame_landmarks(landmarks, image.shape[0], framing, mirrored, self.size)
+            if matte:
+                sample[f"{role}_matte"] = frame_image(matte[0], framing, mirrored, self.size)
         return sample
 
     def _frame(self, sample: int) -> FrameRef:
         row = int(np.searchsorted(self._row_starts, sample, side="right")) - 1
         return FrameRef(row, sample - int(self._row_starts[row]))
 
-    def _decoded_frame(self, ref: FrameRef) -> tuple[np.ndarray, np.ndarray]:
-        """The decoded frame, a little larger than the batch's images, and its landmarks in its pixels."""
-        width = working_width(self.size)
-        return self._decoded.get(ref, lambda: self.source.load_frame(*ref, width))
+    def _decoded_frame(self, ref: FrameRef) -> tuple[np.ndarray, ...]:
+        """The decoded frame, a little larger than the batch's images, its landmarks in its pixels and its matte, if
+        mattes are asked for."""
+
+        def load() -> tuple[np.ndarray, ...]:
+            image, landmarks = self.source.load_frame(*ref, working_width(self.size))
+            return image, landmarks, *((self.source.load_matte(*ref, len(image)),) if self.mattes else ())
+
+        return self._decoded.get(ref, load)
 
 
 def _samples_by_clip(rows: Sequence[RowEntry], row_starts: np.ndarray) -> dict[str, np.ndarray]:
@@ -193,5 +235,9 @@ def _samples_by_clip(rows: Sequence[RowEntry], row_starts: np.ndarray) -> dict[s
     return {clip_id: np.concatenate(indices) for clip_id, indices in samples.items()}
 
 
-def _group_cache(budget: int) -> ByteBudgetCache[list[ClipRow]]:
-    return ByteBudgetCache(budget, lambda rows: sum(len(image) for row in rows for image in row.images))
+def _group_caches(budget: int) -> tuple[ByteBudgetCache[list[ClipRow]], ByteBudgetCache[list[RowMattes]]]:
+    """Caches of row groups, and of those of matte shards."""
+    return (
+        ByteBudgetCache(budget, lambda rows: sum(row.encoded_bytes for row in rows)),
+        ByteBudgetCache(budget // 2, lambda rows: sum(len(matte) for row in rows for matte in row.matte)),
+    )

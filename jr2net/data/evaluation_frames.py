@@ -17,12 +17,13 @@ def all_frames(source: ClipSource) -> list[FrameRef]:
     return [FrameRef(row, frame) for row, entry in enumerate(source.rows) for frame in range(len(entry.frames))]
 
 
-def load_frames(source: ClipSource, refs: Sequence[FrameRef], size: int) -> dict:
+def load_frames(source: ClipSource, refs: Sequence[FrameRef], size: int, mattes: bool = False) -> dict:
     """Loads a batch of frames without augmentation:
         image (B, 3, S, S) float32 in [0, 1]; landmarks (B, 68, 2) in pixels of S, NaN where undetected;
         sample_id, identity: lists of B names
     and, if the shards have ground truth, ``truth_identity`` (B, K), ``truth_expression`` (B, 51), ``truth_albedo``
-    (B, A), ``truth_rotation`` (B, 3), ``truth_translation`` (B, 3), ``truth_light`` (B, 9, 3).
+    (B, A), ``truth_rotation`` (B, 3), ``truth_translation`` (B, 3), ``truth_light`` (B, 9, 3). With ``mattes``, if all
+    of the frames have one: ``matte`` (B, 1, S, S) in [0, 1].
     """
     decoded = [source.load_frame(*ref, size) for ref in refs]
     images = [resize(image, size) for image, _ in decoded]
@@ -34,6 +35,10 @@ def load_frames(source: ClipSource, refs: Sequence[FrameRef], size: int) -> dict
         "sample_id": [f"{clip.clip_id}/{clip.frame[ref.frame]}" for clip, ref in zip(clips, refs)],
         "identity": [clip.identity for clip in clips],
     }
+    if mattes and all(source.read_mattes(ref.row) is not None for ref in refs):
+        sides = [len(image) for image, _ in decoded]
+        stored = [source.load_matte(*ref, side) for ref, side in zip(refs, sides)]
+        batch["matte"] = to_tensor([resize(matte, size)[..., None] for matte in stored])
     truths = [clip.truth for clip in clips if clip.truth is not None]
     if len(truths) == len(refs):
         for name in ("identity", "albedo"):

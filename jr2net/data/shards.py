@@ -1,9 +1,10 @@
 """Clip shards: Parquet files with one row per run of consecutive frames of one clip.
 
 Columns: ``clip_id``, ``identity``, ``fps``, ``license`` and, per frame, ``frame`` (its number in the footage),
-``image`` (JPEG or PNG bytes) and ``landmarks`` (68 × 2 flattened, crop pixels with edges at integers, NaN where
-undetected). The studio's test sets also hold ground truth: ``truth_identity`` and ``truth_albedo`` per row, and per
-frame ``truth_expression``, ``truth_rotation``, ``truth_translation`` and ``truth_light``. Other columns are ignored.
+``image`` (JPEG or PNG bytes), ``landmarks`` (68 × 2 flattened, crop pixels with edges at integers, NaN where
+undetected) and, where known, ``matte`` (grey PNG bytes). The studio's test sets also hold ground truth:
+``truth_identity`` and ``truth_albedo`` per row, and per frame ``truth_expression``, ``truth_rotation``,
+``truth_translation`` and ``truth_light``. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -41,27 +42,34 @@ class RowEntry:
 _PER_FRAME_WIDTHS = {"expression": 51, "rotation": 3, "translation": 3, "light": 27}
 _INDEX_COLUMNS = ["clip_id", "identity", "frame"]
 _COLUMNS = ["clip_id", "identity", "fps", "frame", "image", "landmarks"]
+_OPTIONAL_COLUMNS = ["license", "matte"]
 
 
 def write_clips(uri: str, rows: Iterable[ClipRow]) -> dict[str, int]:
     """Writes rows to one shard (a local path or storage URI) atomically; returns the numbers of rows and frames.
 
-    Deterministic: equal rows give equal bytes. Raises ShardError without rows, or if only some have ground truth.
+    Deterministic: equal rows give equal bytes. Raises ShardError without rows, or if only some have ground truth or
+    mattes.
     """
     groups = [_table(group) for group in _grouped(rows)]
     if not groups:
         raise ShardError(f"{uri}: a shard needs at least one row")
     if any(group.schema != groups[0].schema for group in groups):
-        raise ShardError(f"{uri}: some rows have truth and some have not; write them to separate shards")
+        raise ShardError(f"{uri}: some rows have truth or mattes and some have not; write them to separate shards")
+    write_groups(uri, groups)
+    return {
+        "rows": sum(group.num_rows for group in groups),
+        "frames": sum(len(group["frame"].combine_chunks().flatten()) for group in groups),
+    }
+
+
+def write_groups(uri: str, groups: Sequence[pa.Table]) -> None:
+    """Writes tables of one schema atomically, each as a row group of one file."""
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, groups[0].schema, **PARQUET_OPTIONS) as writer:
         for group in groups:
             writer.write_table(group)
     write_bytes(uri, sink.getvalue().to_pybytes())
-    return {
-        "rows": sum(group.num_rows for group in groups),
-        "frames": sum(len(group["frame"].combine_chunks().flatten()) for group in groups),
-    }
 
 
 def list_shards(uri: str) -> list[str]:
@@ -114,17 +122,23 @@ def read_group(uri: str, group: int) -> list[ClipRow]:
     with open_parquet(uri, _COLUMNS) as file:
         names = file.schema_arrow.names
         truth = [name for name in names if name.startswith("truth_")]
-        columns = _COLUMNS + truth + (["license"] if "license" in names else [])
+        columns = _COLUMNS + truth + [name for name in _OPTIONAL_COLUMNS if name in names]
         table = read_table(file, uri, group, columns)
     return [_row(table, position, uri) for position in range(table.num_rows)]
 
 
-def read_clips(uri: str) -> Iterator[ClipRow]:
-    """Iterates over the rows of one shard in order."""
+def read_groups(uri: str) -> Iterator[list[ClipRow]]:
+    """Iterates over the row groups of one shard in order."""
     with open_parquet(uri, _COLUMNS) as file:
         groups = file.num_row_groups
     for group in range(groups):
-        yield from read_group(uri, group)
+        yield read_group(uri, group)
+
+
+def read_clips(uri: str) -> Iterator[ClipRow]:
+    """Iterates over the rows of one shard in order."""
+    for rows in read_groups(uri):
+        yield from rows
 
 
 def _grouped(rows: Iterable[ClipRow]) -> Iterator[list[ClipRow]]:
@@ -132,7 +146,7 @@ def _grouped(rows: Iterable[ClipRow]) -> Iterator[list[ClipRow]]:
     size = 0
     for row in rows:
         group.append(row)
-        size += sum(len(image) for image in row.images)
+        size += row.encoded_bytes
         if size >= ROW_GROUP_BYTES:
             yield group
             group, size = [], 0
@@ -151,6 +165,11 @@ def _table(rows: Sequence[ClipRow]) -> pa.Table:
         "landmarks": _lists(lengths, _vectors([row.landmarks for row in rows], 2 * LANDMARKS)),
         "license": pa.array([row.license for row in rows], pa.string()),
     }
+    mattes = [row.matte for row in rows if row.matte is not None]
+    if mattes and len(mattes) != len(rows):
+        raise ShardError(f"clip {rows[0].clip_id!r} and its neighbours: some rows have mattes and some have not")
+    if mattes:
+        columns["matte"] = _lists(lengths, pa.array([matte for row in mattes for matte in row], pa.binary()))
     truths = [row.truth for row in rows if row.truth is not None]
     if truths and len(truths) != len(rows):
         raise ShardError(f"clip {rows[0].clip_id!r} and its neighbours: some rows have truth and some have not")
@@ -177,6 +196,7 @@ def _row(table: pa.Table, position: int, uri: str) -> ClipRow:
     row = table.slice(position, 1)
     clip_id = row["clip_id"][0].as_py()
     images = row["image"][0].as_py()
+    mattes = row["matte"][0].as_py() if "matte" in table.column_names else None
     count = len(images or ())
 
     def numbers(column: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -207,4 +227,5 @@ def _row(table: pa.Table, position: int, uri: str) -> ClipRow:
         landmarks=numbers("landmarks", (count, LANDMARKS, 2)).astype(np.float32),
         truth=truth,
         license=(row["license"][0].as_py() or "") if "license" in table.column_names else "",
+        matte=tuple(mattes) if mattes is not None else None,
     )

@@ -29,6 +29,17 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
+def decode_matte(content: bytes) -> np.ndarray | None:
+    """Decodes a square grey PNG to (S, S) uint8; None for anything else."""
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
+    return None if pixels is None or pixels.shape[0] != pixels.shape[1] else np.asarray(pixels)
+
+
+def encode_matte(matte: np.ndarray) -> bytes:
+    """Encodes a matte (S, S) uint8 as a grey PNG; lossless and deterministic."""
+    return cv2.imencode(".png", matte)[1].tobytes()
+
+
 def working_width(size: int) -> int:
     """Side at which decoded images are cached: a little above the batch's, so that augmentation does not blur."""
     return round(1.25 * size)

@@ -32,6 +32,7 @@ class ClipRow:
     frame      (T,) int32           frame numbers in the footage, ascending
     images     T × bytes            square JPEG or PNG
     landmarks  (T, 68, 2) float32   pixels of the stored image, NaN where undetected
+    matte      T × bytes            grey PNG of the image's side, 255 where it shows the person; None: unknown
     """
 
     clip_id: str
@@ -42,6 +43,7 @@ class ClipRow:
     landmarks: np.ndarray
     truth: ClipTruth | None = None
     license: str = ""
+    matte: tuple[bytes, ...] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -50,6 +52,13 @@ class ClipRow:
                 f"clip {self.clip_id!r}: {count} images, {len(self.frame)} frame numbers and landmarks of shape "
                 f"{self.landmarks.shape}; expected one number and 68 × 2 landmarks per image"
             )
+        if self.matte is not None and len(self.matte) != count:
+            raise ShardError(f"clip {self.clip_id!r}: {count} images and {len(self.matte)} mattes; expected as many")
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def encoded_bytes(self) -> int:
+        """Size of the encoded images and mattes."""
+        return sum(map(len, self.images)) + sum(map(len, self.matte or ()))

@@ -24,7 +24,7 @@ from jr2net.face.landmarks import LEFT_EYE, OUTER_EYE_CORNERS, RIGHT_EYE
 from jr2net.images.crop import Crop
 
 MODELS_VARIABLE = "JR2NET_DETECTOR_MODELS"
-"""Environment variable: the folder of the two ``.tflite`` files. Default: MediaPipe's wheel."""
+"""Environment variable: the folder of the ``.tflite`` files. Default: MediaPipe's wheel."""
 
 _DETECTION, _MESH = "face_detection_short_range.tflite", "face_landmark.tflite"
 _DETECTION_SIDE, _MESH_SIDE = 128, 192
@@ -225,18 +225,28 @@ def _anchors() -> np.ndarray:
     return np.concatenate(grids)
 
 
-def _find(name: str, folder: str | Path | None) -> Path:
+def find_model(name: str, folder: str | Path | None) -> Path | None:
+    """One of MediaPipe's model files: where ``folder`` or else MODELS_VARIABLE say that it is, or else in its wheel.
+
+    None if neither says anything and the wheel is not installed.
+    """
     given = folder or os.environ.get(MODELS_VARIABLE)
     if given:
-        path = Path(given, name)
-        if not path.is_file():
-            raise DetectorError(f"{path}: does not exist; give the folder that holds {_DETECTION} and {_MESH}")
-        return path
+        return Path(given, name)
     wheel = importlib.util.find_spec("mediapipe")
     for root in (wheel.submodule_search_locations or []) if wheel else []:
         for path in Path(root, "modules").glob(f"*/{name}"):
             return path
-    raise DetectorError(
-        "no face detector is installed: run `make detector` (pip install --no-deps mediapipe==0.10.21), or set "
-        f"{MODELS_VARIABLE} to a folder with {_DETECTION} and {_MESH}"
-    )
+    return None
+
+
+def _find(name: str, folder: str | Path | None) -> Path:
+    path = find_model(name, folder)
+    if path is None:
+        raise DetectorError(
+            "no face detector is installed: run `make detector` (pip install --no-deps mediapipe==0.10.21), or set "
+            f"{MODELS_VARIABLE} to a folder with {_DETECTION} and {_MESH}"
+        )
+    if not path.is_file():
+        raise DetectorError(f"{path}: does not exist; give the folder that holds {_DETECTION} and {_MESH}")
+    return path

@@ -1,8 +1,8 @@
 """RecNet and RecAugNet through OpenVINO on a CPU: the same numbers, sooner, or nearly the same, much sooner.
 
-An optional extra (``pip install .[openvino]``). ``fp32`` changes coefficients by rounding only. ``bf16`` computes with
-eight bits of mantissa, and is fast where the processor has AMX or AVX-512 bf16. ``int8`` is NNCF's post-training
-quantisation of the convolutions, its ranges taken from pictures; it is fast where the processor has VNNI.
+An optional extra (``pip install 'jr2net[openvino]'``). ``fp32`` changes coefficients by rounding only. ``bf16``
+computes with eight bits of mantissa, and is fast where the processor has AMX or AVX-512 bf16. ``int8`` is NNCF's
+post-training quantisation of the convolutions, its ranges taken from pictures; it is fast where the processor has VNNI.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from jr2net.inference.reconstruction import Reconstructor
 
 Precision = Literal["fp32", "bf16", "int8"]
 _HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+_REMEDY = "pip install 'jr2net[openvino]'"
 _FIELDS = tuple(field.name for field in dataclasses.fields(FaceParameters))
 
 
@@ -95,7 +96,7 @@ def _convert(reconstructor: Reconstructor) -> tuple[Any, Any]:
     try:
         import openvino
     except ImportError:
-        raise OpenVINOError("openvino is not installed; pip install '.[openvino]', or take runtime: torch") from None
+        raise OpenVINOError(f"openvino is not installed; {_REMEDY}, or take runtime: torch") from None
     size = reconstructor.camera.size
     with torch.no_grad():  # not inference mode, in which pooling is written out (networks/resnet.py)
         model = openvino.convert_model(
@@ -107,7 +108,10 @@ def _convert(reconstructor: Reconstructor) -> tuple[Any, Any]:
 
 
 def _quantize(model: Any, pictures: Tensor) -> Any:
-    import nncf
+    try:
+        import nncf
+    except ImportError:
+        raise OpenVINOError(f"int8 needs nncf; {_REMEDY}, or take precision: fp32 or bf16") from None
 
     def batches() -> Iterator[np.ndarray]:
         yield from pictures[:, None].numpy()

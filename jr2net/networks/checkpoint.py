@@ -20,11 +20,13 @@ from jr2net.errors import UserError
 from jr2net.face.model import FaceModel
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.etnet import ETNet
+from jr2net.networks.model_card import LICENSE, STUDIO, model_card
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
+CARD = "README.md"
 
 Network = RecNet | DCNet | ETNet | RecAugNet
 _KINDS: dict[str, type[Network]] = {kind.kind: kind for kind in (RecNet, DCNet, ETNet, RecAugNet)}
@@ -40,12 +42,16 @@ def save_network(
     architecture: Mapping[str, Any],
     face_digest: str,
     trained_from: Mapping[str, Any],
+    license: str = LICENSE,
+    data: str = STUDIO,
 ) -> None:
-    """Saves a RecNet, DCNet, ETNet or RecAugNet to ``folder``.
+    """Saves a RecNet, DCNet, ETNet or RecAugNet to ``folder``, with its model card.
 
     architecture  entries in addition to ``network.architecture``, e.g. ``image_size`` and ``focal_ratio``
     face_digest   ``FaceModel.digest`` of the model that its coefficients refer to
     trained_from  name -> digest of every input of the training
+    license       of the weights, an SPDX name or ``other``
+    data          what the network was trained on, for the card
 
     Raises CheckpointError for any other module, StorageError if the folder cannot be written.
     """
@@ -56,9 +62,11 @@ def save_network(
         "kind": network.kind,
         "architecture": {**architecture, **network.architecture},
         "face_model": face_digest,
+        "license": license,
         "trained_from": dict(trained_from),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
+    storage.write_bytes(storage.join(str(folder), CARD), model_card(description, data).encode())
     # The description is written last: if it exists, the weights are complete.
     storage.write_bytes(storage.join(str(folder), WEIGHTS), weights)
     text = json.dumps(description, indent=2, sort_keys=True) + "\n"

@@ -7,6 +7,7 @@ from typing import Any
 
 from jr2net import storage
 from jr2net.config import Config
+from jr2net.data.sets import prepares_mattes
 from jr2net.errors import UserError
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
@@ -99,4 +100,9 @@ class Run:
             settings["test_clips"] = storage.file_sizes(data.test_clips, ".parquet")
         elif data.clips is not None:
             settings["hold_out"] = data.hold_out
+        # Only if set, so that runs without them stay finished.
+        if prepares_mattes(self.config):
+            settings["mattes"] = True
+        if data.clips is None and self.config.evaluation.turned:
+            settings["turned"] = True
         return settings

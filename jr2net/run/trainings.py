@@ -25,6 +25,7 @@ from jr2net.networks.checkpoint import CheckpointError, load_network, save_netwo
 from jr2net.networks.dcnet import DCNet, condition_names
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
+from jr2net.networks.model_card import CLIPS, DEPENDS_ON_DATA, LICENSE, STUDIO
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
 from jr2net.networks.vgg import VGG19Features
@@ -91,9 +92,12 @@ def batches(
 def save(
     stage: str, training: Training, config: Config, model: FaceModel, trained_from: Mapping[str, str], folder: Path
 ) -> None:
-    """Writes the trained network: ``model.safetensors`` and ``model.json``. ``trained_from``: stage -> digest."""
+    """Writes the trained network, its description and its card. ``trained_from``: stage -> digest."""
     seen_through = {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
-    save_network(TRAININGS[stage].network(training), folder, seen_through, model.digest, dict(trained_from))
+    in_studio = config.data.clips is None and config.face.model == "procedural"
+    license, data = (LICENSE, STUDIO) if in_studio else (DEPENDS_ON_DATA, CLIPS)
+    network = TRAININGS[stage].network(training)
+    save_network(network, folder, seen_through, model.digest, dict(trained_from), license, data)
 
 
 def perceptual_features(config: Config, recnet: RecNet, device: Device) -> Callable[[Tensor], list[Tensor]]:

@@ -69,8 +69,9 @@ def iter_files(uri: str) -> Iterator[tuple[str, int]]:
         return
     bucket, key = s3.bucket_and_key(uri)
     prefix = f"{key.rstrip('/')}/" if key else ""
+    client = s3.client()  # outside of the `try`, whose errors are boto3's own: without boto3 it says how to get it
     try:
-        for page in s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for found in page.get("Contents", ()):
                 yield found["Key"][len(prefix) :], found["Size"]
     except _error_types() as error:
@@ -88,6 +89,7 @@ def remove_unfinished(uri: str) -> int:
 
 
 def _put_remote(uri: str, content: bytes) -> bool:
+    s3.client()  # before botocore is imported: without boto3 it says how to get it
     from botocore.exceptions import ClientError
 
     bucket, key = s3.bucket_and_key(uri)

@@ -1,4 +1,4 @@
-"""From scene-linear light to a JPEG file: lens, sensor, processing and compression."""
+"""From scene-linear light to a JPEG file, and from its matte to a PNG: lens, sensor, processing and compression."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from jr2net.images.arrays import encode_matte
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -59,43 +61,62 @@ def draw_recording(rng: np.random.Generator, variety: float = 1.0) -> Recording:
     )
 
 
-def develop(light: np.ndarray, recording: Recording, rng: np.random.Generator, size: int) -> bytes:
-    """Encodes scene-linear light (S, S, 3) as a JPEG of ``size`` x ``size`` pixels."""
+def draw_motion(recording: Recording, rng: np.random.Generator) -> np.ndarray | None:
+    """The kernel of one frame's motion blur, of a random strength; None if it is too weak to show."""
+    length = recording.motion[0] * rng.random()
+    if length <= 0.7:
+        return None
+    reach = int(np.ceil(length))
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    step = np.array([np.cos(recording.motion[1]), np.sin(recording.motion[1])]) * length
+    ends = [tuple(np.round((reach + sign * step) * 16).astype(int).tolist()) for sign in (-1, 1)]
+    cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_8, 4)
+    return kernel / kernel.sum()
+
+
+def develop(
+    light: np.ndarray, recording: Recording, motion: np.ndarray | None, rng: np.random.Generator, size: int
+) -> bytes:
+    """Encodes scene-linear light (S, S, 3) as a JPEG of ``size`` x ``size`` pixels. motion: from ``draw_motion``."""
     image: np.ndarray = light.astype(np.float32)
     if recording.vignette:
         ramp = np.linspace(-1, 1, len(image), dtype=np.float32)
         image = image * (1 - recording.vignette * 0.5 * (ramp**2 + ramp[:, None] ** 2))[..., None]
-    small = max(16, round(size * recording.scale))
-    image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
-    image = _blur(image, recording, rng)
+    image = _through_lens(image, recording, motion, size)
     image = _tone(image * recording.balance.astype(np.float32), recording)
     grain = rng.standard_normal(image.shape, np.float32) * recording.noise
     image = image + grain * np.sqrt(np.clip(image, 0.02, 1) * 2)
-    if small != size:
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
-    left, top, right, bottom = np.round(recording.borders * size).astype(int)
-    framed = np.zeros_like(image)
-    framed[top : size - bottom, left : size - right] = image[top : size - bottom, left : size - right]
-    pixels = np.clip(framed * 255 + 0.5, 0, 255).astype(np.uint8)
+    pixels = _to_pixels(image, recording, size)
     encoded, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, recording.quality])
     if not encoded:
         raise RuntimeError(f"an image of {size} x {size} pixels could not be encoded as JPEG")
     return data.tobytes()
 
 
-def _blur(image: np.ndarray, recording: Recording, rng: np.random.Generator) -> np.ndarray:
-    """Lens blur, and motion blur of a random strength in each frame."""
+def develop_matte(matte: np.ndarray, recording: Recording, motion: np.ndarray | None, size: int) -> bytes:
+    """Encodes a matte (S, S) in [0, 1] as a grey PNG, resized, blurred and framed as ``develop`` does its image."""
+    return encode_matte(_to_pixels(_through_lens(matte, recording, motion, size), recording, size))
+
+
+def _through_lens(image: np.ndarray, recording: Recording, motion: np.ndarray | None, size: int) -> np.ndarray:
+    """An image at the resolution of the footage, with lens blur and motion blur."""
+    small = max(16, round(size * recording.scale))
+    image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
     if recording.blur > 0.15:
         image = cv2.GaussianBlur(image, (0, 0), recording.blur)
-    length = recording.motion[0] * rng.random()
-    if length > 0.7:
-        reach = int(np.ceil(length))
-        kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
-        step = np.array([np.cos(recording.motion[1]), np.sin(recording.motion[1])]) * length
-        ends = [tuple(np.round((reach + sign * step) * 16).astype(int).tolist()) for sign in (-1, 1)]
-        cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_8, 4)
-        image = cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+    if motion is not None:
+        image = cv2.filter2D(image, -1, motion, borderType=cv2.BORDER_REPLICATE)
     return image
+
+
+def _to_pixels(image: np.ndarray, recording: Recording, size: int) -> np.ndarray:
+    """An image in [0, 1] enlarged to ``size`` and quantised, black outside of the frame."""
+    if len(image) != size:
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+    left, top, right, bottom = np.round(recording.borders * size).astype(int)
+    framed = np.zeros_like(image)
+    framed[top : size - bottom, left : size - right] = image[top : size - bottom, left : size - right]
+    return np.clip(framed * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
 def _tone(image: np.ndarray, recording: Recording) -> np.ndarray:

@@ -20,18 +20,18 @@ from jr2net.images.clip import ClipRow, ClipTruth
 from jr2net.images.crop import Crop
 from jr2net.render.renderer import vertex_normals
 from jr2net.studio.background import draw_background
-from jr2net.studio.develop import develop, draw_recording
+from jr2net.studio.develop import develop, develop_matte, draw_motion, draw_recording
 from jr2net.studio.hair import curtain
 from jr2net.studio.landmark_detector import biased_landmarks
 from jr2net.studio.people import Person, draw_person
 from jr2net.studio.props import OCCLUDED, draw_glasses, draw_occluder, glasses_outline
-from jr2net.studio.scene import Light, Take, draw_light, draw_take
+from jr2net.studio.scene import Light, Take, draw_light, draw_take, draw_turns
 from jr2net.studio.shading import Shot, draw_body, draw_hair
 from jr2net.studio.subject import Subject, build_subject, reflectance
 from jr2net.studio.truth import fit_harmonics, fit_pose
 
-Kind = Literal["train", "natural", "large"]
-KINDS: tuple[Kind, ...] = ("train", "natural", "large")
+Kind = Literal["train", "natural", "large", "turned"]
+KINDS: tuple[Kind, ...] = ("train", "natural", "large", "turned")
 
 FPS = 25.0
 SUPERSAMPLING = 2
@@ -43,28 +43,42 @@ _FLIP = torch.tensor([1.0, -1.0, -1.0])
 
 
 def film_people(
-    model: FaceModel, config: StudioConfig, seed: int, first: int, count: int, kind: Kind, size: int
+    model: FaceModel,
+    config: StudioConfig,
+    seed: int,
+    first: int,
+    count: int,
+    kind: Kind,
+    size: int,
+    mattes: bool = False,
 ) -> Iterator[ClipRow]:
     """Films people ``first`` … ``first + count − 1`` of a kind, one row of ``size`` x ``size`` images each.
 
-    'train' and 'natural' people talk, 'large' people show strong expressions; the two test kinds have ground truth. A
-    person depends on (seed, kind, number) alone, not on ``first`` and ``count``. Raises ValueError for another kind.
+    'train' and 'natural' people talk, 'large' people show strong expressions, 'turned' people turn their heads by 30°
+    to 60° from frame to frame; the test kinds have ground truth. With ``mattes`` each frame has its exact matte. A
+    person depends on (seed, kind, number) alone, not on ``first``, ``count`` and ``mattes``. Raises ValueError for
+    another kind.
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}: the studio films {', '.join(KINDS)}")
     subject = build_subject(model)
     for number in range(first, first + count):
-        yield film_person(subject, config, seed, number, kind, size)
+        yield film_person(subject, config, seed, number, kind, size, mattes)
 
 
 @torch.no_grad()
-def film_person(subject: Subject, config: StudioConfig, seed: int, number: int, kind: Kind, size: int) -> ClipRow:
+def film_person(
+    subject: Subject, config: StudioConfig, seed: int, number: int, kind: Kind, size: int, mattes: bool = False
+) -> ClipRow:
     """One person's row. Appearance, acting, scene and recording each have a random stream of their own."""
     streams = np.random.SeedSequence([seed, KINDS.index(kind), number]).spawn(4)
     person_rng, acting_rng, scene_rng, recording_rng = (np.random.default_rng(stream) for stream in streams)
     person = draw_person(person_rng, subject.model.sizes)
     numbers, expression = _act(acting_rng, config.frames if kind == "train" else config.test_frames, kind)
-    performance = _perform(subject, person, draw_take(acting_rng, len(numbers), config.variety), expression)
+    take = draw_take(acting_rng, len(numbers), config.variety)
+    if kind == "turned":
+        take = draw_turns(acting_rng, take)
+    performance = _perform(subject, person, take, expression)
     light = draw_light(scene_rng)
 
     detected = _detect(subject.model, performance, config, recording_rng)
@@ -77,16 +91,23 @@ def film_person(subject: Subject, config: StudioConfig, seed: int, number: int, 
     truth = None
     if kind != "train":
         truth = _truth(subject.model, person, performance, albedo_coefficients, light, _camera(crop, size))
+    images, encoded_mattes = [], []
+    for image, matte in zip(shot.image, shot.matte):
+        motion = draw_motion(recording, recording_rng)
+        images.append(develop(image, recording, motion, recording_rng, size))
+        if mattes:
+            encoded_mattes.append(develop_matte(matte, recording, motion, size))
     name = f"studio-{kind}-{seed}-{number:06d}"
     return ClipRow(
         clip_id=name,
         identity=name,
         fps=FPS,
         frame=numbers.astype(np.int32),
-        images=tuple(develop(image, recording, recording_rng, size) for image in shot.image),
+        images=tuple(images),
         landmarks=crop.to_crop(detected, size).astype(np.float32),
         truth=truth,
         license="synthetic",
+        matte=tuple(encoded_mattes) if mattes else None,
     )
 
 
@@ -191,7 +212,8 @@ def _render_frames(
     """Draws background, person, glasses and perhaps an occluder, from back to front."""
     posed, frames = performance.posed, len(performance.expression)
     backdrop = _backdrops(rng, frames, camera.size)
-    shot = Shot(backdrop, np.full(backdrop.shape[:3], np.inf, np.float32), camera, light)
+    depth, matte = (np.full(backdrop.shape[:3], value, np.float32) for value in (np.inf, 0))
+    shot = Shot(backdrop, depth, matte, camera, light)
     normals = vertex_normals(posed, subject.head.faces)
     draw_body(shot, subject, person, albedo, posed, normals)
     draw_hair(shot, subject, person, posed, normals, performance.hanging)
@@ -200,10 +222,11 @@ def _render_frames(
         for frame in range(frames):
             pose = performance.rotation[frame], performance.translation[frame]
             projected = {name: _project(line, *pose, camera) for name, line in lines.items()}
-            draw_glasses(shot.image[frame], shot.depth[frame], person.glasses, projected, camera.focal, light)
+            layers = shot.image[frame], shot.depth[frame], shot.matte[frame]
+            draw_glasses(*layers, person.glasses, projected, camera.focal, light)
     if rng.random() < occluder_probability:
         landmarks = camera.project(posed[:, subject.model.landmarks]).numpy()
-        draw_occluder(shot.image, landmarks, person, light, rng)
+        draw_occluder(shot.image, shot.matte, landmarks, person, light, rng)
     return shot
 
 

@@ -38,10 +38,11 @@ def glasses_outline(glasses: Glasses, eyes: np.ndarray, ears: np.ndarray) -> dic
 
 
 def draw_glasses(
-    image: np.ndarray, depth: np.ndarray, glasses: Glasses, lines: dict[str, np.ndarray], focal: float,
-    light: Light,
+    image: np.ndarray, depth: np.ndarray, matte: np.ndarray, glasses: Glasses, lines: dict[str, np.ndarray],
+    focal: float, light: Light,
 ) -> None:  # fmt: skip
-    """Draws glasses into an image (S, S, 3) in place, except where something is nearer (depth (S, S) in mm).
+    """Draws glasses into an image (S, S, 3) and its matte (S, S), in place, except where something is nearer (depth
+    (S, S) in mm). What is seen through clear lenses stays background.
 
     lines: polylines (K, 3) of pixel x, pixel y and depth in mm; focal in pixels.
     """
@@ -54,6 +55,7 @@ def draw_glasses(
         cv2.fillPoly(lens, [_fixed_point(lines[side])], 255, cv2.LINE_AA, 4)
     shade = (lens.astype(np.float32) / 255 * unoccluded)[..., None]
     image += (glasses.tint * irradiance * 0.6 - image) * (shade * glasses.opacity)
+    matte += (1 - matte) * (shade[..., 0] * np.float32(glasses.opacity))
     if glasses.reflection:
         ramp = np.linspace(-1, 1, size)
         band = smoothstep(
@@ -76,12 +78,19 @@ def draw_glasses(
     opacity = rim.astype(np.float32)[..., None] / 255 * min(1.0, width)
     near_frame = (depth > nearest - 1)[..., None] | (rim == 0)[..., None]
     image += (glasses.colour * irradiance + 0.04 - image) * opacity * near_frame
+    matte += (1 - matte) * (opacity * near_frame)[..., 0]
 
 
 def draw_occluder(
-    images: np.ndarray, landmarks: np.ndarray, person: Person, light: Light, rng: np.random.Generator
+    images: np.ndarray,
+    mattes: np.ndarray,
+    landmarks: np.ndarray,
+    person: Person,
+    light: Light,
+    rng: np.random.Generator,
 ) -> None:
-    """Draws a hand, a microphone or another object in front of the face into images (T, S, S, 3), in place.
+    """Draws a hand, a microphone or another object in front of the face into images (T, S, S, 3) and their mattes
+    (T, S, S), in place.
 
     landmarks (T, 68, 2) in pixels. The object covers cheeks, chin or mouth at most and moves a little between frames.
     """
@@ -94,7 +103,7 @@ def draw_occluder(
         str(kind), rng.uniform(0, 0.9, 3)
     )
     state = rng.integers(1 << 31)
-    for image in images:
+    for image, matte in zip(images, mattes):
         draw = np.random.default_rng(state)  # the same shape in every frame
         shift = rng.normal(0, 0.012, 2) * size
         canvas = np.zeros((size, size), np.uint8)
@@ -119,6 +128,7 @@ def draw_occluder(
         body = cv2.GaussianBlur(canvas, (0, 0), 0.02 * size).astype(np.float32)[..., None] / 255
         opacity = canvas.astype(np.float32)[..., None] / 255
         image += (colour * irradiance * (0.35 + 0.65 * body**2) - image) * opacity
+        matte += (1 - matte) * opacity[..., 0]
 
 
 def _hand(canvas: np.ndarray, tip: np.ndarray, root: np.ndarray, size: int, rng: np.random.Generator) -> None:

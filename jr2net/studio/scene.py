@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -88,3 +88,16 @@ def draw_take(rng: np.random.Generator, frames: int, variety: float = 1.0) -> Ta
     offset = rng.normal(0, 0.09, 2) * distance
     translation = np.array([offset[0], offset[1], distance]) + rng.normal(0, 1, (frames, 3)) * [4, 4, 12]
     return Take(rotation, body, translation)
+
+
+def draw_turns(rng: np.random.Generator, take: Take) -> Take:
+    """The same take with a head that turns by 30° to 60° of yaw from each frame to the next, and back again."""
+    turn = np.radians(rng.uniform(32, 58))
+    middle = rng.uniform(-1, 1) * (np.radians(48) - turn / 2)
+    side = np.where(np.arange(len(take.rotation)) % 2 == rng.integers(2), 0.5, -0.5)
+    yaw = middle + turn * side
+    follows = rng.uniform(0, 0.3)
+    rotation, body = take.rotation.copy(), take.body.copy()
+    body[:, 1] = np.clip(body[:, 1] + follows * (yaw - rotation[:, 1]), -0.5, 0.5)
+    rotation[:, 1] = yaw
+    return replace(take, rotation=rotation, body=body)

@@ -30,10 +30,12 @@ class Shot:
     """Frames being drawn, layer by layer in place.
 
     image (B, S, S, 3) scene-linear light;  depth (B, S, S) mm of the nearest surface so far, infinite on the background
+    matte (B, S, S) in [0, 1]: opacity of everything drawn in front of the background
     """
 
     image: np.ndarray
     depth: np.ndarray
+    matte: np.ndarray
     camera: Camera
     light: Light
 
@@ -62,6 +64,7 @@ def draw_body(shot: Shot, subject: Subject, person: Person, albedo: Tensor, pose
     pixel = fragments.hit_pixels.numpy()
     shot.image.reshape(-1, 3)[pixel] = colour * lit + shine
     shot.depth.reshape(-1)[pixel] = position[:, 2]
+    shot.matte.reshape(-1)[pixel] = 1
 
 
 def draw_hair(shot: Shot, subject: Subject, person: Person, posed: Tensor, normals: Tensor, hanging: Tensor) -> None:
@@ -89,6 +92,8 @@ def draw_hair(shot: Shot, subject: Subject, person: Person, posed: Tensor, norma
         colour = _light_strands(shot.light, person, strands, normal[seen], view[seen])
         image = shot.image.reshape(-1, 3)
         image[pixel] = mix(image[pixel], colour, opacity)
+        matte = shot.matte.reshape(-1)
+        matte[pixel] += (1 - matte[pixel]) * opacity[:, 0]
         solid = opacity[:, 0] > 0.5
         shot.depth.reshape(-1)[pixel[solid]] = depth[solid]
 

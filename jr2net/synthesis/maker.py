@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jr2net.config import Config, SynthesisConfig, digest
+from jr2net.config import Config, SynthesisConfig
 from jr2net.data.clips import ClipSource
 from jr2net.data.pairs import Pair
 from jr2net.data.sets import training_clips
@@ -29,6 +29,7 @@ from jr2net.inference.reenactment import Reenactor
 from jr2net.networks.checkpoint import load_network, read_description
 from jr2net.networks.weights import load_embedder
 from jr2net.render.scene import recombine
+from jr2net.settings import digest
 from jr2net.synthesis.gates import rejection
 from jr2net.synthesis.pair_generator import GeneratedPairs, PairGenerator, Stopwatch
 from jr2net.synthesis.plan import Plan, PlannedPair

@@ -1,10 +1,14 @@
 """TensorBoard log of a training: losses, learning rate, throughput, seconds per phase and sample images.
 
 Show it with ``tensorboard --logdir RUN/recnet/tensorboard``. For a run on S3 the files are uploaded there.
+TensorBoard is optional: without it a training says so once and writes no such files.
+``tensorboard --logdir RUN/recnet/tensorboard``; for a run on S3 the same files lie there. TensorBoard is optional:
+without it a training says so once and writes no such files.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 FOLDER = "tensorboard"
+_REMEDY = "pip install 'jr2net[cluster]' (the log has every step all the same)"
 
 
 class Board:
@@ -28,9 +33,16 @@ class Board:
         self._uri, self._first_step = storage.join(folder, FOLDER), first_step
         self._writer: SummaryWriter | None = None
         self._local: Path
+        self._installed: bool | None = None
 
     def write(self, records: Sequence[Record], images: dict[int, Tensor]) -> None:
         """records: see ``jr2net.training.log``; images: step -> (3, H, W) in [0, 1]."""
+        if self._installed is None:
+            self._installed = importlib.util.find_spec("tensorboard") is not None
+            if not self._installed:
+                print(f"[tensorboard] not installed, so nothing goes to {self._uri}: {_REMEDY}", flush=True)
+        if not self._installed:
+            return
         writer = self._writer or self._open()
         for record in records:
             step = record["step"]

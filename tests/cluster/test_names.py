@@ -85,8 +85,7 @@ def test_the_image_contains_what_the_manifests_run():
 
 
 def test_all_files_use_one_version_of_ray():
-    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    (version,) = (line.partition("==")[2] for line in dependencies if line.startswith("ray"))
+    (version,) = re.findall(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert f"rayproject/ray:{version}-py311" in _text("Dockerfile")
     for name in ("rayjob.yaml", "rayservice.yaml"):
         assert f'rayVersion: "{version}"' in _text(name)

@@ -3,8 +3,8 @@ import pytest
 from tiny_face import model_arrays, write_bfm, write_ict_folder
 
 from jr2net import storage
+from jr2net.cli import main
 from jr2net.config import FaceConfig
-from jr2net.face import convert
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModelError
 
@@ -47,12 +47,12 @@ def test_model_file_in_a_bucket(tmp_path, monkeypatch):
 def test_conversion_to_a_model_file(tmp_path, capsys):
     mat, expressions = write_bfm(tmp_path)
     output = tmp_path / "face.npz"
-    assert convert.main([str(mat), str(output), "--expressions", str(expressions), "--vertices", "500"]) == 0
+    assert main(["face", "convert", str(mat), str(output), "--expressions", str(expressions), "--vertices", "500"]) == 0
     assert 475 < len(load_face_model(FaceConfig(model=str(output))).mean) < 525
     assert "face.npz: " in capsys.readouterr().out
 
 
 def test_failed_conversion_reports_the_error(tmp_path, capsys):
-    assert convert.main([str(tmp_path / "nothing"), str(tmp_path / "face.npz")]) == 1
+    assert main(["face", "convert", str(tmp_path / "nothing"), str(tmp_path / "face.npz")]) == 1
     assert "error: face.model" in capsys.readouterr().err
     assert not (tmp_path / "face.npz").exists()

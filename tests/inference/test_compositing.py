@@ -1,5 +1,7 @@
 """What is pasted stays where it belongs, and a generated crop that changes nothing gives the photo back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,16 @@ def test_beyond_the_face_no_pixel_changes():
     assert result[distance < 8].max() < 10
     whole = composite(photo, crop, black, whole=True)
     assert whole[60, 150].max() < 10 and np.array_equal(whole[:, 240:], photo[:, 240:])
+
+
+def test_what_the_reenactor_kept_stays_the_photos_own():
+    photo, crop = _photo(), Crop((150.0, 120.0), 160.0)
+    generated = _still(photo, crop)
+    kept = np.zeros((SMALL, SMALL), np.float32)
+    kept[:, : SMALL // 2] = 1
+    result = composite(photo, crop, replace(generated, image=0 * generated.image, kept=kept), whole=True)
+    assert np.array_equal(result[:, :145], photo[:, :145])
+    assert np.abs(result[120, 170:200].astype(int) - photo[120, 170:200]).mean() > 50
 
 
 def test_pasting_is_the_same_wherever_the_square_reaches():

@@ -39,5 +39,5 @@ def test_int8_without_pictures_is_refused(reconstructor):
 
 def test_without_the_extra_the_remedy_is_named(reconstructor, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
-    with pytest.raises(OpenVINOError, match=r"\.\[openvino\]"):
+    with pytest.raises(OpenVINOError, match=r"jr2net\[openvino\]"):
         compile_reconstructor(reconstructor)

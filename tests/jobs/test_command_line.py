@@ -10,10 +10,11 @@ import pytest
 from jobs import command_line
 from jobs.command_line import main, resolve_paths
 from jobs.stage import run_stage
-from jr2net.config import ConfigError, load
+from jr2net.config import load
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.model import FaceModel
 from jr2net.face.model_file import write_model_file
+from jr2net.settings import ConfigError
 
 SMOKE = str(Path(__file__).parents[2] / "configs" / "smoke.yaml")
 

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from jr2net import weights
 from jr2net.config import BackboneConfig, DCNetConfig
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.model import FaceModel
+from jr2net.inference.weights import shipped_weights
 from jr2net.networks.checkpoint import CheckpointError, load_network, read_description, save_network
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.dcnet_warp import WarpDCNet
 from jr2net.networks.etnet import ETNet
+from jr2net.networks.model_card import STUDIO, model_card
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
 
@@ -134,3 +137,21 @@ def test_errors_name_the_damaged_file(face: FaceModel, tmp_path: Path) -> None:
 def test_unknown_modules_are_not_saved(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="Linear is not one of recnet"):
         save_network(nn.Linear(1, 1), tmp_path, {}, "", {})
+
+
+def test_a_card_lies_beside_the_weights(face: FaceModel, tmp_path: Path) -> None:
+    save_network(
+        networks()["dcnet"], tmp_path, {"image_size": 64}, face.digest, {"recnet": "abc"}, "other", "Some clips."
+    )
+    text = (tmp_path / "README.md").read_text()
+    _, header, body = text.split("---\n", 2)
+    assert yaml.safe_load(header)["license"] == "other" == read_description(tmp_path)["license"]
+    assert "64 × 64 pixels" in body and "Some clips." in body and "consent" in body and "`abc`" in body
+
+
+@pytest.mark.parametrize("name", ["recaugnet", "dcnet"])
+def test_shipped_weights_have_a_licence_and_a_card(name: str) -> None:
+    folder = shipped_weights(name)
+    description = read_description(folder)
+    assert description["license"] == "MIT"
+    assert Path(folder, "README.md").read_text() == model_card(description, STUDIO)

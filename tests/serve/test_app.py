@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from jr2net.config import absolute_paths
+from jr2net.settings import absolute_paths
 from serve import app
 from serve.access import AccessControl
 from serve.settings import SettingsError, check_settings, load_settings
@@ -29,8 +29,8 @@ def _with(section: str, **fields) -> dict:
 @pytest.mark.parametrize(
     ("tree", "said"),
     [
-        ({"reconstruction": {"weights": "a"}}, "reenactment: Field required"),
-        ({**LEAST, "netwerk": 1}, "netwerk: Extra inputs"),
+        ({"reconstruction": {"weights": "a"}}, "reenactment is missing; add it"),
+        ({**LEAST, "netwerk": 1}, "unknown key .netwerk."),
         (_with("reconstruction", max_batch_size=32, max_ongoing_requests=16), "batches could never fill"),
         (_with("reenactment", min_replicas=3), "min_replicas is larger"),
         (_with("reconstruction", precision="int8"), "needs runtime: openvino"),

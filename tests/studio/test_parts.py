@@ -11,7 +11,7 @@ import pytest
 
 from jr2net.studio import contact_sheet
 from jr2net.studio.background import draw_background
-from jr2net.studio.develop import develop, draw_recording
+from jr2net.studio.develop import develop, draw_motion, draw_recording
 from jr2net.studio.people import draw_person
 from jr2net.studio.props import glasses_outline
 from jr2net.studio.scene import draw_light, draw_take
@@ -60,7 +60,7 @@ def test_light_is_exposed_for_a_frontal_face() -> None:
 def test_developed_images_have_the_given_size_and_black_borders() -> None:
     rng = np.random.default_rng(1)
     recording = replace(draw_recording(rng), borders=np.array([0.25, 0, 0, 0]), quality=95, lift=0.0, scale=0.5)
-    data = develop(np.full((64, 64, 3), 0.6, np.float32), recording, rng, 32)
+    data = develop(np.full((64, 64, 3), 0.6, np.float32), recording, draw_motion(recording, rng), rng, 32)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (32, 32, 3)
     assert image[:, :7].mean() < 12 < 60 < image[:, 10:].mean()

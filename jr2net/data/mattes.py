@@ -1,0 +1,73 @@
+"""Matte shards: the mattes of given clips, which are read-only themselves.
+
+A matte shard has the name and the row groups of its clip shard and, per row, ``clip_id``, ``frame`` (a list of numbers)
+and ``matte`` (a list of grey PNGs, see ``ClipRow``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+
+from jr2net.data.shards import read_groups, write_groups
+from jr2net.images.arrays import decode_image, encode_matte
+from jr2net.images.clip import ClipRow
+from jr2net.images.segmentation import Segmenter
+from jr2net.storage import join
+from jr2net.storage.parquet import ShardError, open_parquet, read_table
+
+_COLUMNS = ["clip_id", "frame", "matte"]
+
+
+@dataclass(frozen=True)
+class RowMattes:
+    """The mattes of one row: grey PNGs, one per frame. key: the row's clip_id and frame numbers."""
+
+    key: tuple[str, tuple[int, ...]]
+    matte: tuple[bytes, ...]
+
+
+def matte_shard(folder: str, shard: str) -> str:
+    """The matte shard in ``folder`` of a clip shard."""
+    return join(folder, PurePosixPath(shard).name)
+
+
+def write_mattes(shard: str, uri: str, segment: Segmenter) -> None:
+    """Writes the matte shard ``uri`` of a clip shard, atomically; mattes that the clips have already are copied.
+
+    Raises ShardError for an image that cannot be decoded.
+    """
+    write_groups(uri, [_table(rows, shard, segment) for rows in read_groups(shard)])
+
+
+def read_matte_group(uri: str, group: int) -> list[RowMattes]:
+    """All rows of one row group of a matte shard."""
+    with open_parquet(uri, _COLUMNS) as file:
+        if group >= file.num_row_groups:
+            return []
+        rows = read_table(file, uri, group, _COLUMNS).to_pylist()
+    return [RowMattes((row["clip_id"], tuple(row["frame"])), tuple(row["matte"])) for row in rows]
+
+
+def _table(rows: list[ClipRow], shard: str, segment: Segmenter) -> pa.Table:
+    mattes = [row.matte if row.matte is not None else _segmented(row, shard, segment) for row in rows]
+    return pa.table(
+        {
+            "clip_id": pa.array([row.clip_id for row in rows], pa.string()),
+            "frame": pa.array([row.frame.tolist() for row in rows], pa.list_(pa.int32())),
+            "matte": pa.array([list(matte) for matte in mattes], pa.list_(pa.binary())),
+        }
+    )
+
+
+def _segmented(row: ClipRow, shard: str, segment: Segmenter) -> tuple[bytes, ...]:
+    mattes = []
+    for number, content in zip(row.frame, row.images):
+        image = decode_image(content)
+        if image is None:
+            raise ShardError(f"{shard}: clip {row.clip_id!r}, frame {number}: image is not a square JPEG or PNG; "
+                             "remove the shard or write it again")  # fmt: skip
+        mattes.append(encode_matte(segment(image)))
+    return tuple(mattes)
