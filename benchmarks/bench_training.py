@@ -67,8 +67,8 @@ def measure() -> Iterator[Measurement]:
 def configuration(size: str, place: Path, *overrides: str) -> Config:
     people = 30 if size == "paper" else 200  # large pictures take longer to film, and few steps need few
     studio = f"{{people: {people}, frames: 3, test_people: 2, test_frames: 2, people_per_shard: 10, variety: 0.35}}"
-    given = [f"storage={place}", "face={model: procedural}", f"data={{studio: {studio}}}", *overrides]
-    return load(CONFIGS / f"{size}.yaml", given)
+    given = [f"storage={place}", "face={model: procedural}", f"data={{studio: {studio}}}", "require_pretrained=false"]
+    return load(CONFIGS / f"{size}.yaml", [*given, *overrides])
 
 
 # Phases of a step

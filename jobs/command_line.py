@@ -13,6 +13,7 @@ from jr2net import storage
 from jr2net.config import Config, load, to_yaml
 from jr2net.errors import UserError
 from jr2net.run.cascade import STAGES, Run
+from jr2net.run.pretrained import check_pretrained
 from jr2net.settings import ConfigError, absolute_paths
 
 PATHS = (
@@ -57,6 +58,7 @@ def main(
         if options.print_config:
             print(to_yaml(config), end="")
             return 0
+        check_pretrained(config)
         storage.check_writable(config.storage)
         run = Run(config)
         connect()

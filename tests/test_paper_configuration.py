@@ -5,14 +5,48 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
+import safetensors.torch
 import torch
+from torch import nn
 
-from jr2net.config import Config, load
+from jr2net.config import BackboneConfig, Config, ConfigError, load
 from jr2net.face.load import load_face_model
+from jr2net.networks.dcnet_paper import PaperDCNet
+from jr2net.networks.resnet import ResNet
+from jr2net.networks.vgg import VGG19Features
 from jr2net.run.cascade import NETWORKS
+from jr2net.run.pretrained import check_pretrained
 from jr2net.run.trainings import build, save
+from jr2net.training.dcnet import DCNetTraining
 
 PAPER = Path(__file__).parents[1] / "configs" / "paper.yaml"
+PRETRAINED = {
+    "recnet.backbone.weights": "resnet50.safetensors",
+    "recnet.embedder": "embedder.pt",
+    "dcnet.vgg19": "vgg19.safetensors",
+    "etnet.backbone.weights": "resnet34.safetensors",
+}
+
+
+class MeanColours(nn.Module):
+    """An embedder: the mean colours of an 8 x 8 grid."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_avg_pool2d(image, [8, 8]).flatten(1)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Files with the shapes of the published ones and random weights, as overrides."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    for layers in (34, 50):
+        backbone = ResNet(BackboneConfig(layers=layers, weights="random"), pretrained=False)
+        safetensors.torch.save_file(backbone.state_dict(), folder / f"resnet{layers}.safetensors")
+    safetensors.torch.save_file(VGG19Features(None).state_dict(), folder / "vgg19.safetensors")
+    torch.jit.script(MeanColours()).save(folder / "embedder.pt")
+    return [f"{field}={folder / name}" for field, name in PRETRAINED.items()]
 
 
 def batch_for(stage: str, config: Config) -> dict:
@@ -31,17 +65,52 @@ def batch_for(stage: str, config: Config) -> dict:
     }
 
 
-def test_every_network_trains_one_step_at_the_papers_size(tmp_path: Path) -> None:
-    config = load(PAPER, ["face.model=procedural", "dcnet.adversarial_from=0"])
+def test_every_network_trains_one_step_at_the_papers_size(pretrained: list[str], tmp_path: Path) -> None:
+    config = load(PAPER, ["face.model=procedural", *pretrained])
     assert (config.image_size, config.recnet.backbone.layers, config.etnet.backbone.layers) == (224, 50, 34)
     model = load_face_model(config.face)
     assert model.sizes == {"identity": 80, "expression": 51, "albedo": 64}
     folders: dict[str, str] = {}
+    terms = {}
     for stage in NETWORKS:
         training = build(stage, config, model, folders)
         losses = training.step(batch_for(stage, config))
-        assert losses
         assert all(map(math.isfinite, losses.values()))
+        terms[stage] = {name for name in losses if not name.endswith(("_gradient", "_deviation"))}
+        if isinstance(training, DCNetTraining):
+            assert isinstance(training.average, PaperDCNet) and isinstance(training.perceptual, VGG19Features)
         folders[stage] = str(tmp_path / stage)
         save(stage, training, config, model, {}, tmp_path / stage)
         assert (tmp_path / stage / "model.safetensors").exists()
+    assert terms["dcnet"] == {"l1", "perceptual", "adversarial", "discriminator"}
+    assert "identity_feature" in terms["recnet"] and "identity_feature" in terms["recaugnet"]
+    assert terms["etnet"] == {"activation"}
+
+
+def test_losses_are_those_of_the_paper() -> None:
+    dcnet = load(PAPER).dcnet
+    assert (dcnet.generator, dcnet.conditions, dcnet.warped_image) == ("paper", "dense", True)
+    assert (dcnet.adversarial_from, dcnet.loss.face_emphasis) == (0, 0)
+
+
+def test_missing_pretrained_files_are_one_error_with_every_field(pretrained: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_pretrained(load(PAPER))
+    for field in PRETRAINED:
+        assert f"{field}: not set" in str(caught.value)
+    assert "ResNet-50" in str(caught.value) and "ResNet-34" in str(caught.value)
+    assert "s3://bucket/weights" in str(caught.value)
+
+    with pytest.raises(ConfigError) as caught:
+        check_pretrained(load(PAPER, [*pretrained, f"dcnet.vgg19={tmp_path}/absent.pth"]))
+    assert f"dcnet.vgg19: no file {tmp_path}/absent.pth" in str(caught.value)
+    assert not any(field in str(caught.value) for field in PRETRAINED if field != "dcnet.vgg19")
+
+    check_pretrained(load(PAPER, pretrained))
+    check_pretrained(load(PAPER, ["require_pretrained=false"]))
+
+
+def test_trainings_need_the_pretrained_files() -> None:
+    config = load(PAPER, ["face.model=procedural"])
+    with pytest.raises(ConfigError, match=r"dcnet\.vgg19: not set"):
+        build("recnet", config, load_face_model(config.face), {})

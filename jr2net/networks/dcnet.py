@@ -1,4 +1,7 @@
-"""DCNet: the 3D-aware conditional generator of Figure 3. It reenacts a source image as a driving face."""
+"""DCNet: the 3D-aware conditional generator of Figure 3. It reenacts a source image as a driving face.
+
+There are two generators, ``warp`` (``dcnet_warp.py``) and ``paper`` (``dcnet_paper.py``), which share this file.
+"""
 
 from __future__ import annotations
 
@@ -11,116 +14,75 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jr2net.config import DCNetConfig
-from jr2net.networks.encoders import ContextEncoder, TextureEncoder
-from jr2net.networks.modulation import ConditionEncoder, ModulatedBlock
-from jr2net.networks.motion import extend_motion, sample
-from jr2net.render.conditions import CONDITION_CHANNELS
+from jr2net.render.conditions import CHANNELS
 from jr2net.render.scene import Generated, Scene
 from jr2net.render.view_synthesis import warp
 
-_ARCHITECTURE = ("width", "scales", "context_scales", "blocks")
+_SIZES = ("width", "scales", "context_scales", "blocks")
 
-# Initial logits of the fraction of the head's motion that pixels off the face follow: at the edge of the face, and
-# at a distance of about an eighth of the image.
-_FOLLOW_NEAR, _FOLLOW_FAR = 3.0, -3.0
-
-# Soft bound (tanh) of the predicted motion, so that its sigmoid does not saturate.
-_BOUND = 6.0
-
-# Scales of the predicted displacement (fraction of the image side) and correction (fraction of the colour range). They
-# keep the first optimiser steps, which sum over hundreds of inputs, from destroying the initial output.
-_DISPLACEMENT = 1 / 128
-_CORRECTION = 1 / 8
+# Settings that checkpoints name only where they differ from these: checkpoints without them are of this network.
+_VARIANT = {"generator": "warp", "conditions": "dense", "warped_image": True}
 
 
 class DCNet(nn.Module):
     """Generates the image of a ``Scene``: the source image reenacted with the driving face.
 
-    The paper's generator synthesises the whole image. A small network cannot pass the background through its
-    bottleneck, so this one warps the source image and corrects it:
-
-    - each pixel samples the source image along the motion of the face (Eq. 2, extrapolated around the face). Off the
-      face a predicted fraction of that motion is used, since hair moves with the head, shoulders move half as far and
-      backgrounds do not move; a predicted displacement of some pixels is added everywhere;
-    - pixels of the face that are hidden in the source (inside of the mouth, closed lids) start from the rendering;
-    - an unbounded correction is added. It relights, sharpens and synthesises mouths and lids.
-
-    The layers that predict these are zero-initialised: the initial output is the warped source on the face and the
-    copied source far from it.
+    ``DCNet(config)`` is a ``WarpDCNet`` or a ``PaperDCNet``, as ``config.generator`` says.
     """
 
     kind = "dcnet"
     title = "DCNet"
 
+    def __new__(cls, config: DCNetConfig | None = None) -> DCNet:
+        from jr2net.networks.dcnet_paper import PaperDCNet  # both import this file
+        from jr2net.networks.dcnet_warp import WarpDCNet
+
+        if cls is DCNet and config is not None:
+            cls = PaperDCNet if config.generator == "paper" else WarpDCNet
+        return super().__new__(cls)
+
     def __init__(self, config: DCNetConfig) -> None:
         super().__init__()
         self.config = config
-        widths = channels_at_scales(config.width, config.scales)
-        self.texture = TextureEncoder(widths)
-        self.context = ContextEncoder(config.width, config.scales, config.context_scales)
-        # Every scale of the generator is modulated by the conditions and the source image, resized to its resolution;
-        # the finest also by the warped source.
-        self.conditions = nn.ModuleList(
-            ConditionEncoder(CONDITION_CHANNELS + (3 if scale > 0 else 6), config.width) for scale in range(len(widths))
-        )
-        self.join = nn.Conv2d(widths[-1] + self.context.channels, widths[-1], 1)
-        self.blocks = nn.ModuleList(ModulatedBlock(widths[-1], config.width) for _ in range(config.blocks))
-        # From coarse to fine: up-sampled features of the coarser scale plus the warped texture of this one.
-        self.up = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 3, 1, 1) for i in reversed(range(config.scales)))
-        self.skip = nn.ModuleList(nn.Conv2d(widths[i], widths[i], 1) for i in reversed(range(1, config.scales)))
-        self.fine = nn.ModuleList(ModulatedBlock(widths[i], config.width) for i in reversed(range(config.scales)))
-        self.motion = _zero_convolution(widths[1], 1 + 2)
-        self.output = _zero_convolution(config.width, 3)
+        self.condition_names = condition_names(config)
 
     @property
     def architecture(self) -> dict[str, Any]:
-        return {name: getattr(self.config, name) for name in _ARCHITECTURE}
+        variant = {name: getattr(self.config, name) for name in _VARIANT}
+        return {name: getattr(self.config, name) for name in _SIZES} | {
+            name: value for name, value in variant.items() if value != _VARIANT[name]
+        }
 
     @classmethod
     def from_architecture(cls, architecture: Mapping[str, Any]) -> DCNet:
-        values = {name: architecture[name] for name in _ARCHITECTURE}
+        values = {name: architecture[name] for name in _SIZES}
+        values |= {name: architecture.get(name, default) for name, default in _VARIANT.items()}
         optimizer = {"steps": 1, "batch_size": 1, "learning_rate": 1.0}
         return cls(DCNetConfig.model_validate(values | {"optimizer": optimizer}))
 
     def forward(self, scene: Scene) -> Generated:
-        """Scene of B (source, driving) pairs to generated images (B, 3, S, S) in [0, 1]."""
-        source_image, source, conditions, position = (
-            scene.source_image,
-            scene.source,
-            scene.conditions,
-            scene.view.position,
-        )
-        side = source_image.shape[-1]
-        texture = self.texture(source_image, source.light, source.normal, source.mask)
-        texture = [warp(x, downsample_positions(position, x.shape[-2:], side), side) for x in texture]
-        modulation = torch.cat([conditions.stack(), source_image], dim=1)
+        """Scene of B (source, driving) pairs to generated images (B, 3, S, S) in [0, 1]; ``kept`` is 0."""
+        raise NotImplementedError
 
-        x = self.join(torch.cat([texture[-1], self.context(source_image, texture[-1].shape[-2:])], dim=1))
-        encoded = self.conditions[-1](modulation, x.shape[-2:])
-        for block in self.blocks:
-            x = block(x, encoded)
-        for index in range(self.config.scales - 1):
-            scale = self.config.scales - 1 - index
-            skip = self.skip[index](texture[scale - 1])
-            x = skip + F.interpolate(self.up[index](x), size=skip.shape[-2:], mode="nearest")
-            x = self.fine[index](x, self.conditions[scale](modulation, x.shape[-2:]))
 
-        warped = self.warp_source(x, source_image, conditions.mask, position)
-        warped = torch.lerp(warped, conditions.rendered, conditions.mask * (1 - conditions.covisible))
-        x = F.interpolate(self.up[-1](x), size=side, mode="nearest")
-        x = self.fine[-1](x, self.conditions[0](torch.cat([modulation, warped], dim=1), x.shape[-2:]))
-        picture = _clamp(warped + _CORRECTION * self.output(_normalize(x)))
-        return Generated(picture, torch.zeros_like(picture[:, :1]))
+def condition_names(config: DCNetConfig) -> tuple[str, ...]:
+    """The fields of ``Conditions`` that modulate the generator, and that the discriminator sees, in their order.
 
-    def warp_source(self, features: Tensor, source_image: Tensor, mask: Tensor, position: Tensor) -> Tensor:
-        """The source image (B, 3, S, S) warped by the motion predicted from ``features`` (B, C, S / 2, S / 2)."""
-        side = source_image.shape[-1]
-        predicted = _BOUND * torch.tanh(self.motion(_normalize(features)) / _BOUND)
-        predicted = F.interpolate(predicted, size=side, mode="bilinear", align_corners=False)
-        near = 2 * local_fraction(mask, side // 8)
-        follow = torch.sigmoid(predicted[:, :1] + _FOLLOW_FAR + (_FOLLOW_NEAR - _FOLLOW_FAR) * near)
-        follow = torch.where(mask > 0, 1.0, follow)
-        return sample(source_image, follow * extend_motion(position, side) + _DISPLACEMENT * side * predicted[:, 1:])
+    The paper's conditional input is normals, light, co-visible mask and warped source image, ten channels. The
+    generator ``warp`` also uses the mask of the face, the source image moved with the head and the rendered face.
+    """
+    left_out = set()
+    if config.generator == "paper":
+        left_out |= {"mask", "head_warped"}
+        if config.conditions != "rendered":
+            left_out |= {"rendered"}
+    if config.conditions == "rendered":
+        left_out |= {"normal", "light"} if config.warped_image else {"normal", "light", "covisible"}
+    if config.conditions == "no_light":
+        left_out |= {"light", "rendered"}
+    if not config.warped_image:
+        left_out |= {"warped_image", "head_warped"}
+    return tuple(name for name in CHANNELS if name not in left_out)
 
 
 def channels_at_scales(width: int, scales: int) -> list[int]:
@@ -128,16 +90,13 @@ def channels_at_scales(width: int, scales: int) -> list[int]:
     return [width * min(2**scale, 4) for scale in range(scales + 1)]
 
 
-def local_fraction(mask: Tensor, radius: int) -> Tensor:
-    """(B, 1, S, S): fraction of a binary mask in the square of side 2 · ``radius`` + 1 around each pixel.
+def warp_features(features: Tensor, position: Tensor, side: int) -> Tensor:
+    """Warps features (B, C, h, w) of an image of ``side`` by Eq. 2; zero off the driving face.
 
-    Separable: rows are summed first, then columns. The sums are integers, so nothing is rounded before the division.
+    position (B, S, S, 2): source position of each driving pixel, outside of the image off the face.
     """
-    side = 2 * radius + 1
-    if torch.compiler.is_exporting():  # ONNX has no divisor_override
-        return F.avg_pool2d(mask, side, stride=1, padding=radius)
-    rows = F.avg_pool2d(mask, (1, side), stride=1, padding=(0, radius), divisor_override=1)
-    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), divisor_override=1) / side**2
+    height, width = features.shape[-2:]
+    return warp(features, downsample_positions(position, (height, width), side), side)
 
 
 def downsample_positions(position: Tensor, size: tuple[int, int], side: int) -> Tensor:
@@ -152,18 +111,6 @@ def downsample_positions(position: Tensor, size: tuple[int, int], side: int) -> 
     return coarse.permute(0, 2, 3, 1)
 
 
-def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    convolution = nn.Conv2d(inputs, outputs, 3, 1, 1)
-    for parameter in convolution.parameters():
-        nn.init.zeros_(parameter)
-    return convolution
-
-
-def _normalize(x: Tensor) -> Tensor:
+def normalize(x: Tensor) -> Tensor:
     """Group normalisation and activation before the output layers, since residual blocks have no fixed output scale."""
     return F.leaky_relu(F.group_norm(x, math.gcd(x.shape[1], 8)), 0.2)
-
-
-def _clamp(x: Tensor) -> Tensor:
-    """Clamps to [0, 1] with a straight-through gradient, so that clamped pixels still learn."""
-    return x + (x.clamp(0, 1) - x).detach()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jr2net.networks.resnet import group_norm
-from jr2net.render.conditions import CONDITION_CHANNELS, Conditions
+from jr2net.render.conditions import CHANNELS, Conditions
 
 
 class PatchDiscriminator(nn.Module):
@@ -15,13 +17,14 @@ class PatchDiscriminator(nn.Module):
 
     ``layers`` strided 4 × 4 convolutions, doubling ``width`` up to 8 ×, and two unstrided ones. Group normalisation
     instead of spectral or batch normalisation: it has no running state and does not depend on the rest of the batch, so
-    the step is the same on any number of workers.
+    the step is the same on any number of workers. ``conditions`` names the fields of ``Conditions`` that it sees.
     """
 
-    def __init__(self, width: int, layers: int = 3) -> None:
+    def __init__(self, width: int, layers: int = 3, conditions: Sequence[str] = tuple(CHANNELS)) -> None:
         super().__init__()
+        self.condition_names = tuple(conditions)
         widths = [width * min(2**i, 8) for i in range(layers + 1)]
-        inputs = 3 + CONDITION_CHANNELS
+        inputs = 3 + sum(CHANNELS[name] for name in conditions)
         convolutions: list[nn.Module] = []
         for index, outputs in enumerate(widths):
             stride = 2 if index < layers else 1
@@ -33,7 +36,7 @@ class PatchDiscriminator(nn.Module):
 
     def features(self, image: Tensor, conditions: Conditions) -> list[Tensor]:
         """Activations after each convolution, first to last."""
-        x = torch.cat([2 * image - 1, conditions.stack()], dim=1)
+        x = torch.cat([2 * image - 1, conditions.stack(self.condition_names)], dim=1)
         activations = []
         for convolution, norm in zip(self.convolutions[::2], self.convolutions[1::2], strict=True):
             x = F.leaky_relu(norm(convolution(x)), 0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -36,18 +37,29 @@ class TextureEncoder(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """Source image to global context features: more down-samplings than the texture, then dilated convolutions."""
+    """Source image to global context features: more down-samplings than the texture, then dilated convolutions.
 
-    def __init__(self, width: int, scales: int, context_scales: int) -> None:
+    near: also return the features at the texture's coarsest scale, from before the additional down-samplings.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        scales: int,
+        context_scales: int,
+        near: bool = True,
+        dilations: Sequence[int] = (1, 2),
+    ) -> None:
         super().__init__()
         widths = [width * min(2**scale, 4) for scale in range(scales + context_scales)]
         self.near = nn.Sequential(*_stack([3, *widths[:scales]]))
         self.far = nn.Sequential(*_stack(widths[scales - 1 :]))
         self.dilated = nn.ModuleList(
             nn.Sequential(nn.Conv2d(widths[-1], widths[-1], 3, 1, d, dilation=d), group_norm(widths[-1]))
-            for d in (1, 2)
+            for d in dilations
         )
-        self.channels = widths[scales - 1] + widths[-1]
+        self.returns_near = near
+        self.channels = widths[-1] + (widths[scales - 1] if near else 0)
 
     def forward(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, 3, S, S) in [0, 1] -> (B, ``channels``, *size); ``size`` is that of the texture's coarsest scale."""
@@ -55,7 +67,8 @@ class ContextEncoder(nn.Module):
         x = self.far(near)
         for convolution in self.dilated:
             x = x + F.leaky_relu(convolution(x), 0.2)
-        return torch.cat([near, F.interpolate(x, size=size, mode="bilinear", align_corners=False)], dim=1)
+        x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        return torch.cat([near, x], dim=1) if self.returns_near else x
 
 
 def _stack(widths: list[int]) -> list[nn.Module]:

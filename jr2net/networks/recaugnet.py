@@ -15,16 +15,16 @@ from jr2net.networks.recnet import RecNet
 class RecAugNet(nn.Module):
     """Image (B, 3, S, S) in [0, 1] to FaceParameters: expression from ETNet, everything else from RecNet.
 
-    ETNet and RecNet's unused expression head are frozen.
+    RecNet's unused expression head is frozen, and ETNet unless ``train_etnet``.
     """
 
     kind = "recaugnet"
 
-    def __init__(self, recnet: RecNet, etnet: ETNet) -> None:
+    def __init__(self, recnet: RecNet, etnet: ETNet, train_etnet: bool = False) -> None:
         super().__init__()
         self.recnet = recnet
         self.etnet = etnet
-        self.etnet.requires_grad_(False)
+        self.etnet.requires_grad_(train_etnet)
         self.recnet.expression.requires_grad_(False)
 
     @property

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-CONDITION_CHANNELS = 17
+CHANNELS = {
+    "normal": 3,
+    "light": 3,
+    "covisible": 1,
+    "warped_image": 3,
+    "mask": 1,
+    "head_warped": 3,
+    "rendered": 3,
+}
+"""Channels of each field of ``Conditions``, in their order."""
+
+CONDITION_CHANNELS = sum(CHANNELS.values())
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The paper's dense pixel-level conditions, in the driving view; S is the side of the image.
+    """The paper's dense pixel-level conditions and three more maps, in the driving view; S is the side of the image.
 
     normal        (B, 3, S, S)  unit normals in light axes, 0 outside the face
     light         (B, 3, S, S)  irradiance, 0 outside the face
@@ -31,9 +43,9 @@ class Conditions:
     head_warped: Tensor
     rendered: Tensor
 
-    def stack(self) -> Tensor:
-        """(B, 17, S, S): all fields, concatenated along channels in their order."""
-        return torch.cat([getattr(self, field.name) for field in fields(self)], dim=1)
+    def stack(self, names: Sequence[str] = tuple(CHANNELS)) -> Tensor:
+        """(B, C, S, S): the named fields concatenated along channels; all of them are 17 channels."""
+        return torch.cat([getattr(self, name) for name in names], dim=1)
 
     def __getitem__(self, index: slice | Tensor) -> Conditions:
         return Conditions(*(getattr(self, field.name)[index] for field in fields(self)))

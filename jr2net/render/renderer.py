@@ -64,6 +64,11 @@ class Rendering:
         """(B, 3, S, S): albedo x light. Not clamped to [0, 1], so that gradients flow everywhere."""
         return self.albedo * self.light
 
+    def mask_of(self, vertices: Tensor) -> Tensor:
+        """(B, 1, S, S): 1 where the visible surface belongs to ``vertices`` (N,) bool, by interpolation."""
+        part = self._interpolate(vertices[None, :, None].to(self.mask.dtype))
+        return (part > 0.5).to(self.mask.dtype)
+
     def take(self, index: Tensor) -> Rendering:
         """Selects renderings ``index`` (M,) int64, with repetition allowed; cached maps are indexed, not recomputed."""
         batched = self.reflectance.shape[0] > 1

@@ -22,13 +22,15 @@ from jr2net.data.sets import training_clips
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.checkpoint import CheckpointError, load_network, save_network
-from jr2net.networks.dcnet import DCNet
+from jr2net.networks.dcnet import DCNet, condition_names
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.model_card import CLIPS, DEPENDS_ON_DATA, LICENSE, STUDIO
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
 from jr2net.networks.vgg import VGG19Features
+from jr2net.networks.weights import load_embedder
+from jr2net.run.pretrained import check_pretrained
 from jr2net.training.dcnet import DCNetTraining
 from jr2net.training.etnet import ETNetTraining
 from jr2net.training.recnet import RecNetTraining
@@ -58,10 +60,12 @@ class TrainingSpec:
 def build(stage: str, config: Config, model: FaceModel, upstream: Upstream, device: Device = "cpu") -> Training:
     """The training of one network, at step 0. Initial weights depend on ``config.seed`` alone.
 
-    Raises ValueError for an unknown stage, CheckpointError where an upstream network cannot be loaded.
+    Raises ValueError for an unknown stage, CheckpointError where an upstream network cannot be loaded, ConfigError if
+    ``config.require_pretrained`` and a pretrained file is missing.
     """
     if stage not in TRAININGS:
         raise ValueError(f"no training is called {stage!r}; there are {', '.join(TRAININGS)}")
+    check_pretrained(config)
     torch.manual_seed(config.seed)
     return TRAININGS[stage].build(config, model, upstream, device)
 
@@ -118,7 +122,7 @@ def _build_recnet(config: Config, model: FaceModel, upstream: Upstream, device: 
 
 def _build_dcnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
     recnet = _load(RecNet, upstream["recnet"], model)
-    discriminator = PatchDiscriminator(config.dcnet.width)
+    discriminator = PatchDiscriminator(config.dcnet.width, conditions=condition_names(config.dcnet))
     return DCNetTraining(
         DCNet(config.dcnet),
         discriminator,
@@ -139,7 +143,8 @@ def _build_etnet(config: Config, model: FaceModel, upstream: Upstream, device: D
 
 
 def _build_recaugnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
-    network = RecAugNet(_load(RecNet, upstream["recnet"], model), _load(ETNet, upstream["etnet"], model))
+    recnet, etnet = _load(RecNet, upstream["recnet"], model), _load(ETNet, upstream["etnet"], model)
+    network = RecAugNet(recnet, etnet, config.recaugnet.train_etnet)
     return _recnet_training(network, config, model, config.recaugnet.optimizer, device)
 
 
@@ -151,7 +156,7 @@ def _recnet_training(
     device: Device,
     photometric_from: float = 0.0,
 ) -> RecNetTraining:
-    embedder = torch.jit.load(config.recnet.embedder).eval() if config.recnet.embedder else None
+    embedder = load_embedder(config.recnet.embedder) if config.recnet.embedder else None
     return RecNetTraining(
         network,
         model,

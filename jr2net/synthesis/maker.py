@@ -27,6 +27,7 @@ from jr2net.images.face_detector import load_face_detector
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
 from jr2net.networks.checkpoint import load_network, read_description
+from jr2net.networks.weights import load_embedder
 from jr2net.render.scene import recombine
 from jr2net.settings import digest
 from jr2net.synthesis.gates import rejection
@@ -203,7 +204,7 @@ def load_pair_maker(
         folders["dcnet"], reconstructor=reconstructor, face_model=reconstructor.model, device=device, optimize=False
     )
     reader = load_network(settings.reader, model).to(device) if settings.reader else None
-    embedder = torch.jit.load(config.recnet.embedder, device).eval() if config.recnet.embedder else None
+    embedder = load_embedder(config.recnet.embedder, device) if config.recnet.embedder else None
     detector = load_face_detector() if listed.kind == "photos" and settings.face_detector else None
     only = training_clips(config, folders["prepare"]) if settings.sources is None else None
     sources = open_sources(source_folder(config, folders["prepare"]), listed, size, detector, only)

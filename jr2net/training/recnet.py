@@ -20,7 +20,7 @@ from jr2net.training.training import Batch, Training
 
 
 class RecNetTraining(Training):
-    """Trains RecNet, or RecAugNet with a frozen ETNet, on pairs of frames with 2D landmarks.
+    """Trains RecNet or RecAugNet on pairs of frames with 2D landmarks.
 
     exchange          whether to swap identities within pairs, see ``exchange_identity``
     photometric_from  fraction of the steps trained on landmarks only, without rendering
@@ -47,6 +47,7 @@ class RecNetTraining(Training):
         self.photometric_from = photometric_from
         self.embedder = embedder.to(self.device) if embedder is not None else None
         self.skin = self.model.has_label("skin")
+        self.skin_and_lips = self.model.has_label("skin", "lips")
 
     def step(self, batch: Batch) -> dict[str, float]:
         deviations: list[Tensor] = []
@@ -87,12 +88,13 @@ class RecNetTraining(Training):
         rendered = parameters if weights.photometric_geometry else detach_geometry(parameters)
         rendering = render(self.model, rendered, self.camera)
         image = rendering.image
+        compared = rendering.mask_of(self.skin_and_lips) if weights.skin_mask else rendering.mask
         self.phases.end("render")
         projected = landmarks_2d(self.model, parameters, self.camera)
         reflectance = self.model.reflectance(parameters.albedo)
         terms |= {
             "landmark": losses.landmark(projected, landmarks, self.camera.size, weights),
-            "photometric": weights.photometric * losses.photometric(image, images, rendering.mask),
+            "photometric": weights.photometric * losses.photometric(image, images, compared),
             "albedo_variance": weights.albedo_variance * losses.albedo_variance(reflectance[:, self.skin]),
         }
         if self.embedder is not None:

@@ -38,6 +38,14 @@ def test_commands_use_existing_jobs_and_valid_configurations(name):
             assert loaded.storage.startswith("s3://")
 
 
+@pytest.mark.parametrize("name", ["README.md", "rayjob.yaml"])
+def test_the_cascade_is_given_every_pretrained_file(name):
+    (overrides,) = [overrides for job, _, overrides in _commands(name) if job.endswith("cascade.py") and overrides]
+    given = dict(override.split("=") for override in shlex.split(overrides))
+    for field in ("recnet.backbone.weights", "recnet.embedder", "dcnet.vgg19", "etnet.backbone.weights"):
+        assert re.fullmatch(r"s3://[^/]+/weights/\w+\.(pt|pth)", given[field])
+
+
 def test_readme_has_the_command_of_the_cascade():
     assert "ray job submit --working-dir . -- python jobs/cascade.py --config configs/paper.yaml" in _text("README.md")
 

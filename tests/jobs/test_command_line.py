@@ -62,6 +62,17 @@ def test_an_invalid_setting_is_one_error(
     assert "Traceback" not in error
 
 
+def test_missing_pretrained_files_are_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paper = SMOKE.replace("smoke.yaml", "paper.yaml")
+    assert run("--config", paper, f"storage={tmp_path}/run") == 1
+    error = capsys.readouterr().err
+    fields = ("recnet.backbone.weights", "recnet.embedder", "dcnet.vgg19", "etnet.backbone.weights")
+    assert all(f"  {field}: not set" in error for field in fields)
+    assert "Traceback" not in error and not (tmp_path / "run").exists()
+    assert run("--config", paper, f"storage={tmp_path}/run", "--print-config") == 0
+    assert run("--config", paper, f"storage={tmp_path}/run", "require_pretrained=false") == 0
+
+
 def test_an_unusable_storage_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert run("--config", SMOKE, f"storage={tmp_path}/file") == 1

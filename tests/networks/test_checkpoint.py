@@ -11,12 +11,14 @@ import torch
 import yaml
 from torch import nn
 
+from jr2net import weights
 from jr2net.config import BackboneConfig, DCNetConfig
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.model import FaceModel
 from jr2net.inference.weights import shipped_weights
 from jr2net.networks.checkpoint import CheckpointError, load_network, read_description, save_network
 from jr2net.networks.dcnet import DCNet
+from jr2net.networks.dcnet_warp import WarpDCNet
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.model_card import STUDIO, model_card
 from jr2net.networks.recaugnet import RecAugNet
@@ -28,11 +30,13 @@ SIZES = {"identity": 5, "expression": 51, "albedo": 4}
 
 def networks() -> dict[str, nn.Module]:
     torch.manual_seed(0)
-    dcnet = DCNetConfig(width=8, scales=2, optimizer={"steps": 1, "batch_size": 1, "learning_rate": 1e-3})
+    dcnet = {"width": 8, "scales": 2, "optimizer": {"steps": 1, "batch_size": 1, "learning_rate": 1e-3}}
     frozen = BackboneConfig(layers=18, width=8, weights="resnet18.pth")
     return {
         "recnet": RecNet(SIZES, SMALL),
-        "dcnet": DCNet(dcnet),
+        "dcnet": DCNet(DCNetConfig(**dcnet)),
+        "dcnet, paper": DCNet(DCNetConfig(**dcnet, generator="paper")),
+        "dcnet, ablated": DCNet(DCNetConfig(**dcnet, conditions="no_light", warped_image=False)),
         "etnet": ETNet(frozen, pretrained=False),
         "recaugnet": RecAugNet(RecNet(SIZES, SMALL), ETNet(SMALL)),
     }
@@ -58,21 +62,39 @@ def face() -> FaceModel:
     )
 
 
-@pytest.mark.parametrize("kind", ["recnet", "dcnet", "etnet", "recaugnet"])
-def test_round_trip(kind: str, face: FaceModel, tmp_path: Path) -> None:
-    network = networks()[kind]
+@pytest.mark.parametrize("name", ["recnet", "dcnet", "dcnet, paper", "dcnet, ablated", "etnet", "recaugnet"])
+def test_round_trip(name: str, face: FaceModel, tmp_path: Path) -> None:
+    network = networks()[name]
     save_network(network, tmp_path / "first", {"image_size": 64}, face.digest, {"prepare": "abc"})
     loaded = load_network(tmp_path / "first", face)
     assert type(loaded) is type(network) and not loaded.training
     assert all(torch.equal(v, loaded.state_dict()[k]) for k, v in network.state_dict().items())
 
     save_network(loaded, tmp_path / "second", {"image_size": 64}, face.digest, {"prepare": "abc"})
-    for name in ("model.safetensors", "model.json"):
-        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    for file in ("model.safetensors", "model.json"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
     description = read_description(tmp_path / "first")
-    assert description["kind"] == kind and description["architecture"]["image_size"] == 64
+    assert description["kind"] == name.partition(",")[0]
+    assert description["architecture"]["image_size"] == 64
     assert description["face_model"] == face.digest and description["trained_from"] == {"prepare": "abc"}
+
+
+def test_a_dcnet_that_names_no_generator_is_the_one_that_warps(face: FaceModel, tmp_path: Path) -> None:
+    """Checkpoints from before there were two."""
+    save_network(networks()["dcnet"], tmp_path, {}, face.digest, {})
+    assert read_description(tmp_path)["architecture"] == {"width": 8, "scales": 2, "context_scales": 2, "blocks": 2}
+    assert isinstance(load_network(tmp_path), WarpDCNet)
+    shipped = load_network(Path(weights.__file__).parent / "dcnet")
+    assert isinstance(shipped, WarpDCNet)
+
+
+def test_a_dcnet_of_an_unknown_generator_is_rejected(face: FaceModel, tmp_path: Path) -> None:
+    save_network(networks()["dcnet, paper"], tmp_path, {}, face.digest, {})
+    path = tmp_path / "model.json"
+    path.write_text(path.read_text().replace('"generator": "paper"', '"generator": "other"'))
+    with pytest.raises(CheckpointError, match=r"(?s)model\.json: architecture: .*generator"):
+        load_network(tmp_path)
 
 
 def test_network_for_another_face_model_is_rejected(face: FaceModel, tmp_path: Path) -> None:

@@ -100,6 +100,18 @@ def test_recaugnet_uses_etnets_expression_and_trains_the_rest(images: torch.Tens
     assert not any(p.requires_grad for p in etnet.parameters())
 
 
+def test_etnet_can_train_with_the_rest_of_recaugnet(images: torch.Tensor) -> None:
+    recnet, etnet = RecNet(SIZES, SMALL), ETNet(SMALL)
+    perturb(recnet)
+    perturb(etnet)
+    network = RecAugNet(recnet, etnet, train_etnet=True)
+    total(network(images)).backward()
+    assert_every_trained_parameter_has_a_gradient(network)
+    assert all(p.requires_grad for p in etnet.parameters())
+    assert not any(p.requires_grad for p in recnet.expression.parameters())
+    assert network.architecture == RecAugNet(recnet, etnet).architecture
+
+
 def test_backbone_provides_perceptual_features(images: torch.Tensor) -> None:
     features = RecNet(SIZES, SMALL).features(images)
     assert [f.shape[-1] for f in features] == [32, 16, 8, 4]

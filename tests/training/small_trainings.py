@@ -1,4 +1,4 @@
-"""Tiny trainings of all four networks, with steps of a few milliseconds, and batches for them."""
+"""Tiny trainings of all networks, with steps of a few milliseconds, and batches for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from jr2net.config import BackboneConfig, Config, load
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
-from jr2net.networks.dcnet import DCNet
+from jr2net.networks.dcnet import DCNet, condition_names
+from jr2net.networks.dcnet_warp import WarpDCNet
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.recaugnet import RecAugNet
@@ -20,29 +21,33 @@ from jr2net.training.dcnet import DCNetTraining
 from jr2net.training.etnet import ETNetTraining
 from jr2net.training.recnet import RecNetTraining
 
-NETWORKS = ("recnet", "dcnet", "etnet", "recaugnet")
+SECTIONS = ("recnet", "dcnet", "etnet", "recaugnet")
+NETWORKS = (*SECTIONS, "dcnet-paper")
 BACKBONE = BackboneConfig(layers=10, width=8)
 
 
-def configuration(samples: int, steps: int = 8) -> Config:
-    """samples: global batch size. The second half of DCNet's steps is adversarial."""
+def configuration(samples: int, steps: int = 8, generator: str = "warp") -> Config:
+    """samples: global batch size. Of DCNet's steps the second half is adversarial, with ``paper`` all of them."""
     optimizer = f"{{steps: {steps}, batch_size: {samples}, learning_rate: 0.002}}"
-    overrides = [f"{network}.optimizer={optimizer}" for network in NETWORKS]
-    overrides += ["image_size=32", "dcnet.adversarial_from=0.5", "dcnet.width=8", "dcnet.scales=2"]
+    overrides = [f"{network}.optimizer={optimizer}" for network in SECTIONS]
+    overrides += ["image_size=32", "dcnet.width=8", "dcnet.scales=2", f"dcnet.generator={generator}"]
+    overrides += [f"dcnet.adversarial_from={0 if generator == 'paper' else 0.5}"]
     return load(Path(__file__).parents[2] / "configs" / "laptop.yaml", [*overrides, "recnet.photometric_from=0"])
 
 
 def training(network: str, model: FaceModel, samples: int, steps: int = 8) -> Training:
     """A training at step 0, identical in every process."""
-    config = configuration(samples, steps)
+    config = configuration(samples, steps, "paper" if network == "dcnet-paper" else "warp")
     torch.manual_seed(0)
     recnet = RecNet(model.sizes, BACKBONE)
     if network == "recnet":
         return RecNetTraining(recnet, model, Camera.from_config(config), config.recnet.optimizer, config.recnet.loss)
-    if network == "dcnet":
-        discriminator, dcnet = PatchDiscriminator(8), DCNet(config.dcnet)
-        # Zero-initialised, it samples the source at pixel centres, where bilinear sampling is not differentiable.
-        torch.nn.init.normal_(dcnet.motion.weight, std=0.1)
+    if network in ("dcnet", "dcnet-paper"):
+        discriminator = PatchDiscriminator(8, conditions=condition_names(config.dcnet))
+        dcnet = DCNet(config.dcnet)
+        if isinstance(dcnet, WarpDCNet):
+            # Zero-initialised, it samples the source at pixel centres, where bilinear sampling is not differentiable.
+            torch.nn.init.normal_(dcnet.motion.weight, std=0.1)
         return DCNetTraining(
             dcnet, discriminator, recnet, recnet.features, model, Camera.from_config(config), config.dcnet
         )

@@ -24,7 +24,7 @@ TOLERANCE = {"adversarial": 0.1, "discriminator": 0.1, "discriminator_gradient":
 
 
 def loss_curves(network: str, model: FaceModel) -> dict[str, list[float]]:
-    """Loss term -> its values over the steps; the second half of DCNet's steps is adversarial."""
+    """Loss term -> its values over the steps; the second half of DCNet's steps is adversarial, with `paper` all."""
     training, batch = small.training(network, model, 4, STEPS), small.batch(model, 4)
     curves: dict[str, list[float]] = {}
     for _ in range(STEPS):

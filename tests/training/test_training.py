@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from jr2net.config import BackboneConfig, Config, load
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
-from jr2net.networks.dcnet import DCNet
+from jr2net.networks.dcnet import DCNet, condition_names
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.recnet import RecNet
@@ -71,10 +72,10 @@ def recnet_training(config: Config, model: FaceModel) -> Training:
     return RecNetTraining(network, model, Camera.from_config(config), config.recnet.optimizer, loss)
 
 
-def dcnet_training(config: Config, model: FaceModel) -> Training:
+def dcnet_training(config: Config, model: FaceModel) -> DCNetTraining:
     torch.manual_seed(0)
     recnet = RecNet(model.sizes, SMALL)
-    discriminator = PatchDiscriminator(8)
+    discriminator = PatchDiscriminator(8, conditions=condition_names(config.dcnet))
     return DCNetTraining(
         DCNet(config.dcnet), discriminator, recnet, recnet.features, model, Camera.from_config(config), config.dcnet
     )
@@ -106,6 +107,23 @@ def test_dcnet_starts_adversarial_training(config: Config, toy_model: FaceModel,
     logs = [training.step(batch) for _ in range(training.steps)]
     assert ["discriminator" in log for log in logs] == [step >= 4 for step in range(8)]
     assert ["adversarial" in log for log in logs] == [step >= 4 for step in range(8)]
+
+
+def test_the_papers_generator_trains_adversarially_from_the_first_step(
+    config: Config, toy_model: FaceModel, batch: dict
+) -> None:
+    tree = config.model_dump(mode="json")
+    del tree["dcnet"]["adversarial_from"], tree["dcnet"]["loss"]["face_emphasis"]
+    tree["dcnet"]["generator"] = "paper"
+    training = dcnet_training(Config.model_validate(tree), toy_model)
+    assert {"l1", "perceptual", "adversarial", "discriminator"} <= training.step(batch).keys()
+    source, driving = batch["source_image"], batch["driving_image"]
+    scene = training.scene(source, driving)
+    generated = training.networks["dcnet"](scene).picture
+    l1 = training.generator_losses(generated, driving, scene)["l1"]
+    assert float(l1.detach()) == pytest.approx(
+        training.config.loss.l1 * float((generated.detach() - driving).abs().mean()), rel=1e-5
+    )
 
 
 def test_generator_step_leaves_no_gradient_in_the_discriminator(
@@ -186,6 +204,30 @@ def test_photometric_geometry_controls_gradients_of_the_geometry(config: Config,
         }
     assert with_gradient[False] == {"albedo", "light"}
     assert with_gradient[True] > with_gradient[False]
+
+
+def test_skin_mask_leaves_unlabelled_vertices_out_of_the_photometric_loss(config: Config, toy_model: FaceModel) -> None:
+    """The lower half of the dome is teeth; the image differs from the rendering there alone."""
+    labels = (toy_model.mean[:, 1] < 0).long()
+    model = replace(toy_model, labels=labels, label_names=("skin", "teeth_lower"))
+    camera, face = Camera.from_config(config), model.neutral(2)
+    rendering = render(model, face, camera)
+    teeth = rendering.mask * (1 - rendering.mask_of(model.has_label("skin")))
+    assert 0.2 < (teeth.sum() / rendering.mask.sum()) < 0.8
+    images, landmarks = (rendering.image + 0.3 * teeth), landmarks_2d(model, face, camera)
+    photometric = {}
+    for skin_mask in (False, True):
+        loss = config.recnet.loss.model_copy(update={"skin_mask": skin_mask})
+        training = RecNetTraining(RecNet(model.sizes, SMALL), model, camera, config.recnet.optimizer, loss)
+        photometric[skin_mask] = float(training.losses(face, images, landmarks)["photometric"])
+    assert photometric[False] > 0.1 and photometric[True] < 0.01
+
+
+def test_masks_of_all_and_of_no_vertices(config: Config, toy_model: FaceModel) -> None:
+    rendering = render(toy_model, toy_model.neutral(1), Camera.from_config(config))
+    everything = torch.ones(len(toy_model.mean), dtype=torch.bool)
+    assert torch.equal(rendering.mask_of(everything), rendering.mask)
+    assert not rendering.mask_of(~everything).any()
 
 
 def test_etnet_starts_with_squared_error(config: Config, batch: dict) -> None:
