@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from jr2net.config.flow3d import Flow3DConfig
+from jr2net.config.section import OptimizerConfig, Section
 from jr2net.errors import UserError
 
 
@@ -27,10 +29,6 @@ ExpressionKind = Literal[
     "captured", "natural", "large", "random", "dense", "extreme", "sweep", "permuted", "interpolated"
 ]
 """Kinds of expressions that synthesis samples; ``jr2net/expressions/samplers.py`` defines each."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 S = TypeVar("S", bound=Section)
@@ -87,19 +85,6 @@ class BackboneConfig(Section):
         0, ge=0, description="learnt keypoints whose coordinates join the pooled features; 0: pooled features only"
     )
     weights: str | None = Field(None, description="torchvision weights (.pth, .safetensors); none: from scratch")
-
-
-class OptimizerConfig(Section):
-    """Adam and its schedule. The batch size is global, independent of the number of workers."""
-
-    steps: int = Field(..., ge=1, description="number of optimiser steps")
-    batch_size: int = Field(..., ge=1, description="global batch size")
-    learning_rate: float = Field(..., gt=0, description="Adam's learning rate after warm-up")
-    warmup: int = Field(0, ge=0, description="number of linear warm-up steps")
-    decay: Literal["none", "cosine", "step"] = Field(
-        "cosine", description="learning-rate decay after warm-up; step: divide by 5 half-way (as in Deep3D)"
-    )
-    clip_gradient: float = Field(1.0, gt=0, description="maximum gradient norm (gradients are clipped to it)")
 
 
 class RecNetLossConfig(Section):
@@ -293,7 +278,11 @@ class Config(Section):
     face: FaceConfig = FaceConfig()
     data: DataConfig = DataConfig()
     recnet: RecNetConfig
+    reenactor: Literal["dcnet", "flow3d"] = Field(
+        "dcnet", description="the network that synthesises images: DCNet, or flow3d (3DFlowRenderer)"
+    )
     dcnet: DCNetConfig
+    flow3d: Flow3DConfig = Flow3DConfig()
     synthesis: SynthesisConfig
     etnet: ETNetConfig
     recaugnet: RecAugNetConfig
