@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from jr2net.config import BackboneConfig, DCNetConfig
+from jr2net.config import BackboneConfig, DCNetConfig, Flow3DConfig
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.model import FaceModel
 from jr2net.networks.checkpoint import CheckpointError, load_network, read_description, save_network
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.etnet import ETNet
+from jr2net.networks.flow3d.network import Flow3D
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
 
@@ -30,6 +31,7 @@ def networks() -> dict[str, nn.Module]:
     return {
         "recnet": RecNet(SIZES, SMALL),
         "dcnet": DCNet(dcnet),
+        "flow3d": Flow3D(Flow3DConfig(prior="pose", refine_blocks=1), focal_ratio=4.0),
         "etnet": ETNet(frozen, pretrained=False),
         "recaugnet": RecAugNet(RecNet(SIZES, SMALL), ETNet(SMALL)),
     }
@@ -55,7 +57,7 @@ def face() -> FaceModel:
     )
 
 
-@pytest.mark.parametrize("kind", ["recnet", "dcnet", "etnet", "recaugnet"])
+@pytest.mark.parametrize("kind", ["recnet", "dcnet", "flow3d", "etnet", "recaugnet"])
 def test_round_trip(kind: str, face: FaceModel, tmp_path: Path) -> None:
     network = networks()[kind]
     save_network(network, tmp_path / "first", {"image_size": 64}, face.digest, {"prepare": "abc"})
@@ -70,6 +72,12 @@ def test_round_trip(kind: str, face: FaceModel, tmp_path: Path) -> None:
     description = read_description(tmp_path / "first")
     assert description["kind"] == kind and description["architecture"]["image_size"] == 64
     assert description["face_model"] == face.digest and description["trained_from"] == {"prepare": "abc"}
+
+
+def test_flow3d_keeps_its_camera(face: FaceModel, tmp_path: Path) -> None:
+    save_network(networks()["flow3d"], tmp_path, {"image_size": 64, "focal_ratio": 4.0}, face.digest, {})
+    loaded = load_network(tmp_path, face)
+    assert isinstance(loaded, Flow3D) and loaded.focal_ratio == 4.0 and loaded.config.prior == "pose"
 
 
 def test_network_for_another_face_model_is_rejected(face: FaceModel, tmp_path: Path) -> None:
@@ -102,7 +110,7 @@ def test_errors_name_the_damaged_file(face: FaceModel, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not fit the architecture"):
         load_network(tmp_path)
     description.write_text(json.dumps(json.loads(text) | {"kind": "stylegan"}))
-    with pytest.raises(CheckpointError, match="kind 'stylegan' is none of recnet, dcnet, etnet, recaugnet"):
+    with pytest.raises(CheckpointError, match="kind 'stylegan' is none of recnet, dcnet, flow3d, etnet, recaugnet"):
         load_network(tmp_path)
     description.write_text(text[:20])
     with pytest.raises(CheckpointError, match=r"model\.json: cannot be read as JSON"):
