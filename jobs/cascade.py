@@ -1,4 +1,4 @@
-"""Runs the whole cascade: prepare, RecNet, DCNet, synthesis, ETNet, RecAugNet, evaluation. Finished stages are skipped.
+"""Runs the whole cascade, from prepare to evaluation, with the reenactor of the configuration; skips finished stages.
 
 python jobs/cascade.py --config configs/laptop.yaml [key=value …]
 """
@@ -15,7 +15,7 @@ from jobs.prepare import prepare
 from jobs.stage import StageFunction, run_stage
 from jobs.synthesize import synthesize
 from jobs.train import train
-from jr2net.run.cascade import NETWORKS, STAGES, Run
+from jr2net.run.cascade import NETWORKS, Run, stages
 
 STAGE_FUNCTIONS: dict[str, StageFunction] = {
     "prepare": prepare,
@@ -26,8 +26,8 @@ STAGE_FUNCTIONS: dict[str, StageFunction] = {
 
 
 def cascade(run: Run, options: argparse.Namespace) -> None:
-    """Runs all stages in order."""
-    for stage in STAGES:
+    """Runs all stages of the run in order."""
+    for stage in stages(run.config):
         run_stage(run, stage, STAGE_FUNCTIONS[stage])
     print(f"[cascade] the report is {run.folder('evaluation')}/report.html", flush=True)
 

@@ -1,7 +1,7 @@
-"""The four trainings of the cascade by name: how each is built, which batches it uses, which network it produces.
+"""The trainings of the cascade by name: how each is built, which batches it uses, which network it produces.
 
 ``upstream`` maps the names of finished stages to local folders or URIs: ``prepare`` (clip shards), ``recnet``,
-``dcnet``, ``synthesis`` (pair shards), ``etnet``.
+``synthesis`` (pair shards), ``etnet``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from jr2net.networks.checkpoint import CheckpointError, load_network, save_netwo
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
+from jr2net.networks.flow3d.network import Flow3D
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
 from jr2net.networks.vgg import VGG19Features
 from jr2net.training.dcnet import DCNetTraining
 from jr2net.training.etnet import ETNetTraining
+from jr2net.training.flow3d import Flow3DTraining
 from jr2net.training.recnet import RecNetTraining
 from jr2net.training.training import Batch, Training
 
@@ -92,10 +94,10 @@ def save(
     save_network(TRAININGS[stage].network(training), folder, seen_through, model.digest, dict(trained_from))
 
 
-def perceptual_features(config: Config, recnet: RecNet, device: Device) -> Callable[[Tensor], list[Tensor]]:
+def perceptual_features(vgg19: str | None, recnet: RecNet, device: Device) -> Callable[[Tensor], list[Tensor]]:
     """Feature extractor of the perceptual loss (Eq. 4): VGG-19 if a weight file is given, else RecNet's backbone."""
-    if config.dcnet.vgg19 is not None:
-        return VGG19Features(config.dcnet.vgg19).to(device).eval().requires_grad_(False)
+    if vgg19 is not None:
+        return VGG19Features(vgg19).to(device).eval().requires_grad_(False)
     return recnet.features
 
 
@@ -119,10 +121,24 @@ def _build_dcnet(config: Config, model: FaceModel, upstream: Upstream, device: D
         DCNet(config.dcnet),
         discriminator,
         recnet,
-        perceptual_features(config, recnet, device),
+        perceptual_features(config.dcnet.vgg19, recnet, device),
         model,
         Camera.from_config(config),
         config.dcnet,
+        device,
+    )
+
+
+def _build_flow3d(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
+    recnet = _load(RecNet, upstream["recnet"], model)
+    return Flow3DTraining(
+        Flow3D(config.flow3d, config.face.focal_ratio),
+        PatchDiscriminator(config.flow3d.discriminator_width),
+        recnet,
+        perceptual_features(config.flow3d.vgg19, recnet, device),
+        model,
+        Camera.from_config(config),
+        config.flow3d,
         device,
     )
 
@@ -186,6 +202,12 @@ TRAININGS = {
         loader=_aligned_clip_loader,
         jitter=lambda config: config.dcnet.jitter,
         network=attrgetter("average"),  # the generator's moving average
+    ),
+    "flow3d": TrainingSpec(
+        build=_build_flow3d,
+        loader=_aligned_clip_loader,
+        jitter=lambda config: config.flow3d.jitter,
+        network=attrgetter("average"),
     ),
     "etnet": TrainingSpec(
         build=_build_etnet,

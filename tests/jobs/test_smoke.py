@@ -10,9 +10,10 @@ import pytest
 
 from jr2net.data.pairs import PairSource, read_description
 from jr2net.report.result import missing
-from jr2net.run.cascade import STAGES
 from jr2net.run.manifest import read_manifest
 from jr2net.training.log import read_log
+
+STAGES = ("prepare", "recnet", "dcnet", "synthesis", "etnet", "recaugnet", "evaluation")
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,16 @@ def test_finished_stages_are_skipped(finished: Path, submit) -> None:
     assert status == 0, log
     assert log.count("already done") == len(STAGES)
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+
+
+def test_flow3d_without_mattes_is_one_error(finished: Path, submit, tmp_path: Path) -> None:
+    """The other reenactor is trained on the same RecNet, which is not made again."""
+    before = {path: path.stat().st_mtime_ns for path in (finished / "recnet").rglob("*")}
+    status, log = submit("jobs/train.py", "flow3d", f"storage={finished}", "flow3d.optimizer.steps=1")
+    assert status != 0
+    errors = [line for line in log.splitlines() if line.startswith("error: ")]
+    assert errors and "have no mattes" in errors[0] and "reenactor=dcnet" in errors[0], log
+    assert before == {path: path.stat().st_mtime_ns for path in (finished / "recnet").rglob("*")}
 
 
 def test_nan_in_training_is_one_error(finished: Path, submit, tmp_path: Path) -> None:
