@@ -1,4 +1,4 @@
-"""Runs the whole cascade: prepare, RecNet, DCNet, synthesis, ETNet, RecAugNet, evaluation. Finished stages are skipped.
+"""Runs the whole cascade, from prepare to evaluation, with the reenactor of the configuration; skips finished stages.
 
 python jobs/cascade.py --config configs/laptop.yaml [key=value …]
 """
@@ -11,14 +11,16 @@ from functools import partial
 
 from jobs.command_line import main
 from jobs.evaluate import evaluate
+from jobs.mattes import make_mattes
 from jobs.prepare import prepare
 from jobs.stage import StageFunction, run_stage
 from jobs.synthesize import synthesize
 from jobs.train import train
-from jr2net.run.cascade import NETWORKS, STAGES, Run
+from jr2net.run.cascade import NETWORKS, Run, stages
 
 STAGE_FUNCTIONS: dict[str, StageFunction] = {
     "prepare": prepare,
+    "mattes": make_mattes,
     "synthesis": synthesize,
     "evaluation": evaluate,
     **{network: partial(train, stage=network) for network in NETWORKS},
@@ -26,8 +28,8 @@ STAGE_FUNCTIONS: dict[str, StageFunction] = {
 
 
 def cascade(run: Run, options: argparse.Namespace) -> None:
-    """Runs all stages in order."""
-    for stage in STAGES:
+    """Runs all stages of the run in order."""
+    for stage in stages(run.config):
         run_stage(run, stage, STAGE_FUNCTIONS[stage])
     print(f"[cascade] the report is {run.folder('evaluation')}/report.html", flush=True)
 

@@ -12,7 +12,7 @@ from jobs.ray_settings import connect
 from jr2net import storage
 from jr2net.config import Config, load, to_yaml
 from jr2net.errors import UserError
-from jr2net.run.cascade import STAGES, Run
+from jr2net.run.cascade import ALL_STAGES, Run
 from jr2net.run.pretrained import check_pretrained
 from jr2net.settings import ConfigError, absolute_paths
 
@@ -25,6 +25,7 @@ PATHS = (
     "recnet.backbone.weights",
     "recnet.embedder",
     "dcnet.vgg19",
+    "flow3d.vgg19",
     "synthesis.sources",
     "synthesis.captures",
     "synthesis.driving",
@@ -50,7 +51,9 @@ def main(
     parser.add_argument("--config", required=True, help="a file of configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, e.g. recnet.optimizer.steps=100")
     parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and exit")
-    parser.add_argument("--force", action="append", default=[], choices=STAGES, help="run this stage even if finished")
+    parser.add_argument(
+        "--force", action="append", default=[], choices=ALL_STAGES, help="run this stage even if finished"
+    )
     parser.add_argument("--relative-to", metavar="FOLDER", help="base of relative paths (default: working directory)")
     options = parser.parse_intermixed_args(arguments)
     try:

@@ -22,7 +22,7 @@ from jr2net.face.model import FaceModel
 from jr2net.process import use_threads
 from jr2net.report.curves import training_log
 from jr2net.report.html import write_report
-from jr2net.run.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
+from jr2net.run.cascade import NETWORK_FILES, Run, networks, upstream
 from jr2net.run.environment import machine, versions
 from jr2net.training.log import read_log
 
@@ -41,17 +41,17 @@ def measure_and_report(run: Run, model: FaceModel) -> None:
     use_threads(max(1, int(run.config.scaling.cpus_per_worker)))
     with ExitStack() as stack:
         folders = run.folders("evaluation")
-        for name in NETWORKS:
+        for name in networks(run.config):
             folders[name] = str(stack.enter_context(storage.local_copy(folders[name], NETWORK_FILES)))
         device = "cuda" if run.config.scaling.gpu else "cpu"
         result, grids = evaluate_networks(run.config, model, folders, device)
-    curves = [training_log(name, read_log(run.folder(name))) for name in NETWORKS]
+    curves = [training_log(name, read_log(run.folder(name))) for name in networks(run.config)]
     write_report(run.folder("evaluation"), result | provenance(run), grids, curves)
 
 
 def provenance(run: Run) -> dict[str, Any]:
     """Metadata of the report: duration and digest of each stage, versions, machine, configuration."""
-    stages = {name: run.finished_manifest(name) for name in UPSTREAM["evaluation"]}
+    stages = {name: run.finished_manifest(name) for name in upstream(run.config, "evaluation")}
     return {
         "synthesis": synthesis_summary(run.folder("synthesis")),
         "stages": {name: {"seconds": manifest.seconds} for name, manifest in stages.items()},

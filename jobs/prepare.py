@@ -1,4 +1,4 @@
-"""Stage ``prepare``: films synthetic people, or checks the real clips of the configuration and makes their mattes.
+"""Stage ``prepare``: films synthetic people, or checks the real clips of the configuration.
 
 python jobs/prepare.py --config configs/laptop.yaml [key=value …]
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -17,12 +17,10 @@ from jobs.command_line import main
 from jobs.stage import run_stage
 from jr2net import storage
 from jr2net.config import Config
-from jr2net.data.mattes import matte_shard, write_mattes
-from jr2net.data.sets import mattes_folder, prepares_mattes, studio_kinds
+from jr2net.data.sets import studio_kinds
 from jr2net.data.shards import list_shards, read_clips, write_clips
 from jr2net.face.model import FaceModel
 from jr2net.images.arrays import decode_image
-from jr2net.images.segmentation import load_segmenter
 from jr2net.process import use_threads
 from jr2net.run.cascade import Run
 from jr2net.run.environment import duration
@@ -31,21 +29,19 @@ from jr2net.studio.film import Kind, film_people
 
 
 def prepare(run: Run) -> list[str]:
-    """Writes the studio's shards, if it films, the mattes of real clips, if they are needed, and ``clips.json``, the
-    contents of every shard of every set."""
+    """Writes the studio's shards, if it films, and ``clips.json``, the contents of every shard of every set."""
     data, folder = run.config.data, run.folder("prepare")
     films = list(planned_films(run.config)) if data.clips is None else []
     if films:
         model = ray.put(run.model)
         tasks = [film_shard.remote(model, run.config, storage.join(folder, film.name), film) for film in films]
-        _wait_for_all(tasks, "filmed")
+        wait_for_all(tasks, "prepare", "filmed")
 
     sets: dict[str, str] = {film.kind: storage.join(folder, film.kind) for film in films}
     given = {name: uri for name in ("clips", "test_clips") if (uri := getattr(data, name)) is not None}
-    mattes = make_mattes(given, folder) if prepares_mattes(run.config) else []
     contents = {name: check_clips(uri) for name, uri in (sets | given).items()}
     storage.write_bytes(storage.join(folder, "clips.json"), json.dumps(contents, indent=1).encode())
-    return ["clips.json", *(film.name for film in films), *mattes]
+    return ["clips.json", *(film.name for film in films)]
 
 
 @dataclass(frozen=True)
@@ -76,37 +72,15 @@ def film_shard(model: FaceModel, config: Config, uri: str, film: Film) -> None:
     use_threads(1)
     if not storage.exists(uri):
         studio = config.data.studio
-        mattes = film.kind == "turned" or prepares_mattes(config)
+        mattes = film.kind == "turned"  # evaluation measures its backgrounds
         rows = film_people(model, studio, config.seed, film.first, film.count, film.kind, config.image_size, mattes)
         write_clips(uri, rows)
-
-
-def make_mattes(sets: Mapping[str, str], folder: str) -> list[str]:
-    """Writes the matte shards of sets of clips (name -> URI); returns their paths below the stage's folder.
-
-    Raises SegmenterError where the segmentation model is not installed.
-    """
-    shards = [
-        (shard, matte_shard(mattes_folder(folder, name), shard))
-        for name, uri in sets.items()
-        for shard in list_shards(uri)
-    ]
-    _wait_for_all([segment_shard.remote(shard, uri) for shard, uri in shards], "segmented")
-    return [uri.removeprefix(folder).strip("/") for _, uri in shards]
-
-
-@ray.remote
-def segment_shard(shard: str, uri: str) -> None:
-    """Writes the matte shard of one shard unless it exists (as in ``film_shard``)."""
-    use_threads(1)
-    if not storage.exists(uri):
-        write_mattes(shard, uri, load_segmenter())
 
 
 def check_clips(uri: str) -> dict[str, dict[str, object]]:
     """Decodes every image of every shard of a set; returns the contents by shard name. Raises ShardError."""
     shards = list_shards(uri)
-    contents = _wait_for_all([describe_shard.remote(shard) for shard in shards], f"checked in {uri}")
+    contents = wait_for_all([describe_shard.remote(shard) for shard in shards], "prepare", f"checked in {uri}")
     return {shard.rpartition("/")[2]: content for shard, content in zip(shards, contents, strict=True)}
 
 
@@ -129,7 +103,7 @@ def describe_shard(uri: str) -> dict[str, object]:
     return {"identities": len(identities), "clips": len(clips), "frames": frames}
 
 
-def _wait_for_all(tasks: Sequence[ray.ObjectRef], done: str) -> list:
+def wait_for_all(tasks: Sequence[ray.ObjectRef], stage: str, done: str) -> list:
     """Results of all tasks in order; prints progress every 10 s and cancels all tasks on the first error."""
     waiting, start, printed = list(tasks), time.monotonic(), time.monotonic()
     while waiting:
@@ -144,7 +118,7 @@ def _wait_for_all(tasks: Sequence[ray.ObjectRef], done: str) -> list:
         if finished and time.monotonic() - printed > 10:
             printed = time.monotonic()
             left = duration((printed - start) * len(waiting) / finished)
-            print(f"[prepare] {finished} of {len(tasks)} shards {done}, time left {left}", flush=True)
+            print(f"[{stage}] {finished} of {len(tasks)} shards {done}, time left {left}", flush=True)
     return ray.get(list(tasks))
 
 

@@ -12,7 +12,6 @@ from jr2net.training import Training
 from jr2net.training.board import Board
 from jr2net.training.guard import collapse_warning
 from jr2net.training.log import Record, write_log
-from jr2net.training.schedule import learning_rate
 from jr2net.training.training import Batch
 from jr2net.training.workers import mean_over_workers, world_size
 
@@ -47,7 +46,7 @@ class Progress:
             {
                 "step": training.step_number,
                 "losses": losses,
-                "learning_rate": learning_rate(training.step_number - 1, training.settings),
+                "learning_rate": training.rate(training.step_number - 1),
                 "images_per_second": round(training.settings.batch_size / max(sum(seconds.values()), 1e-6), 2),
                 "seconds": seconds,
             }

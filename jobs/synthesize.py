@@ -1,4 +1,4 @@
-"""Stage ``synthesis``: a Ray Data pipeline whose actors hold RecNet and DCNet and write pair shards to storage.
+"""Stage ``synthesis``: a Ray Data pipeline whose actors hold RecNet and the reenactor and write pair shards to storage.
 
 python jobs/synthesize.py --config configs/laptop.yaml [key=value …]
     --estimate [--actors N --price P]   measure a short sample; print pairs/s, bytes, hours and cost of the dataset

@@ -1,4 +1,4 @@
-"""Stages ``recnet``, ``dcnet``, ``etnet`` and ``recaugnet``: Ray Train runs that share one training loop.
+"""Stages ``recnet``, ``dcnet``, ``flow3d``, ``etnet`` and ``recaugnet``: Ray Train runs that share one training loop.
 
 python jobs/train.py recnet --config configs/laptop.yaml [key=value …]
 """
@@ -31,7 +31,7 @@ from jr2net.config import Config
 from jr2net.errors import UserError
 from jr2net.face.load import load_face_model
 from jr2net.process import tune_malloc, use_threads
-from jr2net.run.cascade import NETWORK_FILES, NETWORKS, UPSTREAM, Run
+from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run, upstream
 from jr2net.run.trainings import batches, build, save
 from jr2net.training import Divergence, Training
 from jr2net.training import best as best_weights
@@ -119,8 +119,8 @@ def train_steps(settings: dict[str, Any]) -> None:
 
     with ExitStack() as stack:
         model = load_face_model(config.face)
-        upstream = {name: _upstream(stack, storage.join(config.storage, name), name) for name in UPSTREAM[stage]}
-        training = build(stage, config, model, upstream, get_device())
+        needed = {name: _upstream(stack, storage.join(config.storage, name), name) for name in upstream(config, stage)}
+        training = build(stage, config, model, needed, get_device())
         training.accumulate, training.bf16 = scaling.accumulate, scaling.bf16
         best = Best(scaling.best) if scaling.best else None
         restore(training, folder, rank, best)
@@ -133,7 +133,7 @@ def train_steps(settings: dict[str, Any]) -> None:
             return temporary
 
         states, progress = StateWriter(folder, scaling.keep_states), Progress(stage, training, rank, folder)
-        stream = batches(stage, config, upstream, rank, world, training.step_number)
+        stream = batches(stage, config, needed, rank, world, training.step_number)
         for batch in stack.enter_context(closing(stream)):  # type: ignore[type-var]
             if training.step_number >= training.steps:
                 break

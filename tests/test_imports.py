@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
-    "errors", "process", "settings", "network_config", "config", "storage",  # the foundation
+    "errors", "process", "settings", "config", "storage",  # the foundation
     "face", "render", "networks", "training",
     "images", "expressions", "studio", "data",
     "inference", "synthesis", "evaluation", "run", "report",

@@ -86,7 +86,7 @@ class ClipSource:
         uri = matte_shard(self.mattes, entry.shard)
         groups = self._matte_groups.get((uri, entry.group), lambda: read_matte_group(uri, entry.group))
         if entry.position >= len(groups) or groups[entry.position].key != (entry.clip_id, entry.frames):
-            raise ShardError(f"{uri}: has no mattes of clip {entry.clip_id!r}; prepare the data again")
+            raise ShardError(f"{uri}: has no mattes of clip {entry.clip_id!r}; run the stage `mattes` again")
         return groups[entry.position].matte
 
     def load_matte(self, row: int, frame: int, side: int) -> np.ndarray:
@@ -97,11 +97,11 @@ class ClipSource:
         entry, mattes = self.rows[row], self.read_mattes(row)
         name = f"{entry.shard}: clip {entry.clip_id!r}, frame {entry.frames[frame]}"
         if mattes is None:
-            raise ShardError(f"{name}: has no matte; set data.mattes=always and prepare the data again")
+            raise ShardError(f"{name}: has no matte; the stage `mattes` makes them")
         stored = decode_matte(mattes[frame])
         matte = None if stored is None else shrink(stored, side)
         if matte is None or len(matte) != side:
-            raise ShardError(f"{name}: matte is not a PNG of the image's side; prepare the data again")
+            raise ShardError(f"{name}: matte is not a PNG of the image's side; run the stage `mattes` again")
         return matte
 
     def split(self, hold_out: int) -> tuple[ClipSource, ClipSource]:

@@ -75,6 +75,28 @@ def same_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple
     return pairs
 
 
+def turned_pairs(
+    source: ClipSource, count: int, seed: int, degrees: tuple[float, float] = (30.0, 60.0)
+) -> list[tuple[FrameRef, FrameRef]]:
+    """``count`` (source, driving) pairs, each within one clip, whose true yaw differs by an angle in ``degrees``.
+
+    A pure function of the rows and the seed; every usable clip is used equally often, and no pair twice before all
+    pairs of its clip are used. Raises ShardError where there is no such pair.
+    """
+    rng = np.random.default_rng([seed, 3])
+    clips: list[list[tuple[FrameRef, FrameRef]]] = []
+    for row in rng.permutation(len(source)).tolist():
+        truth = source.read(row).truth
+        yaw = np.degrees(truth.rotation[:, 1]) if truth is not None else np.zeros(0)
+        turn = np.abs(yaw[:, None] - yaw)
+        usable = np.argwhere((turn >= degrees[0]) & (turn <= degrees[1]))
+        pairs = [(FrameRef(row, int(one)), FrameRef(row, int(other))) for one, other in rng.permutation(usable)]
+        clips += [pairs] if pairs else []
+    if not clips:
+        raise ShardError(f"{source.name}: no clip turns by {degrees[0]:g}° to {degrees[1]:g}°; set evaluation.turned")
+    return [clips[turn % len(clips)][turn // len(clips) % len(clips[turn % len(clips)])] for turn in range(count)]
+
+
 def cross_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple[FrameRef, FrameRef]]:
     """``count`` (source, driving) pairs of two identities each; a pure function of the rows and the seed.
 

@@ -1,4 +1,4 @@
-"""Matte shards: the mattes of given clips, which are read-only themselves.
+"""Matte shards: the mattes of clips, beside the clip shards, which stay as they are.
 
 A matte shard has the name and the row groups of its clip shard and, per row, ``clip_id``, ``frame`` (a list of numbers)
 and ``matte`` (a list of grey PNGs, see ``ClipRow``).
@@ -6,6 +6,7 @@ and ``matte`` (a list of grey PNGs, see ``ClipRow``).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -34,12 +35,31 @@ def matte_shard(folder: str, shard: str) -> str:
     return join(folder, PurePosixPath(shard).name)
 
 
-def write_mattes(shard: str, uri: str, segment: Segmenter) -> None:
-    """Writes the matte shard ``uri`` of a clip shard, atomically; mattes that the clips have already are copied.
+MakeMattes = Callable[[ClipRow], Sequence[bytes]]
+"""A row to its mattes, one grey PNG per frame."""
 
-    Raises ShardError for an image that cannot be decoded.
-    """
-    write_groups(uri, [_table(rows, shard, segment) for rows in read_groups(shard)])
+
+def write_mattes(shard: str, uri: str, make: MakeMattes) -> None:
+    """Writes the matte shard ``uri`` of a clip shard, atomically; mattes that the clips have already are copied."""
+    write_groups(uri, [_table(rows, make) for rows in read_groups(shard)])
+
+
+def segmented(shard: str, segment: Segmenter) -> MakeMattes:
+    """Mattes by segmentation. The function raises ShardError for an image that cannot be decoded."""
+
+    def make(row: ClipRow) -> list[bytes]:
+        mattes = []
+        for number, content in zip(row.frame, row.images):
+            image = decode_image(content)
+            if image is None:
+                raise ShardError(
+                    f"{shard}: clip {row.clip_id!r}, frame {number}: image is not a square JPEG or PNG; remove the "
+                    "shard or write it again"
+                )
+            mattes.append(encode_matte(segment(image)))
+        return mattes
+
+    return make
 
 
 def read_matte_group(uri: str, group: int) -> list[RowMattes]:
@@ -51,8 +71,8 @@ def read_matte_group(uri: str, group: int) -> list[RowMattes]:
     return [RowMattes((row["clip_id"], tuple(row["frame"])), tuple(row["matte"])) for row in rows]
 
 
-def _table(rows: list[ClipRow], shard: str, segment: Segmenter) -> pa.Table:
-    mattes = [row.matte if row.matte is not None else _segmented(row, shard, segment) for row in rows]
+def _table(rows: list[ClipRow], make: MakeMattes) -> pa.Table:
+    mattes = [row.matte if row.matte is not None else make(row) for row in rows]
     return pa.table(
         {
             "clip_id": pa.array([row.clip_id for row in rows], pa.string()),
@@ -60,14 +80,3 @@ def _table(rows: list[ClipRow], shard: str, segment: Segmenter) -> pa.Table:
             "matte": pa.array([list(matte) for matte in mattes], pa.list_(pa.binary())),
         }
     )
-
-
-def _segmented(row: ClipRow, shard: str, segment: Segmenter) -> tuple[bytes, ...]:
-    mattes = []
-    for number, content in zip(row.frame, row.images):
-        image = decode_image(content)
-        if image is None:
-            raise ShardError(f"{shard}: clip {row.clip_id!r}, frame {number}: image is not a square JPEG or PNG; "
-                             "remove the shard or write it again")  # fmt: skip
-        mattes.append(encode_matte(segment(image)))
-    return tuple(mattes)

@@ -41,7 +41,7 @@ def load_segmenter(folder: str | Path | None = None) -> Segmenter:
     if path is None:
         raise SegmenterError(
             f"no segmentation model is installed, which mattes of real clips need: run `make detector` (pip install "
-            f"--no-deps mediapipe==0.10.21), set {MODELS_VARIABLE} to a folder with {_MODEL}, or set data.mattes=never"
+            f"--no-deps mediapipe==0.10.21), set {MODELS_VARIABLE} to a folder with {_MODEL}, or set reenactor=dcnet"
         )
     if not path.is_file():
         raise SegmenterError(f"{path}: does not exist; give the folder that holds {_MODEL}")

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -20,6 +20,7 @@ from jr2net.errors import UserError
 from jr2net.face.model import FaceModel
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.etnet import ETNet
+from jr2net.networks.flow3d.network import Flow3D
 from jr2net.networks.model_card import LICENSE, STUDIO, model_card
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
@@ -28,8 +29,9 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 CARD = "README.md"
 
-Network = RecNet | DCNet | ETNet | RecAugNet
-_KINDS: dict[str, type[Network]] = {kind.kind: kind for kind in (RecNet, DCNet, ETNet, RecAugNet)}
+Network = RecNet | DCNet | Flow3D | ETNet | RecAugNet
+KINDS: dict[str, type[Network]] = {kind.kind: kind for kind in get_args(Network)}
+"""The networks that can be saved, by kind."""
 
 
 class CheckpointError(UserError, ValueError):
@@ -45,7 +47,7 @@ def save_network(
     license: str = LICENSE,
     data: str = STUDIO,
 ) -> None:
-    """Saves a RecNet, DCNet, ETNet or RecAugNet to ``folder``, with its model card.
+    """Saves one of the networks of ``KINDS`` to ``folder``, with its model card.
 
     architecture  entries in addition to ``network.architecture``, e.g. ``image_size`` and ``focal_ratio``
     face_digest   ``FaceModel.digest`` of the model that its coefficients refer to
@@ -56,7 +58,7 @@ def save_network(
     Raises CheckpointError for any other module, StorageError if the folder cannot be written.
     """
     if not isinstance(network, Network):
-        raise CheckpointError(f"{type(network).__name__} is not one of {', '.join(_KINDS)}; unwrap it before saving")
+        raise CheckpointError(f"{type(network).__name__} is not one of {', '.join(KINDS)}; unwrap it before saving")
     weights = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()})
     description = {
         "kind": network.kind,
@@ -84,8 +86,8 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     missing = {"kind", "architecture", "face_model", "trained_from", "weights_sha256"} - set(description)
     if missing:
         raise CheckpointError(f"{path}: no {', '.join(sorted(missing))}; train the network again")
-    if description["kind"] not in _KINDS:
-        raise CheckpointError(f"{path}: kind {description['kind']!r} is none of {', '.join(_KINDS)}")
+    if description["kind"] not in KINDS:
+        raise CheckpointError(f"{path}: kind {description['kind']!r} is none of {', '.join(KINDS)}")
     return description
 
 
@@ -104,7 +106,7 @@ def load_network(folder: str | Path, face_model: FaceModel | None = None) -> Net
             "network was trained with, or train it again with this one"
         )
     try:
-        network = _KINDS[description["kind"]].from_architecture(description["architecture"])
+        network = KINDS[description["kind"]].from_architecture(description["architecture"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: architecture: {error}; train the network again") from None
     path = storage.join(str(folder), WEIGHTS)

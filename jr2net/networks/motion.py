@@ -25,7 +25,7 @@ def extend_motion(position: Tensor, side: int) -> Tensor:
     with in_float32(position):
         affine = _fit_affine(displacement, inside, centres / side - 0.5)
     deviation = (displacement - affine) * inside
-    return affine + _fill(deviation, inside)
+    return affine + fill(deviation, inside)
 
 
 def pixel_centres(side: int, like: Tensor) -> Tensor:
@@ -62,12 +62,12 @@ def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     return (cofactors @ right.double() / determinant).to(right.dtype)
 
 
-def _fill(value: Tensor, weight: Tensor) -> Tensor:
-    """Fills ``value`` (B, 2, S, S) where ``weight`` is 0 with averages at coarser scales of where it is 1."""
+def fill(value: Tensor, weight: Tensor) -> Tensor:
+    """Fills ``value`` (B, C, S, S) where ``weight`` (B, 1, S, S) is 0 with averages at coarser scales of the rest."""
     if value.shape[-1] <= 2:
         return value
     fraction = F.avg_pool2d(weight, 2, ceil_mode=True)
     mean = F.avg_pool2d(value * weight, 2, ceil_mode=True) / fraction.clamp(min=1e-6)
-    coarse = _fill(mean, (fraction > 0).to(weight.dtype))
+    coarse = fill(mean, (fraction > 0).to(weight.dtype))
     around = F.interpolate(coarse, size=value.shape[-2:], mode="bilinear", align_corners=False)
     return torch.lerp(around, value, weight)

@@ -14,6 +14,8 @@ def in_bfloat16(device: torch.device, network: Callable[..., Any], *arguments: A
     """Runs a network in bfloat16 (autocast); the output is converted to float32."""
     with torch.autocast(device.type, torch.bfloat16):
         output = network(*arguments)
+    if isinstance(output, list):
+        return [item.float() for item in output]
     return output.float() if isinstance(output, Tensor) else output.map(Tensor.float)
 
 

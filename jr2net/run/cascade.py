@@ -7,28 +7,47 @@ from typing import Any
 
 from jr2net import storage
 from jr2net.config import Config
-from jr2net.data.sets import prepares_mattes
 from jr2net.errors import UserError
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.run import manifest
 from jr2net.run.manifest import Manifest
 
-UPSTREAM: dict[str, tuple[str, ...]] = {
-    "prepare": (),
-    "recnet": ("prepare",),
-    "dcnet": ("prepare", "recnet"),
-    "synthesis": ("prepare", "recnet", "dcnet"),
-    "etnet": ("recnet", "synthesis"),
-    "recaugnet": ("prepare", "recnet", "etnet"),
-    "evaluation": ("prepare", "recnet", "dcnet", "synthesis", "etnet", "recaugnet"),
-}
-"""The stages in the order in which they run, each with the stages whose outputs it uses."""
+REENACTORS = ("dcnet", "flow3d")
+"""The stages of which a run has one, the one that the setting ``reenactor`` names; several may lie in its folder."""
 
-STAGES = tuple(UPSTREAM)
-NETWORKS = ("recnet", "dcnet", "etnet", "recaugnet")
+NETWORKS = ("recnet", *REENACTORS, "etnet", "recaugnet")
+"""All stages that train a network."""
+
+ALL_STAGES = ("prepare", "mattes", "recnet", *REENACTORS, "synthesis", "etnet", "recaugnet", "evaluation")
 NETWORK_FILES = ("model.json", "model.safetensors")
 """Files of a trained network in the folder of its stage."""
+
+
+def stages(config: Config) -> tuple[str, ...]:
+    """The stages of a run in the order in which they run."""
+    left_out = {*REENACTORS, "mattes"} - {config.reenactor} - ({"mattes"} if config.reenactor == "flow3d" else set())
+    return tuple(stage for stage in ALL_STAGES if stage not in left_out)
+
+
+def networks(config: Config) -> tuple[str, ...]:
+    """The stages of a run that train a network, in the order in which they run."""
+    return tuple(stage for stage in stages(config) if stage in NETWORKS)
+
+
+def upstream(config: Config, stage: str) -> tuple[str, ...]:
+    """The stages whose outputs ``stage`` uses. ``stage`` may be a reenactor that is not the run's."""
+    return {
+        "prepare": (),
+        "recnet": ("prepare",),
+        "mattes": ("prepare",),
+        "dcnet": ("prepare", "recnet"),
+        "flow3d": ("prepare", "mattes", "recnet"),
+        "synthesis": ("prepare", "recnet", config.reenactor),
+        "etnet": ("recnet", "synthesis"),
+        "recaugnet": ("prepare", "recnet", "etnet"),
+        "evaluation": tuple(other for other in stages(config) if other != "evaluation"),
+    }[stage]
 
 
 class StageError(UserError, RuntimeError):
@@ -51,7 +70,7 @@ class Run:
 
     def folders(self, stage: str) -> dict[str, str]:
         """Folders of the stages that ``stage`` depends on, by name."""
-        return {name: self.folder(name) for name in UPSTREAM[stage]}
+        return {name: self.folder(name) for name in upstream(self.config, stage)}
 
     def finished_manifest(self, stage: str) -> Manifest:
         """The manifest of a finished stage. Raises StageError if it has not finished."""
@@ -62,7 +81,7 @@ class Run:
 
     def digests(self, stage: str) -> dict[str, str]:
         """Digests of the outputs that ``stage`` uses, by stage."""
-        return {name: self.finished_manifest(name).digest for name in UPSTREAM[stage]}
+        return {name: self.finished_manifest(name).digest for name in upstream(self.config, stage)}
 
     def inputs(self, stage: str) -> dict[str, Any]:
         """Everything that determines the outputs of ``stage``, independent of the machines it runs on."""
@@ -80,6 +99,8 @@ class Run:
     def _settings(self, stage: str) -> dict[str, Any]:
         if stage == "prepare":
             return self._data()
+        if stage == "mattes":
+            return {}
         sections = {"recaugnet": ("recaugnet", "recnet")}.get(stage, (stage,))
         tree = self.config.model_dump(mode="json")
         if stage == "synthesis":
@@ -100,9 +121,7 @@ class Run:
             settings["test_clips"] = storage.file_sizes(data.test_clips, ".parquet")
         elif data.clips is not None:
             settings["hold_out"] = data.hold_out
-        # Only if set, so that runs without them stay finished.
-        if prepares_mattes(self.config):
-            settings["mattes"] = True
+        # Only if set, so that runs without it stay finished.
         if data.clips is None and self.config.evaluation.turned:
             settings["turned"] = True
         return settings

@@ -1,7 +1,7 @@
-"""The four trainings of the cascade by name: how each is built, which batches it uses, which network it produces.
+"""The trainings of the cascade by name: how each is built, which batches it uses, which network it produces.
 
 ``upstream`` maps the names of finished stages to local folders or URIs: ``prepare`` (clip shards), ``recnet``,
-``dcnet``, ``synthesis`` (pair shards), ``etnet``.
+``synthesis`` (pair shards), ``etnet``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from jr2net.networks.checkpoint import CheckpointError, load_network, save_netwo
 from jr2net.networks.dcnet import DCNet, condition_names
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
+from jr2net.networks.flow3d.network import Flow3D
 from jr2net.networks.model_card import CLIPS, DEPENDS_ON_DATA, LICENSE, STUDIO
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
@@ -33,6 +34,7 @@ from jr2net.networks.weights import load_embedder
 from jr2net.run.pretrained import check_pretrained
 from jr2net.training.dcnet import DCNetTraining
 from jr2net.training.etnet import ETNetTraining
+from jr2net.training.flow3d import Flow3DTraining
 from jr2net.training.recnet import RecNetTraining
 from jr2net.training.training import Batch, Training
 
@@ -100,10 +102,10 @@ def save(
     save_network(network, folder, seen_through, model.digest, dict(trained_from), license, data)
 
 
-def perceptual_features(config: Config, recnet: RecNet, device: Device) -> Callable[[Tensor], list[Tensor]]:
+def perceptual_features(vgg19: str | None, recnet: RecNet, device: Device) -> Callable[[Tensor], list[Tensor]]:
     """Feature extractor of the perceptual loss (Eq. 4): VGG-19 if a weight file is given, else RecNet's backbone."""
-    if config.dcnet.vgg19 is not None:
-        return VGG19Features(config.dcnet.vgg19).to(device).eval().requires_grad_(False)
+    if vgg19 is not None:
+        return VGG19Features(vgg19).to(device).eval().requires_grad_(False)
     return recnet.features
 
 
@@ -127,10 +129,24 @@ def _build_dcnet(config: Config, model: FaceModel, upstream: Upstream, device: D
         DCNet(config.dcnet),
         discriminator,
         recnet,
-        perceptual_features(config, recnet, device),
+        perceptual_features(config.dcnet.vgg19, recnet, device),
         model,
         Camera.from_config(config),
         config.dcnet,
+        device,
+    )
+
+
+def _build_flow3d(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
+    recnet = _load(RecNet, upstream["recnet"], model)
+    return Flow3DTraining(
+        Flow3D(config.flow3d, config.face.focal_ratio),
+        PatchDiscriminator(config.flow3d.discriminator_width),
+        recnet,
+        perceptual_features(config.flow3d.vgg19, recnet, device),
+        model,
+        Camera.from_config(config),
+        config.flow3d,
         device,
     )
 
@@ -179,6 +195,12 @@ def _aligned_clip_loader(config: Config, upstream: Upstream, **arguments: Any) -
     return _clip_loader(config, upstream, paired_augmentation=True, **arguments)
 
 
+def _matted_clip_loader(config: Config, upstream: Upstream, **arguments: Any) -> ClipLoader:
+    """As ``_aligned_clip_loader``, with the mattes of both frames."""
+    clips = training_clips(config, str(upstream["prepare"]), str(upstream["mattes"]))
+    return ClipLoader(clips, paired_augmentation=True, mattes=True, **arguments)
+
+
 def _pair_loader(config: Config, upstream: Upstream, **arguments: Any) -> PairLoader:
     return PairLoader(str(upstream["synthesis"]), **arguments)
 
@@ -195,6 +217,12 @@ TRAININGS = {
         loader=_aligned_clip_loader,
         jitter=lambda config: config.dcnet.jitter,
         network=attrgetter("average"),  # the generator's moving average
+    ),
+    "flow3d": TrainingSpec(
+        build=_build_flow3d,
+        loader=_matted_clip_loader,
+        jitter=lambda config: config.flow3d.jitter,
+        network=attrgetter("average"),
     ),
     "etnet": TrainingSpec(
         build=_build_etnet,

@@ -196,12 +196,16 @@ def load_pair_maker(
 ) -> PairMaker:
     """Loads the networks and opens the sources.
 
-    folders: local folders of ``recnet`` and ``dcnet``, and the folder or URI of ``prepare``.
+    folders: local folders of ``recnet`` and the reenactor, and the folder or URI of ``prepare``.
     """
     settings, size = config.synthesis, config.image_size
     reconstructor = Reconstructor.load(folders["recnet"], face_model=model, device=device, optimize=False)
     reenactor = Reenactor.load(
-        folders["dcnet"], reconstructor=reconstructor, face_model=reconstructor.model, device=device, optimize=False
+        folders[config.reenactor],
+        reconstructor=reconstructor,
+        face_model=reconstructor.model,
+        device=device,
+        optimize=False,
     )
     reader = load_network(settings.reader, model).to(device) if settings.reader else None
     embedder = load_embedder(config.recnet.embedder, device) if config.recnet.embedder else None
@@ -236,7 +240,7 @@ def pair_digests(
     relevant |= {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
     return {
         "face_model": model.digest,
-        **{name: str(read_description(folders[name])["weights_sha256"]) for name in ("recnet", "dcnet")},
+        **{name: str(read_description(folders[name])["weights_sha256"]) for name in ("recnet", config.reenactor)},
         "sources": listed.digest,
         "captures": captures_digest(tracks),
         "settings": digest(relevant),

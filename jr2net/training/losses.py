@@ -1,4 +1,5 @@
-"""Losses: Eq. 3 to 6, the activation loss, and RecNet's losses after Deep3DFaceReconstruction (Deng et al. 2019).
+"""Losses: Eq. 3 to 6, the activation loss, RecNet's losses after Deep3DFaceReconstruction (Deng et al. 2019), and those
+of 3DFlowRenderer (arXiv 2404.14667) and the methods that it builds on.
 
 Every loss is a mean over the batch of a per-image value, so that the mean over workers is the loss of the global batch.
 Weights are applied by the caller, except within terms that sum several.
@@ -32,6 +33,64 @@ def l1(generated: Tensor, target: Tensor, weight: Tensor | None = None) -> Tenso
 def perceptual(generated: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
     """Eq. 4, |Θ(I_gen) − Θ(I_t)|: mean over layers of the mean absolute distance of activations, each (B, C, h, w)."""
     return torch.stack([(a - b.detach()).abs().mean() for a, b in zip(generated, target, strict=True)]).mean()
+
+
+def style(generated: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """Mean over layers of the mean absolute distance of Gram matrices (Johnson et al. 2016) of (B, C, h, w)."""
+    return perceptual([_gram(layer) for layer in generated], [_gram(layer) for layer in target])
+
+
+def _gram(activations: Tensor) -> Tensor:
+    """(B, C, C): correlations of the channels of (B, C, h, w)."""
+    flat = activations.flatten(2)
+    return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
+
+
+def feature_matching(generated: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Mean over layers of the mean absolute distance of the discriminator's activations (Wang et al. 2018)."""
+    return perceptual(generated, real)
+
+
+def cyclic_warp(
+    back: Tensor,
+    source: Tensor,
+    regained: Tensor,
+    features: Sequence[Tensor],
+    source_features: Sequence[Tensor],
+    features_weight: float,
+) -> Tensor:
+    """‖m ⊙ (R(Ṽ_s) − [α_s I_s, α_s])‖₁ + λ Σ_l ‖ψ_l(R(Ṽ_s)) − ψ_l(α_s I_s)‖₁, each norm a mean.
+
+    back (B, 4, S, S)      R(Ṽ_s): premultiplied RGBA, decoded from the features warped there and back
+    source (B, 4, S, S)    premultiplied RGBA of the source
+    regained (B, 1, S, S)  what the driving view had kept visible; m = α_s · regained, without a gradient, so that what
+                           the driving view hides is not asked back
+    features               ψ of both images, one (B, C, h, w) for each layer; λ is ``features_weight``
+    """
+    mask = source[:, 3:] * regained.detach()
+    distances = [(a - b.detach()).abs().mean() for a, b in zip(features, source_features, strict=True)]
+    return (mask * (back - source).abs()).mean() + features_weight * torch.stack(distances).sum()
+
+
+def total_variation(flow: Tensor) -> Tensor:
+    """Sum over the axes of the mean absolute difference of neighbouring voxels of a flow (B, 3, D, h, w)."""
+    return torch.stack([flow.diff(dim=axis).abs().mean() for axis in (2, 3, 4)]).sum()
+
+
+def matte(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Mean absolute distance of mattes (B, 1, S, S) and of their differences of neighbouring pixels."""
+    distances = [(predicted - truth).abs().mean()]
+    distances += [(predicted.diff(dim=axis) - truth.diff(dim=axis)).abs().mean() for axis in (2, 3)]
+    return torch.stack(distances).sum()
+
+
+def inside(generated: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute distance of images (B, 3, S, S) within the mask (B, 1, S, S) of each, then over images.
+
+    An image with an empty mask contributes 0.
+    """
+    distance = (generated - target).abs().mean(1, keepdim=True)
+    return ((distance * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp(min=1)).mean()
 
 
 def adversarial(logits: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -73,6 +73,10 @@ class Training(ABC):
         """A grid of sample images (3, H, W) in [0, 1] that shows the progress, or None."""
         return None
 
+    def rate(self, step: int, name: str | None = None) -> float:
+        """Learning rate at ``step`` of one network, or of the one that most of the training is about."""
+        return learning_rate(step, self.settings, None if name is None else self._base_rates[name])
+
     def wrap(self, function: Callable[[nn.Module], nn.Module]) -> None:
         """Wraps the networks that the step calls, e.g. in DistributedDataParallel."""
         self.wrapped = {name: function(network) for name, network in self.networks.items()}
@@ -100,23 +104,31 @@ class Training(ABC):
             for first, last in pairwise(size * i // count for i in range(count + 1))
         ]
 
-    def backward_and_step(self, name: str, losses: Losses, microbatches: Sequence[Batch]) -> dict[str, float]:
+    def backward_and_step(
+        self, names: str | Sequence[str], losses: Losses, microbatches: Sequence[Batch]
+    ) -> dict[str, float]:
         """Backward through the weighted sum of ``losses`` of all micro-batches, then one clipped optimiser step.
 
-        name: the network whose parameters are updated. Returns each loss term; its mean over workers is the value of
-        the global batch. Raises NonFiniteLoss or ExplodingLoss before the weights are changed.
+        names: the network, or the networks, whose parameters are updated; the gradient of each is clipped by itself.
+        Every one of them must take part in the losses: with several workers it is an error otherwise. Returns each loss
+        term; its mean over workers is the value of the global batch. Raises NonFiniteLoss or ExplodingLoss before the
+        weights are changed.
         """
-        optimizer = self._optimizers[name]
-        rate = learning_rate(self.step_number, self.settings, self._base_rates[name])
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
+        names = (names,) if isinstance(names, str) else tuple(names)
+        for name in names:
+            optimizer, rate = self._optimizers[name], self.rate(self.step_number, name)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
         values: dict[str, float] = {}
         for microbatch in microbatches:
-            with nullcontext() if microbatch is microbatches[-1] else self.no_sync(name):
+            with ExitStack() as stack:
+                if microbatch is not microbatches[-1]:
+                    for name in names:
+                        stack.enter_context(self.no_sync(name))
                 terms = losses(microbatch)
                 term_values = {term: float(loss.detach()) for term, loss in terms.items()}
-                self._monitors[name].check(term_values, self.step_number, _samples(microbatch))
+                self._monitors[names[0]].check(term_values, self.step_number, _samples(microbatch))
                 weight = self._weight(microbatch, microbatches)
                 self.phases.end("forward")
                 total = torch.stack(list(terms.values())).sum()
@@ -124,14 +136,15 @@ class Training(ABC):
                 self.phases.end("backward")
             for term, value in term_values.items():
                 values[term] = values.get(term, 0.0) + weight * value
-        norm = nn.utils.clip_grad_norm_(
-            [p for group in optimizer.param_groups for p in group["params"]], self.settings.clip_gradient
-        )
-        values[f"{name}_gradient"] = float(norm)
+        for name in names:
+            parameters = [p for group in self._optimizers[name].param_groups for p in group["params"]]
+            norm = nn.utils.clip_grad_norm_(parameters, self.settings.clip_gradient)
+            values[f"{name}_gradient"] = float(norm)
         check_finite(
             values, self.step_number, [sample for microbatch in microbatches for sample in _samples(microbatch)]
         )
-        optimizer.step()
+        for name in names:
+            self._optimizers[name].step()
         self.phases.end("optimizer")
         return values
 

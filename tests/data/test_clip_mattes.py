@@ -15,8 +15,8 @@ from jr2net.config import Config, load, shipped_config
 from jr2net.data import sets
 from jr2net.data.clips import ClipLoader, ClipSource
 from jr2net.data.evaluation_frames import all_frames, load_frames
-from jr2net.data.mattes import matte_shard, read_matte_group, write_mattes
-from jr2net.data.shards import read_clips, write_clips
+from jr2net.data.mattes import matte_shard, read_matte_group, segmented, write_mattes
+from jr2net.data.shards import list_shards, read_clips, write_clips
 from jr2net.images.arrays import encode_matte
 from jr2net.images.clip import ClipRow
 from jr2net.storage.parquet import ShardError
@@ -39,7 +39,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_clips(str(folder / name / "a.parquet"), rows(mattes)[:4])
         write_clips(str(folder / name / "b.parquet"), rows(mattes)[4:])
     for shard in ("a.parquet", "b.parquet"):
-        write_mattes(str(folder / "plain" / shard), str(folder / "beside" / shard), segment)
+        write_mattes(
+            str(folder / "plain" / shard),
+            str(folder / "beside" / shard),
+            segmented(str(folder / "plain" / shard), segment),
+        )
     return folder
 
 
@@ -138,7 +142,7 @@ def test_mattes_that_clips_have_are_copied(folder: Path, tmp_path: Path) -> None
 
 def test_missing_and_damaged_mattes_raise(folder: Path, tmp_path: Path) -> None:
     stream = iter(ClipLoader(ClipSource(str(folder / "plain")), seed=0, batch_size=2, size=32, mattes=True))
-    with pytest.raises(ShardError, match=r"frame \d+: has no matte; set data\.mattes=always and prepare"):
+    with pytest.raises(ShardError, match=r"frame \d+: has no matte; the stage `mattes` makes them"):
         next(stream)
     row = make_row(3, 2, mattes=True)
     for name, damaged in (("bytes", b"no PNG"), ("side", encode_matte(np.zeros((64, 64), np.uint8)))):
@@ -147,27 +151,24 @@ def test_missing_and_damaged_mattes_raise(folder: Path, tmp_path: Path) -> None:
             ClipSource(str(tmp_path / name)).load_matte(0, 0, SIDE)
     with pytest.raises(ShardError, match=r"frame 10: image is not a square JPEG or PNG"):
         write_clips(str(tmp_path / "broken.parquet"), [replace(make_row(3, 1), images=(b"",))])
-        write_mattes(str(tmp_path / "broken.parquet"), str(tmp_path / "mattes.parquet"), segment)
+        write_mattes(shard := str(tmp_path / "broken.parquet"), str(tmp_path / "m.parquet"), segmented(shard, segment))
 
 
 def config(*overrides: str) -> Config:
     return load(shipped_config("smoke"), list(overrides))
 
 
-def test_mattes_are_prepared_where_the_configuration_asks(folder: Path) -> None:
-    assert not sets.prepares_mattes(config()) and not sets.prepares_mattes(config("data.mattes=never"))
-    assert sets.prepares_mattes(config("data.mattes=always"))
+def test_sets_that_the_studio_films() -> None:
     assert sets.studio_kinds(config()) == ["train", "natural", "large"]
     assert sets.studio_kinds(config("evaluation.turned=true"))[-1] == "turned"
 
 
 def test_given_clips_find_their_mattes_in_the_run(folder: Path, tmp_path: Path) -> None:
-    prepare = str(tmp_path / "prepare")
-    for name in ("a.parquet", "b.parquet"):
-        shard = str(folder / "plain" / name)
-        write_mattes(shard, matte_shard(sets.mattes_folder(prepare, "clips"), shard), segment)
-    given = config(f"data.clips={folder / 'plain'}", "data.mattes=always")
-    for clips in (sets.training_clips(given, prepare), sets.test_clips(given, prepare)["held_out"]):
+    prepare, mattes = str(tmp_path / "prepare"), str(tmp_path / "mattes")
+    given = config(f"data.clips={folder / 'plain'}")
+    for name, uri in sets.sets_with_mattes(given, prepare).items():
+        for shard in list_shards(uri):
+            write_mattes(shard, matte_shard(f"{mattes}/{name}", shard), segmented(shard, segment))
+    for clips in (sets.training_clips(given, prepare, mattes), sets.test_clips(given, prepare, mattes)["held_out"]):
         assert clips.read_mattes(0) is not None
-    plain = config(f"data.clips={folder / 'plain'}")
-    assert sets.training_clips(plain, prepare).read_mattes(0) is None
+    assert sets.training_clips(given, prepare).read_mattes(0) is None

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from jr2net.run.cascade import NETWORKS
 from jr2net.training.log import read_log
 from jr2net.training.state import newest_step
 
+NETWORKS = ("recnet", "dcnet", "etnet", "recaugnet")
 STEPS = 400
 SETTINGS = [f"{network}.optimizer.steps={STEPS}" for network in NETWORKS]
 SETTINGS += ["scaling.checkpoint_every=20", "scaling.log_every=20", "scaling.pictures_every=0"]

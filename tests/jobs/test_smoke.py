@@ -10,9 +10,10 @@ import pytest
 
 from jr2net.data.pairs import PairSource, read_description
 from jr2net.report.result import missing
-from jr2net.run.cascade import STAGES
 from jr2net.run.manifest import read_manifest
 from jr2net.training.log import read_log
+
+STAGES = ("prepare", "recnet", "dcnet", "synthesis", "etnet", "recaugnet", "evaluation")
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,27 @@ def test_finished_stages_are_skipped(finished: Path, submit) -> None:
     assert status == 0, log
     assert log.count("already done") == len(STAGES)
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+
+
+FLOW3D = ("reenactor=flow3d", "flow3d.optimizer={steps: 4, batch_size: 4, learning_rate: 4.0e-4}")
+
+
+def test_flow3d_needs_mattes_and_no_other_stage_again(finished: Path, submit) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    status, log = submit("jobs/train.py", "flow3d", f"storage={finished}", *FLOW3D)
+    assert status != 0 and "mattes has not finished; run it first" in log
+    for command in (["jobs/mattes.py"], ["jobs/train.py", "flow3d"]):
+        status, log = submit(*command, f"storage={finished}", *FLOW3D)
+        assert status == 0, log
+    assert json.loads((finished / "flow3d" / "model.json").read_text())["kind"] == "flow3d"
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+@pytest.mark.drill
+def test_the_cascade_with_flow3d(submit, tmp_path: Path) -> None:
+    status, log = submit("jobs/cascade.py", f"storage={tmp_path}", *FLOW3D)
+    assert status == 0, log
+    assert missing(json.loads((tmp_path / "evaluation" / "report.json").read_text())) == []
 
 
 def test_nan_in_training_is_one_error(finished: Path, submit, tmp_path: Path) -> None:

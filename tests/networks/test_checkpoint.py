@@ -12,7 +12,7 @@ import yaml
 from torch import nn
 
 from jr2net import weights
-from jr2net.config import BackboneConfig, DCNetConfig
+from jr2net.config import BackboneConfig, DCNetConfig, Flow3DConfig
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.model import FaceModel
 from jr2net.inference.weights import shipped_weights
@@ -20,6 +20,7 @@ from jr2net.networks.checkpoint import CheckpointError, load_network, read_descr
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.dcnet_warp import WarpDCNet
 from jr2net.networks.etnet import ETNet
+from jr2net.networks.flow3d.network import Flow3D
 from jr2net.networks.model_card import STUDIO, model_card
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
@@ -37,6 +38,7 @@ def networks() -> dict[str, nn.Module]:
         "dcnet": DCNet(DCNetConfig(**dcnet)),
         "dcnet, paper": DCNet(DCNetConfig(**dcnet, generator="paper")),
         "dcnet, ablated": DCNet(DCNetConfig(**dcnet, conditions="no_light", warped_image=False)),
+        "flow3d": Flow3D(Flow3DConfig(prior="pose", refine_blocks=1), focal_ratio=4.0),
         "etnet": ETNet(frozen, pretrained=False),
         "recaugnet": RecAugNet(RecNet(SIZES, SMALL), ETNet(SMALL)),
     }
@@ -62,7 +64,7 @@ def face() -> FaceModel:
     )
 
 
-@pytest.mark.parametrize("name", ["recnet", "dcnet", "dcnet, paper", "dcnet, ablated", "etnet", "recaugnet"])
+@pytest.mark.parametrize("name", ["recnet", "dcnet", "dcnet, paper", "dcnet, ablated", "flow3d", "etnet", "recaugnet"])
 def test_round_trip(name: str, face: FaceModel, tmp_path: Path) -> None:
     network = networks()[name]
     save_network(network, tmp_path / "first", {"image_size": 64}, face.digest, {"prepare": "abc"})
@@ -97,6 +99,12 @@ def test_a_dcnet_of_an_unknown_generator_is_rejected(face: FaceModel, tmp_path: 
         load_network(tmp_path)
 
 
+def test_flow3d_keeps_its_camera(face: FaceModel, tmp_path: Path) -> None:
+    save_network(networks()["flow3d"], tmp_path, {"image_size": 64, "focal_ratio": 4.0}, face.digest, {})
+    loaded = load_network(tmp_path, face)
+    assert isinstance(loaded, Flow3D) and loaded.focal_ratio == 4.0 and loaded.config.prior == "pose"
+
+
 def test_network_for_another_face_model_is_rejected(face: FaceModel, tmp_path: Path) -> None:
     save_network(networks()["recnet"], tmp_path, {}, face.digest, {})
     other = replace(face, identity_basis=face.identity_basis * 2, name="another")
@@ -127,7 +135,7 @@ def test_errors_name_the_damaged_file(face: FaceModel, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not fit the architecture"):
         load_network(tmp_path)
     description.write_text(json.dumps(json.loads(text) | {"kind": "stylegan"}))
-    with pytest.raises(CheckpointError, match="kind 'stylegan' is none of recnet, dcnet, etnet, recaugnet"):
+    with pytest.raises(CheckpointError, match="kind 'stylegan' is none of recnet, dcnet, flow3d, etnet, recaugnet"):
         load_network(tmp_path)
     description.write_text(text[:20])
     with pytest.raises(CheckpointError, match=r"model\.json: cannot be read as JSON"):

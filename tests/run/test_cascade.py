@@ -10,8 +10,9 @@ import pytest
 from jr2net import storage
 from jr2net.config import load
 from jr2net.run import manifest
-from jr2net.run.cascade import STAGES, UPSTREAM, Run, StageError
+from jr2net.run.cascade import ALL_STAGES, REENACTORS, Run, StageError, networks, stages, upstream
 
+STAGES = ("prepare", "recnet", "dcnet", "synthesis", "etnet", "recaugnet", "evaluation")  # with DCNet, the default
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 
 
@@ -29,9 +30,35 @@ def finish(run: Run, stage: str) -> None:
     manifest.finish(run.folder(stage), run.inputs(stage), ["output"], 1.0)
 
 
-def test_stages_run_after_their_dependencies() -> None:
-    for position, stage in enumerate(STAGES):
-        assert set(UPSTREAM[stage]) <= set(STAGES[:position])
+@pytest.mark.parametrize("reenactor", REENACTORS)
+def test_stages_run_after_their_dependencies(reenactor: str) -> None:
+    config = load(SMOKE, [f"reenactor={reenactor}"])
+    planned = stages(config)
+    own = {"dcnet": ("dcnet",), "flow3d": ("mattes", "flow3d")}[reenactor]
+    assert set(planned) == {*STAGES} - {"dcnet"} | {*own}
+    assert networks(config) == ("recnet", reenactor, "etnet", "recaugnet")
+    for position, stage in enumerate(planned):
+        assert set(upstream(config, stage)) <= set(planned[:position])
+    assert all(upstream(config, other) == upstream(load(SMOKE), other) for other in REENACTORS)
+    assert set(ALL_STAGES) == set(planned) | {*REENACTORS, "mattes"}
+
+
+def test_another_reenactor_trains_nothing_again(tmp_path: Path) -> None:
+    """Both reenactors stay; synthesis and what follows are made again."""
+    run = run_at(tmp_path)
+    for stage in STAGES:
+        finish(run, stage)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    other = run_at(tmp_path, "reenactor=flow3d")
+    for stage in ("prepare", "recnet", "dcnet"):
+        assert manifest.is_done(other.folder(stage), other.inputs(stage))
+    finish(other, "mattes")
+    assert not manifest.is_done(other.folder("flow3d"), other.inputs("flow3d"))
+    finish(other, "flow3d")
+    assert set(other.folders("synthesis")) == {"prepare", "recnet", "flow3d"}
+    assert not manifest.is_done(other.folder("synthesis"), other.inputs("synthesis"))
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert manifest.is_done(run.folder("synthesis"), run.inputs("synthesis"))  # as long as it has not been made again
 
 
 @pytest.mark.parametrize(
@@ -39,9 +66,9 @@ def test_stages_run_after_their_dependencies() -> None:
     [
         ("recnet.optimizer.steps=9", {"recnet", "recaugnet"}),
         ("dcnet.width=16", {"dcnet"}),
+        ("flow3d.depth=4", set()),
+        ("reenactor=flow3d", {"synthesis", "evaluation"}),
         ("data.studio.people=13", {"prepare"}),
-        ("data.mattes=always", {"prepare"}),
-        ("data.mattes=never", set()),
         ("evaluation.turned=true", {"prepare", "evaluation"}),
         ("seed=1", set(STAGES)),
         ("face.focal_ratio=4", set(STAGES)),
@@ -51,7 +78,7 @@ def test_stages_run_after_their_dependencies() -> None:
 )
 def test_a_setting_changes_the_inputs_of_its_stages_only(tmp_path: Path, override: str, changed: set[str]) -> None:
     run = run_at(tmp_path)
-    for stage in STAGES:
+    for stage in (*STAGES[:3], "mattes", "flow3d", *STAGES[3:]):
         finish(run, stage)
     other = run_at(tmp_path, override)
     other.folder = run.folder  # type: ignore[method-assign]

@@ -13,25 +13,36 @@ from jr2net.networks.dcnet import DCNet, condition_names
 from jr2net.networks.dcnet_warp import WarpDCNet
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
+from jr2net.networks.flow3d.network import Flow3D
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
 from jr2net.render.renderer import landmarks_2d, render
 from jr2net.training import Training
 from jr2net.training.dcnet import DCNetTraining
 from jr2net.training.etnet import ETNetTraining
+from jr2net.training.flow3d import Flow3DTraining
 from jr2net.training.recnet import RecNetTraining
+from jr2net.training.reenactment import ReenactorTraining
 
-SECTIONS = ("recnet", "dcnet", "etnet", "recaugnet")
+SECTIONS = ("recnet", "dcnet", "flow3d", "etnet", "recaugnet")
 NETWORKS = (*SECTIONS, "dcnet-paper")
 BACKBONE = BackboneConfig(layers=10, width=8)
 
 
 def configuration(samples: int, steps: int = 8, generator: str = "warp") -> Config:
-    """samples: global batch size. Of DCNet's steps the second half is adversarial, with ``paper`` all of them."""
+    """samples: global batch size. Of DCNet's steps the second half is adversarial, with ``paper`` all of them.
+
+    The quarters of flow3d's steps are phase A1, A2, A2 with adversarial training, and B.
+    """
     optimizer = f"{{steps: {steps}, batch_size: {samples}, learning_rate: 0.002}}"
     overrides = [f"{network}.optimizer={optimizer}" for network in SECTIONS]
     overrides += ["image_size=32", "dcnet.width=8", "dcnet.scales=2", f"dcnet.generator={generator}"]
     overrides += [f"dcnet.adversarial_from={0 if generator == 'paper' else 0.5}"]
+    overrides += ["flow3d.refine_from=0.25", "flow3d.adversarial_from=0.5", "flow3d.inpaint_from=0.75"]
+    overrides += ["flow3d.channels=4", "flow3d.depth=4", "flow3d.lift_width=4", "flow3d.flow_widths=[4, 8, 8]"]
+    overrides += ["flow3d.flow_code=8", "flow3d.projection_width=8", "flow3d.refine_widths=[8, 8, 8, 16]"]
+    overrides += ["flow3d.refine_blocks=1", "flow3d.inpaint_widths=[8, 8]", "flow3d.matte_widths=[8, 8]"]
+    overrides += ["flow3d.prior=pose", "flow3d.loss={style: 1, feature_matching: 1}"]
     return load(Path(__file__).parents[2] / "configs" / "laptop.yaml", [*overrides, "recnet.photometric_from=0"])
 
 
@@ -50,6 +61,12 @@ def training(network: str, model: FaceModel, samples: int, steps: int = 8) -> Tr
             torch.nn.init.normal_(dcnet.motion.weight, std=0.1)
         return DCNetTraining(
             dcnet, discriminator, recnet, recnet.features, model, Camera.from_config(config), config.dcnet
+        )
+    if network == "flow3d":
+        discriminator, flow3d = PatchDiscriminator(8), Flow3D(config.flow3d)
+        torch.nn.init.normal_(flow3d.warping.flow.output.weight, std=0.1)  # as above
+        return Flow3DTraining(
+            flow3d, discriminator, recnet, recnet.features, model, Camera.from_config(config), config.flow3d
         )
     if network == "etnet":
         return ETNetTraining(ETNet(BACKBONE), config.etnet.optimizer)
@@ -73,6 +90,7 @@ def batch(model: FaceModel, samples: int) -> dict:
         noise = 0.2 * torch.rand(rendering.image.shape, generator=generator)
         result[f"{role}_image"] = (rendering.image + noise).clamp(0, 1)
         result[f"{role}_landmarks"] = landmarks_2d(model, face, camera)
+        result[f"{role}_matte"] = rendering.mask
     result["image"] = result["source_image"]
     return result
 
@@ -86,8 +104,8 @@ def local_batch(batch: dict, rank: int, world: int) -> dict:
 
 
 def weights(training: Training) -> dict[str, torch.Tensor]:
-    """A copy of every parameter of every network, ``network.parameter`` -> value, with DCNet's moving average."""
+    """A copy of every parameter of every network, ``network.parameter`` -> value, with a reenactor's moving average."""
     networks = dict(training.networks)
-    if isinstance(training, DCNetTraining):
+    if isinstance(training, ReenactorTraining):
         networks["average"] = training.average
     return {f"{name}.{key}": v.clone() for name, network in networks.items() for key, v in network.state_dict().items()}

@@ -1,7 +1,7 @@
 """The first twenty steps of every training against stored curves: refactoring must not change training.
 
 ``python tests/training/test_loss_curves.py`` regenerates them, after a change that is meant to alter training.
-Processors round differently and errors grow from step to step, so the tolerance is 2 %, and 10 % for DCNet's
+Processors round differently and errors grow from step to step, so the tolerance is 2 %, and 10 % for
 adversarial terms, which amplify errors most. On the same type of machine the curves agree to the last digit.
 """
 
@@ -20,7 +20,12 @@ from jr2net.face.model import FaceModel
 
 REFERENCE = Path(__file__).parents[1] / "references" / "loss_curves.json"
 STEPS = 20
-TOLERANCE = {"adversarial": 0.1, "discriminator": 0.1, "discriminator_gradient": 0.2, "dcnet_gradient": 0.2}
+TOLERANCE = {"adversarial": 0.1, "discriminator": 0.1, "feature_matching": 0.1}
+
+
+def tolerance(term: str) -> float:
+    reenactors = ("discriminator", "dcnet", "warping", "refine", "inpaint", "matte")
+    return 0.2 if term in {f"{name}_gradient" for name in reenactors} else TOLERANCE.get(term, 0.02)
 
 
 def loss_curves(network: str, model: FaceModel) -> dict[str, list[float]]:
@@ -38,7 +43,7 @@ def test_first_steps_match_the_stored_curves(network: str, procedural_model: Fac
     stored, curves = json.loads(REFERENCE.read_text())[network], loss_curves(network, procedural_model)
     assert curves.keys() == stored.keys()
     for term, values in curves.items():
-        assert values == pytest.approx(stored[term], rel=TOLERANCE.get(term, 0.02), abs=1e-6), term
+        assert values == pytest.approx(stored[term], rel=tolerance(term), abs=1e-6), term
 
 
 def store() -> None:

@@ -25,26 +25,37 @@ from jr2net.training.workers import broadcast_int, distribute, mean_over_workers
 
 AGREEMENT = 0.01  # of the step
 OUTLIERS = 1e-3  # fraction of the weights
+TOTAL = 8  # steps of the trainings of which single steps are compared
 NOT_LOSSES = ("_gradient", "_deviation")  # logged besides the loss terms
 
 
 def take_steps(
-    training: Training, batch: dict, steps: int = 1, rank: int = 0, world: int = 1
+    training: Training, batch: dict, steps: int = 1, rank: int = 0, world: int = 1, start: float = 0.5
 ) -> list[dict[str, float]]:
-    training.step_number = training.steps // 2  # adversarial steps of DCNet
+    """start: fraction of the training's steps at which it begins; from 0.5 on, reenactors train adversarially."""
+    training.step_number = int(start * training.steps)
     return mean_over_workers([training.step(small.local_batch(batch, rank, world)) for _ in range(steps)])
 
 
 def worker(
-    rank: int, world: int, port: int, network: str, model: FaceModel, batch: dict, accumulate: int, steps: int, out: str
+    rank: int,
+    world: int,
+    port: int,
+    network: str,
+    model: FaceModel,
+    batch: dict,
+    accumulate: int,
+    steps: int,
+    start: float,
+    out: str,
 ) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
     use_threads(1)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
-    training = small.training(network, model, len(batch["sample_id"]), 2 * steps)
+    training = small.training(network, model, len(batch["sample_id"]), max(TOTAL, 2 * steps))
     training.accumulate = accumulate
     training.wrap(distribute)
-    losses = take_steps(training, batch, steps, rank, world)
+    losses = take_steps(training, batch, steps, rank, world, start)
     torch.save(
         (small.weights(training), losses, broadcast_int(7 + rank), broadcast_int(3 if rank else None)),
         f"{out}/{rank}.pt",
@@ -53,7 +64,14 @@ def worker(
 
 
 def on_workers(
-    world: int, network: str, model: FaceModel, batch: dict, out: Path, accumulate: int = 1, steps: int = 1
+    world: int,
+    network: str,
+    model: FaceModel,
+    batch: dict,
+    out: Path,
+    accumulate: int = 1,
+    steps: int = 1,
+    start: float = 0.5,
 ) -> list:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -62,7 +80,7 @@ def on_workers(
     torch.multiprocessing.set_forkserver_preload(["jr2net.training"])
     torch.multiprocessing.start_processes(
         worker,
-        (world, port, network, model, batch, accumulate, steps, str(out)),
+        (world, port, network, model, batch, accumulate, steps, start, str(out)),
         nprocs=world,
         start_method="forkserver",
     )
@@ -77,31 +95,37 @@ def assert_close(ones: list[dict[str, float]], others: list[dict[str, float]], t
 
 
 @pytest.mark.parametrize(
-    ("network", "samples", "accumulate"),
+    ("network", "samples", "accumulate", "start"),
     [
-        ("recnet", 4, 1),
-        ("recnet", 5, 2),  # split into 2 and 3, with unequal micro-batches and an odd offset
-        ("dcnet", 4, 1),
-        ("dcnet", 3, 2),
-        ("dcnet-paper", 4, 1),
-        ("dcnet-paper", 3, 2),
-        ("etnet", 4, 1),
-        ("recaugnet", 4, 1),
+        ("recnet", 4, 1, 0.5),
+        ("recnet", 5, 2, 0.5),  # split into 2 and 3, with unequal micro-batches and an odd offset
+        ("dcnet", 4, 1, 0.5),
+        ("dcnet", 3, 2, 0.5),
+        ("dcnet-paper", 4, 1, 0.5),
+        ("dcnet-paper", 3, 2, 0.5),
+        ("flow3d", 4, 1, 0.0),  # phase A1
+        ("flow3d", 4, 1, 0.25),  # phase A2
+        ("flow3d", 3, 2, 0.5),  # phase A2, adversarial
+        ("flow3d", 3, 2, 0.75),  # phase B
+        ("etnet", 4, 1, 0.5),
+        ("recaugnet", 4, 1, 0.5),
     ],
 )
 def test_two_workers_match_one(
-    network: str, samples: int, accumulate: int, toy_model: FaceModel, tmp_path: Path
+    network: str, samples: int, accumulate: int, start: float, toy_model: FaceModel, tmp_path: Path
 ) -> None:
     batch = small.batch(toy_model, samples)
-    single = small.training(network, toy_model, samples, 2)
+    single = small.training(network, toy_model, samples, TOTAL)
     before = small.weights(single)
-    losses = take_steps(single, batch)
-    (first, means, number, none), (second, *_) = on_workers(2, network, toy_model, batch, tmp_path, accumulate)
+    losses = take_steps(single, batch, start=start)
+    (first, means, number, none), (second, *_) = on_workers(
+        2, network, toy_model, batch, tmp_path, accumulate, start=start
+    )
     assert (number, none) == (7, None)
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
     assert_close(means, losses, 1e-4)
-    assert ("discriminator" in means[0]) == network.startswith("dcnet")
+    assert ("discriminator" in means[0]) == (network.startswith(("dcnet", "flow3d")) and start == 0.5)
     after = small.weights(single)
     update = torch.cat([(after[key] - before[key]).flatten() for key in after])
     difference = torch.cat([(first[key] - after[key]).flatten() for key in after]).abs()

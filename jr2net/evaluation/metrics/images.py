@@ -30,8 +30,20 @@ def l1(generated: Tensor, target: Tensor) -> Tensor:
 
 def l1_face(generated: Tensor, target: Tensor, face_mask: Tensor) -> Tensor:
     """``l1`` weighted by a mask (B, 1, H, W); NaN if the mask is empty."""
-    weighted = (generated - target).abs() * face_mask
-    return weighted.sum((1, 2, 3)) / (face_mask.sum((1, 2, 3)) * generated.shape[1])
+    error, area = masked_error(generated, target, face_mask)
+    return error / area
+
+
+def masked_error(generated: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum (B,) of absolute differences weighted by a mask (B, 1, H, W), and sum (B,) of the weights, over pixels and
+    channels: their ratio over many images is a mean over pixels, which small regions of single images do not sway."""
+    weighted = (generated - target).abs() * mask
+    return weighted.sum((1, 2, 3)), mask.sum((1, 2, 3)) * generated.shape[1]
+
+
+def kept_violations(generated: Tensor, source: Tensor, kept: Tensor) -> int:
+    """Number of pixels with ``kept`` (B, 1, H, W) 1 in which images (B, 3, H, W) are not equal to the bit."""
+    return int(((generated != source).any(1, keepdim=True) & (kept == 1)).sum())
 
 
 def psnr(generated: Tensor, target: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Configuration: YAML files validated strictly against frozen models; every field is documented where it is defined.
 
-The sections of the networks are in ``jr2net.network_config``.
+The sections of the networks are in ``config/networks.py`` and ``config/flow3d.py``.
 
 ``load("configs/laptop.yaml", ["recnet.optimizer.steps=100", "storage=s3://bucket/run"])`` returns a frozen ``Config``.
 An unknown key is an error that names the file and suggests the closest known key.
@@ -15,7 +15,8 @@ from typing import Literal
 import yaml
 from pydantic import Field, model_validator
 
-from jr2net.network_config import (  # noqa: F401 - all settings can be imported from here
+from jr2net.config.flow3d import Flow3DConfig
+from jr2net.config.networks import (  # noqa: F401 - all settings can be imported from here
     BackboneConfig,
     DCNetConfig,
     DCNetLossConfig,
@@ -72,9 +73,6 @@ class DataConfig(Section):
         None, description="clip shards to test on; none: hold out one identity in `hold_out` of `clips`"
     )
     hold_out: int = Field(7, ge=2, description="one identity in this many is held out when there are no test clips")
-    mattes: Literal["auto", "never", "always"] = Field(
-        "auto", description="prepare the mattes of all clips: filmed, or segmented in real clips; auto: for flow3d"
-    )
     studio: StudioConfig = StudioConfig()
 
 
@@ -199,7 +197,11 @@ class Config(Section):
     face: FaceConfig = FaceConfig()
     data: DataConfig = DataConfig()
     recnet: RecNetConfig
+    reenactor: Literal["dcnet", "flow3d"] = Field(
+        "dcnet", description="the network that synthesises images: DCNet, or flow3d (3DFlowRenderer)"
+    )
     dcnet: DCNetConfig
+    flow3d: Flow3DConfig = Flow3DConfig()
     synthesis: SynthesisConfig
     etnet: ETNetConfig
     recaugnet: RecAugNetConfig
@@ -238,7 +240,7 @@ def shipped_config(name: str) -> Path:
 
     It is found inside the installed package, or in a checkout's ``configs/``. Raises ConfigError.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "configs"
     folder = installed if installed.is_dir() else package.parent / "configs"
     path = folder / f"{name}.yaml"

@@ -1,0 +1,163 @@
+"""3DFlowRenderer (arXiv 2404.14667): dense 3D flow in feature space, and a background that stays where it is.
+
+The paper's code is not public. What it leaves open follows its published relatives: the volume and the projection those
+of face-vid2vid and LivePortrait, the conditioning that of PIRenderer and MegaPortraits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jr2net.config import Flow3DConfig
+from jr2net.errors import UserError
+from jr2net.face.parameters import FaceParameters
+from jr2net.networks.flow3d.background import Inpaint, MatteHead
+from jr2net.networks.flow3d.geometry import coefficients, dilate, head_motion
+from jr2net.networks.flow3d.refine import Foreground, Refine
+from jr2net.networks.flow3d.warping import Tensors, Warping
+from jr2net.networks.precision import in_float32
+from jr2net.render.conditions import Conditions
+from jr2net.render.scene import Generated, Scene
+
+_ARCHITECTURE = (
+    "prior", "channels", "depth", "lift_width", "lift_blocks", "flow_code", "flow_widths", "flow_blocks",
+    "projection_width", "refine_widths", "refine_blocks", "refine_heads", "inpaint_widths", "matte_widths",
+)  # fmt: skip
+
+_MULTIPLE = 16
+"""Sides of images are multiples of it."""
+
+_MARGIN = 1 / 32
+"""How far beyond the matte the background is inpainted, as a fraction of the image side."""
+
+
+class ImageSizeError(UserError, ValueError):
+    """An image of a size that the network does not take."""
+
+
+@dataclass(frozen=True)
+class SourceCode(Tensors):
+    """What depends on the source image alone, to be computed once for each portrait.
+
+    foreground  (B, 4, S, S)       image premultiplied by its matte, and the matte
+    volume      (B, C, D, h, w)    lifted features
+    hole        (B, 1, S, S)       1 where the background is inpainted, else 0
+    background  (B, 3, S, S)       the image without the person: its own pixels outside of the hole
+    """
+
+    foreground: Tensor
+    volume: Tensor
+    hole: Tensor
+    background: Tensor
+
+    def take(self, index: Tensor) -> SourceCode:
+        """The codes of the portraits ``index`` (M,) int64, with repetition allowed."""
+        return self.map(lambda value: value[index])
+
+
+class Flow3D(nn.Module):
+    """Generates the image of a ``Scene``: the person in front of the source's background.
+
+    The matted source is lifted to a feature volume; a dense 3D flow, predicted from expression, rotation and
+    translation of both faces, warps it to the driving view; it is projected, decoded and refined to colour F and
+    opacity α. Where the person was (H), the background is inpainted (B):
+
+        picture = α F + (1 − α) [(1 − H) source + H B],    kept = (1 − α) (1 − H)
+
+    where ``kept`` is 1, the picture is the source image to the bit. Without ``scene.matte`` the matte is predicted.
+    Lighting comes from the driving rendering, which the refinement sees.
+    """
+
+    kind = "flow3d"
+    title = "3DFlowRenderer"
+
+    def __init__(self, config: Flow3DConfig, focal_ratio: float = 5.0) -> None:
+        """focal_ratio: of the camera, see ``face.camera``."""
+        super().__init__()
+        self.config, self.focal_ratio = config, focal_ratio
+        self.warping = Warping(config)
+        self.refine = Refine(config)
+        self.inpaint = Inpaint(config)
+        self.matte = MatteHead(config)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        fields = self.config.model_dump(mode="json", include=set(_ARCHITECTURE))
+        return fields | {"focal_ratio": self.focal_ratio}
+
+    @classmethod
+    def from_architecture(cls, architecture: Mapping[str, Any]) -> Flow3D:
+        config = Flow3DConfig.model_validate({name: architecture[name] for name in _ARCHITECTURE})
+        return cls(config, architecture["focal_ratio"])
+
+    def forward(self, scene: Scene, code: SourceCode | None = None) -> Generated:
+        """Scene of B (source, driving) pairs to generated images (B, 3, S, S) in [0, 1].
+
+        code: of the scene's source images, if it exists already. Raises ImageSizeError.
+        """
+        if code is None:
+            code = self.encode(scene.source_image, scene.matte)
+        source, driving = (self.coefficients(face) for face in (scene.source_face, scene.driving_face))
+        prior = self.prior(scene.source_face, scene.driving_face, scene.source_image.shape[-1])
+        warped = self.warping.warp(code.foreground, code.volume, source, driving, prior)
+        foreground = self.refine(warped, code.foreground, shading(scene.conditions))
+        return compose(scene.source_image, code, foreground)
+
+    def encode(self, source_image: Tensor, matte: Tensor | None = None) -> SourceCode:
+        """Source images (B, 3, S, S) in [0, 1] and mattes (B, 1, S, S), predicted if None. Raises ImageSizeError."""
+        check_size(source_image)
+        matte = self.matte(source_image).float() if matte is None else matte
+        hole = hole_of(matte)
+        inpainted = self.inpaint(source_image, hole).float()
+        foreground = premultiplied(source_image, matte)
+        volume = self.warping.lift(foreground)
+        return SourceCode(foreground, volume, hole, torch.where(hole > 0, inpainted, source_image))
+
+    def coefficients(self, face: FaceParameters) -> Tensor:
+        """(B, 57): what the flow depends on."""
+        return coefficients(face, self.focal_ratio)
+
+    def prior(self, source: FaceParameters, driving: FaceParameters, side: int) -> Tensor | None:
+        """(B, 3, D, h, w): the motion to which the flow is added, or None; ``side`` of the images in pixels."""
+        if self.config.prior == "none":
+            return None
+        return head_motion(source, driving, self.focal_ratio, (self.config.depth, side // 4, side // 4))
+
+
+def compose(source_image: Tensor, code: SourceCode, foreground: Foreground) -> Generated:
+    """The person in front of the background, and where the source image is kept."""
+    with in_float32(source_image):
+        colour, matte = foreground.colour.float(), foreground.matte.float()
+        picture = matte * colour + (1 - matte) * code.background
+        kept = (1 - matte) * (1 - code.hole)
+        return Generated(torch.where(kept == 1, source_image, picture), kept)
+
+
+def premultiplied(image: Tensor, matte: Tensor) -> Tensor:
+    """(B, 4, S, S): an image (B, 3, S, S) times its matte (B, 1, S, S), and the matte."""
+    return torch.cat([matte * image, matte], dim=1)
+
+
+def hole_of(matte: Tensor) -> Tensor:
+    """(B, 1, S, S): 1 where a matte (B, 1, S, S) or its surroundings show the person, else 0."""
+    return dilate(matte, max(1, round(_MARGIN * matte.shape[-1])))
+
+
+def shading(conditions: Conditions) -> Tensor:
+    """(B, 7, S, S): normals, irradiance and mask of the driving face."""
+    return torch.cat([conditions.normal, conditions.light, conditions.mask], dim=1)
+
+
+def check_size(image: Tensor) -> None:
+    """Raises ImageSizeError unless the images (B, 3, S, S) are squares of a multiple of 16 pixels, at least 32."""
+    height, width = image.shape[-2:]
+    if height != width or height % _MULTIPLE or height < 2 * _MULTIPLE:
+        raise ImageSizeError(
+            f"images of {width} × {height} pixels: {Flow3D.title} takes squares whose side is a multiple of "
+            f"{_MULTIPLE}, at least {2 * _MULTIPLE}; resize them, or set image_size"
+        )

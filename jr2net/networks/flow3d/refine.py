@@ -1,0 +1,67 @@
+"""Refinement: the foreground's final colours and opacity, by a U-Net with a transformer at its bottom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from jr2net.config import Flow3DConfig
+from jr2net.networks.flow3d.blocks import Transformer, UNet, clamp, opacity
+from jr2net.networks.flow3d.warping import Tensors, Warped
+
+# Scale of the predicted corrections. It keeps the first optimiser steps from destroying the initial output.
+_CORRECTION = 1 / 8
+
+# Initial logit of the warped texture's share against the decoded features.
+_TEXTURE = 2.0
+
+# Colours are divided by at least this opacity.
+_OPACITY = 1 / 16
+
+SHADING_CHANNELS = 3 + 3 + 1
+
+
+@dataclass(frozen=True)
+class Foreground(Tensors):
+    """The person in the driving view.
+
+    colour  (B, 3, S, S)  in [0, 1], not premultiplied
+    matte   (B, 1, S, S)  in [0, 1]; 0 and 1 are reached exactly
+    """
+
+    colour: Tensor
+    matte: Tensor
+
+    @property
+    def image(self) -> Tensor:
+        """(B, 3, S, S): the colour premultiplied by the matte, as in front of black."""
+        return self.matte * self.colour
+
+
+class Refine(nn.Module):
+    """Blends the warped texture with what the features decode to, and corrects colour and opacity.
+
+    The U-Net sees both, the source foreground, the projected features (at 1/4 of the side), and the driving
+    rendering's normals, irradiance and mask, so that it can relight. It is 0 at initialisation: the output is then the
+    blend of the two.
+    """
+
+    def __init__(self, config: Flow3DConfig) -> None:
+        super().__init__()
+        widths = config.refine_widths
+        bottom = Transformer(widths[-1], config.refine_blocks, config.refine_heads)
+        inputs = 3 * 4 + SHADING_CHANNELS
+        self.network = UNet(inputs, 3 + 1 + 1, widths, bottom, depth=2, joined=config.projection_width)
+
+    def forward(self, warped: Warped, source: Tensor, shading: Tensor) -> Foreground:
+        """source (B, 4, S, S): the source foreground; shading (B, 7, S, S): normal, light, mask of the driving face."""
+        x = torch.cat([warped.texture, warped.decoded, source, shading], dim=1)
+        predicted = self.network(x, warped.projected.features)
+        blend = warped.decoded + torch.sigmoid(predicted[:, 4:] + _TEXTURE) * (warped.texture - warped.decoded)
+        premultiplied, matte = blend[:, :3], blend[:, 3:]
+        colour = premultiplied / matte.clamp(min=_OPACITY)
+        return Foreground(
+            clamp(colour + _CORRECTION * predicted[:, :3]), opacity(matte + _CORRECTION * predicted[:, 3:4])
+        )

@@ -1,0 +1,95 @@
+"""What the trainings of all reenactors share: the scene, the discriminator, the moving average, the sample images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jr2net.config import DCNetConfig, Flow3DConfig
+from jr2net.face.camera import Camera
+from jr2net.face.model import FaceModel
+from jr2net.networks.discriminator import PatchDiscriminator
+from jr2net.render.scene import Scene, recombine, set_scene
+from jr2net.training import losses
+from jr2net.training.pictures import grid
+from jr2net.training.training import Batch, Training
+
+Perceptual = Callable[[Tensor], list[Tensor]]
+"""Images (B, 3, S, S) to feature maps (Θ of Eq. 4): VGG-19 or RecNet's backbone."""
+
+
+class ReenactorTraining(Training):
+    """Trains a reenactor on pairs of frames of the same clip; a frozen RecNet reconstructs both frames.
+
+    reenactor  the network that is trained; its moving average ``average`` is saved
+    networks   the parts of it that have an optimiser of their own, by name
+    """
+
+    def __init__(
+        self,
+        reenactor: nn.Module,
+        networks: Mapping[str, nn.Module],
+        discriminator: PatchDiscriminator,
+        recnet: nn.Module,
+        perceptual: Perceptual,
+        model: FaceModel,
+        camera: Camera,
+        config: DCNetConfig | Flow3DConfig,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(
+            {**networks, "discriminator": discriminator},
+            config.optimizer,
+            device,
+            learning_rates={"discriminator": config.discriminator_learning_rate},
+            betas=(0.5, 0.999),
+        )
+        self.average: Any = copy.deepcopy(reenactor).requires_grad_(False)
+        self.recnet = recnet.to(self.device).eval().requires_grad_(False)
+        self.perceptual = perceptual
+        self.model = model.to(self.device)
+        self.camera = camera
+
+    @torch.no_grad()
+    def scene(self, source_image: Tensor, driving_image: Tensor, source_matte: Tensor | None = None) -> Scene:
+        """Reconstructs and renders source and driving images (B, 3, S, S)."""
+        parameters = self.recnet(torch.cat([source_image, driving_image]))
+        source, driving = parameters[: len(source_image)], parameters[len(source_image) :]
+        return set_scene(self.model, self.camera, source_image, source, recombine(source, driving), source_matte)
+
+    def discriminator_losses(self, microbatch: Batch) -> dict[str, Tensor]:
+        """microbatch: with images ``target`` and ``generated`` (B, 3, S, S), and the ``scene`` of the latter."""
+        images = torch.cat([microbatch["target"], microbatch["generated"]])
+        conditions = microbatch["scene"].conditions
+        conditions = conditions.concatenate(conditions)
+        real, fake = self.forward(self.wrapped["discriminator"], images, conditions).chunk(2)
+        return {"discriminator": losses.discriminator(real, fake)}
+
+    @torch.no_grad()
+    def sample_images(self, batch: Batch) -> Tensor:
+        """Rows of four source images, their driving images, and the output of the averaged generator."""
+        source, driving = (batch[f"{role}_image"][:4].to(self.device) for role in ("source", "driving"))
+        matte = batch["source_matte"][:4].to(self.device) if "source_matte" in batch else None
+        return grid([source, driving, self.average(self.scene(source, driving, matte)).picture])
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"average": self.average.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.average.load_state_dict(state["average"])
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, ema: float, steps: int) -> None:
+    """Updates the exponential moving average of a network's weights.
+
+    steps: how many steps the network was trained for before this one; the decay is smaller than ``ema`` in first steps.
+    """
+    decay = min(ema, (1 + steps) / (10 + steps))
+    for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)

@@ -1,0 +1,135 @@
+"""Stages that make mattes and the comparison of reenactors, on a real Ray cluster, with untrained networks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from jobs.compare import absolute, named_folders
+from jobs.prepare import segment_shard
+from jr2net.config import load, shipped_config
+from jr2net.data import sets
+from jr2net.data.shards import list_shards, read_clips, write_clips
+from jr2net.face.model import FaceModel
+from jr2net.images.segmentation import SegmenterError, load_segmenter
+from jr2net.networks.checkpoint import save_network
+from jr2net.networks.dcnet import DCNet
+from jr2net.networks.recnet import RecNet
+from jr2net.run.manifest import read_manifest
+from jr2net.settings import ConfigError
+from jr2net.studio.film import film_people
+
+SETTINGS = ("data.mattes=always", "evaluation.turned=true", "data.studio.people=4")
+
+
+@pytest.fixture(scope="module")
+def prepared(submit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose stage ``prepare`` filmed mattes and the turned set."""
+    storage = tmp_path_factory.mktemp("runs") / "judge"
+    status, log = submit("jobs/prepare.py", f"storage={storage}", *SETTINGS)
+    assert status == 0, log
+    return storage
+
+
+def save_networks(folder: Path, model: FaceModel) -> None:
+    """Untrained networks of the smoke configuration: ``reader``, and DCNets ``seed0`` and ``seed1``."""
+    config = load(shipped_config("smoke"))
+    seen_through = {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
+    torch.manual_seed(0)
+    reader = RecNet(model.sizes, config.recnet.backbone)
+    torch.nn.init.normal_(reader.expression.linear.weight, std=0.05)
+    save_network(reader, folder / "reader", seen_through, model.digest, {})
+    for seed in range(2):
+        torch.manual_seed(seed)
+        dcnet = DCNet(config.dcnet)
+        torch.nn.init.normal_(dcnet.output.weight, std=0.02)
+        save_network(dcnet, folder / f"seed{seed}", seen_through, model.digest, {})
+
+
+def test_prepare_films_mattes_and_the_turned_set(prepared: Path) -> None:
+    contents = json.loads((prepared / "prepare" / "clips.json").read_text())
+    assert {name: sum(shard["identities"] for shard in shards.values()) for name, shards in contents.items()} == {
+        "train": 4,
+        "natural": 4,
+        "large": 4,
+        "turned": 4,
+    }
+    for kind in contents:
+        for shard in list_shards(str(prepared / "prepare" / kind)):
+            assert all(row.matte is not None for row in read_clips(shard))
+
+
+def test_without_the_settings_nothing_changes(prepared: Path, procedural_model: FaceModel, tmp_path: Path) -> None:
+    """The images are those of a run without mattes; such a run's shards have the bytes that they always had."""
+    config = load(shipped_config("smoke"))
+    assert sets.studio_kinds(config) == ["train", "natural", "large"] and not sets.prepares_mattes(config)
+    plain = film_people(procedural_model, config.data.studio, config.seed, 0, 4, "natural", config.image_size)
+    (shard,) = list_shards(str(prepared / "prepare" / "natural"))
+    assert [row.images for row in plain] == [row.images for row in read_clips(shard)]
+
+
+def test_reenactors_are_compared(prepared: Path, submit, procedural_model: FaceModel, tmp_path: Path) -> None:
+    save_networks(tmp_path, procedural_model)
+    reenactors = [f"--reenactor={name}={tmp_path / folder}" for name, folder in
+                  (("dcnet", "seed0"), ("dcnet", "seed1"), ("other", "seed1"))]  # fmt: skip
+    job = ["jobs/compare.py", *reenactors, f"--reconstructor={tmp_path / 'reader'}", f"storage={prepared}", *SETTINGS]
+    status, log = submit(*job)
+    assert status == 0, log
+    (document,) = (prepared / "comparison").glob("*.json")
+    result = json.loads(document.read_text())
+    assert set(result["sets"]) == {"natural", "large", "turned"}
+    assert {"l1_revealed", "l1_turned", "expression_gap", "seconds"} <= set(result["sets"]["turned"]["dcnet"])
+    assert result["sets"]["turned"]["dcnet"]["seeds"] == 2 and result["sets"]["turned"]["dcnet"]["std"]["l1"] > 0
+    assert result["ratios"]["turned"]["other"]["dcnet"]["l1"] > 0 and len(result["weights"]["dcnet"]) == 2
+    markdown = document.with_suffix(".md").read_text()
+    assert "## Turned heads, 30° to 60°" in markdown and "other / dcnet" in markdown
+    assert all(line in log for line in markdown.splitlines())
+
+
+def test_mattes_of_given_clips_are_made_and_resumed(submit, procedural_model: FaceModel, tmp_path: Path) -> None:
+    try:
+        load_segmenter()
+    except SegmenterError as error:
+        pytest.skip(str(error))
+    config = load(shipped_config("smoke"))
+    for number in range(2):
+        people = film_people(procedural_model, config.data.studio, 1, 3 * number, 3, "train", 64)
+        write_clips(str(tmp_path / "clips" / f"clips-{number}.parquet"), people)
+    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "clips").iterdir()}
+    job = ["jobs/prepare.py", f"storage={tmp_path / 'run'}", f"data.clips={tmp_path / 'clips'}", "data.mattes=always"]
+    status, log = submit(*job)
+    assert status == 0, log
+    folder = tmp_path / "run" / "prepare"
+    shards = sorted((folder / "mattes" / "clips").iterdir())
+    manifest = read_manifest(str(folder))
+    assert manifest is not None
+    assert [f"mattes/clips/{path.name}" for path in shards] == sorted(set(manifest.outputs) - {"clips.json"})
+    given = load(shipped_config("smoke"), [f"data.clips={tmp_path / 'clips'}", "data.mattes=always"])
+    clips = sets.training_clips(given, str(folder))
+    assert clips.load_matte(0, 0, 64).shape == (64, 64)
+    assert digests == {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "clips").iterdir()}
+
+    written = shards[0].stat().st_mtime_ns, shards[1].read_bytes()
+    shards[1].unlink()
+    for shard, matte in zip(sorted((tmp_path / "clips").iterdir()), shards):  # as a resumed stage does
+        segment_shard._function(str(shard), str(matte))
+    assert (shards[0].stat().st_mtime_ns, shards[1].read_bytes()) == written
+
+
+def test_folders_are_given_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
+    assert named_folders(["dcnet=/a", "flow3d=s3://b/c", "dcnet=d"], "/base") == {
+        "dcnet": ["/a", "/base/d"],
+        "flow3d": ["s3://b/c"],
+    }
+    for wrong in ("dcnet", "=folder", "dcnet=", "CopySource=folder"):
+        with pytest.raises(ConfigError, match="write NAME=FOLDER"):
+            named_folders([wrong], None)
+    monkeypatch.setitem(os.environ, "RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(ConfigError, match="relative path"):
+        absolute("runs/a", None)
