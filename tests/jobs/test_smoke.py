@@ -58,16 +58,6 @@ def test_finished_stages_are_skipped(finished: Path, submit) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
 
 
-def test_flow3d_without_mattes_is_one_error(finished: Path, submit, tmp_path: Path) -> None:
-    """The other reenactor is trained on the same RecNet, which is not made again."""
-    before = {path: path.stat().st_mtime_ns for path in (finished / "recnet").rglob("*")}
-    status, log = submit("jobs/train.py", "flow3d", f"storage={finished}", "flow3d.optimizer.steps=1")
-    assert status != 0
-    errors = [line for line in log.splitlines() if line.startswith("error: ")]
-    assert errors and "have no mattes" in errors[0] and "reenactor=dcnet" in errors[0], log
-    assert before == {path: path.stat().st_mtime_ns for path in (finished / "recnet").rglob("*")}
-
-
 def test_nan_in_training_is_one_error(finished: Path, submit, tmp_path: Path) -> None:
     shutil.copytree(finished / "prepare", tmp_path / "prepare")
     settings = ["recnet.optimizer.learning_rate=1e30"]
