@@ -1,4 +1,4 @@
-"""Where weights come from: the ones that ship with the package, a checkpoint's folder, or a run, local or on S3."""
+"""Finds and loads weights: those that ship with the package, a checkpoint folder, or a run, local or on S3."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ RECONSTRUCTION, REENACTMENT = "recaugnet", "dcnet"
 
 
 def shipped_weights(stage: str) -> str:
-    """The folder of the weights that come with the package."""
+    """The folder of the weights that ship with the package."""
     return str(files("jr2net") / "weights" / stage)
 
 
 def checkpoint_folder(weights: str | Path | None, stage: str) -> str:
-    """``weights`` as the folder of a checkpoint: None means the shipped one, a run's folder its ``stage``."""
+    """The checkpoint folder that ``weights`` refers to: of None, the shipped one; of a run's folder, its ``stage``."""
     if weights is None:
         return shipped_weights(stage)
     folder, inside = str(weights), storage.join(str(weights), stage)
@@ -32,7 +32,7 @@ def checkpoint_folder(weights: str | Path | None, stage: str) -> str:
 
 
 def load_checkpoint(folder: str, model: FaceModel) -> tuple[Network, ModelInfo]:
-    """A network on the CPU, and what it is. Raises CheckpointError, or StorageError."""
+    """A network on the CPU, and its description. Raises CheckpointError or StorageError."""
     with local_copy(folder, (DESCRIPTION, WEIGHTS)) as local:
         description, network = read_description(local), load_network(local, model)
     architecture = description["architecture"]
@@ -42,7 +42,7 @@ def load_checkpoint(folder: str, model: FaceModel) -> tuple[Network, ModelInfo]:
 
 
 def as_face_model(model: FaceModel | str | Path | None) -> FaceModel:
-    """A face model, or the one that a path names as ``face.model`` does; None is the procedural one."""
+    """A face model, given or loaded as by the setting ``face.model``; None: the procedural one."""
     if isinstance(model, FaceModel):
         return model
     return load_face_model(FaceConfig() if model is None else FaceConfig(model=str(model)))
