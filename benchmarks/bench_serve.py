@@ -35,7 +35,7 @@ from jr2net.config import BackboneConfig, DCNetConfig, FaceConfig, OptimizerConf
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.inference.messages import ModelInfo, ReenactRequest, to_face_arrays
-from jr2net.inference.openvino import compile_reconstructor, studio_images
+from jr2net.inference.openvino import compile_network, studio_images
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
 from jr2net.inference.weights import load_checkpoint, shipped_weights
@@ -85,7 +85,7 @@ def _recaugnet_alone(model: FaceModel) -> Iterator[Measurement]:
         print("OpenVINO is not installed: measuring PyTorch only")
         return
     for precision in ("fp32", "bf16", "int8"):
-        compiled = compile_reconstructor(reconstructor, precision, torch.rand(16, 3, 224, 224))
+        compiled = _compiled(reconstructor, precision, torch.rand(16, 3, 224, 224))
         milliseconds = best_ms(partial(compiled.predict, image))
         yield Measurement(name.format(f"OpenVINO, {precision}"), milliseconds, "ms", "paper, GPU: 20 ms")
 
@@ -115,7 +115,7 @@ def _precision_errors(model: FaceModel) -> Iterator[Measurement]:
     variants = {"PyTorch, bf16": replace(reconstructor, network=prepare(copy.deepcopy(reconstructor.network), "bf16"))}
     if importlib.util.find_spec("openvino") is not None:
         for precision in ("fp32", "bf16", "int8"):
-            variants[f"OpenVINO, {precision}"] = compile_reconstructor(reconstructor, precision, calibration)
+            variants[f"OpenVINO, {precision}"] = _compiled(reconstructor, precision, calibration)
     for variant, changed in variants.items():
         prediction = changed.predict(test)
         error = (prediction.expression - faces.expression).abs()
@@ -135,6 +135,11 @@ def _precision_errors(model: FaceModel) -> Iterator[Measurement]:
         error = (prepare(copy.deepcopy(dcnet), "bf16")(scene).picture - dcnet(scene).picture).abs()
     for statistic, value in (("mean", error.mean()), ("largest", error.max())):
         yield Measurement(f"picture_change (PyTorch, bf16, {statistic})", float(value), "of [0, 1]", "PyTorch fp32")
+
+
+def _compiled(reconstructor: Reconstructor, precision: str, images: torch.Tensor) -> Reconstructor:
+    network = compile_network(reconstructor.network, reconstructor.camera.size, precision, images)
+    return replace(reconstructor, network=network)
 
 
 def _serving(label: str, weights: Path, seconds: float) -> Iterator[Measurement]:

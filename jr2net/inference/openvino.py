@@ -20,7 +20,6 @@ from jr2net.errors import UserError
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.arrays import decode_image, to_tensor
-from jr2net.inference.reconstruction import Reconstructor
 
 Precision = Literal["fp32", "bf16", "int8"]
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -32,17 +31,17 @@ class OpenVINOError(UserError, RuntimeError):
     """OpenVINO is not installed, or an argument is missing. The message names the remedy."""
 
 
-def compile_reconstructor(
-    reconstructor: Reconstructor, precision: str = "fp32", images: Tensor | None = None, threads: int = 1
-) -> Reconstructor:
-    """The reconstructor with its network compiled by OpenVINO, for ``threads`` threads.
+def compile_network(
+    network: nn.Module, size: int, precision: str = "fp32", images: Tensor | None = None, threads: int = 1
+) -> nn.Module:
+    """A RecNet or RecAugNet for crops of side ``size``, compiled by OpenVINO for ``threads`` threads.
 
     ``int8`` is calibrated with a few dozen ``images`` (N, 3, S, S) in [0, 1], similar to those that it will get. Raises
     OpenVINOError.
     """
     if precision == "int8" and images is None:
         raise OpenVINOError("int8 needs images for calibration; give a few dozen face crops")
-    core, model = _convert(reconstructor)
+    core, model = _convert(network, size)
     if precision == "int8":
         assert images is not None
         model = _quantize(model, images)
@@ -53,7 +52,7 @@ def compile_reconstructor(
         "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
         "ENABLE_CPU_PINNING": False,
     }
-    return dataclasses.replace(reconstructor, network=_Compiled(core.compile_model(model, "CPU", options)))
+    return _Compiled(core.compile_model(model, "CPU", options))
 
 
 def studio_images(model: FaceModel, size: int, people: int = 16) -> Tensor:
@@ -93,15 +92,14 @@ class _AsTuple(nn.Module):
         return tuple(getattr(face, name) for name in _FIELDS)
 
 
-def _convert(reconstructor: Reconstructor) -> tuple[Any, Any]:
+def _convert(network: nn.Module, size: int) -> tuple[Any, Any]:
     try:
         import openvino
     except ImportError:
         raise OpenVINOError(f"openvino is not installed; {_INSTALL_COMMAND}, or use runtime: torch") from None
-    size = reconstructor.camera.size
     with torch.no_grad():  # not inference mode, which uses another pooling (networks/resnet.py)
         model = openvino.convert_model(
-            _AsTuple(reconstructor.network).cpu().eval(),
+            _AsTuple(network).cpu().eval(),
             example_input=torch.rand(2, 3, size, size),
             input=[openvino.PartialShape([-1, 3, size, size])],
         )

@@ -72,10 +72,10 @@ class Reconstructor:
     def prepared(self, precision: Precision = "fp32", runtime: Runtime = "torch") -> Reconstructor:
         """The network optimised for inference; its module is modified in place or wrapped."""
         if runtime == "openvino":
-            from jr2net.inference.openvino import compile_reconstructor, studio_images
+            from jr2net.inference.openvino import compile_network, studio_images
 
             images = studio_images(self.model, self.camera.size) if precision == "int8" else None
-            return compile_reconstructor(self, precision, images)
+            return replace(self, network=compile_network(self.network, self.camera.size, precision, images))
         return replace(self, network=prepare(self.network, precision))
 
     @property

@@ -47,7 +47,6 @@ from jr2net.inference.photo import Photo, installed_detector
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.weights import REENACTMENT, as_face_model, checkpoint_folder, load_checkpoint
 from jr2net.networks.checkpoint import CheckpointError
-from jr2net.networks.dcnet import DCNet
 from jr2net.networks.precision import prepare
 from jr2net.render.scene import Generated, Scene, set_scene
 
@@ -64,7 +63,7 @@ class ReenactmentError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Reenactor:
-    """DCNet, with the face model and the camera of its scenes.
+    """A reenactment network (DCNet or flow3d), with the face model and the camera of its scenes.
 
     reconstructor  fits the faces of photos; None if callers pass fitted faces only (``generate``, ``reenact``)
     batch_size     largest number of images in one forward pass
@@ -119,8 +118,8 @@ class Reenactor:
         """Loads the reenactment network only, for callers that pass fitted faces."""
         folder = checkpoint_folder(weights, REENACTMENT)
         network, info = load_checkpoint(folder, model)
-        if not isinstance(network, DCNet):
-            raise CheckpointError(f"{folder}: holds a {info.kind}; give the folder of a DCNet")
+        if info.kind not in REENACTMENT:
+            raise CheckpointError(f"{folder}: holds a {info.kind}; give the folder of a {' or '.join(REENACTMENT)}")
         network = network.to(device)
         return Reenactor(prepare(network, precision) if optimize else network, model.to(device), info, None, batch_size)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,11 +11,14 @@ from jr2net.config import FaceConfig
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.inference.messages import ModelInfo
-from jr2net.networks.checkpoint import DESCRIPTION, WEIGHTS, Network, load_network, read_description
+from jr2net.networks.checkpoint import DESCRIPTION, WEIGHTS, CheckpointError, Network, load_network, read_description
 from jr2net.storage import local_copy
 
-RECONSTRUCTION, REENACTMENT = "recaugnet", "dcnet"
-"""Folders of the two networks in the shipped weights and in a run."""
+RECONSTRUCTION = ("recaugnet",)
+"""Folder of the reconstruction network in the shipped weights and in a run."""
+
+REENACTMENT = ("dcnet", "flow3d")
+"""Folders of the reenactors; the weights that ship are those of the first."""
 
 
 def shipped_weights(stage: str) -> str:
@@ -22,13 +26,22 @@ def shipped_weights(stage: str) -> str:
     return str(files("jr2net") / "weights" / stage)
 
 
-def checkpoint_folder(weights: str | Path | None, stage: str) -> str:
-    """The checkpoint folder that ``weights`` refers to: of None, the shipped one; of a run's folder, its ``stage``."""
+def checkpoint_folder(weights: str | Path | None, stages: Sequence[str]) -> str:
+    """The checkpoint folder that ``weights`` refers to: of None, the shipped one; of a run's folder, its stage.
+
+    Raises CheckpointError where a run has several of the stages.
+    """
     if weights is None:
-        return shipped_weights(stage)
-    folder, inside = str(weights), storage.join(str(weights), stage)
-    is_run = not storage.exists(storage.join(folder, DESCRIPTION)) and storage.exists(storage.join(inside, DESCRIPTION))
-    return inside if is_run else folder
+        return shipped_weights(stages[0])
+    folder = str(weights)
+    if storage.exists(storage.join(folder, DESCRIPTION)):
+        return folder
+    found = [
+        inside for stage in stages if storage.exists(storage.join(inside := storage.join(folder, stage), DESCRIPTION))
+    ]
+    if len(found) > 1:
+        raise CheckpointError(f"{folder}: holds several networks; give the folder of one: {' or '.join(found)}")
+    return found[0] if found else folder
 
 
 def load_checkpoint(folder: str, model: FaceModel) -> tuple[Network, ModelInfo]:

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from jr2net.config import BackboneConfig
 from jr2net.inference.messages import ModelInfo
-from jr2net.inference.openvino import OpenVINOError, compile_reconstructor
+from jr2net.inference.openvino import OpenVINOError, compile_network
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.networks.recnet import RecNet
 
@@ -24,7 +26,7 @@ def test_predictions_agree_with_pytorch(reconstructor, precision, tolerance):
     pytest.importorskip("openvino")
     pytest.importorskip("nncf")
     images = torch.rand(12, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-    compiled = compile_reconstructor(reconstructor, precision, images)
+    compiled = replace(reconstructor, network=compile_network(reconstructor.network, SIZE, precision, images))
     for batch in (images[:1], images[:5]):
         expected, prediction = reconstructor.predict(batch), compiled.predict(batch)
         for name, value in expected.state().items():
@@ -34,10 +36,10 @@ def test_predictions_agree_with_pytorch(reconstructor, precision, tolerance):
 
 def test_int8_without_images_is_rejected(reconstructor):
     with pytest.raises(OpenVINOError, match="images"):
-        compile_reconstructor(reconstructor, "int8")
+        compile_network(reconstructor.network, SIZE, "int8")
 
 
 def test_a_missing_extra_is_named(reconstructor, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(OpenVINOError, match=r"jr2net\[openvino\]"):
-        compile_reconstructor(reconstructor)
+        compile_network(reconstructor.network, SIZE)

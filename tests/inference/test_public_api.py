@@ -145,5 +145,5 @@ def test_weights_of_the_wrong_kind_are_rejected(procedural_model) -> None:
 
     with pytest.raises(CheckpointError, match="holds a dcnet; give the folder of a RecAugNet or RecNet"):
         Reconstructor.load(shipped_weights("dcnet"), face_model=procedural_model)
-    with pytest.raises(CheckpointError, match="holds a recaugnet; give the folder of a DCNet"):
+    with pytest.raises(CheckpointError, match="holds a recaugnet; give the folder of a dcnet or flow3d"):
         Reenactor.load(shipped_weights("recaugnet"), face_model=procedural_model)
