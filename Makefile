@@ -1,6 +1,6 @@
-# make cascade [CONFIG=configs/laptop.yaml] [ARGS="key=value …"]    the whole cascade on this machine
+# make cascade [CONFIG=configs/laptop.yaml] [ARGS="key=value …"]    run the whole cascade on this machine
 # make test | drills | bench | serve | page
-# Each of them makes .venv first, from pyproject.toml and the versions in constraints.txt (make setup).
+# Each target first creates .venv from pyproject.toml and the versions in constraints.txt (make setup).
 
 CONFIG ?= configs/laptop.yaml
 ARGS ?=
@@ -15,14 +15,14 @@ export OMP_NUM_THREADS ?= 1
 
 setup: .venv/.ready
 
-# The face detector comes without its dependencies: only the networks inside its wheel are used, and it asks for an older
-# numpy (which is the conflict that pip would warn of the next time). Where it cannot be had (no network, no wheel for
-# this platform or Python) all else works, and callers say where the face is.
+# The face detector is installed without its dependencies: only the networks inside its wheel are used, and it requires
+# an older numpy (the conflict that pip would warn about). If it cannot be installed (no network, no wheel for this
+# platform or Python), everything else works, and callers give the box of the face.
 .venv/.ready: pyproject.toml constraints.txt
 	@echo "[setup] installing into .venv"
 	@test -x $(PYTHON) || python3 -m venv .venv
 	@$(INSTALL) --no-warn-conflicts --constraint constraints.txt --editable '.[cluster,serve,test]'
-	@$(INSTALL) --no-deps $(DETECTOR) || echo "[setup] goes on without the face detector; to try again: make detector"
+	@$(INSTALL) --no-deps $(DETECTOR) || echo "[setup] the face detector was not installed; to try again: make detector"
 	@touch $@
 
 detector: setup
@@ -46,7 +46,7 @@ bench: setup
 serve: setup serve/page/vendor/three.js
 	@$(PYTHON) -m serve $(SETTINGS) $(ARGS)
 
-# The small weights that come with the project, from a finished `make cascade`.
+# Copies the weights of a finished `make cascade` into the package.
 weights: setup
 	@$(PYTHON) -m jr2net.weights $(RUN)
 

@@ -1,1 +1,1 @@
-"""How fast things are: ``python -m benchmarks`` runs every ``bench_*.py`` and keeps the figures in results.json."""
+"""Benchmarks: ``python -m benchmarks`` runs every ``bench_*.py`` and records the measurements in results.json."""

@@ -1,4 +1,4 @@
-"""The renderer, parameters to picture and back: at training's sizes, and against PyTorch3D where it is installed."""
+"""The renderer, forward and backward: at the sizes of training, and against PyTorch3D if it is installed."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from jr2net.render.renderer import render
 
 REAL_GROUND = Path(os.environ.get("JR2NET_REAL_GROUND", Path(__file__).parents[2] / "shared"))
 MODELS = {"2.2k": ("ict_narrow_lo.npz", 2201), "12.7k": ("ict_narrow_full.npz", 12752)}
-BATCHED_TRAINING = ((64, 32), (96, 32), (64, 64))  # (size, batch) of photometric training
-AGAINST_PEER = (("2.2k", 64, 1), ("2.2k", 128, 1), ("2.2k", 64, 8), ("12.7k", 64, 1), ("12.7k", 128, 1))
+TRAINING_CASES = ((64, 32), (96, 32), (64, 64))  # (size, batch) of photometric training
+PEER_CASES = (("2.2k", 64, 1), ("2.2k", 128, 1), ("2.2k", 64, 8), ("12.7k", 64, 1), ("12.7k", 128, 1))
 
 
 def measure() -> Iterator[Measurement]:
-    """Milliseconds of ``render(…).image`` and its gradients by all six parameters."""
+    """Milliseconds of ``render(…).image`` and of its gradients with respect to all six parameters."""
     models = {label: _model(*source) for label, source in MODELS.items()}
     sizes = [*itertools.product((64, 128, 256), (1, 8))]
-    trained = [("2.2k", case) for case in BATCHED_TRAINING]
+    trained = [("2.2k", case) for case in TRAINING_CASES]
     for label, (size, batch) in [*itertools.product(models, sizes), *trained]:
         yield Measurement(f"render_fwd_bwd_ms {_case(label, size, batch)}", _time(models[label], size, batch), "ms")
-    for size, batch in BATCHED_TRAINING:
+    for size, batch in TRAINING_CASES:
         forward = _time(models["2.2k"], size, batch, backward=False)
         yield Measurement(f"render_fwd_ms {_case('2.2k', size, batch)}", forward, "ms")
 
     if importlib.util.find_spec("pytorch3d") is None:
-        print("PyTorch3D is not installed: no comparison")
+        print("PyTorch3D is not installed: skipping the comparison")
         return
     peer = f"PyTorch3D {_version()}, CPU"
-    for label, size, batch in AGAINST_PEER:
+    for label, size, batch in PEER_CASES:
         theirs = _time(models[label], size, batch, backend="pytorch3d", at_least=2)
         yield Measurement(f"render_fwd_bwd_ms of PyTorch3D {_case(label, size, batch)}", theirs, "ms", peer)
         ratio = theirs / _time(models[label], size, batch)
@@ -61,7 +61,7 @@ def _version() -> str:
 def _time(
     model: FaceModel, size: int, batch: int, backend: str = "torch", backward: bool = True, at_least: int = 5
 ) -> float:
-    camera, face = Camera.default(size), _people(model, batch)
+    camera, face = Camera.default(size), _random_faces(model, batch)
     leaves = list(face.state().values())
     target = torch.full((batch, 3, size, size), 0.3)
 
@@ -74,8 +74,8 @@ def _time(
     return best_ms(forward_backward if backward else forward, at_least)
 
 
-def _people(model: FaceModel, batch: int) -> FaceParameters:
-    """Faces of many shapes and poses, as a batch of training holds them; every parameter wants a gradient."""
+def _random_faces(model: FaceModel, batch: int) -> FaceParameters:
+    """Random faces with various shapes and poses; every parameter requires a gradient."""
     generator = torch.Generator().manual_seed(0)
     neutral = model.neutral(batch)
     spread = {"identity": 1.0, "expression": 0.1, "albedo": 1.0, "rotation": 0.25, "translation": 10.0, "light": 0.1}
@@ -88,12 +88,12 @@ def _people(model: FaceModel, batch: int) -> FaceParameters:
 
 
 def _model(file: str, vertices: int) -> FaceModel:
-    """The real face model where it lies, else an egg of as many vertices and triangles."""
+    """The real face model if its file exists, else an ellipsoid with as many vertices and triangles."""
     path = REAL_GROUND / "assets" / file
-    return read_model_file(path) if path.exists() else _egg(vertices)
+    return read_model_file(path) if path.exists() else _ellipsoid(vertices)
 
 
-def _egg(vertices: int) -> FaceModel:
+def _ellipsoid(vertices: int) -> FaceModel:
     """A face-sized ellipsoid with random smooth bases of the paper's sizes."""
     columns = round(math.sqrt(2 * vertices))
     rows = math.ceil(vertices / columns)

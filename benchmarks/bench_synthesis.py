@@ -1,7 +1,7 @@
-"""Mass synthesis: the job against a bare loop of its networks, one worker against two, and a million pairs' planning.
+"""Mass synthesis: the job against a bare loop, one worker against two, and planning and driver of a million pairs.
 
-The networks have ``configs/laptop.yaml``'s sizes and random weights, the sources are noise: neither changes the speed.
-Every source acts 16 times, as it does by default where pairs are many more than sources.
+The networks have the sizes of ``configs/laptop.yaml`` and random weights, and the sources are noise, which does not
+change the speed. Every source is used in 16 pairs, the default if there are many more pairs than sources.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ from jr2net.synthesis.plan import MAX_PAIRS_PER_SOURCE
 
 LAPTOP = str(Path(__file__).parents[1] / "configs" / "laptop.yaml")
 WORKERS = 2
-SHARDS, PAIRS_PER_SHARD = 32, 128  # of the job that is timed
+SHARDS, PAIRS_PER_SHARD = 32, 128  # of the timed job
 BARE_SECONDS = 20.0
 MILLION, MILLION_SHARD = 1_000_000, 500
-LOGICAL = ((1, 1), (2, 2), (4, 4), (8, 8))  # (actors, shards at once in each) of 1, 4, 16 and 64 logical workers
-STUB_LATENCY = 0.02  # seconds that the stub takes for a shard
+LOGICAL = ((1, 1), (2, 2), (4, 4), (8, 8))  # (actors, concurrent shards per actor): 1, 4, 16 and 64 logical workers
+STUB_LATENCY_S = 0.02  # of the stub, per shard
 
 
 def measure() -> Iterator[Measurement]:
@@ -70,58 +70,60 @@ def measure() -> Iterator[Measurement]:
 
 
 def measure_job(run: Run) -> Iterator[Measurement]:
-    """The job on one and two workers, into S3, beside the bare loop on as many cores."""
-    bare = bare_loop(run, WORKERS)
+    """The job on one and two workers, writing to S3, against the bare loop on as many cores."""
+    bare = bare_rate(run, WORKERS)
     yield Measurement(f"synthesis_bare_loop_pairs_per_s ({WORKERS} processes)", bare, "pairs/s")
-    one, _ = job_pace(run, 1)
-    two, phases = job_pace(run, WORKERS)
-    yield Measurement("synthesis_job_pairs_per_s (1 worker)", one, "pairs/s")
-    yield Measurement(f"synthesis_job_pairs_per_s ({WORKERS} workers)", two, "pairs/s")
-    yield Measurement("synthesis_job_vs_bare_loop", two / bare, "of its pace", "render + DCNet alone, same cores")
-    yield Measurement("synthesis_scaling_1_to_2", two / one, "times")
+    one_worker, _ = job_rate(run, 1)
+    two_workers, phases = job_rate(run, WORKERS)
+    yield Measurement("synthesis_job_pairs_per_s (1 worker)", one_worker, "pairs/s")
+    yield Measurement(f"synthesis_job_pairs_per_s ({WORKERS} workers)", two_workers, "pairs/s")
+    yield Measurement(
+        "synthesis_job_vs_bare_loop", two_workers / bare, "of its pace", "render + DCNet alone, same cores"
+    )
+    yield Measurement("synthesis_scaling_1_to_2", two_workers / one_worker, "times")
     for phase, seconds in sorted(phases.items(), key=lambda item: -item[1]):
         yield Measurement(f"synthesis_phase_ms {phase}", 1000 * seconds / (SHARDS * PAIRS_PER_SHARD), "ms a pair")
 
 
-def job_pace(run: Run, workers: int) -> tuple[float, Mapping[str, float]]:
-    """Pairs a second between the first and the last shards of a job, and its seconds by phase."""
-    place = f"s3://bucket/{workers}-workers-{time.monotonic_ns()}"
-    changed = {"synthesis_actors": workers, "synthesis_actors_min": workers}
-    moved = Run(with_settings(run.config, scaling=changed))
-    moved.folder = lambda stage: place if stage == "synthesis" else run.folder(stage)  # type: ignore[method-assign]
-    progress = Timed(place, SHARDS * PAIRS_PER_SHARD)
-    failed = make_shards(moved, load_inputs(run), np.arange(SHARDS), progress)
+def job_rate(run: Run, workers: int) -> tuple[float, Mapping[str, float]]:
+    """Pairs per second between the first and the last shards of a job, and its seconds by phase."""
+    folder = f"s3://bucket/{workers}-workers-{time.monotonic_ns()}"
+    scaling = {"synthesis_actors": workers, "synthesis_actors_min": workers}
+    job = Run(with_settings(run.config, scaling=scaling))
+    job.folder = lambda stage: folder if stage == "synthesis" else run.folder(stage)  # type: ignore[method-assign]
+    progress = TimedProgress(folder, SHARDS * PAIRS_PER_SHARD)
+    failed = make_shards(job, load_inputs(run), np.arange(SHARDS), progress)
     if failed:
         raise RuntimeError(f"the benchmark's job failed: {failed}")
-    # Not from the start, which waits for actors, nor to the end, when some have nothing left to do.
+    # Without the start, in which actors are created, and the end, in which some actors are idle.
     edge = 2 * workers
-    stamps = progress.stamps[edge - 1 : -edge]
-    return (len(stamps) - 1) * PAIRS_PER_SHARD / (stamps[-1] - stamps[0]), progress.seconds
+    finished_at = progress.finished_at[edge - 1 : -edge]
+    return (len(finished_at) - 1) * PAIRS_PER_SHARD / (finished_at[-1] - finished_at[0]), progress.seconds
 
 
-class Timed(SynthesisProgress):
-    """Notes when each shard was finished; tells nobody."""
+class TimedProgress(SynthesisProgress):
+    """Records when each shard was finished, and reports nothing."""
 
     def __init__(self, folder: str, pairs: int) -> None:
         super().__init__(folder, pairs, pairs)
-        self.stamps: list[float] = []
-        self.memory = 0.0
+        self.finished_at: list[float] = []
+        self.peak_memory_mib = 0.0
 
     def add(self, planned: int, kept: int, rejected: Mapping[str, int], seconds: Mapping[str, float]) -> None:
-        self.stamps.append(time.monotonic())
-        self.memory = max(self.memory, memory_mib())
+        self.finished_at.append(time.monotonic())
+        self.peak_memory_mib = max(self.peak_memory_mib, memory_mib())
         self.seconds.update(seconds)  # type: ignore[arg-type]
 
 
-def bare_loop(run: Run, processes: int) -> float:
-    """Pairs a second of render + DCNet on one batch over and over, in several processes at once."""
+def bare_rate(run: Run, processes: int) -> float:
+    """Pairs per second of rendering and DCNet, repeated on one batch, in several processes."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes) as pool:
-        return sum(pool.map(_bare_pace, [run.config] * processes, chunksize=1))
+        return sum(pool.map(_bare_rate, [run.config] * processes, chunksize=1))
 
 
 @torch.inference_mode()
-def _bare_pace(config: Config) -> float:
+def _bare_rate(config: Config) -> float:
     use_threads(1)
     run, size = Run(config), config.synthesis.batch_size
     recnet, dcnet = (load_network(run.folder(name), run.model) for name in ("recnet", "dcnet"))
@@ -129,69 +131,69 @@ def _bare_pace(config: Config) -> float:
     images = to_tensor([noise(rng, config.image_size) for _ in range(size)])
     source = recnet(images)
     expressions = torch.from_numpy(np.stack([sample("large", rng, ()).expression for _ in range(size)]))
-    wanted, made, start = source.replace(expression=expressions), 0, 0.0
+    driving, num_pairs, start = source.replace(expression=expressions), 0, 0.0
     while not start or time.perf_counter() - start < BARE_SECONDS:
-        dcnet(set_scene(run.model, Camera.from_config(config), images, source, wanted))
-        start = start or time.perf_counter()  # the first warms up
-        made += size
-    return (made - size) / (time.perf_counter() - start)
+        dcnet(set_scene(run.model, Camera.from_config(config), images, source, driving))
+        start = start or time.perf_counter()  # the first iteration is the warm-up
+        num_pairs += size
+    return (num_pairs - size) / (time.perf_counter() - start)
 
 
 def measure_planning(run: Run) -> Iterator[Measurement]:
-    """Finding out what is missing of a half-made dataset of a million pairs in S3, and describing a whole one."""
+    """Finding the missing shards of a half-finished dataset of a million pairs in S3, and describing the whole one."""
     settings = with_settings(run.config, synthesis={"pairs": MILLION, "pairs_per_shard": MILLION_SHARD}).synthesis
-    place = f"s3://bucket/million-{time.monotonic_ns()}"
+    folder = f"s3://bucket/million-{time.monotonic_ns()}"
     count = MILLION // MILLION_SHARD
-    put_once(f"{place}/{dataset.SOURCES}", b"{}")
+    put_once(f"{folder}/{dataset.SOURCES}", b"{}")
     for index in range(0, count, 2):
-        write_manifest(place, index)
+        write_manifest(folder, index)
     start = time.perf_counter()
-    missing = dataset.missing_shards(place, settings)
-    listed = time.perf_counter() - start
+    missing = dataset.missing_shards(folder, settings)
+    seconds = time.perf_counter() - start
     assert len(missing) == count // 2
-    yield Measurement("planning_1m_pairs_s", listed, "s")
+    yield Measurement("planning_1m_pairs_s", seconds, "s")
     for index in missing.tolist():
-        write_manifest(place, index)
+        write_manifest(folder, index)
     start = time.perf_counter()
-    dataset.describe(place, settings, 0, {}, run.config.image_size)
+    dataset.describe(folder, settings, 0, {}, run.config.image_size)
     yield Measurement("describing_1m_pairs_s", time.perf_counter() - start, "s")
 
 
-def measure_driver(run: Run, folder: str) -> Iterator[Measurement]:
-    """What the driver itself takes for a million pairs, with a stub in place of the networks."""
+def measure_driver(run: Run, root: str) -> Iterator[Measurement]:
+    """CPU time, wall-clock time and memory of the driver for a million pairs, with a stub instead of the networks."""
     for actors, shards in LOGICAL:
-        changed: dict[str, float] = {"synthesis_actors": actors, "synthesis_actors_min": actors}
-        changed |= {"shards_per_actor": shards, "cpus_per_worker": 0.1}
+        scaling: dict[str, float] = {"synthesis_actors": actors, "synthesis_actors_min": actors}
+        scaling |= {"shards_per_actor": shards, "cpus_per_worker": 0.1}
         settings = {"pairs": MILLION, "pairs_per_shard": MILLION_SHARD}
-        stubbed = Run(with_settings(run.config, scaling=changed, synthesis=settings))
-        place = f"{folder}/stub-{actors * shards}"
-        stubbed.folder = lambda stage, place=place: place  # type: ignore[method-assign, misc]
-        before, cpu, start = memory_mib(), time.process_time(), time.perf_counter()
-        progress = Timed(place, MILLION)
-        missing = dataset.missing_shards(place, stubbed.config.synthesis)
+        stubbed = Run(with_settings(run.config, scaling=scaling, synthesis=settings))
+        folder = f"{root}/stub-{actors * shards}"
+        stubbed.folder = lambda stage, folder=folder: folder  # type: ignore[method-assign, misc]
+        memory_before, cpu_start, start = memory_mib(), time.process_time(), time.perf_counter()
+        progress = TimedProgress(folder, MILLION)
+        missing = dataset.missing_shards(folder, stubbed.config.synthesis)
         failed = make_shards(stubbed, load_inputs(run), missing, progress, StubActor)
-        assert not failed and not len(dataset.missing_shards(place, stubbed.config.synthesis))
+        assert not failed and not len(dataset.missing_shards(folder, stubbed.config.synthesis))
         case = f"({MILLION:,} pairs, {actors * shards} logical workers)"
-        yield Measurement(f"synthesis_driver_cpu_s {case}", time.process_time() - cpu, "s")
+        yield Measurement(f"synthesis_driver_cpu_s {case}", time.process_time() - cpu_start, "s")
         yield Measurement(f"synthesis_driver_wall_s {case}", time.perf_counter() - start, "s")
-        yield Measurement(f"synthesis_driver_memory_growth_mib {case}", progress.memory - before, "MiB")
+        yield Measurement(f"synthesis_driver_memory_growth_mib {case}", progress.peak_memory_mib - memory_before, "MiB")
 
 
 class StubActor:
-    """In ``PairActor``'s place: takes a fixed time for each shard and leaves its manifest."""
+    """Replaces ``PairActor``: waits for a fixed time per shard and writes its manifest."""
 
     def __init__(self, config: Config, folders: dict[str, str], folder: str, work: SynthesisInputs) -> None:
         self.folder = folder
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        time.sleep(STUB_LATENCY)
+        time.sleep(STUB_LATENCY_S)
         write_manifest(self.folder, int(row["shard"]))
         counts = {"planned": MILLION_SHARD, "pairs": MILLION_SHARD}
         return {"shard": row["shard"], **counts, "rejected": "{}", "seconds": "{}", "error": ""}
 
 
 def write_manifest(folder: str, index: int) -> None:
-    """A manifest as large as a real one."""
+    """Writes a manifest of a realistic size."""
     content = {
         "shard": dataset.shard_name(index),
         "planned": MILLION_SHARD,
@@ -207,7 +209,7 @@ def write_manifest(folder: str, index: int) -> None:
 
 
 def memory_mib() -> float:
-    """What this process has in memory."""
+    """The resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / (1 << 20)
 
 
@@ -218,11 +220,11 @@ def with_settings(config: Config, **sections: Mapping[str, Any]) -> Config:
     return Config.model_validate(tree)
 
 
-def prepare_run(place: str) -> Run:
-    """The stages before synthesis, made up."""
+def prepare_run(storage_path: str) -> Run:
+    """A run whose stages before synthesis are complete, with noise as data and untrained networks."""
     pairs = SHARDS * PAIRS_PER_SHARD
     overrides = [f"synthesis.pairs={pairs}", f"synthesis.pairs_per_shard={PAIRS_PER_SHARD}"]
-    run = Run(load(LAPTOP, [f"storage={place}", *overrides]))
+    run = Run(load(LAPTOP, [f"storage={storage_path}", *overrides]))
     manifest.begin(run.folder("prepare"), run.inputs("prepare"))
     rng = np.random.default_rng(0)
     rows = [
@@ -239,11 +241,11 @@ def prepare_run(place: str) -> Run:
     write_clips(f"{run.folder('prepare')}/train/people.parquet", rows)
     manifest.finish(run.folder("prepare"), run.inputs("prepare"), ["train/people.parquet"], 0.0)
     torch.manual_seed(0)
-    seen_through = {"image_size": run.config.image_size, "focal_ratio": run.config.face.focal_ratio}
+    architecture = {"image_size": run.config.image_size, "focal_ratio": run.config.face.focal_ratio}
     for stage in ("recnet", "dcnet"):
-        made = RecNet(run.model.sizes, run.config.recnet.backbone) if stage == "recnet" else DCNet(run.config.dcnet)
+        network = RecNet(run.model.sizes, run.config.recnet.backbone) if stage == "recnet" else DCNet(run.config.dcnet)
         manifest.begin(run.folder(stage), run.inputs(stage))
-        save_network(made, run.folder(stage), seen_through, run.model.digest, {})
+        save_network(network, run.folder(stage), architecture, run.model.digest, {})
         manifest.finish(run.folder(stage), run.inputs(stage), NETWORK_FILES, 0.0)
     return run
 
@@ -254,7 +256,7 @@ def noise(rng: np.random.Generator, size: int) -> np.ndarray:
 
 @contextmanager
 def s3_server() -> Iterator[None]:
-    """moto's server in a process of its own, named in the environment, with a bucket."""
+    """Runs moto's S3 server in a subprocess, with a bucket and with the environment variables that select it."""
     import boto3
 
     port = free_ports()["port"]
@@ -264,9 +266,9 @@ def s3_server() -> Iterator[None]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    told = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    variables = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     before = dict(os.environ)
-    os.environ.update(told | {"AWS_DEFAULT_REGION": "us-east-1"})
+    os.environ.update(variables | {"AWS_DEFAULT_REGION": "us-east-1"})
     try:
         for _ in range(300):
             try:

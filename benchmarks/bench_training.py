@@ -1,8 +1,7 @@
-"""Training: where a step's time goes, what the job adds to it, what a second worker brings, what saving costs.
+"""Training: time by phase of a step, overhead of the job, scaling from one to two workers, and cost of checkpoints.
 
-Everything is measured on untrained networks, whose steps cost what those of trained ones do, and on people whom the
-studio films for the purpose. On a machine with a CUDA device the phases are measured there; without one, the rows of
-the paper's sizes are a processor's, with a smaller batch.
+All measurements use untrained networks, which are as fast as trained ones, and synthetic people from the studio. The
+phases are measured on the CUDA device if there is one; on a CPU, the paper's sizes use a smaller batch.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ from jr2net.training.workers import distribute
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 JOBS = {"laptop": {"recnet": 600, "dcnet": 80}, "paper": {"recnet": 12, "dcnet": 8}}
-"""Steps of the jobs that are timed, by size and network."""
-WARM_STEPS = {"laptop": 20, "paper": 2}  # of a run, not counted
+"""Steps of the timed jobs, by size and network."""
+WARM_UP_STEPS = {"laptop": 20, "paper": 2}  # of a job, not counted
 PHASE_STEPS = 8
 PAPER_BATCH_ON_CPU = 4
 SIZES = ("laptop", "paper")
@@ -64,28 +63,33 @@ def measure() -> Iterator[Measurement]:
         yield from _jobs(Path(temporary, "run"))
 
 
-def configuration(size: str, place: Path, *overrides: str) -> Config:
-    people = 30 if size == "paper" else 200  # large pictures take longer to film, and few steps need few
+def load_config(size: str, storage_path: Path, *overrides: str) -> Config:
+    people = 30 if size == "paper" else 200  # large images take longer to render, and few steps need few people
     studio = f"{{people: {people}, frames: 3, test_people: 2, test_frames: 2, people_per_shard: 10, variety: 0.35}}"
-    given = [f"storage={place}", "face={model: procedural}", f"data={{studio: {studio}}}", "require_pretrained=false"]
-    return load(CONFIGS / f"{size}.yaml", [*given, *overrides])
+    common = [
+        f"storage={storage_path}",
+        "face={model: procedural}",
+        f"data={{studio: {studio}}}",
+        "require_pretrained=false",
+    ]
+    return load(CONFIGS / f"{size}.yaml", [*common, *overrides])
 
 
 # Phases of a step
 
 
-def _phases(network: str, size: str, device: str, place: Path) -> Iterator[Measurement]:
-    """Milliseconds of every phase of the step, of the fastest of some; and rendering's part of RecNet's."""
-    config = configuration(size, place)
+def _phases(network: str, size: str, device: str, folder: Path) -> Iterator[Measurement]:
+    """Milliseconds of every phase in the fastest of several steps, and the fraction of rendering in RecNet's."""
+    config = load_config(size, folder)
     batch_size = getattr(config, network).optimizer.batch_size
     if size == "paper" and device == "cpu":
         batch_size = PAPER_BATCH_ON_CPU
     model = load_face_model(config.face)
-    training = _untrained(network, config, model, device, place)
-    batch = _noise(config.image_size, batch_size)
-    training.step_number = training.steps - 1  # every term of the losses is in use
+    training = _build_untrained(network, config, model, device, folder)
+    batch = _random_batch(config.image_size, batch_size)
+    training.step_number = training.steps - 1  # at the last step every loss term is active
     case = f"({network}, {size}, {config.image_size} px, batch {batch_size})"
-    taken = []
+    timings = []
     for step in range(PHASE_STEPS + 1):
         training.phases.take()
         training.step(batch)
@@ -93,17 +97,17 @@ def _phases(network: str, size: str, device: str, place: Path) -> Iterator[Measu
             torch.cuda.synchronize()
         training.phases.end("forward")
         training.step_number = training.steps - 1
-        if step:  # the first warms up
-            taken.append(training.phases.take())
-    fastest = min(taken, key=lambda seconds: sum(seconds.values()))
+        if step:  # the first one is the warm-up
+            timings.append(training.phases.take())
+    fastest = min(timings, key=lambda seconds: sum(seconds.values()))
     for phase, seconds in fastest.items():
         yield Measurement(f"training_phase_ms {phase} {case}", 1000 * seconds, "ms")
     step_ms = best_ms(partial(_repeat, training, batch), at_least=3)
     yield Measurement(f"training_step_ms {case}", step_ms, "ms")
     yield Measurement(f"training_images_per_second {case}", 1000 * batch_size / step_ms, "images/s")
     if isinstance(training, RecNetTraining):
-        share = _render_ms(training, batch) / step_ms
-        yield Measurement(f"recnet_step_render_share {case}", share, "of the step, backward included")
+        fraction = _render_ms(training, batch) / step_ms
+        yield Measurement(f"recnet_step_render_share {case}", fraction, "of the step, backward included")
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         _repeat(training, batch)
@@ -121,7 +125,7 @@ def _repeat(training: Training, batch: dict) -> None:
 
 
 def _render_ms(training: RecNetTraining, batch: dict) -> float:
-    """Rendering's forward and backward in one step, up to the gradients of the parameters that the step asks for."""
+    """Milliseconds of rendering in one step, forward and backward to the gradients of the parameters."""
     images = torch.cat([batch["source_image"], batch["driving_image"]]).to(training.device)
     with torch.no_grad():
         parameters = training.networks["recnet"](images)
@@ -136,16 +140,16 @@ def _render_ms(training: RecNetTraining, batch: dict) -> float:
     return best_ms(forward_backward, at_least=3)
 
 
-def _untrained(network: str, config: Config, model: FaceModel, device: str, place: Path) -> Training:
+def _build_untrained(network: str, config: Config, model: FaceModel, device: str, folder: Path) -> Training:
     if network == "recnet":
         return build("recnet", config, model, {}, device)
-    recnet = place / f"recnet-{config.image_size}"
+    recnet = folder / f"recnet-{config.image_size}"
     recnet.mkdir(exist_ok=True)
     save("recnet", build("recnet", config, model, {}), config, model, {}, recnet)
     return build(network, config, model, {"recnet": recnet}, device)
 
 
-def _noise(size: int, samples: int) -> dict:
+def _random_batch(size: int, samples: int) -> dict:
     generator = torch.Generator().manual_seed(0)
     batch: dict = {"sample_id": [str(i) for i in range(samples)]}
     for role in ("source", "driving"):
@@ -157,7 +161,7 @@ def _noise(size: int, samples: int) -> dict:
 # Jobs
 
 
-def _jobs(place: Path) -> Iterator[Measurement]:
+def _jobs(folder: Path) -> Iterator[Measurement]:
     connect()
     try:
         for size, networks in JOBS.items():
@@ -165,7 +169,7 @@ def _jobs(place: Path) -> Iterator[Measurement]:
             if size == "paper":
                 overrides += [f"{network}.optimizer.batch_size={PAPER_BATCH_ON_CPU}" for network in networks]
                 overrides += ["scaling={workers: 2}"]
-            run = Run(configuration(size, place / size, *overrides))
+            run = Run(load_config(size, folder / size, *overrides))
             with contextlib.redirect_stdout(None):
                 run_stage(run, "prepare", prepare)
             for network in networks:
@@ -175,32 +179,35 @@ def _jobs(place: Path) -> Iterator[Measurement]:
 
 
 def _job(size: str, network: str, run: Run) -> Iterator[Measurement]:
-    warm, case = WARM_STEPS[size], f"({network}, {size})"
-    before = _bare_rate(network, run, warm)
-    two = _job_rate(network, run, 2, warm)
-    after = _bare_rate(network, run, warm)
-    one = _job_rate(network, run, 1, warm)
-    yield Measurement(f"train_images_per_second {case}", two, "images/s on 2 workers")
+    warm_up, case = WARM_UP_STEPS[size], f"({network}, {size})"
+    bare_before = _bare_rate(network, run, warm_up)
+    two_workers = _job_rate(network, run, 2, warm_up)
+    bare_after = _bare_rate(network, run, warm_up)
+    one_worker = _job_rate(network, run, 1, warm_up)
+    yield Measurement(f"train_images_per_second {case}", two_workers, "images/s on 2 workers")
     peer = "the same steps in a bare loop, 2 processes"
-    yield Measurement(f"train_job_vs_bare_loop {case}", two / fmean([before, after]), "ratio", peer)
-    yield Measurement(f"train_scaling_1_to_2 {case}", two / one, "times faster")
-    yield _saving(case, network, run, two)
+    yield Measurement(f"train_job_vs_bare_loop {case}", two_workers / fmean([bare_before, bare_after]), "ratio", peer)
+    yield Measurement(f"train_scaling_1_to_2 {case}", two_workers / one_worker, "times faster")
+    yield _saving_cost(case, network, run, two_workers)
 
 
-def _job_rate(network: str, run: Run, workers: int, warm: int) -> float:
-    """Images a second of the job, all its phases included, after its first steps."""
+def _job_rate(network: str, run: Run, workers: int, warm_up: int) -> float:
+    """Images per second of the job, including all phases, after its warm-up."""
     scaling = run.config.scaling.model_copy(update={"workers": workers})
-    again = Run(run.config.model_copy(update={"scaling": scaling}))
-    storage.empty_folder(again.folder(network))
+    job = Run(run.config.model_copy(update={"scaling": scaling}))
+    storage.empty_folder(job.folder(network))
     with contextlib.redirect_stdout(None):
-        run_stage(again, network, partial(train, stage=network))
-    records = read_log(again.folder(network))[warm:]
+        run_stage(job, network, partial(train, stage=network))
+    records = read_log(job.folder(network))[warm_up:]
     seconds = sum(sum(record["seconds"].values()) for record in records)
     return len(records) * getattr(run.config, network).optimizer.batch_size / seconds
 
 
-def _saving(case: str, network: str, run: Run, rate: float) -> Measurement:
-    """What copying the state costs of the time between two savings; it is stored while training goes on."""
+def _saving_cost(case: str, network: str, run: Run, rate: float) -> Measurement:
+    """The time to copy the training state, relative to the time between two checkpoints.
+
+    Writing it to storage is not counted: that happens while training continues.
+    """
     config = run.config
     upstream = {name: run.folder(name) for name in ("prepare", "recnet")}
     training = build(network, config, run.model, upstream)
@@ -217,19 +224,19 @@ def _seconds(function) -> float:
     return time.perf_counter() - start
 
 
-def _bare_rate(network: str, run: Run, warm: int) -> float:
-    """Images a second of the same steps on two processes, with no data to make, nothing to log and nothing to save."""
+def _bare_rate(network: str, run: Run, warm_up: int) -> float:
+    """Images per second of the same steps on two processes, without data loading, logging and checkpoints."""
     with socket.socket() as free, tempfile.TemporaryDirectory() as temporary:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
         out = Path(temporary, "rate.json")
-        arguments = (network, run.config.model_dump(mode="json"), port, warm, str(out))
+        arguments = (network, run.config.model_dump(mode="json"), port, warm_up, str(out))
         torch.multiprocessing.start_processes(_bare_loop, arguments, nprocs=2, start_method="spawn")
         return json.loads(out.read_text())
 
 
-def _bare_loop(rank: int, network: str, settings: dict, port: int, warm: int, out: str) -> None:
+def _bare_loop(rank: int, network: str, settings: dict, port: int, warm_up: int, out: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     use_threads(1)
     tune_malloc()
@@ -239,14 +246,14 @@ def _bare_loop(rank: int, network: str, settings: dict, port: int, warm: int, ou
     training = build(network, run.config, run.model, upstream)
     training.wrap(distribute)
     stream = batches(network, run.config, upstream, rank, 2)
-    some = [next(stream) for _ in range(8)]
+    cached = [next(stream) for _ in range(8)]
     stream.close()  # type: ignore[attr-defined]
     for step in range(training.steps):
-        if step == warm:
+        if step == warm_up:
             torch.distributed.barrier()
             start = time.perf_counter()
-        training.step(some[step % len(some)])
+        training.step(cached[step % len(cached)])
     if rank == 0:
-        images = (training.steps - warm) * training.settings.batch_size
+        images = (training.steps - warm_up) * training.settings.batch_size
         Path(out).write_text(json.dumps(images / (time.perf_counter() - start)))
     torch.distributed.destroy_process_group()

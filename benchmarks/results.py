@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: ``results.json``, a list of {name, value, unit, peer, machine, commit, date}."""
+"""Benchmark results: ``results.json``, a list of {name, value, unit, peer, machine, commit, date}."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESULTS = Path(__file__).with_name("results.json")
 
 @dataclass(frozen=True)
 class Measurement:
-    """One figure. ``name`` says what and under which circumstances, ``peer`` what it is compared with, if anything."""
+    """A measured value. ``name``: quantity and, in parentheses, conditions. ``peer``: what it is compared with."""
 
     name: str
     value: float
@@ -28,11 +28,11 @@ class Measurement:
 
 
 def best_ms(function: Callable[[], object], at_least: int = 5, seconds: float = 1.0) -> float:
-    """Milliseconds of the fastest of several calls: what the machine can do when nothing else disturbs it.
+    """Milliseconds of the fastest of several calls, which is the least disturbed by other processes.
 
-    On a CPU it is the processor's time, which other processes hardly change; with CUDA the clock's, synchronised.
+    CPU time on a CPU, which other processes hardly change; with CUDA wall-clock time, synchronised.
     """
-    clock = _synchronised if torch.cuda.is_available() else time.process_time
+    clock = _synchronised_time if torch.cuda.is_available() else time.process_time
     function()
     times: list[float] = []
     while len(times) < at_least or (sum(times) < seconds and len(times) < 1000):
@@ -43,13 +43,13 @@ def best_ms(function: Callable[[], object], at_least: int = 5, seconds: float = 
 
 
 def machine() -> str:
-    """In plain words, e.g. ``2-core AMD EPYC, CPU``; how many threads torch uses is part of it."""
+    """For example ``2-core AMD EPYC, CPU, 1 thread``; the last part is the number of torch threads."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     return f"{os.cpu_count()}-core {_processor()}, {device}, {torch.get_num_threads()} thread"
 
 
 def commit(folder: Path = RESULTS.parent) -> str:
-    """The commit that was measured, with ``+`` where files were changed since; ``unknown`` outside a repository."""
+    """The measured commit, with ``+`` if tracked files have changed since; ``unknown`` outside a repository."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -63,13 +63,14 @@ def commit(folder: Path = RESULTS.parent) -> str:
 
 
 def record(measurements: Iterable[Measurement], path: Path = RESULTS) -> None:
-    """Adds figures to the list at ``path``; one that has the same name, peer and machine is replaced."""
-    kept = json.loads(path.read_text()) if path.exists() else []
-    where, which, today = machine(), commit(), datetime.datetime.now(datetime.UTC).date().isoformat()
+    """Adds measurements to the list at ``path``, replacing those with the same name, peer and machine."""
+    entries = json.loads(path.read_text()) if path.exists() else []
+    on_machine, at_commit, today = machine(), commit(), datetime.datetime.now(datetime.UTC).date().isoformat()
     for measurement in measurements:
-        entry = asdict(measurement) | {"machine": where, "commit": which, "date": today}
-        kept = [old for old in kept if any(old[key] != entry[key] for key in ("name", "peer", "machine"))] + [entry]
-    path.write_text(json.dumps(kept, indent=1) + "\n")
+        entry = asdict(measurement) | {"machine": on_machine, "commit": at_commit, "date": today}
+        key = ("name", "peer", "machine")
+        entries = [old for old in entries if any(old[field] != entry[field] for field in key)] + [entry]
+    path.write_text(json.dumps(entries, indent=1) + "\n")
 
 
 def _processor() -> str:
@@ -82,6 +83,6 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _synchronised() -> float:
+def _synchronised_time() -> float:
     torch.cuda.synchronize()
     return time.perf_counter()

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import FastAPI, Form, Request, Response, UploadFile  # here, where FastAPI looks for what annotations name
+from fastapi import FastAPI, Form, Request, Response, UploadFile  # global: FastAPI resolves annotations here
 
 from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS
 from jr2net.process import use_threads
 
 
 def serve_with_ray(weights: Path, port: int, runtime: str = "torch", *precisions: str) -> None:
-    """Ours: Ray, proxy, ingress and both networks, and what these compute in."""
-    os.environ.update(LOCAL_SETTINGS | SERVE_SETTINGS)  # before Ray Serve reads them
+    """Our server: Ray, proxy, ingress and both networks. ``precisions``: of RecAugNet and of DCNet."""
+    os.environ.update(LOCAL_SETTINGS | SERVE_SETTINGS)  # before Ray Serve is imported
 
     import ray
     from ray import serve
@@ -30,10 +30,10 @@ def serve_with_ray(weights: Path, port: int, runtime: str = "torch", *precisions
     ray.init("local", num_cpus=8, include_dashboard=False, logging_level=logging.WARNING)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     replica = {"num_cpus": 0.5}
-    fitting, acting = ({"precision": precision, **replica} for precision in precisions or ("fp32", "fp32"))
+    fitting, generating = ({"precision": precision, **replica} for precision in precisions or ("fp32", "fp32"))
     settings = {
         "reconstruction": {"weights": str(weights / "recaugnet"), "max_batch_size": 16, "runtime": runtime, **fitting},
-        "reenactment": {"weights": str(weights / "dcnet"), "max_batch_size": 8, **acting},
+        "reenactment": {"weights": str(weights / "dcnet"), "max_batch_size": 8, **generating},
         "ingress": replica,
         "authentication": "off",
         "detector": "off",
@@ -45,21 +45,21 @@ def serve_with_ray(weights: Path, port: int, runtime: str = "torch", *precisions
 
 
 def serve_with_fastapi(weights: Path, port: int) -> None:
-    """The plain way: one process, the same decoding and networks, called for each request by itself."""
+    """The baseline: one process, with the same decoding and networks, without batching."""
     import uvicorn
 
-    from benchmarks.serve_plain import Plain
+    from benchmarks.serve_plain import LocalNetworks
 
-    plain, api = Plain(weights), FastAPI()
+    networks, api = LocalNetworks(weights), FastAPI()
 
     @api.post("/v1/reconstruct")
     async def reconstruct(request: Request, box: str) -> dict:
-        return plain.reconstruct([await request.body()], _numbers(box))[0]
+        return networks.reconstruct([await request.body()], _numbers(box))[0]
 
     @api.post("/v1/reenact")
     async def reenact(source: UploadFile, box: Annotated[str, Form()], expression: Annotated[str, Form()]) -> Response:
-        (picture,) = plain.reenact([await source.read()], _numbers(box), json.loads(expression))
-        return Response(picture, media_type="image/jpeg")
+        (image,) = networks.reenact([await source.read()], _numbers(box), json.loads(expression))
+        return Response(image, media_type="image/jpeg")
 
     uvicorn.run(api, host="127.0.0.1", port=port, log_level="warning")
 
@@ -72,6 +72,6 @@ if __name__ == "__main__":
     kind, folder, number = sys.argv[1:]
     use_threads(1)
     servers: dict[str, Callable[..., None]] = {"ray": serve_with_ray, "fastapi": serve_with_fastapi}
-    server, _, how = kind.partition("-")
-    computing = {"": (), "bf16": ("torch", "bf16", "bf16"), "int8": ("openvino", "int8", "bf16")}
-    servers[server](Path(folder), int(number), *computing[how])
+    server, _, precision = kind.partition("-")
+    options = {"": (), "bf16": ("torch", "bf16", "bf16"), "int8": ("openvino", "int8", "bf16")}
+    servers[server](Path(folder), int(number), *options[precision])

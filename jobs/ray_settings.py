@@ -1,4 +1,4 @@
-"""How Ray is joined, and the environment variables under which it runs: of every job, and of a cluster of our own."""
+"""Connecting to Ray, and Ray's environment variables: for every job, for local clusters, and for serving."""
 
 from __future__ import annotations
 
@@ -9,50 +9,51 @@ import ray
 from ray._private import ray_constants
 
 TRAIN_SETTINGS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the controller's pace: its 2 s make every start and report slow
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line of a worker comes twice
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the controller's loop; the default, 2 s, is slow
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # the default prints every line of a worker twice
 }
-"""Of every job."""
+"""For every job."""
 
 LOCAL_SETTINGS = {
-    "RAY_AUTH_MODE": "disabled",  # else a local cluster may ask for a token that its jobs lack
+    "RAY_AUTH_MODE": "disabled",  # otherwise a local cluster may require a token that its jobs do not have
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away with notice
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its new behaviour, without its warning
-    "MALLOC_ARENA_MAX": "1",  # what one thread frees the next may have: see jr2net/process.py; the image sets it too
-    "RAY_worker_niceness": "0",  # as urgent as what else runs here; Ray would have 15
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a local machine gets no preemption notices
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # opts in to Ray's new default, which silences a warning
+    "MALLOC_ARENA_MAX": "1",  # threads share freed memory (jr2net/process.py); the image sets it too
+    "RAY_worker_niceness": "0",  # normal priority; Ray's default is 15
 }
-"""Of a cluster of our own."""
+"""For a cluster on this machine."""
 
-ALONE_SETTINGS = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # no other machine may join: Ray then listens on 127.0.0.1 alone
+LOOPBACK_SETTINGS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # single-node: Ray then listens on 127.0.0.1 only
 }
-"""Of a cluster of this machine alone. The name is Ray's; on Linux too it is the only way: Ray takes a 127.0.0.1 of
-``--node-ip-address`` for the machine's address. What PyTorch opens while workers train listens everywhere even so."""
+"""For a cluster that no other machine can join. In spite of its name, the variable works on Linux too, and there is no
+other way: ``--node-ip-address=127.0.0.1`` is replaced by the machine's address. The ports that PyTorch opens during
+distributed training still listen on all interfaces."""
 
 SERVE_SETTINGS = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",  # HAProxy speaks to the ingress' replicas directly, without Ray's own proxy
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # replicas speak gRPC to each other
-    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(1 << 29),  # a group of pictures is larger than the usual 4 MiB
-    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # its 0.1 s take 5 % of a core, and 1 % more of Ray's own servers
-    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",  # ten times a second nobody reads them
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",  # HAProxy connects to the ingress replicas directly, without Ray's proxy
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # gRPC between replicas
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(1 << 29),  # a batch of images exceeds the default, 4 MiB
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # the default of 0.1 s costs 5 % of a core, and 1 % in Ray's servers
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",  # the default is 100 ms
 }
-"""Of every process that serves, on Linux, set before Ray Serve is imported: half of a request's overhead is gone."""
+"""For every process that serves, on Linux; set before Ray Serve is imported. They halve the overhead of a request."""
 
 
-def connect(local_hook: str | None = None) -> None:
-    """Joins the cluster that ``RAY_ADDRESS`` names, as it does in a submitted job, or starts one for this process.
+def connect(local_worker_hook: str | None = None) -> None:
+    """Connects to the cluster that ``RAY_ADDRESS`` names, as in a submitted job, or starts one for this process.
 
-    ``local_hook`` names the function that every worker process of one that is started here runs first.
+    local_worker_hook: name of a function that every worker process of a cluster started here calls first.
     """
     address = os.environ.get("RAY_ADDRESS")
-    for name, value in (TRAIN_SETTINGS if address else TRAIN_SETTINGS | LOCAL_SETTINGS | ALONE_SETTINGS).items():
+    for name, value in (TRAIN_SETTINGS if address else TRAIN_SETTINGS | LOCAL_SETTINGS | LOOPBACK_SETTINGS).items():
         os.environ.setdefault(name, value)
     if ray.is_initialized():
         return
     if address:
         ray.init(address, logging_level=logging.WARNING)
     else:
-        ray_constants.ENABLE_RAY_CLUSTER = False  # what ALONE_SETTINGS say: Ray read them when it was imported
-        hook = {"worker_process_setup_hook": local_hook} if local_hook else None
-        ray.init("local", runtime_env=hook, logging_level=logging.WARNING)
+        ray_constants.ENABLE_RAY_CLUSTER = False  # as LOOPBACK_SETTINGS, which Ray reads only when it is imported
+        runtime_env = {"worker_process_setup_hook": local_worker_hook} if local_worker_hook else None
+        ray.init("local", runtime_env=runtime_env, logging_level=logging.WARNING)

@@ -1,9 +1,9 @@
-"""Submits a job to the cluster that RAY_ADDRESS names, or to a local one that lives as long as the job.
+"""Submits a job to the cluster that RAY_ADDRESS names, or to a local cluster that is started for the job.
 
 python jobs/submit.py jobs/cascade.py --config configs/laptop.yaml [key=value …]
 
-Streams the job's log; the exit status is the job's. A local cluster takes free ports of its own, so that it disturbs
-nothing else on the machine, and nothing of it stays behind.
+Streams the job's log and exits with its status. A local cluster uses free ports, so that it does not interfere with
+other clusters on the machine, and is removed completely.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from jobs.ray_settings import ALONE_SETTINGS, LOCAL_SETTINGS
+from jobs.ray_settings import LOCAL_SETTINGS, LOOPBACK_SETTINGS
 
 HOST = "127.0.0.1"
 DASHBOARD_PORT = 8265
 START_TIMEOUT_S = 120
-GOODBYE_S = 5
-"""What a local cluster may take to end by itself. It has nothing to save."""
-SERVICES = (
+SHUTDOWN_TIMEOUT_S = 5
+"""Seconds until a local cluster that is shutting down is killed. It has nothing to save."""
+PORT_OPTIONS = (
     "port",
     "dashboard-port",
     "dashboard-agent-listen-port",
@@ -40,22 +40,22 @@ SERVICES = (
     "metrics-export-port",
     "ray-client-server-port",
 )
-"""Options of ``ray start`` that name the ports of a head."""
+"""Options of ``ray start`` that set the ports of a head node."""
 
 
 def submit(job: list[str]) -> int:
-    """Runs a job, script first, with this folder as its working directory; returns 0 if it succeeded."""
+    """Runs a job, given as a script and its arguments, with this folder as working directory. Returns its status."""
     with ExitStack() as stack:
         address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
         if address is None:
             address = stack.enter_context(local_cluster())
-            job = [*job, "--relative-to", str(Path.cwd())]  # the job itself runs in a copy
+            job = [*job, "--relative-to", str(Path.cwd())]  # the job runs in a copy of this folder
         name = f"{Path(job[0]).stem}-{uuid.uuid4().hex[:8]}"
         command = ["job", "submit", f"--address={address}", f"--submission-id={name}", "--working-dir=."]
         try:
             return run_ray("--logging-level=warning", *command, "--", "python", *job)
         except BaseException:
-            run_ray("job", "stop", f"--address={address}", name)  # else it would outlive its cluster
+            run_ray("job", "stop", f"--address={address}", name)  # otherwise the job would keep running
             raise
 
 
@@ -65,19 +65,19 @@ def run_ray(*arguments: str) -> int:
 
 @contextmanager
 def local_cluster() -> Iterator[str]:
-    """A Ray head on this machine; yields the address to which jobs are submitted."""
+    """Runs a Ray head node on this machine; yields the address to which jobs are submitted."""
     ports = free_ports()
     address = f"http://{HOST}:{ports['dashboard-port']}"
-    print(f"[ray] starting a local cluster; its dashboard: {address}", flush=True)
+    print(f"[ray] starting a local cluster; dashboard: {address}", flush=True)
     with tempfile.TemporaryDirectory(prefix="jr2net-ray-", ignore_cleanup_errors=True) as folder:
         log = Path(folder, "start.log")
         options = [f"--{name}={port}" for name, port in ports.items()]
         options += [f"--node-ip-address={HOST}", f"--temp-dir={folder}", f"--num-cpus={max(2, os.cpu_count() or 1)}"]
         with log.open("w") as output:
-            # --block keeps every process of the head under this one, which ends them when it is told to end.
+            # With --block this process is the parent of the head's processes and terminates them on SIGTERM.
             head = subprocess.Popen(
                 [ray_command(), "start", "--head", "--block", *options],
-                env=environment() | ALONE_SETTINGS | {"RAY_ADDRESS": f"{HOST}:{ports['port']}"},  # for its workers
+                env=environment() | LOOPBACK_SETTINGS | {"RAY_ADDRESS": f"{HOST}:{ports['port']}"},  # for its workers
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -88,7 +88,7 @@ def local_cluster() -> Iterator[str]:
         finally:
             head.send_signal(signal.SIGTERM)
             try:
-                head.wait(GOODBYE_S)
+                head.wait(SHUTDOWN_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 os.killpg(head.pid, signal.SIGKILL)
 
@@ -107,19 +107,19 @@ def wait_until_ready(head: subprocess.Popen, address: str, log: Path) -> None:
 
 
 def free_ports() -> dict[str, int]:
-    """Ports for a head's services that nobody uses and that Ray's workers (10002 to 19999) will not take."""
+    """Free ports for a head node, outside the range of Ray's workers (10002 to 19999)."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in SERVICES]
-        for name, opened in zip(SERVICES, sockets, strict=True):
+        sockets = [stack.enter_context(socket.socket()) for _ in PORT_OPTIONS]
+        for name, opened in zip(PORT_OPTIONS, sockets, strict=True):
             try:
                 opened.bind((HOST, DASHBOARD_PORT if name == "dashboard-port" else 0))
             except OSError:
                 opened.bind((HOST, 0))
-        return {name: opened.getsockname()[1] for name, opened in zip(SERVICES, sockets, strict=True)}
+        return {name: opened.getsockname()[1] for name, opened in zip(PORT_OPTIONS, sockets, strict=True)}
 
 
 def environment() -> dict[str, str]:
-    """Ray's settings, one OpenMP thread a process, and this environment's ``python`` first in the path."""
+    """Ray's settings, one OpenMP thread per process, and this environment's ``python`` first in the path."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **LOCAL_SETTINGS, **os.environ, "PATH": path}
 

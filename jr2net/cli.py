@@ -1,7 +1,7 @@
-"""The ``jr2net`` command: photos to faces, photos that act, films, face models, exports.
+"""The ``jr2net`` command: reconstruction, reenactment, animation, face models and exports.
 
-argparse, because it costs nothing to import and adds no dependency. Everything heavy is imported by the subcommand
-that needs it, so that ``jr2net --help`` answers at once.
+It uses argparse, which needs no dependency. Subcommands import heavy modules themselves, so that ``jr2net --help``
+is fast.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from jr2net.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one subcommand; returns the exit status: 0, or 1 where something could not be done."""
+    """Runs a subcommand. Returns the exit status: 0, or 1 if anything failed."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.run is None:
-        options.help_of.print_help()
+        options.help_parser.print_help()
         return 1
     try:
         return options.run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
     return 1
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="jr2net", description="3D faces from photos, and photos that act.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and stop")
+    parser = argparse.ArgumentParser(prog="jr2net", description="3D face reconstruction and reenactment of photos.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    parser.set_defaults(run=None, help_of=parser)
+    parser.set_defaults(run=None, help_parser=parser)
 
     command = _command(
         subparsers,
@@ -44,13 +44,13 @@ def build_parser() -> argparse.ArgumentParser:
         "jr2net reconstruct me.jpg holidays/ 'more/*.png' -o out/",
     )
     _add_photos(command)
-    command.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where the files are written")
+    command.add_argument("-o", "--output", required=True, metavar="FOLDER", help="output folder")
     command.add_argument(
         "--formats",
         type=_formats,
         default=tuple(commands.RECONSTRUCTIONS),
         metavar="LIST",
-        help=f"what is written, comma-separated (default: {','.join(commands.RECONSTRUCTIONS)})",
+        help=f"output formats, comma-separated (default: {','.join(commands.RECONSTRUCTIONS)})",
     )
     _add_network(command, runtime=True)
     command.set_defaults(run=commands.reconstruct)
@@ -63,13 +63,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_photos(command)
     command.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="an ARKit coefficient in [0, 1]; repeat it"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an ARKit coefficient in [0, 1]; can be repeated",
     )
-    command.add_argument("--driving", metavar="PHOTO", help="take the expression of this photo instead")
+    command.add_argument("--driving", metavar="PHOTO", help="use the expression of this photo instead")
     command.add_argument("--relative", action="store_true", help="add the coefficients to the photo's own")
     _add_driving(command)
     command.add_argument(
-        "-o", "--output", required=True, metavar="PATH", help=".jpg or .png; for several photos a folder"
+        "-o",
+        "--output",
+        required=True,
+        metavar="PATH",
+        help="output file (.jpg or .png), or a folder for several photos",
     )
     _add_network(command)
     command.set_defaults(run=commands.reenact)
@@ -77,11 +85,13 @@ def build_parser() -> argparse.ArgumentParser:
     command = _command(
         subparsers,
         "animate",
-        "make a photo act as a capture or a video does",
+        "animate a photo with a capture or a video",
         "jr2net animate me.jpg take.csv -o out.mp4",
     )
-    command.add_argument("photo", help="the photo that acts")
-    command.add_argument("driving_take", metavar="driving", help="a Live Link Face CSV, a track (.parquet) or a video")
+    command.add_argument("photo", help="the source photo")
+    command.add_argument(
+        "driving_file", metavar="driving", help="the driving file: a Live Link Face CSV, a track (.parquet) or a video"
+    )
     command.add_argument(
         "--relative", action="store_true", help="add the change since the first frame to the photo's own"
     )
@@ -89,34 +99,34 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-smooth", action="store_true", help="do not smooth the faces of a driving video over time"
     )
     _add_driving(command)
-    _add_which_face(command)
-    command.add_argument("-o", "--output", required=True, metavar="FILE", help="the film (.mp4)")
+    _add_face_selection(command)
+    command.add_argument("-o", "--output", required=True, metavar="FILE", help="output video (.mp4)")
     _add_network(command)
     command.set_defaults(run=commands.animate)
 
     face = subparsers.add_parser("face", help="face models")
-    face.set_defaults(help_of=face)
+    face.set_defaults(help_parser=face)
     command = _command(
         face.add_subparsers(title="commands", metavar="COMMAND"),
         "convert",
-        "make one model file of ICT-FaceKit's folder or BFM 2009's .mat",
+        "convert ICT-FaceKit's folder or BFM 2009's .mat to one model file",
         "jr2net face convert ~/ICT-FaceKit face.npz --vertices 4800",
     )
-    command.add_argument("model", help="what `face.model` would name: a folder, .mat or .npz")
-    command.add_argument("output", help="the model file to write (.npz)")
+    command.add_argument("model", help="the face model, as in the setting `face.model`: a folder, .mat or .npz")
+    command.add_argument("output", help="output model file (.npz)")
     command.add_argument("--vertices", type=int, help="decimate to about this many vertices")
-    command.add_argument("--expressions", help="expression basis (.npz) that goes with BFM 2009's .mat")
+    command.add_argument("--expressions", help="expression basis (.npz) for BFM 2009's .mat")
     command.set_defaults(run=commands.convert_face)
 
-    export = subparsers.add_parser("export", help="networks for other runtimes")
-    export.set_defaults(help_of=export)
+    export = subparsers.add_parser("export", help="export the networks to other runtimes")
+    export.set_defaults(help_parser=export)
     command = _command(
         export.add_subparsers(title="commands", metavar="COMMAND"),
         "onnx",
-        "write RecAugNet and DCNet as ONNX, checked with onnxruntime",
+        "export RecAugNet and DCNet to ONNX, checked with onnxruntime",
         "jr2net export onnx -o onnx/",
     )
-    command.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where the files are written")
+    command.add_argument("-o", "--output", required=True, metavar="FOLDER", help="output folder")
     _add_network(command, precision=False)
     command.set_defaults(run=commands.export_onnx)
     return parser
@@ -138,37 +148,37 @@ def _command(subparsers: Any, name: str, text: str, example: str) -> argparse.Ar
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(help_of=parser)
+    parser.set_defaults(help_parser=parser)
     return parser
 
 
 def _add_photos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photos, folders of photos, or patterns ('*.jpg')")
-    _add_which_face(parser)
+    _add_face_selection(parser)
 
 
-def _add_which_face(parser: argparse.ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--face", type=int, default=0, metavar="N", help="which face, counted from 0; the largest is first"
+def _add_face_selection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--face", type=int, default=0, metavar="N", help="index of the face, starting at 0; the largest is first"
     )
-    which.add_argument(
+    group.add_argument(
         "--box",
         type=_box,
         metavar="L,T,R,B",
-        help="where the face is: left, top, right, bottom in pixels, from the brows to the chin; needs no detector",
+        help="box of the face: left, top, right, bottom in pixels, from the brows to the chin; needs no detector",
     )
 
 
 def _add_driving(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pose", action="store_true", help="take the driving head's pose too")
-    parser.add_argument("--light", action="store_true", help="take the driving face's light too")
+    parser.add_argument("--pose", action="store_true", help="use the driving head's pose too")
+    parser.add_argument("--light", action="store_true", help="use the driving face's light too")
 
 
 def _add_network(parser: argparse.ArgumentParser, runtime: bool = False, precision: bool = True) -> None:
     group = parser.add_argument_group("networks")
     group.add_argument(
-        "--weights", metavar="FOLDER", help="a run's folder or s3:// URI (default: the weights that ship)"
+        "--weights", metavar="FOLDER", help="a run's folder or s3:// URI (default: the weights of the package)"
     )
     group.add_argument(
         "--face-model", metavar="MODEL", help="the face model they were trained with (default: procedural)"
@@ -176,9 +186,14 @@ def _add_network(parser: argparse.ArgumentParser, runtime: bool = False, precisi
     if precision:
         group.add_argument("--device", default="cpu", help="cpu or cuda")
         choices = ("fp32", "bf16", "int8") if runtime else ("fp32", "bf16")
-        group.add_argument("--precision", default="fp32", choices=choices, help="what convolutions compute in")
+        group.add_argument("--precision", default="fp32", choices=choices, help="precision of the convolutions")
     if runtime:
-        group.add_argument("--runtime", default="torch", choices=("torch", "openvino"), help="openvino is an extra")
+        group.add_argument(
+            "--runtime",
+            default="torch",
+            choices=("torch", "openvino"),
+            help="inference runtime; openvino is an optional extra",
+        )
 
 
 def _box(text: str) -> tuple[float, ...]:
@@ -192,9 +207,9 @@ def _box(text: str) -> tuple[float, ...]:
 
 
 def _formats(text: str) -> tuple[str, ...]:
-    formats = tuple(filter(None, (part.strip() for part in text.split(","))))
+    formats = tuple(filter(None, (name.strip() for name in text.split(","))))
     if unknown := [name for name in formats if name not in commands.RECONSTRUCTIONS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(commands.RECONSTRUCTIONS)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(commands.RECONSTRUCTIONS)}")
     return formats
 
 

@@ -1,4 +1,4 @@
-"""What the subcommands of ``jr2net`` do. Each takes the parsed options and returns the exit status."""
+"""The subcommands of ``jr2net``. Each gets the parsed options and returns the exit status."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from jr2net.inference.reconstruction import Reconstructor
     from jr2net.inference.reenactment import Reenactor
 
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff")
+PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff")
 RECONSTRUCTIONS = {"json": ".json", "glb": ".glb", "obj": ".obj", "overlay": "_overlay.jpg"}
-"""What ``reconstruct`` writes, and how each file's name ends."""
+"""The output formats of ``reconstruct``, and the suffix of each file's name."""
 
 
 class CommandError(UserError):
-    """Arguments that cannot be used together, or files that are not there."""
+    """Arguments that cannot be combined, or missing files."""
 
 
 def reconstruct(options: argparse.Namespace) -> int:
@@ -32,21 +32,21 @@ def reconstruct(options: argparse.Namespace) -> int:
     names = _output_names(paths)
     reconstructor = _load_reconstructor(options)
 
-    def work(path: str) -> str:
+    def process(path: str) -> str:
         face = reconstructor(_open(path, options))
         for kind in options.formats:
             face.save(folder / f"{names[path]}{RECONSTRUCTIONS[kind]}")
         strongest = sorted(face.expression.items(), key=lambda item: -item[1])[:3]
         values = ", ".join(f"{name} {value:.2f}" for name, value in strongest)
-        return f"{_which(face.photo)}{values} -> {folder}/{names[path]}.*"
+        return f"{_faces_note(face.photo)}{values} -> {folder}/{names[path]}.*"
 
-    return _each(paths, work)
+    return _process_all(paths, process)
 
 
 def reenact(options: argparse.Namespace) -> int:
     paths, target = find_photos(options.photos), Path(options.output)
     if bool(options.set) == bool(options.driving):
-        raise CommandError("give either --set NAME=VALUE (as often as you like) or --driving PHOTO")
+        raise CommandError("give either --set NAME=VALUE (repeatable) or --driving PHOTO")
     expression = None if options.driving else _coefficients(options.set)
     one_file = target.suffix.lower() in (".jpg", ".jpeg", ".png")
     if one_file and len(paths) > 1:
@@ -55,9 +55,9 @@ def reenact(options: argparse.Namespace) -> int:
     reenactor = _load_reenactor(options)
     driving = _open(options.driving, None) if options.driving else None
 
-    def work(path: str) -> str:
+    def process(path: str) -> str:
         output = target if one_file else target / f"{names[path]}.jpg"
-        _refuse_same_file(path, output)
+        _check_not_same_file(path, output)
         photo = _open(path, options)
         result = reenactor(
             photo,
@@ -68,27 +68,27 @@ def reenact(options: argparse.Namespace) -> int:
             relative=options.relative,
         )
         result.save(output)
-        return f"{_which(photo)}-> {output}"
+        return f"{_faces_note(photo)}-> {output}"
 
-    return _each(paths, work)
+    return _process_all(paths, process)
 
 
 def animate(options: argparse.Namespace) -> int:
-    _refuse_same_file(options.driving_take, Path(options.output))
+    _check_not_same_file(options.driving_file, Path(options.output))
     reenactor = _load_reenactor(options)
-    film = reenactor.animate(
+    video = reenactor.animate(
         _open(options.photo, options),
-        options.driving_take,
+        options.driving_file,
         pose=options.pose,
         light=options.light,
         relative=options.relative,
         smooth=not options.no_smooth,
     )
     start = time.monotonic()
-    frames = film.save(options.output, lambda made: _show_frames(made, film.count, time.monotonic() - start))
+    frames = video.save(options.output, lambda done: _show_progress(done, video.count, time.monotonic() - start))
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    print(f"{options.output}: {frames} frames at {film.fps:g} a second")
+    print(f"{options.output}: {frames} frames at {video.fps:g} fps")
     return 0
 
 
@@ -119,25 +119,27 @@ def export_onnx(options: argparse.Namespace) -> int:
 
 
 def find_photos(arguments: Iterable[str]) -> list[str]:
-    """Files, the photos of folders and the matches of patterns, each once and in order. Raises CommandError."""
+    """Expands files, folders and patterns to paths of photos, in order and without duplicates. Raises CommandError."""
     found: dict[str, None] = {}
     for argument in arguments:
         path = Path(argument).expanduser()
         if path.is_dir():
-            inside = sorted(str(each) for each in path.iterdir() if each.suffix.lower() in PHOTO_ENDINGS)
+            photos = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in PHOTO_EXTENSIONS)
         elif path.exists() or "://" in argument or not glob.has_magic(argument):
-            inside = [argument if "://" in argument else str(path)]  # a missing file is reported when it is read
+            photos = [argument if "://" in argument else str(path)]  # a missing file is reported when it is read
         else:
-            inside = sorted(each for each in glob.glob(str(path), recursive=True) if Path(each).is_file())  # noqa: PTH207
-        if not inside:
-            endings = ", ".join(PHOTO_ENDINGS)
-            raise CommandError(f"{argument}: no photos there; give files, a folder with {endings}, or a pattern")
-        found |= dict.fromkeys(inside)
+            photos = sorted(file for file in glob.glob(str(path), recursive=True) if Path(file).is_file())  # noqa: PTH207
+        if not photos:
+            extensions = ", ".join(PHOTO_EXTENSIONS)
+            raise CommandError(
+                f"{argument}: no photos found; give files, a folder with {extensions} files, or a pattern"
+            )
+        found |= dict.fromkeys(photos)
     return list(found)
 
 
 def _output_names(paths: Sequence[str]) -> dict[str, str]:
-    """A name for each photo's files: its own without its ending, numbered where several photos share it."""
+    """The base name of each photo's output files: its own without the extension, numbered if photos share a name."""
     names: dict[str, str] = {}
     for path in paths:
         stem = name = Path(path).stem
@@ -149,20 +151,20 @@ def _output_names(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _each(paths: Sequence[str], work: Callable[[str], str]) -> int:
-    """Works on every photo and says how far it is; one that fails does not stop the others."""
+def _process_all(paths: Sequence[str], process: Callable[[str], str]) -> int:
+    """Processes every photo and prints its result; an error does not stop the others. Returns the exit status."""
     failed = 0
     for number, path in enumerate(paths, 1):
         progress = f"[{number}/{len(paths)}] " if len(paths) > 1 else ""
         try:
-            print(f"{progress}{path}: {work(path)}", flush=True)
+            print(f"{progress}{path}: {process(path)}", flush=True)
         except UserError as error:
             if len(paths) == 1:
                 raise
             failed += 1
             print(f"{progress}error: {error}", file=sys.stderr, flush=True)
     if failed:
-        print(f"{failed} of {len(paths)} photos could not be used", file=sys.stderr)
+        print(f"{failed} of {len(paths)} photos failed", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -172,7 +174,8 @@ def _open(path: str, options: argparse.Namespace | None) -> Photo:
     return Photo.open(path) if options is None else Photo.open(path, face=options.face, box=options.box)
 
 
-def _which(photo: Photo) -> str:
+def _faces_note(photo: Photo) -> str:
+    """Tells the user about further faces in the photo."""
     if photo.faces_found <= 1:
         return ""
     return f"{photo.faces_found} faces found (--face chooses); "
@@ -202,18 +205,18 @@ def _load_reenactor(options: argparse.Namespace) -> Reenactor:
     )
 
 
-def _show_frames(made: int, count: int, seconds: float) -> None:
-    """Frames made, pace and time left, on one line of a terminal."""
+def _show_progress(done: int, count: int, seconds: float) -> None:
+    """Shows the frames done, their rate and the time left on one line of a terminal."""
     if not sys.stderr.isatty():
         return
-    pace = made / max(seconds, 1e-6)
-    left = f" of {count}, {max(0, count - made) / pace:.0f} s left" if count else ""
-    print(f"\r{made} frames{left}, {pace:.1f} frames/s ", end="", file=sys.stderr, flush=True)
+    rate = done / max(seconds, 1e-6)
+    left = f" of {count}, {max(0, count - done) / rate:.0f} s left" if count else ""
+    print(f"\r{done} frames{left}, {rate:.1f} frames/s ", end="", file=sys.stderr, flush=True)
 
 
-def _refuse_same_file(source: str, output: Path) -> None:
+def _check_not_same_file(source: str, output: Path) -> None:
     if Path(source).resolve() == output.resolve():
-        raise CommandError(f"{output}: would overwrite what it is made from; give another name")
+        raise CommandError(f"{output}: would overwrite the input; give another name")
 
 
 def _coefficients(settings: Sequence[str]) -> dict[str, float]:

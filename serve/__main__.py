@@ -8,7 +8,7 @@ import sys
 
 from jobs.ray_settings import SERVE_SETTINGS
 
-if sys.platform == "linux":  # HAProxy comes with Ray there alone
+if sys.platform == "linux":  # Ray ships HAProxy for Linux only
     for name, value in SERVE_SETTINGS.items():
         os.environ.setdefault(name, value)  # Ray Serve reads them when it is imported
 

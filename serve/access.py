@@ -1,4 +1,4 @@
-"""Who may call, and how much at once: bearer keys from the environment, a rate and a number of requests for each."""
+"""Access control: API keys from the environment, and limits on the rate and number of a caller's requests."""
 
 from __future__ import annotations
 
@@ -14,21 +14,27 @@ from serve.problems import Problem
 from serve.settings import Limits, SettingsError
 
 KEYS_VARIABLE = "JR2NET_API_KEYS"
-"""Environment variable of the ingress with the keys that are let in, separated by commas."""
+"""Environment variable of the ingress with the accepted keys, separated by commas."""
 
-_CALLERS = 10_000
+_MAX_CALLERS = 10_000
 
 
 @dataclass
 class _Caller:
+    """A token bucket that was last refilled at ``updated_at``, and the number of requests in flight."""
+
     tokens: float
-    since: float
-    under_way: int = 0
+    updated_at: float
+    in_flight: int = 0
 
 
 @dataclass
 class AccessControl:
-    """Lets callers in. ``digests`` of the keys are kept, never keys; None lets everybody in, told apart by address."""
+    """Authenticates callers and limits their requests.
+
+    digests  SHA-256 digests of the accepted keys (the keys are not stored); None accepts everybody, and callers are
+             then distinguished by their address
+    """
 
     limits: Limits
     digests: tuple[bytes, ...] | None
@@ -37,56 +43,59 @@ class AccessControl:
 
     @staticmethod
     def from_environment(limits: Limits, authentication: str) -> AccessControl:
-        """Raises SettingsError where keys are asked for and none is set."""
+        """Raises SettingsError if keys are required and none is set."""
         if authentication == "off":
             return AccessControl(limits, None)
         keys = [key.strip() for key in os.environ.get(KEYS_VARIABLE, "").split(",") if key.strip()]
         if not keys:
             raise SettingsError(
-                f"authentication: bearer, and {KEYS_VARIABLE} holds no key; set it for the ingress (comma-separated), "
-                "or say authentication: 'off' to let everybody in"
+                f"authentication: bearer, but {KEYS_VARIABLE} holds no key; set it for the ingress (comma-separated), "
+                "or use authentication: 'off' to accept everybody"
             )
         return AccessControl(limits, tuple(_digest(key) for key in keys))
 
-    def name(self, authorization: str | None, address: str) -> str:
-        """Who it is. Raises Problem 401."""
+    def authenticate(self, authorization: str | None, address: str) -> str:
+        """The caller's identifier: the digest of its key or, without authentication, its address. Raises Problem 401.
+
+        authorization: the value of the ``Authorization`` header.
+        """
         if self.digests is None:
             return address
         scheme, _, key = (authorization or "").partition(" ")
         digest = _digest(key.strip())
-        known = [hmac.compare_digest(digest, other) for other in self.digests]  # all of them: takes the same time
-        if scheme.lower() != "bearer" or not any(known):
+        matches = [hmac.compare_digest(digest, known) for known in self.digests]  # all of them, in constant time
+        if scheme.lower() != "bearer" or not any(matches):
             detail = "send one of the server's keys as `Authorization: Bearer KEY`"
             raise Problem(401, detail, {"WWW-Authenticate": "Bearer"})
         return digest.hex()
 
     @contextmanager
-    def admit(self, name: str) -> Iterator[None]:
-        """While one request of ``name`` is under way. Raises Problem 429."""
-        caller = self._caller(name)
-        if caller.under_way >= self.limits.concurrent:
-            detail = f"{caller.under_way} requests of this key are under way, its limit; wait for their answers"
+    def admit(self, caller_id: str) -> Iterator[None]:
+        """Counts one request of the caller as in flight. Raises Problem 429 if the caller is over its limits."""
+        caller = self._refill(caller_id)
+        if caller.in_flight >= self.limits.concurrent:
+            detail = f"{caller.in_flight} requests of this key are in flight, its limit; wait for their responses"
             raise Problem(429, detail, {"Retry-After": "1"})
         if caller.tokens < 1:
             wait = (1 - caller.tokens) / self.limits.requests_per_second
-            detail = f"more than {self.limits.requests_per_second:g} requests a second of this key; slow down"
+            detail = f"more than {self.limits.requests_per_second:g} requests per second of this key; slow down"
             raise Problem(429, detail, {"Retry-After": str(max(1, round(wait)))})
         caller.tokens -= 1
-        caller.under_way += 1
+        caller.in_flight += 1
         try:
             yield
         finally:
-            caller.under_way -= 1
+            caller.in_flight -= 1
 
-    def _caller(self, name: str) -> _Caller:
-        """The caller, with the tokens of its bucket as the time since has filled it."""
+    def _refill(self, caller_id: str) -> _Caller:
+        """The caller, its token bucket refilled for the time that has passed."""
         now = self.clock()
-        if name not in self.callers and len(self.callers) >= _CALLERS:
-            idle = (other for other, caller in self.callers.items() if caller.under_way == 0)
+        if caller_id not in self.callers and len(self.callers) >= _MAX_CALLERS:
+            idle = (other for other, caller in self.callers.items() if caller.in_flight == 0)
             self.callers.pop(next(idle, ""), None)
-        caller = self.callers.setdefault(name, _Caller(self.limits.burst, now))
-        grown = caller.tokens + (now - caller.since) * self.limits.requests_per_second
-        caller.tokens, caller.since = min(grown, self.limits.burst), now
+        caller = self.callers.setdefault(caller_id, _Caller(self.limits.burst, now))
+        refilled = caller.tokens + (now - caller.updated_at) * self.limits.requests_per_second
+        caller.tokens, caller.updated_at = min(refilled, self.limits.burst), now
         return caller
 
 

@@ -1,6 +1,6 @@
-"""The HTTP API as a FastAPI application. It knows nothing of Ray: the networks are behind ``Service``.
+"""The HTTP API as a FastAPI application. It does not depend on Ray: ``Service`` hides where the networks run.
 
-Documented for callers at ``/docs``; errors are problem documents (``serve.problems``).
+``/docs`` documents the API; errors are RFC 9457 problem documents (``serve.problems``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from serve.routers.reconstruction import reconstruction_router
 from serve.routers.reenactment import reenactment_router
 from serve.routers.status import status_router
 from serve.service import Service
-from serve.stream import converse
+from serve.stream import handle_stream
 
 PAGE = Path(__file__).with_name("page")
 
@@ -30,25 +30,25 @@ def create_api(service: Service, access: AccessControl) -> FastAPI:
     api = FastAPI(
         title="JR2Net", version="1", description=DESCRIPTION, redirect_slashes=False, docs_url=None, redoc_url=None
     )
-    problems.install(api)
+    problems.register_handlers(api)
 
-    async def admitted(request: Request, authorization: Annotated[str | None, Header()] = None) -> AsyncIterator[None]:
-        name = access.name(authorization, request.client.host if request.client else "")
-        with access.admit(name):
+    async def admit(request: Request, authorization: Annotated[str | None, Header()] = None) -> AsyncIterator[None]:
+        caller_id = access.authenticate(authorization, request.client.host if request.client else "")
+        with access.admit(caller_id):
             yield
 
-    guards = [Depends(admitted)]
+    guards = [Depends(admit)]
     api.include_router(reconstruction_router(service, guards))
     api.include_router(reenactment_router(service, guards))
     api.include_router(status_router(service))
 
     @api.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
-        await converse(socket, service, access)
+        await handle_stream(socket, service, access)
 
     @api.get("/docs", include_in_schema=False)
     async def documentation() -> HTMLResponse:
-        """Swagger UI, from here where it was built with the page; no other host is asked."""
+        """Swagger UI. Its files come from this server if they were built with the page; no other host is contacted."""
         return get_swagger_ui_html(
             openapi_url="openapi.json",
             title="JR2Net",

@@ -20,88 +20,91 @@ from jobs.ray_settings import connect
 from jr2net.errors import UserError
 from jr2net.networks.checkpoint import read_description
 from jr2net.settings import absolute_paths
-from serve.deployments import Ingress, Reconstruction, Reenactment, host_of_serve
-from serve.loopback import HOOK
+from serve.deployments import Ingress, Reconstruction, Reenactment, get_serve_host
+from serve.loopback import WORKER_HOOK
 from serve.settings import Deployment, Network, Settings, SettingsError, check_host, check_settings, load_settings
 
-PATHS = ("face.model", "face.expression_file", "reconstruction.weights", "reenactment.weights")
-"""Settings that are paths."""
+PATH_SETTINGS = ("face.model", "face.expression_file", "reconstruction.weights", "reenactment.weights")
+"""Settings that are file paths or URIs."""
+
+_STRING_FIELDS = ("weights", "model", "authentication", "detector")
+"""Fields whose values on the command line are not parsed as YAML, which reads ``off`` as false."""
+
+_RAY_FIELDS = (
+    "min_replicas", "max_replicas", "target_ongoing_requests", "upscale_delay_s", "downscale_delay_s",
+    "max_queued_requests", "graceful_shutdown_timeout_s", "resources",
+)  # fmt: skip
+"""Fields of a deployment that only Ray uses."""
 
 
 def build(args: dict[str, Any]) -> serve.Application:
-    """What ``import_path: serve.app:build`` names; ``args`` are the fields of ``Settings``, nested or dotted.
+    """The application of ``import_path: serve.app:build``; ``args`` are the fields of ``Settings``, nested or dotted.
 
-    Where Ray Serve listens is its own option, ``http_options``, and loopback it must be with ``authentication: off``.
-    Where Ray Serve runs already, as for ``serve deploy``, another host is refused here; else the ingress refuses it.
+    The host is not part of ``args``: Ray Serve's own ``http_options`` set it, and with ``authentication: off`` it must
+    be loopback. This is checked here if Ray Serve is running, as for ``serve deploy``, and by the ingress otherwise.
     """
-    settings = check_settings(_nested(args))
+    settings = check_settings(_nest(args))
     if "http" in settings.model_fields_set:
-        raise SettingsError("args: http: is of `python -m serve`; here Ray Serve's http_options say where it listens")
-    check_host(settings.authentication, "http_options.host", host_of_serve())
+        raise SettingsError("args: http applies to `python -m serve` only; set Ray Serve's http_options instead")
+    check_host(settings.authentication, "http_options.host", get_serve_host())
     return bind(settings)
 
 
 def bind(settings: Settings) -> serve.Application:
-    """The application of these settings. Weights are ``user_config``: a new version of them is no new deployment."""
-    constant = _what_replicas_know(settings)
-    placed: list[tuple[Any, Network]] = [
+    """The application with these settings. Weights are ``user_config``, so that changing them restarts no replica."""
+    replica_settings = _replica_settings(settings)
+    sections: list[tuple[Any, Network]] = [
         (Reconstruction, settings.reconstruction),
         (Reenactment, settings.reenactment),
     ]
     networks = [
-        deployment.options(**_options(own), user_config={"weights": own.weights}).bind(constant)
-        for deployment, own in placed
+        deployment.options(**_options(section), user_config={"weights": section.weights}).bind(replica_settings)
+        for deployment, section in sections
     ]
     ingress: Any = Ingress
-    return ingress.options(**_options(settings.ingress)).bind(constant, *networks)
+    return ingress.options(**_options(settings.ingress)).bind(replica_settings, *networks)
 
 
-def _options(own: Deployment) -> dict[str, Any]:
-    """Settings as Ray Serve names them."""
-    threads = str(max(1, round(own.num_cpus)))
+def _options(section: Deployment) -> dict[str, Any]:
+    """The settings of a deployment as Ray Serve's options."""
+    threads = str(max(1, round(section.num_cpus)))
     options: dict[str, Any] = {
-        "max_ongoing_requests": own.max_ongoing_requests,
-        "graceful_shutdown_timeout_s": own.graceful_shutdown_timeout_s,
+        "max_ongoing_requests": section.max_ongoing_requests,
+        "graceful_shutdown_timeout_s": section.graceful_shutdown_timeout_s,
         "health_check_period_s": 5,
         "ray_actor_options": {
-            "num_cpus": own.num_cpus,
-            "num_gpus": own.num_gpus,
-            "resources": own.resources,
+            "num_cpus": section.num_cpus,
+            "num_gpus": section.num_gpus,
+            "resources": section.resources,
             "runtime_env": {"env_vars": {"OMP_NUM_THREADS": threads}},
         },
         "autoscaling_config": {
-            "min_replicas": own.min_replicas,
-            "max_replicas": own.max_replicas,
-            "target_ongoing_requests": own.target_ongoing_requests,
-            "upscale_delay_s": own.upscale_delay_s,
-            "downscale_delay_s": own.downscale_delay_s,
+            "min_replicas": section.min_replicas,
+            "max_replicas": section.max_replicas,
+            "target_ongoing_requests": section.target_ongoing_requests,
+            "upscale_delay_s": section.upscale_delay_s,
+            "downscale_delay_s": section.downscale_delay_s,
         },
     }
-    # Of the ingress the proxy's queue counts, and of the networks the ingress' own.
-    options["max_queued_requests"] = own.max_queued_requests
-    if not isinstance(own, Network):
-        options["autoscaling_config"]["initial_replicas"] = max(1, own.min_replicas)
+    # For the ingress this limits the proxy's queue; for a network, the queue of each ingress replica.
+    options["max_queued_requests"] = section.max_queued_requests
+    if not isinstance(section, Network):
+        options["autoscaling_config"]["initial_replicas"] = max(1, section.min_replicas)
     return options
 
 
-def _what_replicas_know(settings: Settings) -> dict[str, Any]:
-    """All settings but the weights and those that Ray alone uses: what changes these starts replicas anew."""
+def _replica_settings(settings: Settings) -> dict[str, Any]:
+    """All settings except the weights and those that only Ray uses. Ray restarts the replicas when they change."""
     tree = settings.model_dump(mode="json", exclude={"http"})
     for name in ("reconstruction", "reenactment", "ingress"):
-        tree[name] = {field: value for field, value in tree[name].items() if field not in _PLACEMENT}
+        tree[name] = {field: value for field, value in tree[name].items() if field not in _RAY_FIELDS}
         if name != "ingress":
             tree[name]["weights"] = ""
     return tree
 
 
-_PLACEMENT = (
-    "min_replicas", "max_replicas", "target_ongoing_requests", "upscale_delay_s", "downscale_delay_s",
-    "max_queued_requests", "graceful_shutdown_timeout_s", "resources",
-)  # fmt: skip
-
-
-def _nested(args: dict[str, Any]) -> dict[str, Any]:
-    """``serve run`` gives ``{"reconstruction.weights": "…"}``, texts all of them; a deploy file gives a tree."""
+def _nest(args: dict[str, Any]) -> dict[str, Any]:
+    """Dotted keys to a tree: ``serve run`` gives ``{"reconstruction.weights": "…"}``, all strings; a file, a tree."""
     tree: dict[str, Any] = {}
     for key, value in args.items():
         node = tree
@@ -110,28 +113,26 @@ def _nested(args: dict[str, Any]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise SettingsError(f"args: {key}: {parent!r} is a value, not a section")
-        node[leaf] = yaml.safe_load(value) if isinstance(value, str) and leaf not in _WORDS else value
+        node[leaf] = yaml.safe_load(value) if isinstance(value, str) and leaf not in _STRING_FIELDS else value
     return tree
 
 
-_WORDS = ("weights", "model", "authentication", "detector")
-"""Fields whose texts stay texts: YAML reads ``off`` as false."""
-
-
 def main(arguments: list[str]) -> int:
-    """Serves on this machine, or on the cluster that ``RAY_ADDRESS`` names, until it is interrupted."""
+    """Serves until it is interrupted, on this machine or on the cluster that ``RAY_ADDRESS`` names."""
     if not arguments:
         print("usage: python -m serve SETTINGS.yaml [key.sub=value …]", file=sys.stderr)
         return 1
     try:
-        settings = absolute_paths(load_settings(arguments[0], arguments[1:]), PATHS, ".")
-        for own in (settings.reconstruction, settings.reenactment):
-            read_description(own.weights)
+        settings = absolute_paths(load_settings(arguments[0], arguments[1:]), PATH_SETTINGS, ".")
+        for section in (settings.reconstruction, settings.reenactment):
+            read_description(section.weights)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    connect(local_hook=HOOK)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Ray's own would abort, and leave processes that listen
+    connect(local_worker_hook=WORKER_HOOK)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # Ray's handler aborts and leaves listening processes behind
     serve.start(proxy_location="EveryNode", http_options=settings.http.model_dump())
     serve.run(bind(settings), blocking=True)
     return 0

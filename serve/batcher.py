@@ -1,4 +1,4 @@
-"""Requests that arrive together travel together: one call to a network's replica, and one forward pass, for many."""
+"""Request batching in the ingress: requests that arrive together share one call to a network's replica."""
 
 from __future__ import annotations
 
@@ -8,88 +8,88 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-class Batcher(Generic[Item, Answer]):
-    """Collects what is ready while more is being prepared, and asks for the answers of all of it at once.
+class Batcher(Generic[Item, Result]):
+    """Collects items while more of them are being prepared, and processes them in one call.
 
-    A lone item goes at once. But where every core is busy, a network that took whatever few pictures are there would
-    spend more on each, which leaves less for decoding the next: batches would stay small just when they should be
-    large. And a call to a replica costs as much for one picture as for sixteen. So what is ready also waits while
-    groups are under way, as small segments do in TCP (Nagle, RFC 896).
+    A single item is sent immediately. On a busy machine that alone would keep batches small just when they should be
+    large: a network that takes the few images that are ready spends more time on each, which leaves less time to decode
+    the next ones. A call to a replica also costs as much for one image as for sixteen. So items that are ready wait
+    while batches are in flight, as small TCP segments do (Nagle's algorithm, RFC 896).
 
-    ask             a group of items to their answers, in the same order
-    max_batch_size  most items of a group; so many wait for nothing
-    max_wait_s      seconds that an item waits at most for those being prepared
+    run_batch       processes a list of items and returns their results in the same order
+    max_batch_size  a batch of this size is sent without waiting
+    max_wait_s      the longest time in seconds that an item waits for items that are being prepared
     """
 
-    MAX_IN_FLIGHT = 2  # groups under way that are not full: one in the network, one on its way
+    MAX_IN_FLIGHT = 2  # batches in flight that are not full: one in the network, one on its way
 
     def __init__(
-        self, ask: Callable[[list[Item]], Awaitable[Sequence[Answer]]], max_batch_size: int, max_wait_s: float
+        self, run_batch: Callable[[list[Item]], Awaitable[Sequence[Result]]], max_batch_size: int, max_wait_s: float
     ) -> None:
-        self.ask, self.max_batch_size, self.max_wait_s = ask, max_batch_size, max_wait_s
-        self._preparing = 0
-        self._ready: list[tuple[Item, asyncio.Future[Answer]]] = []
-        self._under_way: set[asyncio.Task[None]] = set()
-        self._patience_ends: asyncio.TimerHandle | None = None
-        self._patient = True
+        self.run_batch, self.max_batch_size, self.max_wait_s = run_batch, max_batch_size, max_wait_s
+        self._num_preparing = 0
+        self._queue: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timed_out = False
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
-        """Around the work that comes before an item is ready."""
-        self._preparing += 1
+        """Wraps the work that precedes an item, so that queued items wait for it."""
+        self._num_preparing += 1
         try:
             yield
         finally:
-            self._preparing -= 1
-            # Not at once: the same request may go on with its next piece of preparation.
-            asyncio.get_running_loop().call_soon(self._go_if_due)
+            self._num_preparing -= 1
+            # Not immediately: the same request may continue with its next preparation step.
+            asyncio.get_running_loop().call_soon(self._send_if_due)
 
-    async def __call__(self, item: Item) -> Answer:
-        """The item's answer. Raises what ``ask`` raises."""
+    async def __call__(self, item: Item) -> Result:
+        """The result of an item. Raises what ``run_batch`` raises."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answer] = loop.create_future()
-        if not self._ready:
-            self._patience_ends, self._patient = loop.call_later(self.max_wait_s, self._no_longer), True
-        self._ready.append((item, answer))
-        self._go_if_due()
-        return await answer
+        result: asyncio.Future[Result] = loop.create_future()
+        if not self._queue:
+            self._timer, self._timed_out = loop.call_later(self.max_wait_s, self._on_timeout), False
+        self._queue.append((item, result))
+        self._send_if_due()
+        return await result
 
-    def _no_longer(self) -> None:
-        self._patient = False
-        self._go_if_due()
+    def _on_timeout(self) -> None:
+        self._timed_out = True
+        self._send_if_due()
 
-    def _go_if_due(self) -> None:
-        waits = len(self._under_way) >= self.MAX_IN_FLIGHT or (self._preparing and self._patient)
-        if self._ready and (len(self._ready) >= self.max_batch_size or not waits):
-            self._go()
+    def _send_if_due(self) -> None:
+        must_wait = len(self._in_flight) >= self.MAX_IN_FLIGHT or (self._num_preparing and not self._timed_out)
+        if self._queue and (len(self._queue) >= self.max_batch_size or not must_wait):
+            self._send()
 
-    def _go(self) -> None:
-        if self._patience_ends is not None:
-            self._patience_ends.cancel()
-        group, self._ready = self._ready, []
-        task = asyncio.ensure_future(self._answer([entry for entry in group if not entry[1].done()]))
-        self._under_way.add(task)
-        task.add_done_callback(self._returned)
+    def _send(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        batch, self._queue = self._queue, []
+        task = asyncio.ensure_future(self._run([entry for entry in batch if not entry[1].done()]))
+        self._in_flight.add(task)
+        task.add_done_callback(self._on_done)
 
-    def _returned(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        self._go_if_due()
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._send_if_due()
 
-    async def _answer(self, group: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
-        """Whoever has gone meanwhile is passed over; an error is everybody's."""
+    async def _run(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        """Runs a batch and sets its futures, except those that were cancelled; an error is set on all of them."""
         try:
-            answers = await self.ask([item for item, _ in group]) if group else []
-            answered = list(zip(group, answers, strict=True))
+            results = await self.run_batch([item for item, _ in batch]) if batch else []
+            pairs = list(zip(batch, results, strict=True))
         except BaseException as error:
-            for _, waiting in group:
-                if not waiting.done():
-                    waiting.set_exception(error)
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
             if not isinstance(error, Exception):
                 raise
         else:
-            for (_, waiting), answer in answered:
-                if not waiting.done():
-                    waiting.set_result(answer)
+            for (_, future), result in pairs:
+                if not future.done():
+                    future.set_result(result)

@@ -1,4 +1,4 @@
-"""What clients send, read within limits: the whole body, its parts, and what JSON in it means."""
+"""Request bodies: reading them within the limits, form fields, and the validation of boxes and expressions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
-    """Raises Problem 413 by the announced length or by what arrives, 408 where it takes too long, 400 where empty."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limits.body_bytes:
+    """The whole body. Raises Problem: 413 by its announced or actual length, 408 if it takes too long, 400 if empty."""
+    content_length = request.headers.get("content-length", "")
+    if content_length.isdecimal() and int(content_length) > limits.body_bytes:
         raise _too_large(limits)
     body = bytearray()
     try:
         async with asyncio.timeout(limits.body_seconds):
-            async for piece in request.stream():
-                body += piece
+            async for chunk in request.stream():
+                body += chunk
                 if len(body) > limits.body_bytes:
                     raise _too_large(limits)
     except TimeoutError:
@@ -36,12 +36,12 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     except ClientDisconnect:
         raise Problem(400, "the body ended early") from None
     if not body:
-        raise Problem(400, "the body is empty; send a picture")
+        raise Problem(400, "the body is empty; send a photo")
     return bytes(body)
 
 
 async def read_form(request: Request, body: bytes, limits: Limits) -> FormData:
-    """The parts of a multipart body. Raises Problem 400."""
+    """The fields of a multipart body. Raises Problem 400."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -51,37 +51,37 @@ async def read_form(request: Request, body: bytes, limits: Limits) -> FormData:
     except HTTPException as error:
         raise Problem(400, f"the multipart body cannot be read: {error.detail}") from None
     except (ValueError, KeyError, LookupError, UnicodeDecodeError):
-        raise Problem(400, "the multipart body cannot be read; send it as RFC 7578 says") from None
+        raise Problem(400, "the multipart body cannot be read; encode it according to RFC 7578") from None
 
 
 def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def refuse_others(form: FormData, known: tuple[str, ...]) -> None:
-    """Raises Problem 422 for a part that nobody would read: most often a misspelt one."""
+def reject_unknown_fields(form: FormData, known: tuple[str, ...]) -> None:
+    """Raises Problem 422 for a field that is not used, most often a misspelt one."""
     unknown = sorted(set(form) - set(known))
     if unknown:
-        raise Problem(422, f"unknown part {unknown[0][:60]!r}; known: {', '.join(known)}")
+        raise Problem(422, f"unknown field {unknown[0][:60]!r}; known: {', '.join(known)}")
 
 
-async def file_of(form: FormData, name: str) -> bytes | None:
-    """The one file of that name. Raises Problem 422 where the part is text, or comes twice."""
+async def get_file(form: FormData, name: str) -> bytes | None:
+    """The content of a file field; None if it is missing. Raises Problem 422 if it is text, or sent more than once."""
     values = form.getlist(name)
     if not values:
         return None
     if len(values) > 1:
-        raise Problem(422, f"{name}: sent {len(values)} times; once is enough")
+        raise Problem(422, f"{name}: sent {len(values)} times; send it once")
     if not isinstance(values[0], UploadFile):
-        raise Problem(422, f"{name}: a text; send it as a file (with a filename)")
+        raise Problem(422, f"{name}: sent as text; send it as a file (with a filename)")
     return await values[0].read()
 
 
-async def text_of(form: FormData, name: str) -> str | None:
-    """The one text of that name; a file counts as its content. Raises Problem 422."""
+async def get_text(form: FormData, name: str) -> str | None:
+    """The value of a text field; of a file, its content; None if it is missing. Raises Problem 422."""
     values = form.getlist(name)
     if len(values) > 1:
-        raise Problem(422, f"{name}: sent {len(values)} times; once is enough")
+        raise Problem(422, f"{name}: sent {len(values)} times; send it once")
     if not values:
         return None
     value = values[0]
@@ -89,12 +89,13 @@ async def text_of(form: FormData, name: str) -> str | None:
         try:
             return (await value.read()).decode()
         except UnicodeDecodeError:
-            raise Problem(422, f"{name}: not a UTF-8 text") from None
+            raise Problem(422, f"{name}: not UTF-8 text") from None
     return value
 
 
-async def switch_of(form: FormData, name: str, default: bool) -> bool:
-    text = await text_of(form, name)
+async def get_bool(form: FormData, name: str, default: bool) -> bool:
+    """The value of a true/false field. Raises Problem 422."""
+    text = await get_text(form, name)
     if text is None:
         return default
     if text.lower() in _TRUE:
@@ -104,7 +105,7 @@ async def switch_of(form: FormData, name: str, default: bool) -> bool:
     raise Problem(422, f"{name}: {text[:40]!r} is neither true nor false")
 
 
-def picture_kind(text: str | None) -> Literal["jpeg", "png"]:
+def parse_image_format(text: str | None) -> Literal["jpeg", "png"]:
     """Raises Problem 422."""
     if text is None or text == "jpeg":
         return "jpeg"
@@ -114,7 +115,7 @@ def picture_kind(text: str | None) -> Literal["jpeg", "png"]:
 
 
 def parse_box(text: str | None, name: str = "box") -> tuple[float, ...] | None:
-    """``left,top,right,bottom``; nothing gives None. Raises Problem 422."""
+    """``left,top,right,bottom`` in pixels; None if the text is missing or blank. Raises Problem 422."""
     if text is None or not text.strip():
         return None
     try:
@@ -125,25 +126,25 @@ def parse_box(text: str | None, name: str = "box") -> tuple[float, ...] | None:
 
 
 def check_box(box: Any, name: str = "box") -> tuple[float, ...]:
-    """Raises Problem 422 unless it is four finite numbers of a box that has an area."""
-    numbers = isinstance(box, list | tuple) and all(isinstance(v, int | float) for v in box) and len(box) == 4
-    if not numbers or not all(math.isfinite(v) and abs(v) < 1e6 for v in box):
+    """Raises Problem 422 unless ``box`` is four finite numbers of a box that is at least one pixel wide and high."""
+    is_numeric = isinstance(box, list | tuple) and all(isinstance(v, int | float) for v in box) and len(box) == 4
+    if not is_numeric or not all(math.isfinite(v) and abs(v) < 1e6 for v in box):
         raise Problem(422, f"{name}: give four numbers left,top,right,bottom in pixels")
     if box[2] - box[0] < 1 or box[3] - box[1] < 1:
-        raise Problem(422, f"{name}: right must lie beyond left and bottom below top, by a pixel at least")
+        raise Problem(422, f"{name}: right must be greater than left, and bottom greater than top, by at least a pixel")
     return tuple(float(v) for v in box)
 
 
-def parse_json(text: str | bytes, what: str) -> Any:
-    """Raises Problem 400 where it is no JSON."""
+def parse_json(text: str | bytes, name: str) -> Any:
+    """Raises Problem 400 if the text is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise Problem(400, f"{what}: not JSON") from None
+        raise Problem(400, f"{name}: not JSON") from None
 
 
 def parse_expression(value: Any, relative: bool) -> np.ndarray:
-    """{name: coefficient} to (51,); relative coefficients, which are added to the source's, may be negative.
+    """{name: coefficient} to (51,) float32. Coefficients are in [0, 1]; in [-1, 1] if they are relative to the source.
 
     Raises Problem 422.
     """

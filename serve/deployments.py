@@ -1,4 +1,4 @@
-"""The Ray Serve deployments: one for each network, and the ingress that speaks HTTP. All they do is place and batch."""
+"""The Ray Serve deployments: one for each network, and the ingress, which handles HTTP."""
 
 from __future__ import annotations
 
@@ -26,166 +26,169 @@ from jr2net.inference.reenactment import Reenactor
 from jr2net.process import tune_malloc, use_threads
 from serve.access import AccessControl
 from serve.api import create_api
-from serve.problems import Unavailable
+from serve.problems import NetworkUnavailable
 from serve.service import Service
 from serve.settings import Settings, check_host
 
-_MILLISECONDS = [1.0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
-_PAUSES = (0.05, 0.2, 0.5, 1.0)  # before work is given to another replica
-_KEPT = 2**28  # bytes that an ingress keeps for the next photo; the largest photos take more, and give it back
+_LATENCY_BUCKETS_MS = [1.0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
+_RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0)  # before a request is sent to another replica; the last one repeats
+_INGRESS_FREE_BYTES = 2**28  # freed memory that an ingress keeps for the next photo; larger blocks are returned
 _Result = TypeVar("_Result")
 
 
 class _NetworkReplica(ABC):
-    """What both network deployments share: weights that can be exchanged while requests are answered.
+    """A replica of one network, whose weights can be replaced while it serves.
 
-    ``user_config`` names the weights. New ones are loaded and warmed up beside the old ones, which go on answering; a
-    batch is answered by one or the other.
+    ``user_config`` names the weights. New weights are loaded and warmed up while the old network continues to serve.
+    Every batch is computed by exactly one of the two.
     """
 
     def __init__(self, settings: dict[str, Any], section: str) -> None:
         self.settings = Settings.model_validate(settings)
-        self.own = getattr(self.settings, section)
-        use_threads(max(1, round(self.own.num_cpus)))
+        self.section = getattr(self.settings, section)
+        use_threads(max(1, round(self.section.num_cpus)))
         tune_malloc()
-        self.device = torch.device("cuda" if torch.cuda.is_available() and self.own.num_gpus > 0 else "cpu")
+        self.device = torch.device("cuda" if torch.cuda.is_available() and self.section.num_gpus > 0 else "cpu")
         self.model = load_face_model(self.settings.face)
         self.network: Any = None
         self.batch_sizes = Histogram(
-            "jr2net_batch_size", "Requests answered by one forward pass.", [1, 2, 4, 8, 16, 32, 64], ("network",)
+            "jr2net_batch_size", "Requests in one forward pass.", [1, 2, 4, 8, 16, 32, 64], ("network",)
         )
         self.batch_sizes.set_default_tags({"network": section})
 
-    def batch_as_set(self, batched: Any) -> None:
-        """``batched`` is the method that ``serve.batch`` decorates."""
-        batched.set_max_batch_size(self.own.max_batch_size)
-        batched.set_batch_wait_timeout_s(self.own.batch_wait_s)
+    def configure_batching(self, method: Any) -> None:
+        """Applies the batch settings to a method that is decorated with ``serve.batch``."""
+        method.set_max_batch_size(self.section.max_batch_size)
+        method.set_batch_wait_timeout_s(self.section.batch_wait_s)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """``{"weights": folder}``. Raises CheckpointError or StorageError; the old weights then stay."""
-        self.network = await asyncio.to_thread(self._prepare, user_config["weights"])
+        """Loads ``{"weights": folder}``. Raises CheckpointError or StorageError; the old weights then stay in use."""
+        self.network = await asyncio.to_thread(self._load_and_warm_up, user_config["weights"])
 
-    def _prepare(self, weights: str) -> Any:
+    def _load_and_warm_up(self, weights: str) -> Any:
         network = self.load(weights)
-        network.warm_up(self.own.max_batch_size)
+        network.warm_up(self.section.max_batch_size)
         return network
 
     @abstractmethod
     def load(self, weights: str) -> Any:
-        """The network of a folder, local or s3://."""
+        """Loads the network from a folder, local or s3://."""
 
     @abstractmethod
     def predict(self, items: list) -> list:
-        """Items to their results, by one forward pass."""
+        """The results of a batch, by one forward pass."""
 
     async def describe(self) -> ModelInfo:
         return self.network.info
 
-    async def answer(self, groups: list[list]) -> list[list]:
-        """Groups of several ingress replicas to their answers, by one forward pass."""
+    async def predict_groups(self, groups: list[list]) -> list[list]:
+        """The results of several calls, a list of items each, by one forward pass."""
         items = [item for group in groups for item in group]
         self.batch_sizes.observe(len(items))
-        answers = iter(await asyncio.to_thread(self.predict, items))
-        return [list(islice(answers, len(group))) for group in groups]
+        results = iter(await asyncio.to_thread(self.predict, items))
+        return [list(islice(results, len(group))) for group in groups]
 
 
-def _items(groups: list[list]) -> int:
+def _count_items(groups: list[list]) -> int:
     return sum(map(len, groups))
 
 
 @serve.deployment
 class Reconstruction(_NetworkReplica):
-    """RecAugNet on one device; crops that arrive together are fitted by one forward pass."""
+    """RecAugNet on one device. Crops that arrive together are fitted by one forward pass."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings, "reconstruction")
-        self.batch_as_set(self.fit)
+        self.configure_batching(self.fit)
 
     def load(self, weights: str) -> Reconstructor:
-        own = self.own
+        section = self.section
         return Reconstructor.load(
-            weights, face_model=self.model, device=self.device, precision=own.precision, runtime=own.runtime
+            weights, face_model=self.model, device=self.device, precision=section.precision, runtime=section.runtime
         )
 
     def predict(self, crops: list[np.ndarray]) -> list[Fit]:
         return self.network.fit(crops)
 
-    @serve.batch(batch_size_fn=_items)
+    @serve.batch(batch_size_fn=_count_items)
     async def fit(self, groups: list[list[np.ndarray]]) -> list[list[Fit]]:
-        return await self.answer(groups)
+        return await self.predict_groups(groups)
 
 
 @serve.deployment
 class Reenactment(_NetworkReplica):
-    """DCNet on one device; parts that arrive together are played by one forward pass."""
+    """DCNet on one device. Requests that arrive together are computed by one forward pass."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings, "reenactment")
-        self.batch_as_set(self.reenact)
+        self.configure_batching(self.reenact)
 
     def load(self, weights: str) -> Reenactor:
-        return Reenactor.load_network(weights, self.model, self.device, self.own.precision)
+        return Reenactor.load_network(weights, self.model, self.device, self.section.precision)
 
     def predict(self, requests: list[ReenactRequest]) -> list[ReenactResult]:
         return self.network.reenact(requests)
 
-    @serve.batch(batch_size_fn=_items)
+    @serve.batch(batch_size_fn=_count_items)
     async def reenact(self, groups: list[list[ReenactRequest]]) -> list[list[ReenactResult]]:
-        return await self.answer(groups)
+        return await self.predict_groups(groups)
 
 
-class Handles:
-    """``Networks`` behind deployment handles. Work that is lost with a replica is given to another: it may be done
-    twice, since nothing but the answer comes of it."""
+class NetworkHandles:
+    """``Networks`` through deployment handles.
+
+    A call that fails with its replica is retried on another one. It may then be computed twice, which is safe because
+    the networks have no side effects.
+    """
 
     def __init__(self, reconstruction: DeploymentHandle, reenactment: DeploymentHandle, attempts: int) -> None:
         self.reconstruction, self.reenactment, self.attempts = reconstruction, reenactment, attempts
 
     async def fit(self, crops: list[np.ndarray]) -> list[Fit]:
-        return await self._surely(lambda: self.reconstruction.fit.remote(crops))
+        return await self._with_retries(lambda: self.reconstruction.fit.remote(crops))
 
     async def reenact(self, requests: list[ReenactRequest]) -> list[ReenactResult]:
-        return await self._surely(lambda: self.reenactment.reenact.remote(requests))
+        return await self._with_retries(lambda: self.reenactment.reenact.remote(requests))
 
     async def describe(self) -> dict[str, ModelInfo]:
         return {
-            "reconstruction": await self._surely(lambda: self.reconstruction.describe.remote()),
-            "reenactment": await self._surely(lambda: self.reenactment.describe.remote()),
+            "reconstruction": await self._with_retries(lambda: self.reconstruction.describe.remote()),
+            "reenactment": await self._with_retries(lambda: self.reenactment.describe.remote()),
         }
 
-    async def _surely(self, ask: Callable[[], Awaitable[_Result]]) -> _Result:
-        """Raises Unavailable."""
+    async def _with_retries(self, call: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Raises NetworkUnavailable if the queue is full or every attempt failed."""
         for attempt in range(self.attempts):
             try:
-                return await ask()
+                return await call()
             except BackPressureError:
-                raise Unavailable("more requests wait than the server takes; try again in a moment") from None
+                raise NetworkUnavailable("the server's queue is full; try again in a moment") from None
             except (RayTaskError, TaskCancelledError):
-                raise  # an error of the network's own, or a client that has gone: no other replica would do better
+                raise  # an error in the network's code, or a client that disconnected: a retry would not help
             except (RayError, DeploymentUnavailableError):
-                await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
-        raise Unavailable(f"the networks were lost {self.attempts} times while they worked on this; try again")
+                await asyncio.sleep(_RETRY_DELAYS_S[min(attempt, len(_RETRY_DELAYS_S) - 1)])
+        raise NetworkUnavailable(f"this request failed {self.attempts} times with the replica that ran it; try again")
 
 
 @serve.deployment
 @serve.ingress()
 class Ingress:
-    """HTTP, pictures and faces; the networks are elsewhere."""
+    """HTTP, image decoding, face detection and compositing; the networks run in their own deployments."""
 
     def __init__(
         self, settings: dict[str, Any], reconstruction: DeploymentHandle, reenactment: DeploymentHandle
     ) -> None:
         use_threads(1)
-        tune_malloc(_KEPT)
+        tune_malloc(_INGRESS_FREE_BYTES)
         self.settings = Settings.model_validate(settings)
-        check_host(self.settings.authentication, "http_options.host", host_of_serve())
+        check_host(self.settings.authentication, "http_options.host", get_serve_host())
         self.access = AccessControl.from_environment(self.settings.limits, self.settings.authentication)
-        stages = Histogram("jr2net_stage_ms", "Milliseconds of a request's stages.", _MILLISECONDS, ("stage",))
+        stages = Histogram("jr2net_stage_ms", "Milliseconds of a request's stages.", _LATENCY_BUCKETS_MS, ("stage",))
         self.service = Service(
             settings=self.settings,
-            networks=Handles(reconstruction, reenactment, self.settings.attempts),
+            networks=NetworkHandles(reconstruction, reenactment, self.settings.attempts),
             model=load_face_model(self.settings.face),
-            detector=find_detector(self.settings.detector),
+            detector=load_detector(self.settings.detector),
             observe=lambda stage, seconds: stages.observe(1000 * seconds, {"stage": stage}),
         )
 
@@ -193,19 +196,19 @@ class Ingress:
         return create_api(self.service, self.access)
 
 
-def host_of_serve() -> str | None:
-    """Where the Ray Serve of this cluster listens, whoever started it; None where none runs, or it speaks no HTTP."""
+def get_serve_host() -> str | None:
+    """The host on which this cluster's Ray Serve listens; None if it does not run or has no HTTP proxy."""
     client = _get_global_client(raise_if_no_controller_running=False) if ray.is_initialized() else None
     return client.http_config.host if client else None
 
 
-def find_detector(wanted: str) -> FaceDetector | None:
-    """By ``Settings.detector``. Raises DetectorError where one is required and not installed."""
-    if wanted == "off":
+def load_detector(mode: str) -> FaceDetector | None:
+    """The face detector, according to ``Settings.detector``. Raises DetectorError if it is required but missing."""
+    if mode == "off":
         return None
     try:
         return load_face_detector()
     except DetectorError:
-        if wanted == "required":
+        if mode == "required":
             raise
         return None

@@ -1,4 +1,4 @@
-"""What OpenAPI says of bodies and answers that are no plain JSON models."""
+"""OpenAPI descriptions of the request and response bodies that are not plain JSON models."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 from jr2net.face.arkit import ARKIT_NAMES
 
 DESCRIPTION = """
-From a photo to a 3D face with named ARKit coefficients, and from a photo and an expression to the photo acting.
+Reconstruction: a photo to a 3D face with named ARKit coefficients. Reenactment: a photo and an expression to the photo
+with that expression.
 
-Lengths are millimetres, angles radians, pixels those of the upright photo with edges at integers. Where a photo shows
-several faces the largest is taken; `face` or `box` chooses another. A box reaches from the brows to the chin.
-Generated pictures and videos say in their metadata that they are synthetic. `WS /v1/stream` takes
-`{"source": base64}` first, then `{"expression": {…}}`, each answered by one JPEG.
+Lengths are in millimetres, angles in radians. Pixel coordinates are those of the upright photo, with pixel edges at
+integers. If a photo shows several faces, the largest is used; `face` or `box` selects another one. A box reaches from
+the brows to the chin. The metadata of generated images and videos declares them synthetic. `WS /v1/stream` expects
+`{"source": base64}` first, then any number of `{"expression": {…}}`; each of these returns one JPEG.
 """
 
 _PROBLEM = {
@@ -25,13 +26,13 @@ _PROBLEM = {
         "detail": {"type": "string"},
     },
 }
-_MEANINGS = {
-    400: "not what it says it is: damaged, cut off, no JSON",
-    401: "no key, or a wrong one",
-    408: "the body took too long",
-    413: "too many bytes, pixels, pictures or seconds",
-    415: "a format that is not read",
-    422: "understood, and cannot be done: no face, an unknown name, a number out of range",
+_DESCRIPTIONS = {
+    400: "damaged, cut off, or not JSON",
+    401: "missing or wrong key",
+    408: "the body took too long to arrive",
+    413: "too many bytes, pixels, images or seconds",
+    415: "unsupported format",
+    422: "readable but impossible: no face, unknown name, value out of range",
     429: "too many requests of this key; see Retry-After",
     503: "overloaded or not ready; see Retry-After",
 }
@@ -39,11 +40,11 @@ _MEANINGS = {
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     content = {"application/problem+json": {"schema": _PROBLEM}}
-    return {status: {"description": _MEANINGS[status], "content": content} for status in statuses or _MEANINGS}
+    return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses or _DESCRIPTIONS}
 
 
-def _binary(*kinds: str) -> dict[str, Any]:
-    return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
+def _binary(*media_types: str) -> dict[str, Any]:
+    return {name: {"schema": {"type": "string", "format": "binary"}} for name in media_types}
 
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
@@ -51,25 +52,25 @@ _COEFFICIENT = {"type": "number", "minimum": 0, "maximum": 1}
 _FACE = {
     "type": "object",
     "properties": {
-        "model": {"type": "string", "description": "digest of the network that fitted this one"},
+        "model": {"type": "string", "description": "digest of the network that fitted this face"},
         "expression": {"type": "object", "properties": dict.fromkeys(ARKIT_NAMES, _COEFFICIENT)},
         "identity": {**_NUMBERS, "description": "standard deviations of the face model"},
         "albedo": {**_NUMBERS, "description": "standard deviations of the face model"},
         "rotation": {**_NUMBERS, "description": "pitch, yaw, roll"},
         "translation": {**_NUMBERS, "description": "x right, y down, z forward, in the crop's camera"},
         "light": {"type": "array", "items": _NUMBERS, "description": "9 spherical harmonics × red, green, blue"},
-        "landmarks": {"type": "array", "items": _NUMBERS, "description": "68 points (x, y) of the photo"},
-        "box": {**_NUMBERS, "description": "left, top, right, bottom in the photo"},
-        "score": {"type": "number", "description": "of the detector; 1 where a box was given"},
+        "landmarks": {"type": "array", "items": _NUMBERS, "description": "68 points (x, y) in pixels of the photo"},
+        "box": {**_NUMBERS, "description": "left, top, right, bottom in pixels of the photo"},
+        "score": {"type": "number", "description": "of the detector; 1 if a box was given"},
         "faces_found": {"type": "integer"},
         "picture": {"type": "object", "description": "width and height of the upright photo"},
         "camera": {
             "type": "object",
-            "description": "size, focal, centre of the crop; crop: photo point → crop pixel, 2 × 3",
+            "description": "size, focal, centre in crop pixels; crop: 2 × 3 affine from photo pixels to crop pixels",
         },
     },
 }
-_ANSWER = {
+_RECONSTRUCTION = {
     "type": "object",
     "required": ["model", "faces"],
     "properties": {"model": {"type": "string"}, "faces": {"type": "array", "items": _FACE}},
@@ -78,23 +79,23 @@ _ANSWER = {
 RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
     "reconstruct": {
         200: {
-            "description": "one face for each picture, in order",
-            "content": {"application/json": {"schema": _ANSWER}}
+            "description": "one face for each image, in order",
+            "content": {"application/json": {"schema": _RECONSTRUCTION}}
             | _binary("model/obj", "model/gltf-binary", "image/jpeg"),
         },
         **_problems(),
     },
     "reenact": {
-        200: {"description": "the photo, acting", "content": _binary("image/jpeg", "image/png")},
+        200: {"description": "the photo with the driving expression", "content": _binary("image/jpeg", "image/png")},
         **_problems(),
     },
-    "video": {200: {"description": "the photo, acting", "content": _binary("video/mp4")}, **_problems()},
+    "video": {200: {"description": "the photo, animated", "content": _binary("video/mp4")}, **_problems()},
     "model": {**_problems(503)},
     "health": {**_problems(503)},
 }
 
 _FILE = {"type": "string", "format": "binary"}
-_SWITCH = {"type": "string", "enum": ["true", "false"], "default": "false"}
+_BOOLEAN = {"type": "string", "enum": ["true", "false"], "default": "false"}
 _BOX = {"type": "string", "description": "left,top,right,bottom in pixels", "example": "120,80,320,300"}
 
 
@@ -120,14 +121,14 @@ BODIES = {
                 "box": _BOX,
                 "expression": {
                     "type": "string",
-                    "description": "JSON: names and numbers",
+                    "description": "JSON: ARKit coefficients by name",
                     "example": '{"jawOpen": 0.6}',
                 },
-                "relative": {**_SWITCH, "description": "the expression is added to the source's own"},
-                "driving": {**_FILE, "description": "a picture, instead of expression"},
+                "relative": {**_BOOLEAN, "description": "add the expression to the source's own"},
+                "driving": {**_FILE, "description": "a photo whose expression is used, instead of `expression`"},
                 "driving_box": _BOX,
-                "pose": {**_SWITCH, "description": "take the driving picture's head pose"},
-                "light": {**_SWITCH, "description": "take its light"},
+                "pose": {**_BOOLEAN, "description": "use the driving photo's head pose too"},
+                "light": {**_BOOLEAN, "description": "use the driving photo's light too"},
                 "format": {"type": "string", "enum": ["jpeg", "png"], "default": "jpeg"},
             },
         )
@@ -139,10 +140,14 @@ BODIES = {
                 "source": _FILE,
                 "box": _BOX,
                 "driving": {**_FILE, "description": "MP4, MOV, WebM, or a Live Link Face CSV"},
-                "relative": {**_SWITCH, "description": "add the change since the first frame to the source"},
-                "pose": _SWITCH,
-                "light": _SWITCH,
-                "smooth": {**_SWITCH, "default": "true", "description": "1 € filter over time"},
+                "relative": {**_BOOLEAN, "description": "add the change since the first frame to the source's own"},
+                "pose": _BOOLEAN,
+                "light": _BOOLEAN,
+                "smooth": {
+                    **_BOOLEAN,
+                    "default": "true",
+                    "description": "smooth the faces of a driving video over time (1 € filter)",
+                },
             },
         )
     ),

@@ -1,14 +1,15 @@
-"""Binds to loopback what Ray Serve opens to every network and has no setting for.
+"""Binds to loopback the ports of Ray Serve that have no setting for their address.
 
-Ray on one machine listens on 127.0.0.1 alone (``connect`` in ``jobs/ray_settings.py``), and Ray Serve's HTTP where
-``Settings.http`` says. Two things remain: HAProxy's statistics and metrics, in its configuration's template, and the
-port over which replicas call each other. That one unpickles what it is sent: whoever reaches it runs code here.
+Ray on a single machine listens on 127.0.0.1 only (``connect`` in ``jobs/ray_settings.py``), and Ray Serve's HTTP on
+``Settings.http``. Two kinds of ports remain: HAProxy's statistics and metrics, whose addresses are in its configuration
+template, and the gRPC port over which replicas call each other. The latter unpickles what it receives, so anybody who
+can connect to it can execute code here.
 """
 
 from __future__ import annotations
 
-HOOK = "serve.loopback.bind_to_loopback"
-"""For ``connect``: every worker process of a cluster of this machine alone runs it first."""
+WORKER_HOOK = "serve.loopback.bind_to_loopback"
+"""For ``connect``: on a cluster of a single machine every worker process calls it first."""
 
 _BINDS = {
     "bind :{{ config.metrics_port }}": "bind 127.0.0.1:{{ config.metrics_port }}",
@@ -17,14 +18,14 @@ _BINDS = {
 
 
 def bind_to_loopback() -> None:
-    """Changes this process' Ray Serve, before any part of it runs. Raises RuntimeError where it is not as expected."""
-    from ray.serve._private import haproxy, replica  # here: the module's name is needed where Ray Serve is not
+    """Patches Ray Serve in this process, before it starts. Raises RuntimeError if Ray Serve is not as expected."""
+    from ray.serve._private import haproxy, replica  # imported here: the constant above is needed without Ray Serve
 
     template = haproxy.HAPROXY_CONFIG_TEMPLATE
-    for open_to_all, own in _BINDS.items():
-        if template.count(open_to_all) != 1:
-            raise RuntimeError(f"HAProxy's template has no {open_to_all!r}: adapt serve/loopback.py to this Ray")
-        template = template.replace(open_to_all, own)
+    for all_interfaces, loopback in _BINDS.items():
+        if template.count(all_interfaces) != 1:
+            raise RuntimeError(f"HAProxy's template has no {all_interfaces!r}: adapt serve/loopback.py to this Ray")
+        template = template.replace(all_interfaces, loopback)
     haproxy.HAPROXY_CONFIG_TEMPLATE = template
 
     add_port = replica.add_port_to_grpc_server

@@ -1,9 +1,9 @@
-"""Errors as RFC 9457 problem documents: one status for each meaning, a sentence that says what to do, nothing internal.
+"""Errors as RFC 9457 problem documents: one status per cause and a sentence with the remedy; no internals are exposed.
 
-400 not what it says it is (damaged, cut off, no JSON)     415 a format that is not read here
-401 no key, or a wrong one                                 422 understood, and cannot be done (no face, unknown names)
-408 the body took too long to arrive                       429 too many requests of this key
-413 too many bytes, pixels or seconds                      503 overloaded, or not ready
+400 damaged, cut off, or not JSON                  415 unsupported format
+401 missing or wrong key                           422 readable but impossible (no face, unknown name, out of range)
+408 the body took too long to arrive               429 too many requests of one key
+413 too many bytes, pixels, images or seconds      503 overloaded, or not ready
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from jr2net.images.video import VideoError
 
 LOGGER = logging.getLogger("ray.serve")
 MEDIA_TYPE = "application/problem+json"
+INTERNAL_ERROR = "internal error of the server; it has been logged"
 _STATUS = {"format": 415, "large": 413, "broken": 400}
 
 
 class Problem(Exception):
-    """An answer that is no success. ``detail`` is for the person who called."""
+    """An error response. ``detail`` is written for the caller: what is wrong and what to do."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -39,52 +40,53 @@ class Problem(Exception):
         title = HTTPStatus(self.status).phrase
         return {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
 
+    @property
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.document, self.status, self.headers, media_type=MEDIA_TYPE)
+
     @staticmethod
-    def of(error: PhotoError | VideoError, what: str) -> Problem:
-        return Problem(_STATUS[error.kind], f"{what}: {error}")
+    def from_error(error: PhotoError | VideoError, name: str) -> Problem:
+        """``name``: of the file in the request."""
+        return Problem(_STATUS[error.kind], f"{name}: {error}")
 
 
-def busy(detail: str, seconds: float = 1) -> Problem:
-    """503: the same request will do later."""
-    return Problem(503, detail, {"Retry-After": str(max(1, round(seconds)))})
+def service_unavailable(detail: str, retry_after_s: float = 1) -> Problem:
+    """503: the same request may succeed later."""
+    return Problem(503, detail, {"Retry-After": str(max(1, round(retry_after_s)))})
 
 
-class Unavailable(Exception):
-    """The networks cannot take a request now: overloaded, starting, or gone more often than it was tried again."""
+class NetworkUnavailable(Exception):
+    """A network cannot process a request now: overloaded, starting, or lost in every attempt."""
 
 
 @contextmanager
-def answering() -> Iterator[None]:
-    """What the networks' side may raise, as what callers should know of it."""
+def network_errors_as_503() -> Iterator[None]:
+    """Turns timeouts and unavailable networks into Problem 503."""
     try:
         yield
     except TimeoutError:
-        raise busy("the networks do not answer in time; try again") from None
-    except Unavailable as error:
-        raise busy(str(error)) from None
+        raise service_unavailable("the networks did not respond in time; try again") from None
+    except NetworkUnavailable as error:
+        raise service_unavailable(str(error)) from None
 
 
-def answer(problem: Problem) -> JSONResponse:
-    return JSONResponse(problem.document, problem.status, problem.headers, media_type=MEDIA_TYPE)
-
-
-def install(api: FastAPI) -> None:
+def register_handlers(api: FastAPI) -> None:
     """Makes every error of an application a problem document."""
 
     @api.exception_handler(Problem)
-    async def ours(request: Request, error: Problem) -> JSONResponse:
-        return answer(error)
+    async def handle_problem(request: Request, error: Problem) -> JSONResponse:
+        return error.response
 
     @api.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def handle_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
         faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:5])
-        return answer(Problem(422, faults[:1000]))
+        return Problem(422, faults[:1000]).response
 
     @api.exception_handler(HTTPException)
-    async def of_the_framework(request: Request, error: HTTPException) -> JSONResponse:
-        return answer(Problem(error.status_code, str(error.detail), error.headers))
+    async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
+        return Problem(error.status_code, str(error.detail), error.headers).response
 
     @api.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+    async def handle_unexpected(request: Request, error: Exception) -> JSONResponse:
         LOGGER.error("unexpected error on %s %s", request.method, request.url.path, exc_info=error)
-        return answer(Problem(500, "an error of the server; it has been logged"))
+        return Problem(500, INTERNAL_ERROR).response

@@ -1,4 +1,4 @@
-"""Photos that act over HTTP: single images, and films frame by frame, several frames in flight at once."""
+"""Reenactment over HTTP: single images, and videos frame by frame with several frames in flight at once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from jr2net.images.video import Mp4Writer, VideoError, VideoLimits, probe_video,
 from jr2net.inference.compositing import composite
 from jr2net.inference.driving import (
     DrivingOptions,
-    VideoFollower,
-    faces_of_capture,
+    VideoTracker,
+    faces_from_capture,
     frame_step,
     is_video,
     next_frame,
@@ -25,51 +25,56 @@ from jr2net.inference.photo import NoFaceError, Photo
 from serve.problems import Problem
 from serve.service import Service
 
-_FRAMES_IN_FLIGHT = 8  # of one film, so that they meet in batches
+_FRAMES_IN_FLIGHT = 8  # of one video, so that its frames share batches
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 async def reenact(
-    service: Service, source: FittedFace, driving: FaceArrays, whole: bool
+    service: Service, source: FittedFace, driving: FaceArrays, whole_crop: bool
 ) -> tuple[np.ndarray, ModelInfo]:
-    """The photo (H, W, 3) with the driving face, and the network that generated it."""
+    """The source photo (H, W, 3) uint8 with the driving face, and the network that generated it.
+
+    whole_crop: as of ``composite``.
+    """
     result = await service.reenact(source, driving)
 
-    def finish() -> np.ndarray:
+    def composite_result() -> np.ndarray:
         with service.stage("composite"):
-            return composite(source.photo.image, source.photo.crop, result.crop, whole)
+            return composite(source.photo.image, source.photo.crop, result.crop, whole_crop)
 
-    return await asyncio.to_thread(finish), result.network
+    return await asyncio.to_thread(composite_result), result.network
 
 
-async def film(service: Service, source: FittedFace, content: bytes, options: DrivingOptions) -> AsyncIterator[bytes]:
-    """The photo acting as a video or an ARKit CSV does: the pieces of an MP4. Raises Problem before the first piece."""
-    follow = _follow_video if is_video(content) else _follow_capture
-    fps, faces = follow(service, source, content, options)
+async def generate_video(
+    service: Service, source: FittedFace, content: bytes, options: DrivingOptions
+) -> AsyncIterator[bytes]:
+    """The source photo driven by a video or an ARKit CSV, as the chunks of an MP4. Raises Problem before the first."""
+    driving_faces = _faces_from_video if is_video(content) else _faces_from_capture
+    fps, faces = driving_faces(service, source, content, options)
 
-    async def frame(driving: FaceArrays) -> tuple[np.ndarray, ModelInfo]:
-        return await reenact(service, source, driving, options.moves_surroundings)
+    async def generate_frame(driving: FaceArrays) -> tuple[np.ndarray, ModelInfo]:
+        return await reenact(service, source, driving, options.affects_whole_crop)
 
     writer = None
-    async for image, network in _in_order(faces, frame):
+    async for image, network in _map_in_order(generate_frame, faces):
         if writer is None:
             height, width = image.shape[:2]
             writer = Mp4Writer(width, height, fps, service.mark(network))
         with service.stage("encode"):
-            piece = await asyncio.to_thread(writer.add, image)
-        if piece:
-            yield piece
+            chunk = await asyncio.to_thread(writer.add, image)
+        if chunk:
+            yield chunk
     if writer is not None:
         yield await asyncio.to_thread(writer.finish)
 
 
-def _follow_capture(
+def _faces_from_capture(
     service: Service, source: FittedFace, content: bytes, options: DrivingOptions
 ) -> tuple[float, AsyncIterator[FaceArrays]]:
-    """Frames per second, and the source's face with each frame's coefficients."""
-    if options.moves_surroundings:
-        raise Problem(422, "pose and light: a capture drives the expression alone; leave them off, or send a video")
+    """Frames per second, and the source face with each frame's coefficients. Raises Problem."""
+    if options.affects_whole_crop:
+        raise Problem(422, "pose and light: a capture drives the expression alone; omit them, or send a video")
     try:
         track = parse_csv(content, "driving")
     except TrackError as error:
@@ -77,33 +82,34 @@ def _follow_capture(
     limit = service.settings.limits.video_seconds
     if len(track) / track.fps > limit:
         raise Problem(413, f"driving: the capture lasts {len(track) / track.fps:.0f} s; cut it to {limit:g} s")
-    faces = faces_of_capture(track, source.fit.face, options.relative)
-    return track.fps / frame_step(track.fps), _asynchronous(faces)
+    faces = faces_from_capture(track, source.fit.face, options.relative)
+    return track.fps / frame_step(track.fps), _to_async(faces)
 
 
-def _follow_video(
+def _faces_from_video(
     service: Service, source: FittedFace, content: bytes, options: DrivingOptions
 ) -> tuple[float, AsyncIterator[FaceArrays]]:
+    """Frames per second, and the target face of each frame. Raises Problem."""
     limits = service.settings.limits
-    bounds = VideoLimits(limits.video_seconds, limits.video_pixels, round(limits.video_seconds * 120))
+    video_limits = VideoLimits(limits.video_seconds, limits.video_pixels, round(limits.video_seconds * 120))
     try:
-        shape = probe_video(content, bounds)
+        shape = probe_video(content, video_limits)
     except VideoError as error:
-        raise Problem.of(error, "driving") from None
+        raise Problem.from_error(error, "driving") from None
     step = frame_step(shape.fps)
-    follower = VideoFollower(source.fit.face, shape.fps / step, options)
-    return follower.fps, _video_faces(service, read_video(content, bounds), step, follower)
+    tracker = VideoTracker(source.fit.face, shape.fps / step, options)
+    return tracker.fps, _track_faces(service, read_video(content, video_limits), step, tracker)
 
 
-async def _video_faces(
-    service: Service, frames: Iterator[np.ndarray], step: int, follower: VideoFollower
+async def _track_faces(
+    service: Service, frames: Iterator[np.ndarray], step: int, tracker: VideoTracker
 ) -> AsyncIterator[FaceArrays]:
-    """What the source should show in each frame. Raises Problem where the first frame has no face."""
+    """The target face of each frame. Raises Problem if the first frame shows no face."""
 
     def locate(frame: np.ndarray) -> Photo:
         try:
             with service.stage("find"):
-                return follower.locate(frame, service.detector)
+                return tracker.locate(frame, service.detector)
         except NoFaceError as error:
             raise Problem(422, str(error)) from None
 
@@ -111,21 +117,23 @@ async def _video_faces(
         while (frame := await asyncio.to_thread(next_frame, frames, step)) is not None:
             yield await asyncio.to_thread(locate, frame)
 
-    async for fitted in _in_order(photos(), service.fit):
-        yield follower.follow(fitted.fit)
+    async for fitted in _map_in_order(service.fit, photos()):
+        yield tracker.update(fitted.fit)
 
 
-async def _asynchronous(items: Iterable[_Item]) -> AsyncIterator[_Item]:
+async def _to_async(items: Iterable[_Item]) -> AsyncIterator[_Item]:
     for item in items:
         yield item
 
 
-async def _in_order(items: AsyncIterator[_Item], work: Callable[[_Item], Awaitable[_Result]]) -> AsyncIterator[_Result]:
-    """Results in the order of the items, up to ``_FRAMES_IN_FLIGHT`` of them worked on at once."""
+async def _map_in_order(
+    function: Callable[[_Item], Awaitable[_Result]], items: AsyncIterator[_Item]
+) -> AsyncIterator[_Result]:
+    """Results in the order of the items, with up to ``_FRAMES_IN_FLIGHT`` of them in flight."""
     tasks: list[asyncio.Task] = []
     try:
         async for item in items:
-            tasks.append(asyncio.ensure_future(work(item)))
+            tasks.append(asyncio.ensure_future(function(item)))
             if len(tasks) >= _FRAMES_IN_FLIGHT:
                 yield await tasks.pop(0)
         while tasks:

@@ -22,25 +22,25 @@ from serve.batcher import Batcher
 from serve.problems import Problem
 from serve.settings import Settings
 
-_MODEL_INFO_AGE_S = 10.0  # for so long the networks' descriptions are cached
+_MODEL_INFO_TTL_S = 10.0
 
 
 class Networks(Protocol):
-    """The networks as the HTTP side sees them, wherever they run. Results come in the order of the requests."""
+    """The networks, independent of where they run. Results have the order of the requests."""
 
     async def fit(self, crops: list[np.ndarray]) -> list[Fit]:
-        """Face crops (any side) uint8 RGB to their faces; at most one batch."""
+        """Fits face crops (side, side, 3) uint8 RGB of any side; at most one batch."""
 
     async def reenact(self, requests: list[ReenactRequest]) -> list[ReenactResult]:
-        """Requests to generated crops; at most one batch."""
+        """Generates the crop of each request; at most one batch."""
 
     async def describe(self) -> dict[str, ModelInfo]:
-        """``reconstruction`` and ``reenactment``. Raises where one of them is not ready."""
+        """The networks by name: ``reconstruction`` and ``reenactment``. Raises if one of them is not ready."""
 
 
 @dataclass
 class Service:
-    """Everything behind the HTTP side. ``observe`` is called with the seconds of each stage, for metrics."""
+    """Everything behind the HTTP routes. ``observe`` is called with the name and seconds of each stage, for metrics."""
 
     settings: Settings
     networks: Networks
@@ -55,30 +55,37 @@ class Service:
         self.fit_batcher = Batcher(self.networks.fit, settings.reconstruction.max_batch_size, settings.gather_s)
         self.reenact_batcher = Batcher(self.networks.reenact, settings.reenactment.max_batch_size, settings.gather_s)
 
-    async def describe(self, fresh: bool = False) -> dict[str, ModelInfo]:
-        if fresh or time.monotonic() - self.model_info_at > _MODEL_INFO_AGE_S:
+    async def describe(self, refresh: bool = False) -> dict[str, ModelInfo]:
+        """The networks by name, cached for a few seconds."""
+        if refresh or time.monotonic() - self.model_info_at > _MODEL_INFO_TTL_S:
             self.model_info, self.model_info_at = await self.networks.describe(), time.monotonic()
         return self.model_info
 
     async def open_photo(
-        self, content: bytes, box: Sequence[float] | None = None, face: int = 0, what: str = "image", side: int = 0
+        self, content: bytes, box: Sequence[float] | None = None, face: int = 0, name: str = "image", max_side: int = 0
     ) -> Photo:
-        """Decodes a photo and finds its face; ``side`` shrinks larger photos. Raises Problem."""
-        with self.fit_batcher.preparing():
-            return await asyncio.to_thread(self._open_photo, content, box, face, what, side)
+        """Decodes a photo and locates its face. Raises Problem.
 
-    def _open_photo(self, content: bytes, box: Sequence[float] | None, face: int, what: str, side: int) -> Photo:
+        box       left, top, right, bottom of the face in pixels; None: it is detected
+        face      index of the face, the largest first
+        name      what error messages call the photo
+        max_side  larger photos are shrunk to it; 0: no limit
+        """
+        with self.fit_batcher.preparing():
+            return await asyncio.to_thread(self._open_photo, content, box, face, name, max_side)
+
+    def _open_photo(self, content: bytes, box: Sequence[float] | None, face: int, name: str, max_side: int) -> Photo:
         try:
             with self.stage("decode"):
                 image = decode_photo(content, self.settings.limits.pixels)
         except PhotoError as error:
-            raise Problem.of(error, what) from None
-        if side:
-            image, scale = shrink_to(image, side)
+            raise Problem.from_error(error, name) from None
+        if max_side:
+            image, scale = shrink_to(image, max_side)
             box = [value * scale for value in box] if box is not None else None
         try:
             with self.stage("find"):
-                return Photo.from_image(image, face, box, self.detector, what)
+                return Photo.from_image(image, face, box, self.detector, name)
         except NoFaceError as error:
             raise Problem(422, str(error)) from None
 
@@ -97,10 +104,12 @@ class Service:
             return await self.reenact_batcher(ReenactRequest(crop, source.fit.face, driving))
 
     def mark(self, network: ModelInfo) -> Mark | None:
+        """The label of generated images; None if it is turned off."""
         return Mark(network.digest) if self.settings.mark else None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Times one stage of a request."""
         start = time.perf_counter()
         try:
             yield

@@ -1,4 +1,4 @@
-"""The socket for live capture: a photo first, then coefficients in and pictures out, one for one."""
+"""The WebSocket for live capture: first the photo, then one JPEG for each message with coefficients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jr2net.inference.driving import apply_expression
 from jr2net.inference.face import FittedFace
 from serve.access import AccessControl
 from serve.bodies import check_box, parse_expression, parse_json
-from serve.problems import Problem, answering
+from serve.problems import INTERNAL_ERROR, Problem, network_errors_as_503
 from serve.reenact import reenact
 from serve.service import Service
 
@@ -24,34 +24,35 @@ _CLOSE_CODES = {401: 3000, 408: 3008, 413: 1009, 429: 1013, 500: 1011, 503: 1013
 _BAD_MESSAGE = 1007
 
 
-async def converse(socket: WebSocket, service: Service, access: AccessControl) -> None:
-    """One connection, to its end. A wrong message is answered by a problem; a wrong first one also ends it."""
+async def handle_stream(socket: WebSocket, service: Service, access: AccessControl) -> None:
+    """Serves one connection. An invalid message returns a problem document; the first one then also closes it."""
     await socket.accept()
     try:
         limits = service.settings.limits
         first = await _receive(socket, limits.body_seconds, limits.body_bytes * 4 // 3)
         key = first.get("key")
         header = f"Bearer {key}" if isinstance(key, str) else socket.headers.get("authorization")
-        name = access.name(header, socket.client.host if socket.client else "")
-        with access.admit(name), answering():
-            source = await _source(first, service)
+        caller_id = access.authenticate(header, socket.client.host if socket.client else "")
+        with access.admit(caller_id), network_errors_as_503():
+            source = await _open_source(first, service)
             relative = first.get("relative", False) is True
-            await _act(socket, service, source, relative)
+            await _reenact_messages(socket, service, source, relative)
     except WebSocketDisconnect:
         return
     except Problem as problem:
-        await _end(socket, problem)
+        await _close_with(socket, problem)
     except Exception:
-        await _end(socket, Problem(500, "an error of the server; it has been logged"))
+        await _close_with(socket, Problem(500, INTERNAL_ERROR))
         raise
 
 
-async def _act(socket: WebSocket, service: Service, source: FittedFace, relative: bool) -> None:
+async def _reenact_messages(socket: WebSocket, service: Service, source: FittedFace, relative: bool) -> None:
+    """Returns an image for every expression, until the time limit. Raises Problem, or WebSocketDisconnect."""
     height, width = source.photo.image.shape[:2]
     await socket.send_json({"ready": True, "width": width, "height": height, "expression": source.expression})
     limits = service.settings.limits
-    until = time.monotonic() + limits.stream_seconds
-    while time.monotonic() < until:
+    deadline = time.monotonic() + limits.stream_seconds
+    while time.monotonic() < deadline:
         try:
             message = await _receive(socket, limits.stream_idle_seconds, 2**16)
             unknown = set(message) - {"expression"}
@@ -63,52 +64,52 @@ async def _act(socket: WebSocket, service: Service, source: FittedFace, relative
                 raise
             await socket.send_json(problem.document)
             continue
-        picture, network = await reenact(
-            service, source, apply_expression(source.fit.face, expression, relative), False
-        )
+        driving = apply_expression(source.fit.face, expression, relative)
+        image, network = await reenact(service, source, driving, whole_crop=False)
         with service.stage("encode"):
-            content = await asyncio.to_thread(encode_image, picture, service.mark(network), "jpeg", _QUALITY)
+            content = await asyncio.to_thread(encode_image, image, service.mark(network), "jpeg", _QUALITY)
         await socket.send_bytes(content)
     await socket.close(1000)
 
 
-async def _receive(socket: WebSocket, seconds: float, largest: int) -> dict[str, Any]:
-    """The next message. Raises Problem: 408 when none comes, 413 when it is too long, 400 when it is no JSON object."""
+async def _receive(socket: WebSocket, timeout_s: float, max_characters: int) -> dict[str, Any]:
+    """The next message. Raises Problem: 408 after a timeout, 413 if it is too long, 400 if it is not a JSON object."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(timeout_s):
             message = await socket.receive()
     except TimeoutError:
-        raise Problem(408, f"no message within {seconds:g} s") from None
+        raise Problem(408, f"no message within {timeout_s:g} s") from None
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code") or 1000)
     text = message.get("text")
     if text is None:
-        raise Problem(400, "send text messages with JSON")
-    if len(text) > largest:
-        raise Problem(413, f"the message is longer than {largest} characters")
+        raise Problem(400, "send JSON as text messages")
+    if len(text) > max_characters:
+        raise Problem(413, f"the message is longer than {max_characters} characters")
     value = parse_json(text, "message")
     if not isinstance(value, dict):
         raise Problem(400, "send a JSON object")
     return value
 
 
-async def _source(first: dict[str, Any], service: Service) -> FittedFace:
+async def _open_source(first: dict[str, Any], service: Service) -> FittedFace:
+    """The fitted face of the first message's photo. Raises Problem."""
     encoded = first.get("source")
     if not isinstance(encoded, str):
-        raise Problem(422, "source: the first message holds the photo in base64")
+        raise Problem(422, "source: send the photo in base64 in the first message")
     try:
         content = base64.b64decode(encoded.partition(",")[2] if encoded.startswith("data:") else encoded, validate=True)
     except (binascii.Error, ValueError):
         raise Problem(400, "source: not base64") from None
     box = first.get("box")
     box = None if box is None else check_box(box)
-    side = service.settings.limits.video_side
-    return await service.fit(await service.open_photo(content, box, what="source", side=side))
+    max_side = service.settings.limits.video_side
+    return await service.fit(await service.open_photo(content, box, name="source", max_side=max_side))
 
 
-async def _end(socket: WebSocket, problem: Problem) -> None:
+async def _close_with(socket: WebSocket, problem: Problem) -> None:
     try:
         await socket.send_json(problem.document)
         await socket.close(_CLOSE_CODES.get(problem.status, _BAD_MESSAGE), problem.detail[:100])
     except (RuntimeError, WebSocketDisconnect):
-        pass  # it is gone already
+        pass  # the client has already disconnected

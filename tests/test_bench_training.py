@@ -1,4 +1,4 @@
-"""The benchmark of training can run: every phase of both networks' steps; no figure is judged here."""
+"""A run of the training benchmark with every phase of both networks' steps; no measured value is checked."""
 
 from __future__ import annotations
 

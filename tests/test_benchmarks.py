@@ -1,4 +1,4 @@
-"""What benchmarks leave behind, and that the renderer's can run: no figure is judged here."""
+"""The results file of the benchmarks, and a run of the renderer's benchmark; no measured value is checked."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ def test_record_adds_and_replaces(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     results.record([Measurement("a", 1.0, "ms"), Measurement("b", 2.0, "ms", "peer")], path)
     results.record([Measurement("a", 3.0, "ms"), Measurement("b", 4.0, "ms", "another")], path)
-    kept = json.loads(path.read_text())
-    assert [(entry["name"], entry["value"]) for entry in kept] == [("b", 2.0), ("a", 3.0), ("b", 4.0)]
-    assert all(set(entry) == FIELDS for entry in kept)
+    entries = json.loads(path.read_text())
+    assert [(entry["name"], entry["value"]) for entry in entries] == [("b", 2.0), ("a", 3.0), ("b", 4.0)]
+    assert all(set(entry) == FIELDS for entry in entries)
 
 
-def test_the_kept_figures_are_well_formed() -> None:
-    kept = json.loads(results.RESULTS.read_text())
-    assert kept and all(set(entry) == FIELDS and entry["value"] > 0 for entry in kept)
-    assert all("/" not in entry["machine"] for entry in kept)
-    names = [entry["name"] for entry in kept]
+def test_the_recorded_results_are_well_formed() -> None:
+    entries = json.loads(results.RESULTS.read_text())
+    assert entries and all(set(entry) == FIELDS and entry["value"] > 0 for entry in entries)
+    assert all("/" not in entry["machine"] for entry in entries)
+    names = [entry["name"] for entry in entries]
     for vertices in ("2.2k", "12.7k"):
         for size in (64, 128, 256):
             for batch in (1, 8):
                 assert f"render_fwd_bwd_ms ({vertices} vertices, {size} px, batch {batch})" in names
 
 
-def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_name_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.main(["rendr"]) == 2
     assert "render" in capsys.readouterr().err
 
 
 def test_the_renderers_benchmark_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bench_render, "MODELS", {"0.2k": ("absent.npz", 200)})
-    monkeypatch.setattr(bench_render, "BATCHED_TRAINING", ())
-    monkeypatch.setattr(bench_render, "AGAINST_PEER", ())
+    monkeypatch.setattr(bench_render, "TRAINING_CASES", ())
+    monkeypatch.setattr(bench_render, "PEER_CASES", ())
     monkeypatch.setattr(bench_render, "best_ms", lambda function, at_least=0: function() is not None)
     monkeypatch.setattr(bench_render, "REAL_GROUND", tmp_path)
     measured = list(bench_render.measure())

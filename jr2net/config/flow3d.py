@@ -33,6 +33,15 @@ class Flow3DLossConfig(Section):
     feature_emphasis: float = Field(2.0, ge=0, description="extra L1 weight around the eyes and the mouth")
 
 
+class Flow3DOptimizerConfig(OptimizerConfig):
+    """Adam and its schedule, which runs twice: over phases A1 and A2, and over phase B."""
+
+    steps: int = Field(2600, ge=1, description="number of optimiser steps of all phases")
+    batch_size: int = Field(8, ge=1, description="global batch size")
+    learning_rate: float = Field(4e-4, gt=0, description="Adam's learning rate after warm-up")
+    warmup: int = Field(50, ge=0, description="number of linear warm-up steps, of each schedule")
+
+
 class Flow3DConfig(Section):
     prior: Literal["none", "pose"] = Field(
         "none",
@@ -62,7 +71,7 @@ class Flow3DConfig(Section):
         (8, 16, 32, 32), min_length=1, description="channels of the matte head's dilated U-Net at 1, 1/2, 1/4, …"
     )
     discriminator_width: int = Field(24, ge=1, description="channels of the discriminator's first layer")
-    optimizer: OptimizerConfig = OptimizerConfig(steps=2600, batch_size=8, learning_rate=4e-4, warmup=50)
+    optimizer: Flow3DOptimizerConfig = Flow3DOptimizerConfig()
     discriminator_learning_rate: float = Field(4e-4, gt=0, description="the discriminator's learning rate")
     refine_from: float = Field(
         0.4615, ge=0, le=1, description="fraction of the steps after which refinement is trained too (phase A2)"

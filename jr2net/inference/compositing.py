@@ -1,4 +1,4 @@
-"""A generated crop put back into the photo, at the photo's own resolution."""
+"""Compositing: pastes a generated crop into the photo, at the photo's resolution."""
 
 from __future__ import annotations
 
@@ -19,49 +19,52 @@ from jr2net.render.renderer import render_mesh
 from jr2net.render.scene import Generated, Scene
 
 _MAX_OVERLAY_SIDE = 1024  # pixels
-_MARGIN = 0.04  # around the face, as a fraction of the crop's side, in which the generated image replaces the photo
-_FEATHER = 0.05
+_MARGIN = 0.04  # around the face, as a fraction of the crop's side; the generated image replaces it too
+_FEATHER = 0.05  # of the crop's side
 
 
 def generated_crops(scene: Scene, generated: Generated) -> list[GeneratedCrop]:
-    """Each item of a batch, as plain arrays."""
+    """The generated crops of a batch as plain arrays."""
     position = scene.view.position.float().cpu().numpy()
     covisible = scene.view.covisible[:, 0].float().cpu().numpy()
     changed = torch.maximum(scene.source.mask, scene.driving.mask)[:, 0].float().cpu().numpy()
     kept = generated.kept[:, 0].float().cpu().numpy()
     images = to_arrays(generated.picture)
-    return [GeneratedCrop(*parts) for parts in zip(images, position, covisible, changed, kept, strict=True)]
+    return [GeneratedCrop(*arrays) for arrays in zip(images, position, covisible, changed, kept, strict=True)]
 
 
-def composite(photo: np.ndarray, crop: Crop, generated: GeneratedCrop, whole: bool) -> np.ndarray:
-    """The photo (H, W, 3) uint8 with a generated crop in it.
+def composite(photo: np.ndarray, crop: Crop, generated: GeneratedCrop, whole_crop: bool) -> np.ndarray:
+    """The photo (H, W, 3) uint8 with the generated crop pasted into it.
 
-    The crop is small. Where the source shows the same surface point, the photo's own fine detail moves along and is
-    added to it. ``whole=False`` replaces the face and a feathered margin (for when neither pose nor light changed);
-    ``whole=True`` replaces the square, with feathered sides. Every other pixel of the photo stays as it is, and so do
-    those that the reenactor kept.
+    The generated crop has a low resolution. Where the source shows the same surface point, the photo's fine detail is
+    warped along with the surface and added to it.
+
+    whole_crop  False: replace the face and a feathered margin (if neither pose nor light changed); True: replace the
+                crop's square, with feathered sides
+
+    All other pixels, and those that the reenactor kept, remain unchanged.
     """
     result = photo.copy()
-    weight = square_weight(len(generated.image), _FEATHER) if whole else _soft_mask(generated.changed)
+    weight = square_weight(len(generated.image), _FEATHER) if whole_crop else _soft_mask(generated.changed)
     weight = weight * (1 - generated.kept)
-    region = _region(photo, crop, weight)
+    region = _weighted_region(photo, crop, weight)
     if region is None:
         return result
     window, image, side = _Window.of(region, crop), generated.image, max(1, round(crop.side))
-    if side < len(image):  # interpolation would skip pixels
-        image, weight = (cv2.resize(each, (side, side), interpolation=cv2.INTER_AREA) for each in (image, weight))
-        drawn = window.resample(image)
+    if side < len(image):  # linear interpolation would skip pixels
+        image, weight = (cv2.resize(array, (side, side), interpolation=cv2.INTER_AREA) for array in (image, weight))
+        patch = window.resample(image)
     else:
-        drawn = cv2.add(window.enlarge(image), _detail(photo, crop, generated, window), dtype=cv2.CV_8U)
+        patch = cv2.add(window.enlarge(image), _detail(photo, crop, generated, window), dtype=cv2.CV_8U)
     opacity = window.resample(weight)
-    result[region] = cv2.blendLinear(photo[region], drawn, 1 - opacity, opacity)
+    result[region] = cv2.blendLinear(photo[region], patch, 1 - opacity, opacity)
     return result
 
 
 def paste(photo: np.ndarray, crop: Crop, patch: np.ndarray) -> np.ndarray:
     """A copy of the photo with the crop's square replaced by ``patch`` (S, S, 3)."""
     result = photo.copy()
-    region = _rectangle(photo, crop.to_image(np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]]), 1))
+    region = _bounding_region(photo, crop.to_image(np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]]), 1))
     if region is not None:
         result[region] = _Window.of(region, crop).crop.paste_back(photo[region], patch, _FEATHER)
     return result
@@ -70,22 +73,22 @@ def paste(photo: np.ndarray, crop: Crop, patch: np.ndarray) -> np.ndarray:
 def draw_mesh(
     photo: np.ndarray, crop: Crop, model: FaceModel, face: FaceParameters, camera: Camera, opacity: float = 0.8
 ) -> np.ndarray:
-    """The photo with the fitted face (a batch of one) drawn over it in grey, at the photo's resolution."""
+    """The photo with the fitted face (a batch of one) rendered over it in grey, at the photo's resolution."""
     side = int(np.clip(round(crop.side), camera.size, max(_MAX_OVERLAY_SIDE, camera.size)))
     scale = side / camera.size
     fine = Camera(side, camera.focal * scale, (camera.centre[0] * scale, camera.centre[1] * scale))
     vertices = to_camera(model.shape(face.identity, face.expression), face.rotation, face.translation)
     grey, light = torch.full_like(model.mean, 0.75), ambient(0.35, model.mean.device)
-    light[2] = 1.2  # from the camera, so that form shows
-    drawn = render_mesh(vertices, model.faces, grey[None], light[None], fine)
+    light[2] = 1.2  # from the camera, so that shading shows the shape
+    rendering = render_mesh(vertices, model.faces, grey[None], light[None], fine)
     patch = to_tensor([crop.apply(photo, side)]).to(model.mean.device)
-    (mixed,) = to_arrays(torch.lerp(patch, drawn.image.clamp(0, 1), opacity * drawn.mask))
-    return paste(photo, crop, mixed)
+    (blended,) = to_arrays(torch.lerp(patch, rendering.image.clamp(0, 1), opacity * rendering.mask))
+    return paste(photo, crop, blended)
 
 
 @dataclass(frozen=True)
 class _Window:
-    """A rectangle of a photo (height, width), and the crop in coordinates from its corner."""
+    """A rectangular region of a photo, and the crop in coordinates relative to the region's top left corner."""
 
     height: int
     width: int
@@ -98,27 +101,27 @@ class _Window:
         return _Window(rows.stop - rows.start, columns.stop - columns.start, Crop(centre, crop.side, crop.roll))
 
     def resample(self, values: np.ndarray) -> np.ndarray:
-        """Values on the crop's square, (S, S) or (S, S, C), at the window's pixels; 0 outside the square."""
+        """Values on the crop's square, (S, S) or (S, S, C), sampled at the window's pixels; 0 outside the square."""
         matrix = index_matrix(cv2.invertAffineTransform(self.crop.matrix(len(values))))
         return cv2.warpAffine(values, matrix, (self.width, self.height), flags=cv2.INTER_LINEAR)
 
     def enlarge(self, image: np.ndarray) -> np.ndarray:
-        """An image of the crop's square (S, S, 3), smoothly: cubic to twice its size, and linear from there."""
+        """An image of the crop's square (S, S, 3), upsampled: cubic to twice its size, then linear."""
         return self.resample(cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC))
 
 
-def _region(photo: np.ndarray, crop: Crop, weight: np.ndarray) -> tuple[slice, slice] | None:
-    """The photo's rows and columns where the crop's ``weight`` (S, S) is not 0; None where there are none."""
+def _weighted_region(photo: np.ndarray, crop: Crop, weight: np.ndarray) -> tuple[slice, slice] | None:
+    """The photo's rows and columns where the crop's ``weight`` (S, S) is not 0; None if there are none."""
     rows, columns = (np.flatnonzero(weight.any(axis)) for axis in (1, 0))
     if not len(rows):
         return None
     left, right, top, bottom = columns[0] - 1, columns[-1] + 2, rows[0] - 1, rows[-1] + 2
     corners = crop.to_image(np.array([[left, top], [right, top], [left, bottom], [right, bottom]], float), len(weight))
-    return _rectangle(photo, corners)
+    return _bounding_region(photo, corners)
 
 
-def _rectangle(photo: np.ndarray, points: np.ndarray) -> tuple[slice, slice] | None:
-    """The photo's rows and columns around points (N, 2), with two pixels to spare; None where none are inside."""
+def _bounding_region(photo: np.ndarray, points: np.ndarray) -> tuple[slice, slice] | None:
+    """The photo's rows and columns around points (N, 2), with two pixels of margin; None if it lies outside."""
     if not len(points):
         return None
     lengths = photo.shape[1::-1]
@@ -128,26 +131,27 @@ def _rectangle(photo: np.ndarray, points: np.ndarray) -> tuple[slice, slice] | N
 
 
 def _detail(photo: np.ndarray, crop: Crop, generated: GeneratedCrop, window: _Window) -> np.ndarray:
-    """(height, width, 3) float32: the photo's detail beyond the generator's resolution, moved with the surface."""
+    """(height, width, 3) float32: the photo's detail beyond the generator's resolution, warped with the surface."""
     covisible = generated.covisible[..., None]
-    source = _rectangle(photo, crop.to_image(generated.position[generated.covisible > 0], len(generated.image)))
+    source = _bounding_region(photo, crop.to_image(generated.position[generated.covisible > 0], len(generated.image)))
     if source is None:
         return np.zeros((window.height, window.width, 3), np.float32)
-    # Positions are known on the face; around it they are continued smoothly, so that enlarging does not mix in others.
+    # Positions are valid on the face only. They are extrapolated smoothly around it, so that upsampling does not blend
+    # them with invalid ones.
     known = cv2.GaussianBlur(generated.covisible, (0, 0), 1.5)[..., None]
-    continued = cv2.GaussianBlur(generated.position * covisible, (0, 0), 1.5) / np.maximum(known, 1e-3)
-    position = np.where(covisible > 0, generated.position, continued)
+    extrapolated = cv2.GaussianBlur(generated.position * covisible, (0, 0), 1.5) / np.maximum(known, 1e-3)
+    position = np.where(covisible > 0, generated.position, extrapolated)
     position = _Window.of(source, crop).crop.to_image(position, len(generated.image))
-    certain = cv2.erode(generated.covisible, np.ones((3, 3), np.uint8))
-    # OpenCV counts pixel centres from 0.
-    x, y, opacity = cv2.split(window.resample(np.dstack([position - np.float32(0.5), certain])))
-    moved = cv2.remap(photo[source], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    coarse = window.enlarge(window.crop.apply(moved, len(generated.image)))
-    return cv2.multiply(cv2.subtract(moved, coarse, dtype=cv2.CV_32F), cv2.merge([opacity] * 3))
+    valid = cv2.erode(generated.covisible, np.ones((3, 3), np.uint8))
+    # OpenCV has the centre of the first pixel at 0, not at 0.5.
+    x, y, opacity = cv2.split(window.resample(np.dstack([position - np.float32(0.5), valid])))
+    warped = cv2.remap(photo[source], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    coarse = window.enlarge(window.crop.apply(warped, len(generated.image)))
+    return cv2.multiply(cv2.subtract(warped, coarse, dtype=cv2.CV_32F), cv2.merge([opacity] * 3))
 
 
 def _soft_mask(mask: np.ndarray) -> np.ndarray:
-    """(S, S): the mask grown by the margin, fading out over as much again."""
+    """(S, S) float32: the mask dilated by the margin, and faded out over about the same distance."""
     margin = _MARGIN * mask.shape[0]
     size = 2 * int(np.ceil(margin)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))

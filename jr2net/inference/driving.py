@@ -1,4 +1,4 @@
-"""What drives a photo: named coefficients, another face, or the frames of a capture or a video."""
+"""Driving a source face: by named coefficients, another face, or the frames of a capture or a video."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from jr2net.inference.smoothing import CropSmoother, FaceSmoother
 from jr2net.render.scene import recombine
 
 MAX_FPS = 30.0
-"""Frames per second of the films that are made; faster captures and videos are thinned out."""
+"""Highest frame rate of generated videos; faster captures and videos are subsampled."""
 
 
 @dataclass(frozen=True)
 class DrivingOptions:
-    """What is taken from the driving side beside the expression, and how.
+    """What is transferred from the driving face to the source besides its expression, and how.
 
-    pose      the driving head's rotation and translation
-    light     the driving face's light
-    relative  the change since the first frame is added to the source's own expression and pose; of a single set of
-              coefficients: they are added to the source's own
-    smooth    a driving video's faces are smoothed over time
+    pose      transfer the head's rotation and translation
+    light     transfer the light
+    relative  add the change since the first frame to the source's own expression and pose; for a single set of
+              coefficients: add them to the source's own
+    smooth    smooth the faces of a driving video over time
     """
 
     pose: bool = False
@@ -37,28 +37,28 @@ class DrivingOptions:
     smooth: bool = True
 
     @property
-    def moves_surroundings(self) -> bool:
-        """Whether the image changes beyond the face."""
+    def affects_whole_crop(self) -> bool:
+        """Whether the image changes beyond the face, as it does with another pose or light."""
         return self.pose or self.light
 
 
 def apply_expression(source: FaceArrays, expression: np.ndarray, relative: bool = False) -> FaceArrays:
-    """The source face with coefficients (51,) in place of its own, or added to them."""
-    wanted = (source["expression"] + expression).clip(0, 1) if relative else expression
-    return {**source, "expression": wanted.astype(np.float32)}
+    """The source face with coefficients (51,) instead of its own, or added to its own and clamped to [0, 1]."""
+    target = (source["expression"] + expression).clip(0, 1) if relative else expression
+    return {**source, "expression": target.astype(np.float32)}
 
 
 def apply_driving(source: FaceArrays, driving: FaceArrays, options: DrivingOptions) -> FaceArrays:
-    """The source face with the driving face's expression and, by option, its pose and light."""
+    """The source face with the driving face's expression and, depending on the options, its pose and light."""
     return to_face_arrays(recombine(to_parameters([source]), to_parameters([driving]), options.pose, options.light))
 
 
 def frame_step(fps: float) -> int:
-    """Every how many frames one is used, so that at most about ``MAX_FPS`` a second are made."""
+    """The subsampling step that brings a frame rate down to about ``MAX_FPS``: every n-th frame is used."""
     return max(1, round(fps / MAX_FPS))
 
 
-def faces_of_capture(track: Track, source: FaceArrays, relative: bool = False) -> Iterator[FaceArrays]:
+def faces_from_capture(track: Track, source: FaceArrays, relative: bool = False) -> Iterator[FaceArrays]:
     """The source face with the coefficients of every ``frame_step(track.fps)``-th frame of a capture."""
     first = track.expression[0] if relative else 0
     for expression in track.expression[:: frame_step(track.fps)]:
@@ -66,10 +66,13 @@ def faces_of_capture(track: Track, source: FaceArrays, relative: bool = False) -
 
 
 @dataclass
-class VideoFollower:
-    """Follows the face of a driving video, frame by frame and in order.
+class VideoTracker:
+    """Tracks the face of a driving video, frame by frame and in order.
 
-    source: the face that is driven. fps: of the frames that are given. A frame without a face repeats the one before.
+    source  the face that is driven
+    fps     rate of the frames that are passed, after subsampling
+
+    A frame without a face repeats the previous one.
     """
 
     source: FaceArrays
@@ -82,7 +85,7 @@ class VideoFollower:
         self._smooth_crop, self._smooth_face = CropSmoother(self.fps), FaceSmoother(self.fps)
 
     def locate(self, frame: np.ndarray, detector: FaceDetector | None) -> Photo:
-        """The frame (H, W, 3) uint8 with its largest face. Raises NoFaceError where the first frame shows none."""
+        """The frame (H, W, 3) uint8 with its largest face. Raises NoFaceError if the first frame shows none."""
         try:
             found = Photo.from_image(frame, detector=detector, name="driving, first frame")
         except NoFaceError:
@@ -93,8 +96,8 @@ class VideoFollower:
         self._last = Photo(frame, found.face, crop, found.faces_found)
         return self._last
 
-    def follow(self, fit: Fit) -> FaceArrays:
-        """The face that the source should show when the driving face is as fitted."""
+    def update(self, fit: Fit) -> FaceArrays:
+        """The target face of the next frame: the source face, driven by the fitted one."""
         face = to_parameters([fit.face])
         if self.options.smooth:
             face = self._smooth_face(face)
@@ -105,7 +108,7 @@ class VideoFollower:
 
 
 def next_frame(frames: Iterator[np.ndarray], step: int) -> np.ndarray | None:
-    """The next of every ``step`` frames of a video; None at the end, or where the rest is damaged."""
+    """The next frame of a video, after which ``step`` - 1 are skipped; None at the end or if the rest is damaged."""
     try:
         frame = next(frames, None)
         for _ in range(step - 1):
@@ -115,8 +118,8 @@ def next_frame(frames: Iterator[np.ndarray], step: int) -> np.ndarray | None:
     return frame
 
 
-def thinned(frames: Iterator[np.ndarray], step: int) -> Iterator[np.ndarray]:
-    """Every ``step``-th frame of a video, to its end or to where it is damaged."""
+def subsample(frames: Iterator[np.ndarray], step: int) -> Iterator[np.ndarray]:
+    """Every ``step``-th frame of a video, up to its end or to damaged data."""
     while (frame := next_frame(frames, step)) is not None:
         yield frame
 
@@ -127,7 +130,7 @@ def is_video(content: bytes) -> bool:
 
 
 def _add_change(origin: FaceParameters, face: FaceParameters, source: FaceParameters) -> FaceParameters:
-    """The driving face with the source's expression and pose plus what has changed since ``origin``."""
+    """The driving face with the source's expression and pose plus their change since ``origin``."""
     return face.replace(
         expression=(source.expression + face.expression - origin.expression).clamp(0, 1),
         rotation=source.rotation + face.rotation - origin.rotation,

@@ -1,4 +1,4 @@
-"""A fitted face: coefficients by name, landmarks, and the files that people want of it (JSON, GLB, OBJ, overlay)."""
+"""A fitted face: coefficients by name, landmarks, and its exports as JSON, GLB, OBJ and overlay."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from jr2net.inference.compositing import draw_mesh
 from jr2net.inference.messages import Fit, to_parameters
 from jr2net.inference.photo import Photo
 
-IMAGE_KINDS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
+IMAGE_FORMATS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
 
 
 class OutputError(UserError, ValueError):
-    """A file name whose ending tells no format that can be written."""
+    """An output file with an unsupported extension, or one that cannot be written."""
 
 
 @dataclass(frozen=True)
 class FittedFace:
-    """The face of a photo as a network fitted it."""
+    """A face of a photo, as fitted by a network."""
 
     photo: Photo
     fit: Fit
@@ -49,11 +49,11 @@ class FittedFace:
 
     @cached_property
     def parameters(self) -> FaceParameters:
-        """All parameters of the morphable model, a batch of one."""
+        """The parameters of the morphable model, a batch of one."""
         return to_parameters([self.fit.face])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers: every parameter, landmarks and box in pixels of the upright photo, crop and camera."""
+        """JSON-serialisable: all parameters, landmarks and box in pixels of the upright photo, crop and camera."""
         height, width = self.photo.image.shape[:2]
         camera, crop = self.fit.network.camera, self.photo.crop
         parameters = {name: rounded(value) for name, value in self.fit.face.items()}
@@ -88,29 +88,29 @@ class FittedFace:
         return draw_mesh(self.photo.image, self.photo.crop, self.model, self.parameters, camera)
 
     def save(self, path: str | Path) -> None:
-        """Writes what the ending asks for: .json, .glb, .obj, or .jpg and .png for the overlay. Raises OutputError."""
-        kind = Path(path).suffix.lower()
-        if kind == ".json":
+        """Writes a .json, .glb or .obj file, or the overlay as .jpg or .png. Raises OutputError or StorageError."""
+        extension = Path(path).suffix.lower()
+        if extension == ".json":
             content = (json.dumps(self.to_json(), indent=1) + "\n").encode()
-        elif kind == ".glb":
+        elif extension == ".glb":
             content = self.to_glb()
-        elif kind == ".obj":
+        elif extension == ".obj":
             content = self.to_obj()
-        elif kind in IMAGE_KINDS:
-            content = encode_image(self.overlay(), None, image_kind(path))
+        elif extension in IMAGE_FORMATS:
+            content = encode_image(self.overlay(), None, image_format(path))
         else:
-            raise OutputError(f"{path}: end the name in .json, .glb, .obj, .jpg or .png")
+            raise OutputError(f"{path}: unsupported extension; use .json, .glb, .obj, .jpg or .png")
         storage.write_bytes(str(path), content)
 
 
-def image_kind(path: str | Path) -> Any:
-    """``jpeg`` or ``png`` by the ending of a file name. Raises OutputError."""
-    kind = Path(path).suffix.lower()
-    if kind not in IMAGE_KINDS:
-        raise OutputError(f"{path}: end the name in .jpg or .png")
-    return IMAGE_KINDS[kind]
+def image_format(path: str | Path) -> Any:
+    """``jpeg`` or ``png``, by the extension of a file name. Raises OutputError."""
+    extension = Path(path).suffix.lower()
+    if extension not in IMAGE_FORMATS:
+        raise OutputError(f"{path}: unsupported extension; use .jpg or .png")
+    return IMAGE_FORMATS[extension]
 
 
 def rounded(values: np.ndarray, digits: int = 6) -> Any:
-    """Nested lists, rounded: more digits carry no information and cost bytes."""
+    """Nested lists of rounded numbers; further digits would cost bytes and carry no information."""
     return np.round(values.astype(np.float64), digits).tolist()

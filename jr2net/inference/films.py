@@ -1,4 +1,4 @@
-"""What a reenactor makes: a photo, or a film frame by frame; what is written says that it is synthetic."""
+"""The outputs of a reenactor: photos and videos. The metadata of saved files declares them synthetic."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import numpy as np
 from jr2net import storage
 from jr2net.images.mark import Mark, encode_image
 from jr2net.images.video import encode_mp4
-from jr2net.inference.face import OutputError, image_kind
+from jr2net.inference.face import OutputError, image_format
 from jr2net.inference.messages import ModelInfo
 
 
 @dataclass(frozen=True)
 class ReenactedPhoto:
-    """A photo that acts: image (H, W, 3) uint8 RGB, and the network that generated it."""
+    """A photo with another expression: image (H, W, 3) uint8 RGB, and the network that generated it."""
 
     image: np.ndarray
     network: ModelInfo
 
     def save(self, path: str | Path) -> None:
-        """Writes a .jpg or .png whose metadata says that it is synthetic. Raises OutputError, or StorageError."""
+        """Writes a .jpg or .png whose metadata declares it synthetic. Raises OutputError or StorageError."""
         mark = Mark(self.network.digest)
-        storage.write_bytes(str(path), encode_image(self.image, mark, image_kind(path)))
+        storage.write_bytes(str(path), encode_image(self.image, mark, image_format(path)))
 
 
 @dataclass(frozen=True)
 class Film:
-    """A film that is made while it is read.
+    """A generated video. Its frames are generated while it is iterated or saved, once.
 
-    frames  (H, W, 3) uint8 RGB each; they can be read once
+    frames  (H, W, 3) uint8 RGB each
     fps     frames per second
-    count   about how many frames there will be; 0 where the driving video does not say
+    count   approximate number of frames; 0 if the driving video does not state it
     """
 
     frames: Iterator[np.ndarray]
@@ -47,32 +47,33 @@ class Film:
         return self.frames
 
     def save(self, path: str | Path, progress: Callable[[int], None] = lambda frame: None) -> int:
-        """Writes an .mp4 (H.264) whose metadata says that it is synthetic; returns the number of frames.
+        """Writes an .mp4 (H.264) whose metadata declares it synthetic; returns the number of frames.
 
-        progress: called with the number of frames made so far. The file appears when it is whole. Raises OutputError.
+        progress: called with the number of frames generated so far. The file appears when it is complete. Raises
+        OutputError.
         """
         target = Path(path)
         if target.suffix.lower() != ".mp4":
-            raise OutputError(f"{path}: films are written as .mp4; end the name so")
-        made = 0
+            raise OutputError(f"{path}: unsupported extension; videos are written as .mp4")
+        num_frames = 0
 
-        def counted() -> Iterator[np.ndarray]:
-            nonlocal made
+        def counted_frames() -> Iterator[np.ndarray]:
+            nonlocal num_frames
             for frame in self.frames:
                 yield frame
-                made += 1
-                progress(made)
+                num_frames += 1
+                progress(num_frames)
 
-        unfinished = target.with_name(f".{target.name}.part")
+        partial = target.with_name(f".{target.name}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("wb") as file:
-                for piece in encode_mp4(counted(), self.fps, Mark(self.network.digest)):
-                    file.write(piece)
-            unfinished.replace(target)
+            with partial.open("wb") as file:
+                for chunk in encode_mp4(counted_frames(), self.fps, Mark(self.network.digest)):
+                    file.write(chunk)
+            partial.replace(target)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error}; check the folder and the free space") from None
         finally:
             with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-        return made
+                partial.unlink(missing_ok=True)
+        return num_frames

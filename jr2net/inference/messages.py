@@ -1,4 +1,4 @@
-"""What travels to a network and back as plain arrays, so that the network may run in another process or machine."""
+"""Requests to the networks and their results as plain arrays, so that a network can run in another process."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ FaceArrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A loaded network: its kind, the digest of its weights, and the crop and camera that it was trained for.
+    """A loaded network.
 
-    size: side of the crop in pixels. focal_ratio: focal length over that side.
+    kind         the architecture: recnet, recaugnet or dcnet
+    digest       SHA-256 of its weights
+    size         side of the crops that it was trained with, in pixels
+    focal_ratio  focal length of its camera, as a multiple of that side
     """
 
     kind: str
@@ -43,7 +46,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class ReenactRequest:
-    """A source crop (any side, uint8 RGB), its face, and the face that the result should show."""
+    """A source crop (side, side, 3) uint8 RGB of any side, its face, and the target face."""
 
     crop: np.ndarray
     source: FaceArrays
@@ -52,13 +55,13 @@ class ReenactRequest:
 
 @dataclass(frozen=True)
 class GeneratedCrop:
-    """One generated crop of side S, and how the source's surface moved in it.
+    """A generated crop of side S, and its correspondence with the source crop.
 
     image      (S, S, 3) uint8 RGB
-    position   (S, S, 2) float32: for each pixel, where its surface point lies in the source crop, in source pixels
-    covisible  (S, S) float32: 1 where ``position`` is valid, 0 where the source does not show that point
-    changed    (S, S) float32: 1 on the face, in the source or as generated
-    kept       (S, S) float32: 1 where the image is the source crop, unchanged
+    position   (S, S, 2) float32: the position of each pixel's surface point in the source crop, in pixels
+    covisible  (S, S) float32: 1 where ``position`` is valid, 0 where the surface point is not visible in the source
+    changed    (S, S) float32: 1 on the face, either in the source or in the generated image
+    kept       (S, S) float32: 1 where the image equals the source crop
     """
 
     image: np.ndarray
@@ -77,7 +80,7 @@ class ReenactResult:
 
 
 def to_parameters(faces: Sequence[FaceArrays]) -> FaceParameters:
-    """Several faces to one batch of them."""
+    """Faces to a batch."""
     return FaceParameters(**{name: torch.from_numpy(np.stack([face[name] for face in faces])) for name in faces[0]})
 
 

@@ -1,7 +1,7 @@
-"""RecAugNet and DCNet as ONNX files, for runtimes other than PyTorch. An extra: ``pip install 'jr2net[onnx]'``.
+"""Exports RecAugNet and DCNet to ONNX. An optional extra: ``pip install 'jr2net[onnx]'``.
 
-Rasterising and view synthesis stay outside of the graphs: their work depends on the mesh, not on the pixels. DCNet's
-inputs are therefore the maps of a scene (``SCENE_INPUTS``); ``jr2net.render.scene.set_scene`` makes them.
+Rasterisation and view synthesis are not part of the graphs, because their cost depends on the mesh and not on the
+pixels. So DCNet's inputs are the maps of a scene (``SCENE_INPUTS``), which ``jr2net.render.scene.set_scene`` computes.
 """
 
 from __future__ import annotations
@@ -30,28 +30,29 @@ from jr2net.render.view_synthesis import View
 FACE_OUTPUTS = tuple(field.name for field in fields(FaceParameters))
 CONDITIONS = tuple(field.name for field in fields(Conditions))
 SCENE_INPUTS = ("source_image", "source_light", "source_normal", "source_mask", "position", *CONDITIONS)
-"""Each (B, C, S, S) float32, but ``position`` (B, S, S, 2); what they are is said at ``Scene`` and ``Conditions``."""
+"""Each (B, C, S, S) float32, except ``position`` (B, S, S, 2). See ``Scene`` and ``Conditions``."""
 
 TOLERANCE = 1e-4
+"""Largest difference to PyTorch's outputs, relative to their magnitude (at least 1)."""
 _OPSET = 18
 
 
 class ExportError(UserError, RuntimeError):
-    """A network that cannot be exported here; the message names the remedy."""
+    """A network cannot be exported in this environment. The message names the remedy."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An ONNX file, and the largest difference of its outputs to PyTorch's, relative to the outputs' size."""
+    """An ONNX file, and the largest difference of its outputs to PyTorch's (see ``TOLERANCE``)."""
 
     path: Path
     difference: float
 
 
 def export_reconstructor(reconstructor: Reconstructor, path: str | Path) -> Exported:
-    """Writes RecAugNet (or RecNet): ``image`` (B, 3, S, S) in [0, 1] to the fields of ``FaceParameters``.
+    """Exports RecAugNet (or RecNet): ``image`` (B, 3, S, S) in [0, 1] to the fields of ``FaceParameters``.
 
-    The file is checked with onnxruntime on two batches. Raises ExportError where a package is missing or outputs differ
+    The file is checked with onnxruntime on two batches. Raises ExportError if a package is missing or outputs differ
     by more than ``TOLERANCE``.
     """
     size = reconstructor.camera.size
@@ -61,28 +62,28 @@ def export_reconstructor(reconstructor: Reconstructor, path: str | Path) -> Expo
 
 
 def export_reenactor(reenactor: Reenactor, path: str | Path) -> Exported:
-    """Writes DCNet: the maps ``SCENE_INPUTS`` to ``generated`` (B, 3, S, S) in [0, 1]. Checked and raises as above."""
+    """Exports DCNet: the maps ``SCENE_INPUTS`` to ``generated`` (B, 3, S, S) in [0, 1]; checked in the same way."""
     network, examples = _SceneFromMaps(reenactor.network), [scene_maps(_example(reenactor, count)) for count in (2, 3)]
     return _export(network, examples, SCENE_INPUTS, ("generated",), path, reenactor.info)
 
 
 def scene_maps(scene: Scene) -> tuple[Tensor, ...]:
-    """The inputs of the exported DCNet, in the order of ``SCENE_INPUTS``."""
+    """The inputs of an exported DCNet, in the order of ``SCENE_INPUTS``."""
     source = scene.source
     conditions = (getattr(scene.conditions, name) for name in CONDITIONS)
     return (scene.source_image, source.light, source.normal, source.mask, scene.view.position, *conditions)
 
 
 @dataclass(frozen=True)
-class _Maps:
-    """What DCNet reads of the source's rendering."""
+class _SourceMaps:
+    """The maps of the source's rendering that DCNet uses."""
 
     light: Tensor
     normal: Tensor
     mask: Tensor
 
 
-_NO_FACES: Any = (None, None)  # DCNet reads renderings alone
+_NO_FACES: Any = (None, None)  # DCNet uses the renderings only
 
 
 class _SceneFromMaps(nn.Module):
@@ -94,7 +95,7 @@ class _SceneFromMaps(nn.Module):
 
     def forward(self, source_image: Tensor, light: Tensor, normal: Tensor, mask: Tensor, *maps: Tensor) -> Tensor:
         position, conditions = maps[0], Conditions(*maps[1:])
-        source: Any = _Maps(light, normal, mask)
+        source: Any = _SourceMaps(light, normal, mask)
         view = View(position, conditions.warped_image, conditions.covisible, conditions.mask)
         scene = Scene(source_image, source, source, view, conditions, *_NO_FACES)
         return self.network(scene).picture
@@ -113,7 +114,7 @@ class _FaceAsTuple(nn.Module):
 
 
 def _example(reenactor: Reenactor, count: int) -> Scene:
-    """A scene of ``count`` faces that open their mouths and turn."""
+    """A scene of ``count`` random faces with random driving expressions and rotations."""
     model, size = reenactor.model, reenactor.camera.size
     generator = torch.Generator().manual_seed(count)
     source = model.neutral(count).replace(
@@ -129,7 +130,7 @@ def _example(reenactor: Reenactor, count: int) -> Scene:
 
 @contextmanager
 def _without_exporter_warnings() -> Iterator[None]:
-    """The exporter warns of packages that it could also export and of its own deprecations."""
+    """Silences the exporter's warnings about optional packages and its own deprecations."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -163,7 +164,7 @@ def _export(
     with torch.no_grad(), _without_exporter_warnings():
         torch.onnx.export(
             network.cpu().eval(),
-            tuple(each.clone() for each in examples[0]),
+            tuple(tensor.clone() for tensor in examples[0]),
             str(target),
             input_names=list(inputs),
             output_names=list(outputs),
@@ -185,12 +186,14 @@ def _export(
     onnx.save(model, str(target))
     session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
     difference = 0.0
-    for example, truth in zip(examples, expected, strict=True):
-        found = session.run(list(outputs), {name: value.numpy() for name, value in zip(inputs, example, strict=True)})
-        truths = truth if isinstance(truth, tuple) else (truth,)
-        for one, other in zip(found, truths, strict=True):
-            scale = max(1.0, float(other.abs().max()))
-            difference = max(difference, float(np.abs(one - other.numpy()).max()) / scale)
+    for example, reference in zip(examples, expected, strict=True):
+        computed = session.run(
+            list(outputs), {name: value.numpy() for name, value in zip(inputs, example, strict=True)}
+        )
+        references = reference if isinstance(reference, tuple) else (reference,)
+        for actual, desired in zip(computed, references, strict=True):
+            scale = max(1.0, float(desired.abs().max()))
+            difference = max(difference, float(np.abs(actual - desired.numpy()).max()) / scale)
     if not difference <= TOLERANCE:
         target.unlink()
         raise ExportError(

@@ -1,4 +1,4 @@
-"""A photo and the face in it that is meant: which one, where it is, and the crop of it that the networks see."""
+"""A photo with one selected face: the face's box and the crop that the networks get."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from jr2net.images.crop import Crop
 from jr2net.images.face_detector import DetectorError, Face, FaceDetector, load_face_detector
 from jr2net.images.photo import MAX_PIXELS, PhotoError, decode_photo
 
-_BOX = "box=left,top,right,bottom in pixels, from the brows to the chin"
-_INSTALL = "pip install --no-deps mediapipe==0.10.21"
+_BOX_HINT = "box=left,top,right,bottom in pixels, from the brows to the chin"
+_INSTALL_COMMAND = "pip install --no-deps mediapipe==0.10.21"
 
 
 class NoFaceError(UserError, ValueError):
-    """A photo in which the requested face is not found; the message says what to do."""
+    """The requested face was not found in a photo. The message names the remedy."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Photo:
     """One face of a photo.
 
     image        (H, W, 3) uint8 RGB, upright
-    face         the chosen face: its box, the detector's score and, where it was detected, 68 landmarks
-    crop         the square around the face that the networks see
-    faces_found  how many faces the detector found; 0 where the caller gave the box
-    name         what messages call the photo
+    face         the selected face: its box, the detector's score and, if it was detected, 68 landmarks
+    crop         the square around the face that the networks get
+    faces_found  number of faces that the detector found; 0 if the caller gave the box
+    name         what error messages call the photo
     """
 
     image: np.ndarray
@@ -52,15 +52,15 @@ class Photo:
         detector: FaceDetector | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> Photo:
-        """Reads a photo (a path, an ``s3://`` URI or the file's bytes) and finds the face in it.
+        """Reads a photo (a path, an ``s3://`` URI or the file's bytes) and locates the face in it.
 
-        face      which face, counted from 0, the largest first
+        face      index of the face, starting at 0, the largest first
         box       (left, top, right, bottom) of the face in pixels of the upright photo, from the brows to the chin;
                   no detector is needed then
         detector  the default is the installed one (``jr2net.images.face_detector``)
 
-        Raises PhotoError where the file is no photo, StorageError where it cannot be read, NoFaceError where the face
-        is not found.
+        Raises PhotoError if the file is not a photo, StorageError if it cannot be read, NoFaceError if the face is
+        not found.
         """
         content, name = (source, "image") if isinstance(source, bytes) else (storage.read_bytes(str(source)), source)
         try:
@@ -69,7 +69,7 @@ class Photo:
             raise PhotoError(error.kind, f"{name}: {error}") from None
         if box is None and detector is None and (detector := installed_detector()) is None:
             raise NoFaceError(
-                f"{name}: no face detector is installed. Install one ({_INSTALL}), or say where the face is with {_BOX}"
+                f"{name}: no face detector is installed. Install one ({_INSTALL_COMMAND}), or give {_BOX_HINT}"
             )
         return Photo.from_image(image, face, box, detector, str(name))
 
@@ -81,33 +81,31 @@ class Photo:
         detector: FaceDetector | None = None,
         name: str = "image",
     ) -> Photo:
-        """A photo that is decoded already: (H, W, 3) uint8 RGB, upright. Without ``box`` a detector is needed."""
+        """A photo from a decoded image (H, W, 3) uint8 RGB, upright. Without ``box`` a detector is needed."""
         if box is not None:
             return _photo_with_box(image, box, name)
         if detector is None:
-            raise NoFaceError(f"{name}: no face detector is installed here; say where the face is with {_BOX}")
+            raise NoFaceError(f"{name}: no face detector is installed here; give {_BOX_HINT}")
         faces = detector(image)
         if not faces:
             raise NoFaceError(
-                f"{name}: no face was found. Use a photo that shows one from the front, or say where it is with {_BOX}"
+                f"{name}: no face was found. Use a photo that shows one from the front, or give its {_BOX_HINT}"
             )
         if not 0 <= face < len(faces):
             raise NoFaceError(
-                f"{name}: face {face} was asked for, but {len(faces)} found; they are counted from 0, the largest first"
+                f"{name}: face {face} was requested, but {len(faces)} were found; indices start at 0, the largest first"
             )
         return Photo(image, faces[face], faces[face].crop(), len(faces), name)
 
     def shrunk(self, longest_side: int) -> Photo:
-        """The same face of the photo with its longest side at most ``longest_side`` pixels."""
+        """The photo with its longest side at most ``longest_side`` pixels, and the same face."""
         image, scale = shrink_to(self.image, longest_side)
-        return (
-            self
-            if scale == 1
-            else Photo(image, self.face.scaled(scale), self.crop.scaled(scale), self.faces_found, self.name)
-        )
+        if scale == 1:
+            return self
+        return Photo(image, self.face.scaled(scale), self.crop.scaled(scale), self.faces_found, self.name)
 
     def crop_image(self, size: int) -> np.ndarray:
-        """(size, size, 3) uint8: the crop as a network of that input size sees it; kept for the next call."""
+        """(size, size, 3) uint8: the crop at the input size of a network; cached."""
         if size not in self._crops:
             self._crops[size] = self.crop.apply(self.image, size)
         return self._crops[size]
@@ -142,7 +140,7 @@ def _photo_with_box(image: np.ndarray, box: Sequence[float], name: str) -> Photo
 
 @lru_cache(maxsize=1)
 def installed_detector() -> FaceDetector | None:
-    """The face detector of this environment, loaded once; None where none is installed."""
+    """The face detector of this environment, loaded once; None if none is installed."""
     try:
         return load_face_detector()
     except DetectorError:

@@ -1,4 +1,4 @@
-"""What a user calls to fit a face: a photo in, its face out (RecAugNet, or RecNet)."""
+"""``Reconstructor``: fits faces to photos with RecAugNet or RecNet."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Runtime = Literal["torch", "openvino"]
 
 @dataclass(frozen=True)
 class Reconstructor:
-    """RecNet or RecAugNet beside the face model and the camera that give its numbers a meaning.
+    """RecNet or RecAugNet, with the face model and the camera that it was trained with.
 
-    info        what the network is; its camera is that of the crops
-    batch_size  most crops of one forward pass
+    info        description of the network, including the camera of the crops
+    batch_size  largest number of crops in one forward pass
     """
 
     network: nn.Module
@@ -53,14 +53,14 @@ class Reconstructor:
     ) -> Reconstructor:
         """Loads a network for inference.
 
-        weights     a checkpoint's folder or a run's, local or ``s3://``; None: the weights that ship with the package
-        face_model  the model that it was trained with, as ``face.model`` names it; None: the procedural one
-        precision   what convolutions compute in; int8 needs the runtime openvino
-        runtime     torch, or openvino (an extra; on a CPU)
-        optimize    lay the weights out for speed, which rounds differently; False: the numbers of training, to the bit
+        weights     the folder of a checkpoint or a run, local or ``s3://``; None: the weights of the package
+        face_model  the model that it was trained with, as in the setting ``face.model``; None: the procedural one
+        precision   precision of the convolutions; int8 needs the runtime openvino
+        runtime     torch, or openvino (an optional extra, for CPUs)
+        optimize    use a faster memory layout, which rounds differently; False: outputs are bit-identical to training
 
-        Raises CheckpointError where the folder holds no such network or another face model's, StorageError where it
-        cannot be read, OpenVINOError where OpenVINO is asked for and not installed.
+        Raises CheckpointError if the folder holds no such network or one of another face model, StorageError if it
+        cannot be read, OpenVINOError if OpenVINO is requested and not installed.
         """
         model, folder = as_face_model(face_model), checkpoint_folder(weights, RECONSTRUCTION)
         network, info = load_checkpoint(folder, model)
@@ -70,12 +70,12 @@ class Reconstructor:
         return reconstructor.prepared(precision, runtime) if optimize else reconstructor
 
     def prepared(self, precision: Precision = "fp32", runtime: Runtime = "torch") -> Reconstructor:
-        """The same network made ready for inference alone; its module is changed in place or wrapped."""
+        """The network optimised for inference; its module is modified in place or wrapped."""
         if runtime == "openvino":
-            from jr2net.inference.openvino import compile_reconstructor, studio_images
+            from jr2net.inference.openvino import compile_network, studio_images
 
             images = studio_images(self.model, self.camera.size) if precision == "int8" else None
-            return compile_reconstructor(self, precision, images)
+            return replace(self, network=compile_network(self.network, self.camera.size, precision, images))
         return replace(self, network=prepare(self.network, precision))
 
     @property
@@ -89,7 +89,7 @@ class Reconstructor:
     def __call__(self, photos: Sequence[Photo]) -> list[FittedFace]: ...
 
     def __call__(self, photos: Photo | Sequence[Photo]) -> FittedFace | list[FittedFace]:
-        """The face of a photo, or of each photo of a sequence, in batches of ``batch_size``."""
+        """Fits the face of a photo, or of each photo of a sequence, in batches of ``batch_size``."""
         if isinstance(photos, Photo):
             return self([photos])[0]
         faces = []
@@ -101,7 +101,7 @@ class Reconstructor:
 
     @torch.inference_mode()
     def fit(self, crops: Sequence[np.ndarray]) -> list[Fit]:
-        """Face crops (any side) uint8 RGB to their faces, by one forward pass."""
+        """Fits face crops (side, side, 3) uint8 RGB of any side, in one forward pass."""
         images = to_tensor([resize(crop, self.camera.size) for crop in crops])
         faces = self.predict(images.to(self.model.mean.device))
         landmarks = landmarks_2d(self.model, faces, self.camera).cpu().numpy()
@@ -112,7 +112,7 @@ class Reconstructor:
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> FaceParameters:
-        """Face crops (B, 3, S, S) in [0, 1] to parameters; S is ``camera.size``. Raises ValueError on other shapes."""
+        """Face crops (B, 3, S, S) in [0, 1] to parameters, S = ``camera.size``. Raises ValueError on other shapes."""
         if images.ndim != 4 or images.shape[1:] != (3, self.camera.size, self.camera.size):
             expected = f"(B, 3, {self.camera.size}, {self.camera.size})"
             raise ValueError(
@@ -121,7 +121,7 @@ class Reconstructor:
         return self.network(images)
 
     def warm_up(self, batch_size: int = 1) -> None:
-        """Runs the slow first passes now, for one crop and for a batch."""
+        """Runs the first, slow forward passes now: with one crop, and with a batch."""
         crop = np.full((self.camera.size, self.camera.size, 3), 128, np.uint8)
         for count in {1, batch_size}:
             self.fit([crop] * count)

@@ -1,4 +1,4 @@
-"""What a user calls to make a photo act: a photo and what drives it in, an image or a film out (Figure 3)."""
+"""``Reenactor``: gives a photo another expression or animates it, with DCNet (paper, Figure 3)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from jr2net.images.video import VideoLimits, probe_video, read_video
 from jr2net.inference.compositing import composite, generated_crops
 from jr2net.inference.driving import (
     DrivingOptions,
-    VideoFollower,
+    VideoTracker,
     apply_driving,
     apply_expression,
-    faces_of_capture,
+    faces_from_capture,
     frame_step,
     is_video,
-    thinned,
+    subsample,
 )
 from jr2net.inference.face import FittedFace
 from jr2net.inference.films import Film, ReenactedPhoto
@@ -47,27 +47,26 @@ from jr2net.inference.photo import Photo, installed_detector
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.weights import REENACTMENT, as_face_model, checkpoint_folder, load_checkpoint
 from jr2net.networks.checkpoint import CheckpointError
-from jr2net.networks.dcnet import DCNet
 from jr2net.networks.precision import prepare
 from jr2net.render.scene import Generated, Scene, set_scene
 
 T = TypeVar("T")
 Expression = Mapping[str, float]
 
-_FILM_SIDE = 1280
-_ANY_LENGTH = VideoLimits(seconds=float("inf"), pixels=2**28, frames=2**62)
+_VIDEO_SIDE = 1280
+_NO_LIMITS = VideoLimits(seconds=float("inf"), pixels=2**28, frames=2**62)
 
 
 class ReenactmentError(UserError, ValueError):
-    """A reenactment that is asked for in a way that contradicts itself; the message says what to give."""
+    """Arguments of a reenactment that contradict each other. The message names valid ones."""
 
 
 @dataclass(frozen=True)
 class Reenactor:
-    """DCNet beside the face model and the camera that its scenes are rendered with.
+    """A reenactment network (DCNet or flow3d), with the face model and the camera of its scenes.
 
-    reconstructor  fits the photos' faces; None where callers give faces only (``generate``, ``reenact``)
-    batch_size     most images of one forward pass
+    reconstructor  fits the faces of photos; None if callers pass fitted faces only (``generate``, ``reenact``)
+    batch_size     largest number of images in one forward pass
     """
 
     network: nn.Module
@@ -89,20 +88,20 @@ class Reenactor:
     ) -> Reenactor:
         """Loads a reenactment network, and the reconstruction network that fits its photos.
 
-        weights        a checkpoint's folder or a run's, local or ``s3://``; None: the weights of the package
-        reconstructor  a loaded one, or where its weights lie; None: those of the same run, or the shipped ones
-        face_model     the model that both were trained with, as ``face.model`` names it; None: the procedural one
-        optimize       as of ``Reconstructor.load``
+        weights        the folder of a checkpoint or a run, local or ``s3://``; None: the weights of the package
+        reconstructor  a loaded one, or its weights; None: those of the same run, or the ones of the package
+        face_model     the model that both were trained with, as in the setting ``face.model``; None: the procedural one
+        optimize       see ``Reconstructor.load``
 
-        Raises CheckpointError where the folder holds no such network or another face model's, StorageError where it
+        Raises CheckpointError if the folder holds no such network or one of another face model, StorageError if it
         cannot be read.
         """
         model = as_face_model(face_model)
         reenactor = Reenactor.load_network(weights, model, device, precision, batch_size, optimize)
         if not isinstance(reconstructor, Reconstructor):
-            source = reconstructor if reconstructor is not None else _run_of(weights)
+            location = reconstructor if reconstructor is not None else _run_folder(weights)
             reconstructor = Reconstructor.load(
-                source, face_model=model, device=device, precision=precision, optimize=optimize
+                location, face_model=model, device=device, precision=precision, optimize=optimize
             )
         _check_cameras(reconstructor.info, reenactor.info)
         return replace(reenactor, reconstructor=reconstructor)
@@ -116,11 +115,11 @@ class Reenactor:
         batch_size: int = 8,
         optimize: bool = True,
     ) -> Reenactor:
-        """Loads the reenactment network alone, for callers that give faces."""
+        """Loads the reenactment network only, for callers that pass fitted faces."""
         folder = checkpoint_folder(weights, REENACTMENT)
         network, info = load_checkpoint(folder, model)
-        if not isinstance(network, DCNet):
-            raise CheckpointError(f"{folder}: holds a {info.kind}; give the folder of a DCNet")
+        if info.kind not in REENACTMENT:
+            raise CheckpointError(f"{folder}: holds a {info.kind}; give the folder of a {' or '.join(REENACTMENT)}")
         network = network.to(device)
         return Reenactor(prepare(network, precision) if optimize else network, model.to(device), info, None, batch_size)
 
@@ -162,31 +161,33 @@ class Reenactor:
         light: bool = False,
         relative: bool = False,
     ) -> ReenactedPhoto | list[ReenactedPhoto]:
-        """A photo, or each photo of a sequence, with another expression, at the photo's own resolution.
+        """Gives a photo, or each photo of a sequence, another expression, at the photo's resolution.
 
-        expression  ARKit coefficients by name, in [0, 1]; those that are missing are 0
-        driving     a photo whose expression is taken instead and, with ``pose`` and ``light``, its head pose and light
-        relative    the coefficients, in [-1, 1], are added to the photo's own
+        expression  ARKit coefficients by name, in [0, 1]; missing ones are 0
+        driving     instead of ``expression``: a photo whose expression is used
+        pose        use the driving photo's head pose too
+        light       use the driving photo's light too
+        relative    add the coefficients, in [-1, 1], to the photo's own
 
-        Raises ExpressionError, or ReenactmentError where the arguments contradict each other.
+        Raises ExpressionError, or ReenactmentError if the arguments contradict each other.
         """
         if (expression is None) == (driving is None):
             raise ReenactmentError("give either an expression, e.g. {'jawOpen': 0.8}, or a driving photo")
         if expression is not None and (pose or light):
-            raise ReenactmentError("pose and light are taken from a driving photo; an expression has none")
+            raise ReenactmentError("pose and light need a driving photo; an expression has neither")
         if driving is not None and relative:
-            raise ReenactmentError("relative goes with an expression; a driving photo's is taken as it is")
+            raise ReenactmentError("relative applies to an expression only, not to a driving photo")
         if isinstance(photos, Photo | FittedFace):
             return self([photos], expression, driving=driving, pose=pose, light=light, relative=relative)[0]
-        sources = self._fitted(photos)
+        sources = self._fit_photos(photos)
         if driving is not None:
-            (other,) = self._fitted([driving])
+            (driving_face,) = self._fit_photos([driving])
             options = DrivingOptions(pose, light)
-            faces = [apply_driving(source.fit.face, other.fit.face, options) for source in sources]
+            faces = [apply_driving(source.fit.face, driving_face.fit.face, options) for source in sources]
         else:
-            wanted = expression_from_names(expression, -1.0 if relative else 0.0)
-            faces = [apply_expression(source.fit.face, wanted, relative) for source in sources]
-        images = self._images(zip(sources, faces, strict=True), pose or light)
+            coefficients = expression_from_names(expression, -1.0 if relative else 0.0)
+            faces = [apply_expression(source.fit.face, coefficients, relative) for source in sources]
+        images = self._composite_images(zip(sources, faces, strict=True), pose or light)
         return [ReenactedPhoto(image, self.info) for image in images]
 
     def animate(
@@ -199,48 +200,47 @@ class Reenactor:
         relative: bool = False,
         smooth: bool = True,
         detector: FaceDetector | None = None,
-        longest_side: int = _FILM_SIDE,
+        longest_side: int = _VIDEO_SIDE,
     ) -> Film:
-        """The photo acting as a capture (Live Link Face CSV, Parquet) or a video does, frame by frame.
+        """Animates a photo, driven by a capture (Live Link Face CSV, Parquet) or by a video.
 
-        pose, light, relative, smooth  see ``DrivingOptions``; a capture drives the expression alone
-        longest_side                   of the film, in pixels; larger photos are shrunk
+        pose, light, relative, smooth  see ``DrivingOptions``; a capture drives the expression only
+        longest_side                   of the generated video, in pixels; larger photos are shrunk
 
-        Frames are made while the film is read or saved. Raises TrackError, VideoError or ReenactmentError at once,
-        NoFaceError with the first frame where it shows no face.
+        Frames are generated while the result is iterated or saved. Raises TrackError, VideoError or ReenactmentError
+        immediately, and NoFaceError while generating if the first frame shows no face.
         """
         options = DrivingOptions(pose, light, relative, smooth)
-        (source,) = self._fitted([photo.shrunk(longest_side) if isinstance(photo, Photo) else photo])
+        (source,) = self._fit_photos([photo.shrunk(longest_side) if isinstance(photo, Photo) else photo])
         track, content = _capture_or_video(driving)
         if track is not None:
-            if options.moves_surroundings:
-                raise ReenactmentError(
-                    "a capture drives the expression alone; leave pose and light off, or give a video"
-                )
+            if options.affects_whole_crop:
+                raise ReenactmentError("a capture drives the expression alone; omit pose and light, or give a video")
             step = frame_step(track.fps)
-            faces, fps, count = faces_of_capture(track, source.fit.face, relative), track.fps / step, len(track)
+            faces, fps, count = faces_from_capture(track, source.fit.face, relative), track.fps / step, len(track)
         else:
-            shape = probe_video(content, _ANY_LENGTH)
+            shape = probe_video(content, _NO_LIMITS)
             step, count = frame_step(shape.fps), shape.frames
             fps = shape.fps / step
-            follower = VideoFollower(source.fit.face, fps, options)
-            frames = read_video(content, _ANY_LENGTH)
-            faces = self._faces_of_video(frames, step, follower, detector or installed_detector())
-        images = self._images(((source, face) for face in faces), options.moves_surroundings)
+            tracker = VideoTracker(source.fit.face, fps, options)
+            frames = read_video(content, _NO_LIMITS)
+            faces = self._faces_from_video(frames, step, tracker, detector or installed_detector())
+        images = self._composite_images(((source, face) for face in faces), options.affects_whole_crop)
         return Film(images, fps, -(-count // step), self.info)
 
     @torch.inference_mode()
     def generate(self, images: Tensor, source: FaceParameters, driving: FaceParameters) -> tuple[Generated, Scene]:
-        """Source crops (B, 3, S, S) in [0, 1] to generated ones, and the scene that they were generated from.
+        """Generates images from source crops (B, 3, S, S) in [0, 1]; also returns the scene that DCNet got.
 
-        source: their faces; driving: what the result should show (``recombine``).
+        source   the faces of the crops
+        driving  the target faces (``recombine``)
         """
         scene = set_scene(self.model, self.camera, images, source, driving)
         return self.network(scene), scene
 
     @torch.inference_mode()
     def reenact(self, requests: Sequence[ReenactRequest]) -> list[ReenactResult]:
-        """Requests to generated crops, by one forward pass."""
+        """Generates the crop of each request, in one forward pass."""
         device = self.model.mean.device
         images = to_tensor([resize(request.crop, self.camera.size) for request in requests]).to(device)
         source = to_parameters([request.source for request in requests]).to(device)
@@ -249,43 +249,45 @@ class Reenactor:
         return [ReenactResult(crop, self.info) for crop in generated_crops(scene, generated)]
 
     def warm_up(self, batch_size: int = 1) -> None:
-        """Runs the slow first passes now, for one request and for a batch."""
+        """Runs the first, slow forward passes now: with one request, and with a batch."""
         neutral = to_face_arrays(self.model.neutral(1))
         crop = np.full((self.camera.size, self.camera.size, 3), 128, np.uint8)
         for count in {1, batch_size}:
             self.reenact([ReenactRequest(crop, neutral, neutral)] * count)
 
-    def _fitted(self, photos: Sequence[Photo | FittedFace]) -> list[FittedFace]:
-        """Every photo with its face; those that are fitted already are left as they are."""
+    def _fit_photos(self, photos: Sequence[Photo | FittedFace]) -> list[FittedFace]:
+        """Fits the photos among the arguments; fitted faces are returned as they are. Raises ReenactmentError."""
         unfitted = [photo for photo in photos if isinstance(photo, Photo)]
         if unfitted and self.reconstructor is None:
-            raise ReenactmentError("this reenactor has no reconstructor: give fitted faces, or use Reenactor.load")
+            raise ReenactmentError("this reenactor has no reconstructor; pass fitted faces, or use Reenactor.load")
         fitted = iter(self.reconstructor(unfitted) if self.reconstructor is not None else [])
         return [photo if isinstance(photo, FittedFace) else next(fitted) for photo in photos]
 
-    def _images(self, pairs: Iterable[tuple[FittedFace, FaceArrays]], whole: bool) -> Iterator[np.ndarray]:
-        """The photo of each (source, driving face), (H, W, 3) uint8."""
+    def _composite_images(
+        self, pairs: Iterable[tuple[FittedFace, FaceArrays]], whole_crop: bool
+    ) -> Iterator[np.ndarray]:
+        """The photo (H, W, 3) uint8 of each source with the target face."""
         for batch in _batches(pairs, self.batch_size):
             requests = [
                 ReenactRequest(source.photo.crop_image(self.camera.size), source.fit.face, face)
                 for source, face in batch
             ]
             for (source, _), result in zip(batch, self.reenact(requests), strict=True):
-                yield composite(source.photo.image, source.photo.crop, result.crop, whole)
+                yield composite(source.photo.image, source.photo.crop, result.crop, whole_crop)
 
-    def _faces_of_video(
-        self, frames: Iterator[np.ndarray], step: int, follower: VideoFollower, detector: FaceDetector | None
+    def _faces_from_video(
+        self, frames: Iterator[np.ndarray], step: int, tracker: VideoTracker, detector: FaceDetector | None
     ) -> Iterator[FaceArrays]:
         assert self.reconstructor is not None
         size = self.reconstructor.camera.size
-        for batch in _batches(thinned(frames, step), self.batch_size):
-            crops = [follower.locate(frame, detector).crop_image(size) for frame in batch]
+        for batch in _batches(subsample(frames, step), self.batch_size):
+            crops = [tracker.locate(frame, detector).crop_image(size) for frame in batch]
             for fit in self.reconstructor.fit(crops):
-                yield follower.follow(fit)
+                yield tracker.update(fit)
 
 
-def _run_of(weights: str | Path | None) -> str | Path | None:
-    """Where the reconstruction network of the same run is expected."""
+def _run_folder(weights: str | Path | None) -> str | Path | None:
+    """The folder of the run that the weights belong to; None if they are those of the package."""
     if weights is None:
         return None
     folder = checkpoint_folder(weights, REENACTMENT)
@@ -301,7 +303,7 @@ def _check_cameras(reconstruction: ModelInfo, reenactment: ModelInfo) -> None:
 
 
 def _capture_or_video(driving: str | Path | bytes | Track) -> tuple[Track | None, bytes]:
-    """A capture, or the bytes of a video."""
+    """The capture, or None and the bytes of a video."""
     if isinstance(driving, Track):
         return driving, b""
     if isinstance(driving, bytes):

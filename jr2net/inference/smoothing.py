@@ -1,6 +1,6 @@
-"""Temporal smoothing of what is fitted frame by frame: the 1 € filter (Casiez, Roussel and Vogel, CHI 2012).
+"""Temporal smoothing of faces that are fitted frame by frame: the 1 € filter (Casiez, Roussel and Vogel, CHI 2012).
 
-A low-pass filter whose cutoff rises with speed: still faces do not tremble, and fast motion hardly lags.
+A low-pass filter whose cutoff rises with speed: a still face does not jitter, and fast motion has little lag.
 
     α = 1 / (1 + f / (2π f_c)),   f_c = f_min + b |speed|,   x̂_i = α x_i + (1 − α) x̂_{i−1}
 
@@ -19,22 +19,27 @@ from torch import Tensor
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.crop import Crop
 
-_SPEED_CUTOFF = 1.0
+_SPEED_CUTOFF = 1.0  # Hz
 
-# (f_min in Hz, b in 1 per unit): coefficients move by up to 10 a second, heads by 3 rad or 300 mm.
+# (f_min in Hz, b in 1 per unit). Per second, coefficients change by up to 10, heads move by up to 3 rad or 300 mm.
 _EXPRESSION = (2.0, 3.0)
 _ROTATION = (1.0, 8.0)
 _TRANSLATION = (1.0, 0.05)
-_STEADY = (0.3, 0.0)  # who it is, and the light, hardly change at all
-_SQUARE = (0.5, 8.0)  # of the crop's side
+_CONSTANT = (0.3, 0.0)  # identity, albedo and light hardly change
+_CROP = (0.5, 8.0)  # in units of the crop's side
 
 
 @dataclass
 class OneEuroFilter:
-    """Smooths a series of arrays of one shape, one call per frame."""
+    """Smooths a sequence of arrays of the same shape, one per call.
+
+    rate        frames per second
+    min_cutoff  f_min, in Hz
+    slope       b
+    """
 
     rate: float
-    minimum: float
+    min_cutoff: float
     slope: float
     value: np.ndarray | None = field(default=None, init=False)
     speed: np.ndarray | None = field(default=None, init=False)
@@ -44,21 +49,21 @@ class OneEuroFilter:
             self.value, self.speed = value, np.zeros_like(value)
             return value
         speed = (value - self.value) * self.rate
-        self.speed = self.speed + self._share(_SPEED_CUTOFF) * (speed - self.speed)
-        self.value = self.value + self._share(self.minimum + self.slope * np.abs(self.speed)) * (value - self.value)
+        self.speed = self.speed + self._alpha(_SPEED_CUTOFF) * (speed - self.speed)
+        self.value = self.value + self._alpha(self.min_cutoff + self.slope * np.abs(self.speed)) * (value - self.value)
         return self.value
 
-    def _share(self, cutoff: float | np.ndarray) -> float | np.ndarray:
+    def _alpha(self, cutoff: float | np.ndarray) -> float | np.ndarray:
         return 1 / (1 + self.rate / (2 * math.pi * cutoff))
 
 
 class FaceSmoother:
-    """Smooths the faces of a video at ``rate`` frames per second, one frame (a batch of one) a call."""
+    """Smooths the faces of a video at ``rate`` frames per second, one frame (a batch of one) per call."""
 
     def __init__(self, rate: float) -> None:
-        constants = dict.fromkeys(("identity", "albedo", "light"), _STEADY)
-        constants |= {"expression": _EXPRESSION, "rotation": _ROTATION, "translation": _TRANSLATION}
-        self.filters = {name: OneEuroFilter(rate, *pair) for name, pair in constants.items()}
+        parameters = dict.fromkeys(("identity", "albedo", "light"), _CONSTANT)
+        parameters |= {"expression": _EXPRESSION, "rotation": _ROTATION, "translation": _TRANSLATION}
+        self.filters = {name: OneEuroFilter(rate, *pair) for name, pair in parameters.items()}
 
     def __call__(self, face: FaceParameters) -> FaceParameters:
         return FaceParameters(**{name: self._smooth(name, value) for name, value in face.state().items()})
@@ -69,13 +74,13 @@ class FaceSmoother:
 
 
 class CropSmoother:
-    """Smooths the square that follows a face through a video."""
+    """Smooths the crop square that follows a face through a video."""
 
     def __init__(self, rate: float) -> None:
-        self.filter = OneEuroFilter(rate, *_SQUARE)
+        self.filter = OneEuroFilter(rate, *_CROP)
         self.scale: float | None = None
 
     def __call__(self, crop: Crop) -> Crop:
-        self.scale = self.scale or crop.side  # speeds count in sides of the first square
+        self.scale = self.scale or crop.side  # speeds are in sides of the first crop per second
         x, y, side, roll = self.filter(np.array([*crop.center, crop.side, crop.roll * self.scale]) / self.scale)
         return Crop((float(x * self.scale), float(y * self.scale)), float(side * self.scale), float(roll))

@@ -1,7 +1,8 @@
-"""Where weights come from: the ones that ship with the package, a checkpoint's folder, or a run, local or on S3."""
+"""Finds and loads weights: those that ship with the package, a checkpoint folder, or a run, local or on S3."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,29 +11,41 @@ from jr2net.config import FaceConfig
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.inference.messages import ModelInfo
-from jr2net.networks.checkpoint import DESCRIPTION, WEIGHTS, Network, load_network, read_description
+from jr2net.networks.checkpoint import DESCRIPTION, WEIGHTS, CheckpointError, Network, load_network, read_description
 from jr2net.storage import local_copy
 
-RECONSTRUCTION, REENACTMENT = "recaugnet", "dcnet"
-"""Folders of the two networks in the shipped weights and in a run."""
+RECONSTRUCTION = ("recaugnet",)
+"""Folder of the reconstruction network in the shipped weights and in a run."""
+
+REENACTMENT = ("dcnet", "flow3d")
+"""Folders of the reenactors; the weights that ship are those of the first."""
 
 
 def shipped_weights(stage: str) -> str:
-    """The folder of the weights that come with the package."""
+    """The folder of the weights that ship with the package."""
     return str(files("jr2net") / "weights" / stage)
 
 
-def checkpoint_folder(weights: str | Path | None, stage: str) -> str:
-    """``weights`` as the folder of a checkpoint: None means the shipped one, a run's folder its ``stage``."""
+def checkpoint_folder(weights: str | Path | None, stages: Sequence[str]) -> str:
+    """The checkpoint folder that ``weights`` refers to: of None, the shipped one; of a run's folder, its stage.
+
+    Raises CheckpointError where a run has several of the stages.
+    """
     if weights is None:
-        return shipped_weights(stage)
-    folder, inside = str(weights), storage.join(str(weights), stage)
-    is_run = not storage.exists(storage.join(folder, DESCRIPTION)) and storage.exists(storage.join(inside, DESCRIPTION))
-    return inside if is_run else folder
+        return shipped_weights(stages[0])
+    folder = str(weights)
+    if storage.exists(storage.join(folder, DESCRIPTION)):
+        return folder
+    found = [
+        inside for stage in stages if storage.exists(storage.join(inside := storage.join(folder, stage), DESCRIPTION))
+    ]
+    if len(found) > 1:
+        raise CheckpointError(f"{folder}: holds several networks; give the folder of one: {' or '.join(found)}")
+    return found[0] if found else folder
 
 
 def load_checkpoint(folder: str, model: FaceModel) -> tuple[Network, ModelInfo]:
-    """A network on the CPU, and what it is. Raises CheckpointError, or StorageError."""
+    """A network on the CPU, and its description. Raises CheckpointError or StorageError."""
     with local_copy(folder, (DESCRIPTION, WEIGHTS)) as local:
         description, network = read_description(local), load_network(local, model)
     architecture = description["architecture"]
@@ -42,7 +55,7 @@ def load_checkpoint(folder: str, model: FaceModel) -> tuple[Network, ModelInfo]:
 
 
 def as_face_model(model: FaceModel | str | Path | None) -> FaceModel:
-    """A face model, or the one that a path names as ``face.model`` does; None is the procedural one."""
+    """A face model, given or loaded as by the setting ``face.model``; None: the procedural one."""
     if isinstance(model, FaceModel):
         return model
     return load_face_model(FaceConfig() if model is None else FaceConfig(model=str(model)))

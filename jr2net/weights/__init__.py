@@ -1,1 +1,1 @@
-"""The weights that ship with the package: ``recaugnet`` and ``dcnet``, as ``make weights`` copied them from a run."""
+"""The weights that ship with the package, ``recaugnet`` and ``dcnet``. ``make weights`` copies them from a run."""

@@ -1,7 +1,7 @@
-"""The small weights that come with the project: ``make weights RUN=runs/laptop`` after ``make cascade``.
+"""Copies the weights of a finished run into the package: ``make weights RUN=runs/laptop`` after ``make cascade``.
 
-Copies RecAugNet and DCNet of a finished run to this folder in half precision, which halves their size and changes a
-coefficient by less than a thousandth. Loading turns them into single precision again.
+RecAugNet and DCNet are stored in half precision, which halves their size and changes coefficients by less than 0.001.
+They are converted back to single precision when they are loaded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NETWORKS = ("recaugnet", "dcnet")
 
 
 def copy_weights(run: str, target: Path = WEIGHTS) -> list[Path]:
-    """From a run's storage, local or s3://, to folders of ``target``. Raises CheckpointError or StorageError."""
+    """Copies from a run's storage, local or s3://, to folders of ``target``. Raises CheckpointError or StorageError."""
     for name in NETWORKS:
         source = join(run, name)
         description, network = read_description(source), load_network(source)

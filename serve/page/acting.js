@@ -1,108 +1,112 @@
-// The photo acts by a file: a capture plays here, frame by frame; clips, and captures on demand, become a film.
+// Animation: captures play in the page frame by frame; videos, and captures on request, are rendered by the server.
 
-import { film, imitate } from "./api.js";
+import { reenactWithPhoto, renderVideo } from "./api.js";
 import { parseCapture, writeCapture } from "./capture.js";
-import { demonstration } from "./demonstration.js";
-import { openPlayer } from "./player.js";
+import { createDemo } from "./demonstration.js";
+import { createPlayer } from "./player.js";
 
 const $ = (id) => document.getElementById(id);
 
-const USUAL_LIMIT = 60; // seconds of a capture that a server films, where it does not say
+const DEFAULT_LIMIT = 60; // seconds of a rendered capture, if the server does not state its limit
 
-/** `model` is what the server says of itself, once it has; `move` takes an expression to sliders, mesh and photo. */
-export function offerActing({ face, model, stage, say, complain, busy, move }) {
-  let [waiting, address] = [null, ""];
-  const player = openPlayer(
-    { player: $("player"), takeName: $("take-name"), takeTime: $("take-time"), play: $("play"), seek: $("seek"), loop: $("loop") },
-    move,
+/** `model` returns the server's description, or null; `applyExpression` updates sliders, mesh and photo. */
+export function initAnimation({ face, model, stage, setStatus, showError, setBusy, applyExpression }) {
+  let [pending, videoUrl] = [null, ""];
+  const player = createPlayer(
+    {
+      container: $("player"), captureName: $("capture-name"), captureTime: $("capture-time"), playButton: $("play"), seek: $("seek"),
+      loop: $("loop"),
+    },
+    applyExpression,
   );
   const switches = () => ({ pose: String($("pose").checked), light: String($("light").checked) });
   const smooth = () => ({ smooth: String($("smooth").checked) });
 
-  /** Waits for the server, with a way to stop. */
-  const wait = async (doing, ask) => {
-    waiting?.abort();
-    const mine = (waiting = new AbortController());
+  /** Sends a request that the user can cancel. Returns null if it fails. */
+  const send = async (status, request) => {
+    pending?.abort();
+    const controller = (pending = new AbortController());
     $("problem").hidden = true;
     $("cancel").hidden = false;
-    busy(true);
-    say(doing);
+    setBusy(true);
+    setStatus(status);
     try {
-      return await ask(mine.signal);
-    } catch (problem) {
-      if (problem.name === "AbortError") say("Cancelled.");
+      return await request(controller.signal);
+    } catch (error) {
+      if (error.name === "AbortError") setStatus("Cancelled.");
       else {
-        complain(problem);
-        say("The photo did not act.");
+        showError(error);
+        setStatus("The photo was not animated.");
       }
       return null;
     } finally {
-      if (waiting === mine) {
-        waiting = null;
+      if (pending === controller) {
+        pending = null;
         $("cancel").hidden = true;
-        busy(false);
+        setBusy(false);
       }
     }
   };
-  const showFilm = async (driving, options) => {
+  const showVideo = async (driving, options) => {
     player.pause();
-    const made = await wait(`Filming ${driving.name} …`, (signal) => film(face().source, driving, options, signal));
-    if (!made || !face()) return;
-    URL.revokeObjectURL(address);
-    address = URL.createObjectURL(made);
-    $("video").src = $("video-download").href = address;
-    $("video-download").download = `${face().photo.name}-acting.mp4`;
-    $("film").hidden = false;
-    $("video").play().catch(() => {}); // where the browser wants a gesture first, the controls are there
-    $("film").scrollIntoView({ block: "nearest" });
-    say("The film is ready.");
+    const video = await send(`Rendering ${driving.name} …`, (signal) => renderVideo(face().source, driving, options, signal));
+    if (!video || !face()) return;
+    URL.revokeObjectURL(videoUrl);
+    videoUrl = URL.createObjectURL(video);
+    $("video").src = $("video-download").href = videoUrl;
+    $("video-download").download = `${face().photo.name}-animated.mp4`;
+    $("result").hidden = false;
+    $("video").play().catch(() => {}); // some browsers start it only after a click
+    $("result").scrollIntoView({ block: "nearest" });
+    setStatus("The video is ready.");
   };
-  /** As much of the take as the server films at once: all of it, or what comes from here on. */
-  const section = () => {
-    const { name, fps, frames } = player.take();
-    const most = Math.floor((model()?.limits?.video_seconds ?? USUAL_LIMIT) * fps);
-    const first = frames.length > most ? player.frame() : 0;
-    return { name, fps, frames: frames.slice(first, first + most) };
+  /** The capture, or if it exceeds the server's limit, the part that starts at the current frame. */
+  const renderedPart = () => {
+    const { name, fps, frames } = player.capture();
+    const maxFrames = Math.floor((model()?.limits?.video_seconds ?? DEFAULT_LIMIT) * fps);
+    const first = frames.length > maxFrames ? player.frame() : 0;
+    return { name, fps, frames: frames.slice(first, first + maxFrames) };
   };
-  const play = (take) => {
-    $("film").hidden = true;
-    say(`Playing ${take.name}.`);
-    player.load(take);
+  const play = (capture) => {
+    $("result").hidden = true;
+    setStatus(`Playing ${capture.name}.`);
+    player.load(capture);
   };
-  const take = async (file) => {
-    if (!face()) return say("Choose a photo first.");
+  const drive = async (file) => {
+    if (!face()) return setStatus("Choose a photo first.");
     try {
       if (/\.csv$/i.test(file.name) || file.type === "text/csv") return play(parseCapture(await file.text(), file.name));
     } catch (error) {
-      return complain(error);
+      return showError(error);
     }
     player.close();
-    if (!file.type.startsWith("image/")) return showFilm(file, { ...switches(), ...smooth() });
-    const picture = await wait(`Acting like ${file.name} …`, (signal) => imitate(face().source, file, switches(), signal));
-    if (!picture) return;
-    await stage.showPicture(picture);
-    say(`The photo acts like ${file.name}.`);
+    if (!file.type.startsWith("image/")) return showVideo(file, { ...switches(), ...smooth() });
+    const image = await send(`Applying the expression of ${file.name} …`, (signal) =>
+      reenactWithPhoto(face().source, file, switches(), signal));
+    if (!image) return;
+    await stage.showImage(image);
+    setStatus(`The photo has the expression of ${file.name}.`);
   };
 
   $("driving").addEventListener("change", ({ target }) => {
-    if (target.files.length) take(target.files[0]);
+    if (target.files.length) drive(target.files[0]);
     target.value = "";
   });
-  $("demonstration").addEventListener("click", () => play(demonstration()));
-  $("render").addEventListener("click", () => showFilm(writeCapture(section()), smooth()));
-  $("cancel").addEventListener("click", () => waiting?.abort());
+  $("demo").addEventListener("click", () => play(createDemo()));
+  $("render").addEventListener("click", () => showVideo(writeCapture(renderedPart()), smooth()));
+  $("cancel").addEventListener("click", () => pending?.abort());
 
   return {
-    take,
+    drive,
     pause: player.pause,
-    playing: player.playing,
+    isPlaying: player.isPlaying,
     close() {
-      waiting?.abort();
+      pending?.abort();
       player.close();
-      $("film").hidden = true;
+      $("result").hidden = true;
     },
-    enable(on) {
-      for (const id of ["driving", "demonstration", "pose", "light", "smooth"]) $(id).disabled = !on;
+    setEnabled(enabled) {
+      for (const id of ["driving", "demo", "pose", "light", "smooth"]) $(id).disabled = !enabled;
     },
   };
 }

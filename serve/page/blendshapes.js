@@ -1,44 +1,44 @@
-// The 51 ARKit blendshapes as a person looks for them: in groups, pairs side by side, with plain names.
+// The 51 ARKit blendshapes for the sliders: in groups, left and right side by side, with readable labels.
 
-const both = (stem, label) => ({ label, names: [`${stem}Right`, `${stem}Left`] }); // as the photo shows them
-const one = (name, label) => ({ label, names: [name] });
+const pair = (stem, label) => ({ label, names: [`${stem}Right`, `${stem}Left`] }); // right first, as seen in a photo
+const single = (name, label) => ({ label, names: [name] });
 
 export const GROUPS = [
   {
     title: "Eyes",
     shapes: [
-      both("eyeBlink", "Blink"), both("eyeSquint", "Squint"), both("eyeWide", "Wide"), both("eyeLookUp", "Look up"),
-      both("eyeLookDown", "Look down"), both("eyeLookIn", "Look in"), both("eyeLookOut", "Look out"),
+      pair("eyeBlink", "Blink"), pair("eyeSquint", "Squint"), pair("eyeWide", "Wide"), pair("eyeLookUp", "Look up"),
+      pair("eyeLookDown", "Look down"), pair("eyeLookIn", "Look in"), pair("eyeLookOut", "Look out"),
     ],
   },
   {
     title: "Brows",
-    shapes: [one("browInnerUp", "Inner up"), both("browOuterUp", "Outer up"), both("browDown", "Down")],
+    shapes: [single("browInnerUp", "Inner up"), pair("browOuterUp", "Outer up"), pair("browDown", "Down")],
   },
   {
     title: "Jaw",
-    shapes: [one("jawOpen", "Open"), one("jawForward", "Forward"), { label: "Sideways", names: ["jawRight", "jawLeft"] }],
+    shapes: [single("jawOpen", "Open"), single("jawForward", "Forward"), { label: "Sideways", names: ["jawRight", "jawLeft"] }],
   },
   {
     title: "Mouth",
     shapes: [
-      both("mouthSmile", "Smile"), both("mouthFrown", "Frown"), one("mouthFunnel", "Funnel"), one("mouthPucker", "Pucker"),
-      one("mouthClose", "Close"), { label: "Sideways", names: ["mouthRight", "mouthLeft"] }, both("mouthStretch", "Stretch"),
-      both("mouthDimple", "Dimple"), both("mouthPress", "Press"), both("mouthUpperUp", "Upper lip up"),
-      both("mouthLowerDown", "Lower lip down"), one("mouthRollUpper", "Roll upper lip"), one("mouthRollLower", "Roll lower lip"),
-      one("mouthShrugUpper", "Shrug upper lip"), one("mouthShrugLower", "Shrug lower lip"),
+      pair("mouthSmile", "Smile"), pair("mouthFrown", "Frown"), single("mouthFunnel", "Funnel"), single("mouthPucker", "Pucker"),
+      single("mouthClose", "Close"), { label: "Sideways", names: ["mouthRight", "mouthLeft"] }, pair("mouthStretch", "Stretch"),
+      pair("mouthDimple", "Dimple"), pair("mouthPress", "Press"), pair("mouthUpperUp", "Upper lip up"),
+      pair("mouthLowerDown", "Lower lip down"), single("mouthRollUpper", "Roll upper lip"), single("mouthRollLower", "Roll lower lip"),
+      single("mouthShrugUpper", "Shrug upper lip"), single("mouthShrugLower", "Shrug lower lip"),
     ],
   },
-  { title: "Cheeks", shapes: [one("cheekPuff", "Puff"), both("cheekSquint", "Squint")] },
-  { title: "Nose", shapes: [both("noseSneer", "Sneer")] },
+  { title: "Cheeks", shapes: [single("cheekPuff", "Puff"), pair("cheekSquint", "Squint")] },
+  { title: "Nose", shapes: [pair("noseSneer", "Sneer")] },
 ];
 
 export const NAMES = GROUPS.flatMap((group) => group.shapes.flatMap((shape) => shape.names));
 
-const OPPOSED = new Set(["jawLeft", "jawRight", "mouthLeft", "mouthRight"]); // a pair that pulls apart moves one at a time
+const OPPOSED = new Set(["jawLeft", "jawRight", "mouthLeft", "mouthRight"]); // move the same part in opposite directions
 
-/** The blendshape of the other side that moves along, or null. */
-export function partner(name) {
+/** The corresponding blendshape of the other side, or null. */
+export function mirrored(name) {
   if (OPPOSED.has(name)) return null;
   if (name.endsWith("Left")) return `${name.slice(0, -4)}Right`;
   if (name.endsWith("Right")) return `${name.slice(0, -5)}Left`;
@@ -47,7 +47,7 @@ export function partner(name) {
 
 const sides = (stem, value) => ({ [`${stem}Left`]: value, [`${stem}Right`]: value });
 
-/** Expressions to start from; what is not named is 0. */
+/** Preset expressions; missing coefficients are 0. */
 export const PRESETS = {
   Neutral: {},
   Smile: { ...sides("mouthSmile", 0.85), ...sides("cheekSquint", 0.5), ...sides("eyeSquint", 0.25), ...sides("mouthDimple", 0.2) },
@@ -59,7 +59,7 @@ export const PRESETS = {
   Wink: { eyeBlinkLeft: 1, cheekSquintLeft: 0.6, mouthSmileLeft: 0.6, mouthSmileRight: 0.2 },
 };
 
-/** All 51 coefficients of a preset or of a server's answer, those not named being 0. */
+/** All 51 coefficients of a preset or of a response, clamped to [0, 1]; missing ones are 0. */
 export function complete(expression) {
   return Object.fromEntries(NAMES.map((name) => [name, clamp(Number(expression[name] ?? 0))]));
 }

@@ -1,25 +1,25 @@
-// A take without a file: the presets one after another, with blinks, so that a visitor sees at once what is meant.
+// A built-in capture: the presets one after another, with blinks.
 
 import { complete, NAMES, PRESETS } from "./blendshapes.js";
 
 const FPS = 30;
-const SECONDS_EACH = 1.6;
+const SECONDS_PER_PRESET = 1.6;
 const BLINKS = [0.9, 5.2, 9.4]; // seconds
 
-export function demonstration() {
-  const stations = ["Neutral", "Smile", "Surprise", "Kiss", "Anger", "Sadness", "Laugh", "Wink", "Neutral"].map((name) => complete(PRESETS[name]));
-  const count = Math.round((stations.length - 1) * SECONDS_EACH * FPS);
+export function createDemo() {
+  const keyframes = ["Neutral", "Smile", "Surprise", "Kiss", "Anger", "Sadness", "Laugh", "Wink", "Neutral"].map((name) => complete(PRESETS[name]));
+  const count = Math.round((keyframes.length - 1) * SECONDS_PER_PRESET * FPS);
   const frames = Array.from({ length: count + 1 }, (_, frame) => {
-    const place = Math.min((frame / count) * (stations.length - 1), stations.length - 1.000001);
-    const [from, to] = [stations[Math.floor(place)], stations[Math.floor(place) + 1]];
-    const share = smooth(Math.min(1, (place % 1) / 0.55)); // there soon, then held
+    const position = Math.min((frame / count) * (keyframes.length - 1), keyframes.length - 1.000001);
+    const [from, to] = [keyframes[Math.floor(position)], keyframes[Math.floor(position) + 1]];
+    const weight = smooth(Math.min(1, (position % 1) / 0.55)); // transition first, then hold
     const blink = Math.max(...BLINKS.map((time) => Math.exp(-(((frame / FPS - time) / 0.08) ** 2))));
     return Object.fromEntries(NAMES.map((name) => {
-      const value = from[name] + (to[name] - from[name]) * share;
+      const value = from[name] + (to[name] - from[name]) * weight;
       return [name, name.startsWith("eyeBlink") ? Math.max(value, blink) : value];
     }));
   });
-  return { name: "Demonstration", fps: FPS, frames };
+  return { name: "Demo", fps: FPS, frames };
 }
 
 const smooth = (x) => x * x * (3 - 2 * x);

@@ -1,27 +1,28 @@
-// What a visitor takes home: the mesh as fitted, and coefficients and picture as the sliders stand.
+// Downloads: the fitted mesh, and the coefficients and the image of the current slider values.
 
-import { express, mesh } from "./api.js";
+import { fetchMesh, reenact } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 
-export function offerDownloads({ face, sliders, complain }) {
-  const offer = (kind, make) => $(`download-${kind}`).addEventListener("click", async ({ target }) => {
+export function initDownloads({ face, sliders, showError }) {
+  const onClick = (kind, download) => $(`download-${kind}`).addEventListener("click", async ({ target }) => {
     target.disabled = true;
-    await make(face()).catch(complain);
+    await download(face()).catch(showError);
     target.disabled = !face();
   });
   for (const format of ["obj", "glb"]) {
-    offer(format, async ({ photo, source }) => save(await mesh(source, format), `${photo.name}.${format}`));
+    onClick(format, async ({ photo, source }) => save(await fetchMesh(source, format), `${photo.name}.${format}`));
   }
-  offer("coefficients", async ({ photo, fit: { rotation, translation } }) => {
+  onClick("coefficients", async ({ photo, fit: { rotation, translation } }) => {
     const content = JSON.stringify({ expression: sliders.get(), rotation, translation }, null, 2);
     save(new Blob([content], { type: "application/json" }), `${photo.name}.json`);
   });
-  offer("picture", async ({ photo, source }) => save(await express(fullSize(photo, source.box), sliders.get()), `${photo.name}-acting.jpg`));
+  onClick("image", async ({ photo, source }) =>
+    save(await reenact(originalSize(photo, source.box), sliders.get()), `${photo.name}-reenacted.jpg`));
 }
 
-/** The file as it came, at its own resolution. */
-const fullSize = ({ original, scale }, box) => ({ blob: original, box: box?.map((side) => Math.round(side / scale)) });
+/** The source at the original resolution of the photo. */
+const originalSize = ({ original, scale }, box) => ({ blob: original, box: box?.map((side) => Math.round(side / scale)) });
 
 function save(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });

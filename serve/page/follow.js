@@ -1,47 +1,48 @@
-// The photo follows the sliders: through the WebSocket where it works, by POST otherwise. The newest expression wins.
+// Live preview: keeps the photo in sync with the sliders, by WebSocket if possible, else by POST requests. Only the newest
+// expression is sent.
 
-import { express, key, openStream, Problem } from "./api.js";
+import { getKey, openStream, Problem, reenact } from "./api.js";
 
-const PAUSE = 90; // ms in which movements of a slider become one request
-const PATIENCE = 20000; // ms after which a silent socket is given up
+const DEBOUNCE_MS = 90; // slider events within this time become one POST request
+const TIMEOUT_MS = 20000; // without a response the WebSocket is given up
 
 /**
  * @param {{blob: Blob, box?: number[]}} source
- * @param {{onPicture: (picture: Blob, ms: number, way: string) => void, onProblem: (problem: Error) => void}} listener
+ * @param {{onImage: (image: Blob, ms: number, transport: string) => void, onError: (error: Error) => void}} listener
  */
-export function follow(source, listener) {
-  let [way, wanted, closed] = [null, null, false];
-  const next = () => {
-    const expression = wanted;
-    wanted = null;
+export function createPreview(source, listener) {
+  let [transport, queued, closed] = [null, null, false];
+  const dequeue = () => {
+    const expression = queued;
+    queued = null;
     return expression;
   };
   const use = (open) => {
-    way?.close();
-    way = open(source, next, listener, (unanswered) => {
+    transport?.close();
+    transport = open(source, dequeue, listener, (unanswered) => {
       if (closed) return;
-      wanted ??= unanswered;
-      use(byPost);
-      if (wanted) way.wake(true);
+      queued ??= unanswered;
+      use(openPost);
+      if (queued) transport.wake(true);
     });
   };
-  use(byStream);
+  use(openSocket);
   return {
-    /** Asks for the photo with this expression; `final` when no other is about to follow. */
-    show(expression, final = false) {
-      wanted = expression;
-      way.wake(final);
+    /** Requests the photo with this expression; `final`: no other one is about to follow. */
+    request(expression, final = false) {
+      queued = expression;
+      transport.wake(final);
     },
     close() {
       closed = true;
-      way.close();
+      transport.close();
     },
   };
 }
 
-function byStream(source, next, { onPicture, onProblem }, giveUp) {
-  let [socket, opening, closed, greeted, losses] = [null, false, false, false, 0];
-  let [pending, asked, watch] = [null, 0, 0];
+function openSocket(source, dequeue, { onImage, onError }, fallBack) {
+  let [socket, opening, closed, ready, failures] = [null, false, false, false, 0];
+  let [pending, sentAt, timeout] = [null, 0, 0];
 
   const connect = async () => {
     opening = true;
@@ -50,50 +51,50 @@ function byStream(source, next, { onPicture, onProblem }, giveUp) {
     if (closed) return;
     socket = openStream();
     socket.onopen = () => {
-      socket.send(JSON.stringify({ source: encoded, ...(source.box && { box: source.box }), ...(key() && { key: key() }) }));
-      ask(pending);
+      socket.send(JSON.stringify({ source: encoded, ...(source.box && { box: source.box }), ...(getKey() && { key: getKey() }) }));
+      send(pending);
     };
-    socket.onmessage = ({ data }) => (typeof data === "string" ? hear(JSON.parse(data)) : receive(data));
-    socket.onclose = lose;
+    socket.onmessage = ({ data }) => (typeof data === "string" ? handleMessage(JSON.parse(data)) : handleImage(data));
+    socket.onclose = handleClose;
   };
-  const ask = (again) => {
-    const expression = next() ?? again;
+  const send = (unanswered) => {
+    const expression = dequeue() ?? unanswered;
     if (!expression) return;
-    [pending, asked] = [expression, performance.now()];
+    [pending, sentAt] = [expression, performance.now()];
     socket.send(JSON.stringify({ expression }));
-    watch = setTimeout(() => socket?.close(), PATIENCE);
+    timeout = setTimeout(() => socket?.close(), TIMEOUT_MS);
   };
-  const receive = (picture) => {
-    clearTimeout(watch);
-    const waited = performance.now() - asked;
-    [pending, losses] = [null, 0];
-    onPicture(picture, waited, "stream");
-    ask();
+  const handleImage = (image) => {
+    clearTimeout(timeout);
+    const milliseconds = performance.now() - sentAt;
+    [pending, failures] = [null, 0];
+    onImage(image, milliseconds, "WebSocket");
+    send();
   };
-  const hear = (message) => {
-    if (!message.detail) return void (greeted = true);
-    if (!pending && greeted) return; // closing after a long pause: nothing is lost
-    clearTimeout(watch);
+  const handleMessage = (message) => {
+    if (!message.detail) return void (ready = true);
+    if (!pending && ready) return; // closed by the server after a long pause: no request is lost
+    clearTimeout(timeout);
     pending = null;
-    onProblem(new Problem(message));
-    if (greeted) ask();
+    onError(new Problem(message));
+    if (ready) send();
   };
-  const lose = () => {
-    clearTimeout(watch);
+  const handleClose = () => {
+    clearTimeout(timeout);
     socket = null;
-    if (!greeted || (pending && ++losses > 1)) return giveUp(pending);
-    greeted = false; // an idle socket that was closed is opened again; one that never works is not
+    if (!ready || (pending && ++failures > 1)) return fallBack(pending);
+    ready = false; // reopen a socket that was closed when idle, but not one that never worked
     if (pending) connect();
   };
   connect();
   return {
     wake() {
       if (!socket && !opening) connect();
-      else if (socket?.readyState === WebSocket.OPEN && !pending) ask();
+      else if (socket?.readyState === WebSocket.OPEN && !pending) send();
     },
     close() {
       closed = true;
-      clearTimeout(watch);
+      clearTimeout(timeout);
       if (!socket) return;
       socket.onclose = socket.onmessage = socket.onopen = null;
       socket.close();
@@ -101,31 +102,31 @@ function byStream(source, next, { onPicture, onProblem }, giveUp) {
   };
 }
 
-function byPost(source, next, { onPicture, onProblem }) {
+function openPost(source, dequeue, { onImage, onError }) {
   let [running, timer] = [null, 0];
 
-  const ask = async () => {
-    const expression = next();
+  const send = async () => {
+    const expression = dequeue();
     if (!expression) return;
-    const mine = (running = new AbortController());
-    const asked = performance.now();
-    let wait = 0;
+    const controller = (running = new AbortController());
+    const sentAt = performance.now();
+    let delay = 0;
     try {
-      onPicture(await express(source, expression, mine.signal), performance.now() - asked, "requests");
-    } catch (problem) {
-      if (problem.name !== "AbortError") onProblem(problem);
-      wait = problem.status === 429 || problem.status === 503 ? problem.retryAfter * 1000 : 0;
+      onImage(await reenact(source, expression, controller.signal), performance.now() - sentAt, "HTTP");
+    } catch (error) {
+      if (error.name !== "AbortError") onError(error);
+      delay = error.status === 429 || error.status === 503 ? error.retryAfter * 1000 : 0;
     }
-    if (running !== mine) return; // a newer one has taken over
+    if (running !== controller) return; // a newer request has replaced this one
     running = null;
-    timer = setTimeout(ask, wait || PAUSE);
+    timer = setTimeout(send, delay || DEBOUNCE_MS);
   };
   return {
     wake(final) {
       if (final) running?.abort();
       else if (running) return;
       clearTimeout(timer);
-      timer = setTimeout(ask, final ? 0 : PAUSE);
+      timer = setTimeout(send, final ? 0 : DEBOUNCE_MS);
     },
     close() {
       clearTimeout(timer);
@@ -135,10 +136,10 @@ function byPost(source, next, { onPicture, onProblem }) {
 }
 
 async function base64(blob) {
-  const address = await new Promise((done) => {
+  const dataUrl = await new Promise((resolve) => {
     const reader = new FileReader();
-    reader.onload = () => done(reader.result);
+    reader.onload = () => resolve(reader.result);
     reader.readAsDataURL(blob);
   });
-  return address.slice(address.indexOf(",") + 1);
+  return dataUrl.slice(dataUrl.indexOf(",") + 1);
 }

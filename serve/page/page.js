@@ -1,120 +1,121 @@
-// The page: a photo comes in, its face is fitted, and what the sliders say goes to the mesh and to the photo.
+// The page: fits the face of a photo, and updates mesh and photo when the sliders move.
 
-import { offerActing } from "./acting.js";
-import { describeModel, keepKey, key, mesh, reconstruct } from "./api.js";
+import { initAnimation } from "./acting.js";
+import { describeModel, fetchMesh, getKey, reconstruct, storeKey } from "./api.js";
 import { complete, NAMES, PRESETS } from "./blendshapes.js";
-import { offerDownloads } from "./downloads.js";
-import { follow } from "./follow.js";
-import { openMarker } from "./marker.js";
+import { initDownloads } from "./downloads.js";
+import { createPreview } from "./follow.js";
+import { createBoxEditor } from "./marker.js";
 import { readPhoto } from "./photo.js";
-import { buildSliders } from "./sliders.js";
-import { openStage } from "./stage.js";
-import { offerThemes } from "./theme.js";
-import { offerViews } from "./views.js";
+import { createSliders } from "./sliders.js";
+import { createStage } from "./stage.js";
+import { initThemes } from "./theme.js";
+import { initViews } from "./views.js";
 
 const $ = (id) => document.getElementById(id);
-const SAMPLE = { address: "sample.jpg", box: [153, 158, 510, 516] }; // filmed in the synthetic studio: nobody's face
+const SAMPLE = { url: "sample.jpg", box: [153, 158, 510, 516] }; // a rendered face, not a real person
 
-let model = null; // what the server says of itself
-let photo = null; // as `readPhoto` gives it
-let face = null; // {photo, source, fit, follower}: what the page is about, once the photo is fitted
+let model = null; // the server's description
+let photo = null; // of `readPhoto`
+let face = null; // {photo, source, fit, preview} once the photo is fitted
 let meshView = null;
 let loading = new AbortController();
 
-const stage = openStage({ view: $("view"), picture: $("picture"), landmarks: $("landmarks"), mesh: $("mesh"), provenance: $("provenance") });
-const marker = openMarker({ marker: $("marker"), area: $("marking") });
-const views = offerViews({ stage, face: () => face, mesh: () => meshView });
-const sliders = buildSliders($("groups"), $("together"), (expression, final) => {
-  acting.pause();
-  move(expression, final);
+const stage = createStage({ view: $("view"), image: $("image"), landmarks: $("landmarks"), mesh: $("mesh"), provenance: $("provenance") });
+const boxEditor = createBoxEditor({ rectangle: $("face-box"), area: $("box-editor") });
+const views = initViews({ stage, face: () => face, mesh: () => meshView });
+const sliders = createSliders($("groups"), $("link-sides"), (expression, final) => {
+  animation.pause();
+  showExpression(expression, final);
 });
-const acting = offerActing({
-  face: () => face, model: () => model, stage, say, complain, busy,
-  move(expression, final) {
+const animation = initAnimation({
+  face: () => face, model: () => model, stage, setStatus, showError, setBusy,
+  applyExpression(expression, final) {
     sliders.set(expression);
-    move(expression, final);
+    showExpression(expression, final);
   },
 });
 
-/** The mesh at once, the photo as soon as the server has it. */
-function move(expression, final) {
-  views.uncover();
-  meshView?.express(expression);
-  face.follower.show(expression, final);
+/** Updates the mesh immediately, and the photo when the server responds. */
+function showExpression(expression, final) {
+  views.showPhoto();
+  meshView?.setExpression(expression);
+  face.preview.request(expression, final);
 }
 
-/** Takes a new photo, or with a box around the face the one that is there. */
-async function takePhoto(file, box) {
+/** Loads and fits a new photo; without `file`, fits the current one again. `box`: of the face, if the user marked it. */
+async function loadPhoto(file, box) {
   loading.abort();
   const { signal } = (loading = new AbortController());
-  acting.close();
-  face?.follower.close();
+  animation.close();
+  face?.preview.close();
   face = null;
-  offerMarking(false);
-  ready(false);
-  hush();
-  busy(true);
+  showBoxEditor(false);
+  setEnabled(false);
+  hideError();
+  setBusy(true);
   try {
     if (file) photo = await readPhoto(file);
     if (signal.aborted) return;
-    welcome(false);
+    showWelcome(false);
     stage.setPhoto(photo);
     $("mesh").hidden = true;
-    await introduced;
+    await modelLoaded;
     if (!box && model?.detector === false) {
-      say("This server finds no faces by itself: show it where the face is.");
-      return offerMarking(true);
+      setStatus("This server has no face detector. Mark the face in the photo.");
+      return showBoxEditor(true);
     }
-    say("Fitting the face …");
+    setStatus("Fitting the face …");
     const source = { blob: photo.working, box };
-    const [fit, glb] = await Promise.all([reconstruct(source, signal), mesh(source, "glb", signal)]);
+    const [fit, glb] = await Promise.all([reconstruct(source, signal), fetchMesh(source, "glb", signal)]);
     fit.expression = complete(fit.expression);
     signal.throwIfAborted();
-    face = { photo, source, fit, follower: follow(source, { onPicture, onProblem: complain }) };
-    sliders.mark(fit.expression);
+    face = { photo, source, fit, preview: createPreview(source, { onImage: showGenerated, onError: showError }) };
+    sliders.setFitted(fit.expression);
     sliders.set(fit.expression);
-    describe(fit);
-    ready(true);
+    showFacts(fit);
+    setEnabled(true);
     await showMesh(glb, fit);
-  } catch (problem) {
-    if (problem.name === "AbortError") return;
-    complain(problem);
-    say("No face fitted.");
-    if (problem.status === 422) offerMarking(true);
-    else welcome(true);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    showError(error);
+    setStatus("No face was fitted.");
+    if (error.status === 422) showBoxEditor(true);
+    else showWelcome(true);
   } finally {
-    if (!signal.aborted) busy(false);
+    if (!signal.aborted) setBusy(false);
   }
 }
 
 async function showMesh(glb, fit) {
-  views.open(fit);
+  views.reset(fit);
   try {
-    meshView ??= (await import("./mesh.js")).openMeshView($("mesh"));
+    meshView ??= (await import("./mesh.js")).createMeshView($("mesh"));
     await meshView.load(glb, fit);
-    stage.whenFramed(meshView.frame);
+    stage.onLayout(meshView.setFrame);
     views.presentMesh();
-    views.offerMesh(true);
-    say("Face fitted. Drag the mesh to turn it; move a slider and the photo follows.");
+    views.setMeshEnabled(true);
+    setStatus("Face fitted. Drag the mesh to rotate it. Move a slider to change the expression.");
   } catch (error) {
     console.warn(error);
-    views.choose("photo");
-    views.offerMesh(false);
-    say("Face fitted. The 3D view needs WebGL and the bundled library (make page); all else works.");
+    views.setLayer("photo");
+    views.setMeshEnabled(false);
+    setStatus("Face fitted. The 3D view needs WebGL and the bundled library (make page); everything else works.");
   }
 }
 
-async function onPicture(picture, milliseconds, way) {
-  hush();
-  await stage.showPicture(picture);
-  $("speed").textContent = `${Math.round(milliseconds)} ms by ${way}`;
-  if (!acting.playing()) say("The photo follows the sliders.");
+async function showGenerated(image, milliseconds, transport) {
+  hideError();
+  await stage.showImage(image);
+  $("response-time").textContent = `${Math.round(milliseconds)} ms (${transport})`;
+  if (!animation.isPlaying()) setStatus("The photo shows the expression of the sliders.");
 }
 
-function describe(fit) {
+function showFacts(fit) {
   const [pitch, yaw, roll] = fit.rotation.map((angle) => `${Math.round((angle * 180) / Math.PI)}°`);
   const facts = [
-    ["Head", `pitch ${pitch}, yaw ${yaw}, roll ${roll}`], ["Model", fit.model.slice(0, 10)], ["Answer", "—", "speed"],
+    ["Head pose", `pitch ${pitch}, yaw ${yaw}, roll ${roll}`], ["Model", fit.model.slice(0, 10)],
+    ["Response time", "—", "response-time"],
   ];
   $("facts").replaceChildren(...facts.map(([term, value, id]) => {
     const pair = document.createElement("div");
@@ -124,130 +125,130 @@ function describe(fit) {
   }));
 }
 
-function ready(on) {
-  sliders.enable(on);
-  acting.enable(on);
-  for (const button of [...$("downloads").children, ...$("presets").children]) button.disabled = !on;
-  for (const part of ["view-controls", "facts", "downloads"]) $(part).hidden = !on;
+function setEnabled(enabled) {
+  sliders.setEnabled(enabled);
+  animation.setEnabled(enabled);
+  for (const button of [...$("downloads").children, ...$("presets").children]) button.disabled = !enabled;
+  for (const id of ["view-controls", "facts", "downloads"]) $(id).hidden = !enabled;
 }
 
-function welcome(on) {
-  $("welcome").hidden = !on;
-  $("view").hidden = on;
+function showWelcome(visible) {
+  $("welcome").hidden = !visible;
+  $("view").hidden = visible;
 }
 
-function say(text) {
+function setStatus(text) {
   if ($("status").textContent !== text) $("status").textContent = text;
 }
 
-function busy(on) {
-  $("busy").hidden = !on;
+function setBusy(on) {
+  $("spinner").hidden = !on;
   document.querySelector("main").setAttribute("aria-busy", on);
 }
 
-function complain(problem) {
-  $("problem-detail").textContent = problem.message;
+function showError(error) {
+  $("problem-detail").textContent = error.message;
   $("problem").hidden = false;
-  if (problem.status === 401) askForKey();
+  if (error.status === 401) openKeyDialog();
 }
 
-function hush() {
+function hideError() {
   $("problem").hidden = true;
 }
 
-/** Lets a person say where the face is. */
-function offerMarking(on) {
-  $("marking-controls").hidden = !on;
-  $("view-controls").hidden = on || !face;
-  if (!on) {
-    marker.close();
+/** Opens or closes the editor in which the user marks the face. */
+function showBoxEditor(visible) {
+  $("box-controls").hidden = !visible;
+  $("view-controls").hidden = visible || !face;
+  if (!visible) {
+    boxEditor.close();
     if (face) stage.zoom(face.fit.camera, $("zoom").checked);
     return;
   }
-  views.choose("photo");
-  stage.showWhole();
-  marker.open(photo, face?.fit.box);
+  views.setLayer("photo");
+  stage.showWholePhoto();
+  boxEditor.open(photo, face?.fit.box);
 }
 
-function askForKey() {
+function openKeyDialog() {
   $("key-open").hidden = false;
-  $("key").value = key();
+  $("key").value = getKey();
   if (!$("key-dialog").open) $("key-dialog").showModal();
 }
 
-function offerPhotos() {
+function initPhotoInput() {
   const first = (list) => [...(list ?? [])][0];
-  const drag = (on) => document.body.classList.toggle("dragging", on);
+  const setDragging = (on) => document.body.classList.toggle("dragging", on);
   $("photo").addEventListener("change", ({ target }) => {
-    if (target.files.length) takePhoto(target.files[0]);
+    if (target.files.length) loadPhoto(target.files[0]);
     target.value = "";
   });
   $("sample").addEventListener("click", async () => {
-    const content = await (await fetch(SAMPLE.address)).blob();
-    takePhoto(new File([content], SAMPLE.address, { type: "image/jpeg" }), SAMPLE.box);
+    const content = await (await fetch(SAMPLE.url)).blob();
+    loadPhoto(new File([content], SAMPLE.url, { type: "image/jpeg" }), SAMPLE.box);
   });
   document.addEventListener("paste", (event) => {
     const file = first(event.clipboardData?.files);
-    if (file?.type.startsWith("image/")) takePhoto(file);
+    if (file?.type.startsWith("image/")) loadPhoto(file);
   });
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
-    drag(true);
+    setDragging(true);
   });
-  document.addEventListener("dragleave", (event) => event.relatedTarget ?? drag(false));
+  document.addEventListener("dragleave", (event) => event.relatedTarget ?? setDragging(false));
   document.addEventListener("drop", (event) => {
     event.preventDefault();
-    drag(false);
+    setDragging(false);
     const file = first(event.dataTransfer.files);
     if (!file) return;
-    if (face && !file.type.startsWith("image/")) acting.take(file);
-    else takePhoto(file);
+    if (face && !file.type.startsWith("image/")) animation.drive(file);
+    else loadPhoto(file);
   });
-  $("mark").addEventListener("click", () => offerMarking(true));
-  $("marker-cancel").addEventListener("click", () => {
-    offerMarking(false);
-    if (!face) welcome(true);
+  $("mark-face").addEventListener("click", () => showBoxEditor(true));
+  $("box-cancel").addEventListener("click", () => {
+    showBoxEditor(false);
+    if (!face) showWelcome(true);
   });
-  $("marker-use").addEventListener("click", () => takePhoto(null, marker.box()));
+  $("box-use").addEventListener("click", () => loadPhoto(null, boxEditor.box()));
 }
 
-function offerPresets() {
-  const chip = (name, expression) => {
+function initPresets() {
+  const presetButton = (name, expression) => {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
     button.addEventListener("click", () => {
-      acting.pause();
+      animation.pause();
       sliders.set(expression());
-      move(expression(), true);
+      showExpression(expression(), true);
     });
     return button;
   };
-  const presets = Object.entries(PRESETS).map(([name, expression]) => chip(name, () => complete(expression)));
-  $("presets").append(chip("As fitted", () => face.fit.expression), ...presets);
+  const presets = Object.entries(PRESETS).map(([name, expression]) => presetButton(name, () => complete(expression)));
+  $("presets").append(presetButton("As fitted", () => face.fit.expression), ...presets);
 }
 
-function offerKey() {
-  $("key-open").addEventListener("click", askForKey);
+function initKeyDialog() {
+  $("key-open").addEventListener("click", openKeyDialog);
   $("key-dialog").addEventListener("close", () => {
-    const chosen = $("key-dialog").returnValue;
-    if (chosen === "save") keepKey($("key").value.trim());
-    if (chosen === "forget") keepKey("");
-    if (chosen === "save") hush();
+    const choice = $("key-dialog").returnValue;
+    if (choice === "save") storeKey($("key").value.trim());
+    if (choice === "forget") storeKey("");
+    if (choice === "save") hideError();
   });
 }
 
-async function introduce() {
+async function loadModel() {
   model = await describeModel().catch(() => null);
   if (!model) return;
   $("key-open").hidden = model.authentication === "off";
-  const strange = model.expression_names?.filter((name) => !NAMES.includes(name)) ?? [];
-  if (strange.length) complain(new Error(`This page has no slider for ${strange.join(", ")}: it is older than the server.`));
+  const unknown = model.expression_names?.filter((name) => !NAMES.includes(name)) ?? [];
+  if (unknown.length) showError(new Error(`This page has no slider for ${unknown.join(", ")}: it is older than the server.`));
 }
 
-offerThemes($("theme"));
-offerPhotos();
-offerPresets();
-offerDownloads({ face: () => face, sliders, complain });
-offerKey();
-$("problem-close").addEventListener("click", hush);
-ready(false);
-const introduced = introduce();
+initThemes($("theme"));
+initPhotoInput();
+initPresets();
+initDownloads({ face: () => face, sliders, showError });
+initKeyDialog();
+$("problem-close").addEventListener("click", hideError);
+setEnabled(false);
+const modelLoaded = loadModel();

@@ -1,30 +1,30 @@
-// Plays a take in its own time: which frame is due now, whatever the speed at which pictures come.
+// Plays a capture in real time: shows the frame that is due now, and skips frames if the server is slower.
 
-export function openPlayer({ player, takeName, takeTime, play, seek, loop }, onFrame) {
-  let [take, playing, began, frame, ticking] = [null, false, 0, 0, 0];
+export function createPlayer({ container, captureName, captureTime, playButton, seek, loop }, onFrame) {
+  let [capture, playing, startedAt, frame, animation] = [null, false, 0, 0, 0];
 
-  const seconds = (value) => `${Math.floor(value / 60)}:${(value % 60).toFixed(1).padStart(4, "0")}`;
+  const formatTime = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
   const showFrame = () => {
     seek.value = frame;
-    seek.style.setProperty("--value", frame / Math.max(1, take.frames.length - 1));
-    const [now, all] = [frame, take.frames.length - 1].map((place) => seconds(place / take.fps));
-    takeTime.textContent = `${now} / ${all}`;
-    seek.setAttribute("aria-valuetext", `${now} of ${all}`);
-    onFrame(take.frames[frame], !playing);
+    seek.style.setProperty("--value", frame / Math.max(1, capture.frames.length - 1));
+    const [current, total] = [frame, capture.frames.length - 1].map((index) => formatTime(index / capture.fps));
+    captureTime.textContent = `${current} / ${total}`;
+    seek.setAttribute("aria-valuetext", `${current} of ${total}`);
+    onFrame(capture.frames[frame], !playing);
   };
   const setPlaying = (on) => {
     playing = on;
-    play.textContent = on ? "Pause" : "Play";
-    cancelAnimationFrame(ticking);
+    playButton.textContent = on ? "Pause" : "Play";
+    cancelAnimationFrame(animation);
     if (!on) return;
-    if (frame >= take.frames.length - 1) frame = 0;
-    began = performance.now() - (frame / take.fps) * 1000;
-    ticking = requestAnimationFrame(tick);
+    if (frame >= capture.frames.length - 1) frame = 0;
+    startedAt = performance.now() - (frame / capture.fps) * 1000;
+    animation = requestAnimationFrame(tick);
   };
   const tick = (now) => {
-    const due = Math.floor(((now - began) / 1000) * take.fps);
-    const last = take.frames.length - 1;
-    if (due > last && loop.checked) began = now;
+    const due = Math.floor(((now - startedAt) / 1000) * capture.fps);
+    const last = capture.frames.length - 1;
+    if (due > last && loop.checked) startedAt = now;
     if (due >= 0 && due !== frame) {
       frame = Math.min(due, last);
       showFrame();
@@ -32,11 +32,11 @@ export function openPlayer({ player, takeName, takeTime, play, seek, loop }, onF
     if (due > last && !loop.checked) {
       setPlaying(false);
       showFrame();
-    } else if (playing) ticking = requestAnimationFrame(tick);
+    } else if (playing) animation = requestAnimationFrame(tick);
   };
-  play.addEventListener("click", () => {
+  playButton.addEventListener("click", () => {
     setPlaying(!playing);
-    showFrame(); // of a pause, the last word
+    showFrame(); // a pause requests its frame as the final one
   });
   seek.addEventListener("input", () => {
     if (playing) setPlaying(false);
@@ -45,22 +45,22 @@ export function openPlayer({ player, takeName, takeTime, play, seek, loop }, onF
   });
 
   return {
-    load(next) {
-      [take, frame] = [next, 0];
-      takeName.textContent = take.name;
-      seek.max = take.frames.length - 1;
-      player.hidden = false;
+    load(newCapture) {
+      [capture, frame] = [newCapture, 0];
+      captureName.textContent = capture.name;
+      seek.max = capture.frames.length - 1;
+      container.hidden = false;
       setPlaying(true);
       showFrame();
     },
     pause: () => playing && setPlaying(false),
     close() {
       if (playing) setPlaying(false);
-      player.hidden = true;
-      take = null;
+      container.hidden = true;
+      capture = null;
     },
-    playing: () => playing,
-    take: () => take,
+    isPlaying: () => playing,
+    capture: () => capture,
     frame: () => frame,
   };
 }

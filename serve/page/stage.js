@@ -1,105 +1,106 @@
-// The picture with its layers: photo or what was made of it, the mesh's canvas, the landmarks; all show one part of it.
+// The stage: the photo or a generated image, the canvas of the mesh and the landmarks, all showing the same region.
 
 import { cropBounds } from "./projection.js";
 
-const LINES = [ // iBUG's 68 points: jaw, brows, nose, eyes, mouth; true closes the line
+const LINES = [ // of the 68 iBUG points: jaw, brows, nose, eyes, mouth; true: closed line
   [0, 16], [17, 21], [22, 26], [27, 30], [31, 35], [36, 41, true], [42, 47, true], [48, 59, true], [60, 67, true],
 ];
 
-export function openStage({ view, picture, landmarks, mesh, provenance }) {
-  let [size, shown, original, latest, comparing] = [null, null, "", "", false];
-  let [asked, given] = [0, 0]; // pictures on their way to the screen, which must not overtake each other
-  let onFrame = () => {};
+export function createStage({ view, image, landmarks, mesh, provenance }) {
+  let [size, region, originalUrl, generatedUrl, comparing] = [null, null, "", "", false];
+  let [numRequested, shownNumber] = [0, 0]; // so that images which are decoded out of order do not replace newer ones
+  let onLayoutChange = () => {};
 
-  const frame = () => {
+  const layOut = () => {
     if (!size || view.hidden) return;
-    const { left, top, width, height } = shown;
+    const { left, top, width, height } = region;
     view.style.setProperty("--aspect", width / height);
-    Object.assign(picture.style, {
+    Object.assign(image.style, {
       width: percent(size.width / width), height: percent(size.height / height),
       left: percent(-left / width), top: percent(-top / height),
     });
     landmarks.setAttribute("viewBox", `${left} ${top} ${width} ${height}`);
     landmarks.style.setProperty("--stroke", width / 400);
-    onFrame(shown, mesh.clientWidth, mesh.clientHeight);
+    onLayoutChange(region, mesh.clientWidth, mesh.clientHeight);
   };
-  const present = () => {
-    const made = latest && !comparing;
-    picture.src = made ? latest : original;
-    picture.alt = made ? "The photo with the expression of the sliders, a synthetic picture" : "Your photo";
-    provenance.hidden = !made;
+  const update = () => {
+    const showGenerated = generatedUrl && !comparing;
+    image.src = showGenerated ? generatedUrl : originalUrl;
+    image.alt = showGenerated ? "Your photo with the current expression, a synthetic image" : "Your photo";
+    provenance.hidden = !showGenerated;
   };
-  const forget = (address) => address && URL.revokeObjectURL(address);
-  new ResizeObserver(frame).observe(view);
+  const revoke = (url) => url && URL.revokeObjectURL(url);
+  new ResizeObserver(layOut).observe(view);
 
   return {
     setPhoto({ working, width, height }) {
-      for (const address of [original, latest]) forget(address);
-      given = ++asked;
-      [size, shown, latest, comparing] = [{ width, height }, { left: 0, top: 0, width, height }, "", false];
-      original = URL.createObjectURL(working);
+      for (const url of [originalUrl, generatedUrl]) revoke(url);
+      shownNumber = ++numRequested;
+      [size, region, generatedUrl, comparing] = [{ width, height }, { left: 0, top: 0, width, height }, "", false];
+      originalUrl = URL.createObjectURL(working);
       landmarks.replaceChildren();
-      present();
+      update();
       view.hidden = false;
-      frame();
+      layOut();
     },
-    /** Shows a generated picture in the photo's place, once it can be drawn, so that nothing flickers. */
-    async showPicture(blob) {
-      const mine = ++asked;
-      const address = URL.createObjectURL(blob);
-      const ready = Object.assign(new Image(), { src: address });
+    /** Replaces the photo by a generated image once it is decoded, so that nothing flickers. */
+    async showImage(blob) {
+      const number = ++numRequested;
+      const url = URL.createObjectURL(blob);
+      const decoded = Object.assign(new Image(), { src: url });
       try {
-        await ready.decode();
+        await decoded.decode();
       } catch {
-        return forget(address);
+        return revoke(url);
       }
-      if (mine < given) return forget(address);
-      given = mine;
-      const before = latest;
-      latest = address;
-      present();
-      forget(before);
+      if (number < shownNumber) return revoke(url);
+      shownNumber = number;
+      const previousUrl = generatedUrl;
+      generatedUrl = url;
+      update();
+      revoke(previousUrl);
     },
     compare(on) {
       comparing = on;
-      present();
+      update();
     },
     /** "photo", "both" or "mesh". */
     setLayer(layer) {
       view.dataset.layer = layer;
       mesh.hidden = layer === "photo";
-      frame();
+      layOut();
     },
-    setLandmarks(points, on) {
-      landmarks.toggleAttribute("hidden", !on);
+    setLandmarks(points, visible) {
+      landmarks.toggleAttribute("hidden", !visible);
       landmarks.replaceChildren(...LINES.map(([first, last, closed]) => {
         const line = document.createElementNS("http://www.w3.org/2000/svg", closed ? "polygon" : "polyline");
         line.setAttribute("points", points.slice(first, last + 1).map((point) => point.join(",")).join(" "));
         return line;
       }));
     },
-    /** The face's square alone, or the whole photo. */
+    /** Shows the face's crop only, or the whole photo. */
     zoom(camera, on) {
-      shown = on ? inside(cropBounds(camera), size) : { left: 0, top: 0, ...size };
-      frame();
+      region = on ? moveInside(cropBounds(camera), size) : { left: 0, top: 0, ...size };
+      layOut();
     },
-    showWhole() {
-      shown = { left: 0, top: 0, ...size };
-      frame();
+    showWholePhoto() {
+      region = { left: 0, top: 0, ...size };
+      layOut();
     },
-    /** Whether the face is so small in the photo that one wants to come nearer. */
+    /** Whether the face is small in the photo, so that zooming in helps. */
     isSmall: (camera) => cropBounds(camera).width < 0.55 * Math.min(size.width, size.height),
-    whenFramed(listener) {
-      onFrame = listener;
-      frame();
+    /** Calls `listener` with the visible region and the canvas size, now and after every change. */
+    onLayout(listener) {
+      onLayoutChange = listener;
+      layOut();
     },
   };
 }
 
-const percent = (part) => `${part * 100}%`;
+const percent = (fraction) => `${fraction * 100}%`;
 
-/** The square moved, or cut, to lie inside the photo. */
-function inside({ left, top, width, height }, size) {
+/** The rectangle moved, or cut, to lie inside the photo. */
+function moveInside({ left, top, width, height }, size) {
   const [w, h] = [Math.min(width, size.width), Math.min(height, size.height)];
   return {
     left: Math.min(Math.max(0, left), size.width - w), top: Math.min(Math.max(0, top), size.height - h), width: w, height: h,

@@ -1,19 +1,19 @@
-// Light or dark: as the system says until the visitor chooses otherwise.
+// Light or dark mode: the system's setting, unless the user chooses another one.
 
-const STORE = "jr2net-theme";
-const ORDER = ["auto", "light", "dark"];
+const STORAGE_KEY = "jr2net-theme";
+const THEMES = ["auto", "light", "dark"];
 
-export function offerThemes(button) {
+export function initThemes(button) {
   const apply = (theme) => {
     if (theme === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
     button.textContent = `Theme: ${theme}`;
   };
-  const stored = () => (ORDER.includes(localStorage.getItem(STORE)) ? localStorage.getItem(STORE) : "auto");
+  const stored = () => (THEMES.includes(localStorage.getItem(STORAGE_KEY)) ? localStorage.getItem(STORAGE_KEY) : "auto");
   apply(stored());
   button.addEventListener("click", () => {
-    const next = ORDER[(ORDER.indexOf(stored()) + 1) % ORDER.length];
-    localStorage.setItem(STORE, next);
+    const next = THEMES[(THEMES.indexOf(stored()) + 1) % THEMES.length];
+    localStorage.setItem(STORAGE_KEY, next);
     apply(next);
   });
 }

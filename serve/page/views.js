@@ -1,57 +1,56 @@
-// What the stage shows: layers, landmarks, the face alone or the whole photo, the mesh turned, the photo as it was.
+// The view controls: layers, landmarks, zoom, rotation of the mesh, and comparison with the original photo.
 
 const $ = (id) => document.getElementById(id);
-const still = matchMedia("(prefers-reduced-motion: reduce)");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** `face` gives the fitted face, `mesh` the mesh's view, each null while there is none. */
-export function offerViews({ stage, face, mesh }) {
-  let chosen = false; // by the visitor, for this photo
+/** `face` returns the fitted face, `mesh` the mesh view; both null if there is none. */
+export function initViews({ stage, face, mesh }) {
+  let layerChosen = false; // by the user, for this photo
 
-  const choose = (layer) => {
-    for (const choice of document.querySelectorAll("[name=layer]")) choice.checked = choice.value === layer;
+  const setLayer = (layer) => {
+    for (const input of document.querySelectorAll("[name=layer]")) input.checked = input.value === layer;
     stage.setLayer(layer);
   };
-  const turn = () => {
-    if (still.matches) mesh()?.turnBy(0.4, 0);
-    else mesh()?.sway();
+  const rotate = () => {
+    if (reducedMotion.matches) mesh()?.rotateBy(0.4, 0);
+    else mesh()?.swing();
   };
   const compare = (on) => {
     $("compare").setAttribute("aria-pressed", on);
     stage.compare(on);
   };
   $("layers").addEventListener("change", ({ target }) => {
-    chosen = true;
+    layerChosen = true;
     stage.setLayer(target.value);
   });
   $("show-landmarks").addEventListener("change", ({ target }) => stage.setLandmarks(face().fit.landmarks, target.checked));
   $("zoom").addEventListener("change", ({ target }) => stage.zoom(face().fit.camera, target.checked));
-  $("turn").addEventListener("click", () => {
-    if ($("mesh").hidden) choose("both");
-    turn();
+  $("rotate").addEventListener("click", () => {
+    if ($("mesh").hidden) setLayer("both");
+    rotate();
   });
   $("compare").addEventListener("click", ({ target }) => compare(target.getAttribute("aria-pressed") !== "true"));
 
   return {
-    choose,
-    /** A new photo, seen whole or near. */
-    open({ camera, landmarks }) {
-      chosen = false;
+    setLayer,
+    /** Resets the controls for a new photo, zoomed in if its face is small. */
+    reset({ camera, landmarks }) {
+      layerChosen = false;
       $("zoom").checked = stage.isSmall(camera);
       stage.zoom(camera, $("zoom").checked);
       stage.setLandmarks(landmarks, $("show-landmarks").checked);
     },
-    /** The mesh over the photo, turning once where movement is welcome. */
+    /** Shows the mesh over the photo, and rotates it once unless the user prefers reduced motion. */
     presentMesh() {
-      choose("both");
-      if (!still.matches) mesh().sway();
+      setLayer("both");
+      if (!reducedMotion.matches) mesh().swing();
     },
-    /** Whether there is a mesh to choose. */
-    offerMesh(on) {
-      $("layers").disabled = $("turn").disabled = !on;
+    setMeshEnabled(enabled) {
+      $("layers").disabled = $("rotate").disabled = !enabled;
     },
-    /** The face moves: it should be seen, unless the visitor wants the mesh. */
-    uncover() {
-      if (!chosen && $("view").dataset.layer === "both") choose("photo");
+    /** Shows the photo while its expression changes, unless the user has chosen a layer. */
+    showPhoto() {
+      if (!layerChosen && $("view").dataset.layer === "both") setLayer("photo");
       compare(false);
     },
   };

@@ -1,1 +1,1 @@
-"""The HTTP API, one router per subject. Each is made for one ``Service`` and the dependencies that guard it."""
+"""The HTTP API, one router per subject, each created for a ``Service`` and the dependencies that admit requests."""

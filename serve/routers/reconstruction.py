@@ -12,18 +12,18 @@ from fastapi.responses import JSONResponse, Response
 
 from jr2net.images.mark import encode_image
 from jr2net.inference.face import FittedFace
-from serve.bodies import media_type, parse_box, read_body, read_form, refuse_others
+from serve.bodies import media_type, parse_box, read_body, read_form, reject_unknown_fields
 from serve.documents import BODIES, RESPONSES
-from serve.problems import Problem, answering
+from serve.problems import Problem, network_errors_as_503
 from serve.service import Service
 from serve.settings import Limits
 
-_RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")  # what curl --data-binary sends
+_RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")  # the second is from curl --data-binary
 _MEDIA_TYPES = {"obj": "model/obj", "glb": "model/gltf-binary", "overlay": "image/jpeg"}
 
-Format = Annotated[Literal["json", "obj", "glb", "overlay"], Query(description="what to answer with")]
+Format = Annotated[Literal["json", "obj", "glb", "overlay"], Query(description="format of the response")]
 Box = Annotated[str | None, Query(description="left,top,right,bottom of the face, in pixels")]
-WhichFace = Annotated[int, Query(ge=0, le=99, description="which face, counted from 0; the largest is first")]
+FaceIndex = Annotated[int, Query(ge=0, le=99, description="index of the face, starting at 0; the largest is first")]
 
 
 def reconstruction_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
@@ -31,18 +31,18 @@ def reconstruction_router(service: Service, guards: Sequence[Depends]) -> APIRou
     limits = service.settings.limits
 
     @router.post("/v1/reconstruct", responses=RESPONSES["reconstruct"], openapi_extra=BODIES["reconstruct"])
-    async def reconstruct(request: Request, format: Format = "json", box: Box = None, face: WhichFace = 0) -> Response:
+    async def reconstruct(request: Request, format: Format = "json", box: Box = None, face: FaceIndex = 0) -> Response:
         """Fits the morphable face to every image."""
         body = await read_body(request, limits)
         images, boxes = await _images_and_boxes(request, body, box, limits)
         if format != "json" and len(images) > 1:
-            raise Problem(422, f"format={format} is of one image; send {len(images)} calls, or take format=json")
+            raise Problem(422, f"format={format} works with one image; send {len(images)} requests, or use format=json")
 
         async def fit(index: int) -> FittedFace:
-            what = f"image {index}" if len(images) > 1 else "image"
-            return await service.fit(await service.open_photo(images[index], boxes[index], face, what))
+            name = f"image {index}" if len(images) > 1 else "image"
+            return await service.fit(await service.open_photo(images[index], boxes[index], face, name))
 
-        with answering():
+        with network_errors_as_503():
             faces = await _gather([fit(index) for index in range(len(images))])
         digest = faces[0].fit.network.digest
         with service.stage("encode"):
@@ -64,29 +64,30 @@ async def _images_and_boxes(
     request: Request, body: bytes, box: str | None, limits: Limits
 ) -> tuple[list[bytes], list[tuple[float, ...] | None]]:
     """The images of a raw or multipart body, and the box of each. Raises Problem."""
-    kind = media_type(request)
-    if kind != "multipart/form-data":
-        if kind not in _RAW and not kind.startswith("image/"):
+    content_type = media_type(request)
+    if content_type != "multipart/form-data":
+        if content_type not in _RAW and not content_type.startswith("image/"):
             raise Problem(
-                415, f"Content-Type {kind[:60]!r}: send image/…, application/octet-stream or multipart/form-data"
+                415,
+                f"Content-Type {content_type[:60]!r}: send image/…, application/octet-stream or multipart/form-data",
             )
         return [body], [parse_box(box)]
     form = await read_form(request, body, limits)
-    refuse_others(form, ("image", "box"))
+    reject_unknown_fields(form, ("image", "box"))
     images = [item for item in form.getlist("image") if not isinstance(item, str)]
     if not images or len(images) != len(form.getlist("image")):
         raise Problem(422, "image: send one or more files (with filenames)")
     if len(images) > limits.images:
-        raise Problem(413, f"{len(images)} images in one call, more than {limits.images}; send several calls")
+        raise Problem(413, f"{len(images)} images in one request, more than {limits.images}; send several requests")
     texts = [item for item in form.getlist("box") if isinstance(item, str)] or [box or ""] * len(images)
     if len(texts) != len(images):
-        raise Problem(422, f"box: {len(texts)} for {len(images)} images; send one for each, in order, or none")
+        raise Problem(422, f"box: {len(texts)} for {len(images)} images; send one per image, in order, or none")
     return [await image.read() for image in images], [parse_box(text) for text in texts]
 
 
-async def _gather(work: list) -> list:
-    """Runs everything at once; the first error cancels the rest."""
-    tasks = [asyncio.ensure_future(one) for one in work]
+async def _gather(coroutines: list) -> list:
+    """Runs coroutines concurrently; the first error cancels the rest."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return await asyncio.gather(*tasks)
     finally:

@@ -1,4 +1,4 @@
-"""``/v1/model``, ``/healthz`` and ``/readyz``: what is served, and whether it is ready."""
+"""``/v1/model``, ``/healthz`` and ``/readyz``: a description of what is served, liveness and readiness."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from jr2net.face.arkit import ARKIT_NAMES
 from serve.documents import RESPONSES
-from serve.problems import answering, busy
+from serve.problems import network_errors_as_503, service_unavailable
 from serve.service import Service
 
 _READY_TIMEOUT_S = 5.0
@@ -21,8 +21,8 @@ def status_router(service: Service) -> APIRouter:
 
     @router.get("/v1/model", responses=RESPONSES["model"])
     async def describe() -> JSONResponse:
-        """What is served: digests and sizes of the networks, the face model, names, limits."""
-        with answering():
+        """Digests and sizes of the networks, the face model, the names of the coefficients, and the limits."""
+        with network_errors_as_503():
             networks = await service.describe()
         infos = {name: {"kind": n.kind, "digest": n.digest, "image_size": n.size} for name, n in networks.items()}
         return JSONResponse(
@@ -45,17 +45,19 @@ def status_router(service: Service) -> APIRouter:
 
     @router.get("/healthz", responses=RESPONSES["health"])
     async def alive() -> dict[str, str]:
-        """Whether the process answers at all."""
+        """Whether the process is alive."""
         return {"status": "ok"}
 
     @router.get("/readyz", responses=RESPONSES["health"])
     async def ready() -> dict[str, str]:
-        """Whether both networks answer; 503 until they do."""
-        with answering():
+        """Whether both networks are ready; 503 until they are."""
+        with network_errors_as_503():
             async with asyncio.timeout(_READY_TIMEOUT_S):
-                networks = await service.describe(fresh=True)
+                networks = await service.describe(refresh=True)
         if len({network.focal_ratio for network in networks.values()}) > 1:
-            raise busy("the two networks were trained for different cameras; serve weights of one run", 60)
+            raise service_unavailable(
+                "the two networks were trained for different cameras; serve weights of one run", 60
+            )
         return {"status": "ok"}
 
     return router

@@ -1,4 +1,4 @@
-"""Exports agree with PyTorch, in batches of any size, and name what is missing."""
+"""ONNX exports agree with PyTorch for batches of any size; missing packages are reported."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def reconstructor(toy_model: FaceModel) -> Reconstructor:
     return Reconstructor(network, toy_model, ModelInfo("recnet", "", 32, 5.0))
 
 
-def test_recnet_in_onnxruntime_is_recnet(reconstructor: Reconstructor, tmp_path: Path) -> None:
+def test_recnet_in_onnxruntime_agrees_with_pytorch(reconstructor: Reconstructor, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     exported = export_reconstructor(reconstructor, tmp_path / "recnet.onnx")
     assert exported.path.is_file() and exported.difference <= TOLERANCE
 
 
-def test_dcnet_in_onnxruntime_is_dcnet(toy_model: FaceModel, tmp_path: Path) -> None:
+def test_dcnet_in_onnxruntime_agrees_with_pytorch(toy_model: FaceModel, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
     network = DCNet(DCNetConfig.model_validate({"width": 8, "scales": 2, "blocks": 1, "optimizer": OPTIMIZER})).eval()
@@ -44,7 +44,7 @@ def test_dcnet_in_onnxruntime_is_dcnet(toy_model: FaceModel, tmp_path: Path) -> 
     assert export_reenactor(reenactor, tmp_path / "dcnet.onnx").difference <= TOLERANCE
 
 
-def test_without_the_extra_the_remedy_is_named(reconstructor, tmp_path, monkeypatch) -> None:
+def test_a_missing_extra_is_named(reconstructor, tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ExportError, match=r"jr2net\[onnx\]"):
         export_reconstructor(reconstructor, tmp_path / "x.onnx")

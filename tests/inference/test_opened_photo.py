@@ -8,11 +8,11 @@ PHOTO = np.random.default_rng(0).integers(0, 255, (80, 120, 3), np.uint8)
 FACES = [Face((10, 10, 60, 70)), Face((70, 20, 100, 50))]
 
 
-def test_the_largest_face_is_taken_unless_another_is_asked_for():
+def test_the_largest_face_is_the_default():
     assert Photo.from_image(PHOTO, detector=lambda photo: FACES).face is FACES[0]
     second = Photo.from_image(PHOTO, face=1, detector=lambda photo: FACES)
     assert second.face is FACES[1] and second.faces_found == 2
-    with pytest.raises(NoFaceError, match="face 2 was asked for, but 2 found"):
+    with pytest.raises(NoFaceError, match="face 2 was requested, but 2 were found"):
         Photo.from_image(PHOTO, face=2, detector=lambda photo: FACES)
 
 
@@ -23,7 +23,7 @@ def test_a_box_needs_no_detector():
     assert crop.shape == (1, 3, 32, 32) and crop.min() >= 0 and crop.max() <= 1
 
 
-def test_without_a_detector_or_a_face_the_remedy_is_named():
+def test_without_a_detector_or_a_face_the_error_names_the_remedy():
     with pytest.raises(NoFaceError, match="box=left,top,right,bottom"):
         Photo.from_image(PHOTO)
     with pytest.raises(NoFaceError, match="no face was found"):
@@ -31,6 +31,6 @@ def test_without_a_detector_or_a_face_the_remedy_is_named():
 
 
 @pytest.mark.parametrize("box", [(200, 10, 260, 70), (0, -50, 40, -10), (0, 0, 5000, 5000)])
-def test_boxes_outside_the_picture_are_refused(box):
+def test_boxes_outside_the_image_are_rejected(box):
     with pytest.raises(NoFaceError, match=r"120 × 80 pixels"):
         Photo.from_image(PHOTO, box=box)

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from jr2net.config import BackboneConfig
 from jr2net.inference.messages import ModelInfo
-from jr2net.inference.openvino import OpenVINOError, compile_reconstructor
+from jr2net.inference.openvino import OpenVINOError, compile_network
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.networks.recnet import RecNet
 
@@ -20,24 +22,24 @@ def reconstructor(toy_model) -> Reconstructor:
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.1), ("int8", 0.2)])
-def test_the_answers_are_those_of_torch(reconstructor, precision, tolerance):
+def test_predictions_agree_with_pytorch(reconstructor, precision, tolerance):
     pytest.importorskip("openvino")
     pytest.importorskip("nncf")
-    pictures = torch.rand(12, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-    compiled = compile_reconstructor(reconstructor, precision, pictures)
-    for batch in (pictures[:1], pictures[:5]):
-        truth, answer = reconstructor.predict(batch), compiled.predict(batch)
-        for name, value in truth.state().items():
+    images = torch.rand(12, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    compiled = replace(reconstructor, network=compile_network(reconstructor.network, SIZE, precision, images))
+    for batch in (images[:1], images[:5]):
+        expected, prediction = reconstructor.predict(batch), compiled.predict(batch)
+        for name, value in expected.state().items():
             scale = max(1.0, float(value.abs().max()))
-            assert (answer.state()[name] - value).abs().max() < tolerance * scale, name
+            assert (prediction.state()[name] - value).abs().max() < tolerance * scale, name
 
 
-def test_int8_without_pictures_is_refused(reconstructor):
+def test_int8_without_images_is_rejected(reconstructor):
     with pytest.raises(OpenVINOError, match="images"):
-        compile_reconstructor(reconstructor, "int8")
+        compile_network(reconstructor.network, SIZE, "int8")
 
 
-def test_without_the_extra_the_remedy_is_named(reconstructor, monkeypatch):
+def test_a_missing_extra_is_named(reconstructor, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(OpenVINOError, match=r"jr2net\[openvino\]"):
-        compile_reconstructor(reconstructor)
+        compile_network(reconstructor.network, SIZE)

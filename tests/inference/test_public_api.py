@@ -1,4 +1,4 @@
-"""The three names that a user imports, with the weights that ship, on a synthetic photo."""
+"""The public API (``Photo``, ``Reconstructor``, ``Reenactor``) with the shipped weights, on a synthetic photo."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def face(reconstructor, photo) -> FittedFace:
     return reconstructor(photo)
 
 
-def test_a_photo_becomes_a_face_by_name(face: FittedFace) -> None:
+def test_reconstruction_returns_named_coefficients(face: FittedFace) -> None:
     assert list(face.expression) == list(ARKIT_NAMES) and 0 <= face.expression["jawOpen"] <= 1
     assert face.landmarks.shape == (68, 2)
     left, top, right, bottom = BOX
@@ -54,83 +54,83 @@ def test_a_photo_becomes_a_face_by_name(face: FittedFace) -> None:
     assert inside.mean() > 0.9
 
 
-def test_a_face_is_saved_as_what_the_name_ends_in(face: FittedFace, tmp_path: Path) -> None:
+def test_a_face_is_saved_by_file_extension(face: FittedFace, tmp_path: Path) -> None:
     for name in ("me.json", "me.glb", "me.obj", "me.jpg", "me.png"):
         face.save(tmp_path / name)
     saved = json.loads((tmp_path / "me.json").read_text())
     assert saved["expression"] == face.expression and len(saved["identity"]) == 80
     assert (tmp_path / "me.glb").read_bytes()[:4] == b"glTF"
     assert cv2.imread(str(tmp_path / "me.png")).shape == face.photo.image.shape
-    with pytest.raises(OutputError, match=r"me\.ply: end the name in \.json, \.glb"):
+    with pytest.raises(OutputError, match=r"me\.ply: unsupported extension; use \.json, \.glb"):
         face.save(tmp_path / "me.ply")
 
 
-def test_batches_give_what_single_photos_give(reconstructor, photo, face) -> None:
-    many = reconstructor([photo] * 3)
-    assert len(many) == 3
-    for one in many:
-        assert one.expression == pytest.approx(face.expression, abs=1e-4)
+def test_batches_agree_with_single_photos(reconstructor, photo, face) -> None:
+    faces = reconstructor([photo] * 3)
+    assert len(faces) == 3
+    for fitted in faces:
+        assert fitted.expression == pytest.approx(face.expression, abs=1e-4)
 
 
-def test_a_photo_acts_by_name_and_says_that_it_is_synthetic(reenactor, photo, face, tmp_path: Path) -> None:
+def test_reenactment_with_named_coefficients_is_marked_as_synthetic(reenactor, photo, face, tmp_path: Path) -> None:
     reenactor(photo, {"jawOpen": 0.8}).save(tmp_path / "out.jpg")
     assert is_marked((tmp_path / "out.jpg").read_bytes())
-    opened, still = reenactor([face, face], {"jawOpen": 0.8})[0].image, reenactor(face, face.expression).image
+    opened, unchanged = reenactor([face, face], {"jawOpen": 0.8})[0].image, reenactor(face, face.expression).image
     assert opened.shape == photo.image.shape
     assert np.array_equal(opened[:, :60], photo.image[:, :60])  # beside the face
-    moved = np.abs(opened.astype(int) - still).mean(-1)
-    assert moved[350:450, 220:400].mean() > 4 * moved[150:250, 220:400].mean()  # the mouth, not the forehead
+    difference = np.abs(opened.astype(int) - unchanged).mean(-1)
+    assert difference[350:450, 220:400].mean() > 4 * difference[150:250, 220:400].mean()  # the mouth, not the forehead
 
 
-def test_a_photo_acts_as_another_does(reenactor, photo, face) -> None:
+def test_reenactment_with_a_driving_photo(reenactor, photo, face) -> None:
     turned = Photo.from_image(photo.image[:, ::-1].copy(), box=(190, 150, 490, 450))
     assert reenactor(face, driving=turned, pose=True).image.shape == photo.image.shape
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "words"),
+    ("arguments", "error", "message"),
     [
         ({}, ReenactmentError, "either an expression"),
-        ({"expression": {"jawOpen": 0.1}, "pose": True}, ReenactmentError, "an expression has none"),
+        ({"expression": {"jawOpen": 0.1}, "pose": True}, ReenactmentError, "an expression has neither"),
         ({"expression": {"jawOpn": 0.1}}, ExpressionError, "did you mean 'jawOpen'"),
         ({"expression": {"jawOpen": 1.5}}, ExpressionError, r"jawOpen = 1.5 is not a number in \[0, 1\]"),
         ({"expression": {"jawOpen": float("nan")}}, ExpressionError, "jawOpen = nan"),
     ],
 )
-def test_what_cannot_be_done_is_explained(reenactor, face, arguments, error, words) -> None:
-    with pytest.raises(error, match=words):
+def test_invalid_arguments_are_explained(reenactor, face, arguments, error, message) -> None:
+    with pytest.raises(error, match=message):
         reenactor(face, **arguments)
 
 
-def test_a_capture_becomes_a_film(reenactor, photo, tmp_path: Path) -> None:
+def test_a_capture_drives_a_photo(reenactor, photo, tmp_path: Path) -> None:
     expression = np.zeros((24, 51), np.float32)
     expression[:, ARKIT_NAMES.index("jawOpen")] = np.linspace(0, 1, 24)
-    made: list[int] = []
-    film = reenactor.animate(photo, Track("take", expression, 60.0), longest_side=320)
-    assert film.fps == 30 and film.count == 12
-    assert film.save(tmp_path / "films" / "out.mp4", made.append) == 12 and made[-1] == 12
-    with av.open(str(tmp_path / "films" / "out.mp4")) as container:
+    progress: list[int] = []
+    video = reenactor.animate(photo, Track("take", expression, 60.0), longest_side=320)
+    assert video.fps == 30 and video.count == 12
+    assert video.save(tmp_path / "videos" / "out.mp4", progress.append) == 12 and progress[-1] == 12
+    with av.open(str(tmp_path / "videos" / "out.mp4")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         assert "Synthetic media" in container.metadata["comment"]
     assert len(frames) == 12 and frames[0].shape == (320, 320, 3)
-    assert [path.name for path in (tmp_path / "films").iterdir()] == ["out.mp4"]
+    assert [path.name for path in (tmp_path / "videos").iterdir()] == ["out.mp4"]
 
 
 def test_a_video_drives_a_photo(reenactor, photo, tmp_path: Path) -> None:
-    film = reenactor.animate(photo, Track("take", np.zeros((6, 51), np.float32), 30.0), longest_side=256)
-    film.save(tmp_path / "driving.mp4")
-    see = lambda image: [Face((60.0, 60.0, 180.0, 180.0))]  # noqa: E731
-    again = reenactor.animate(photo, tmp_path / "driving.mp4", pose=True, detector=see, longest_side=256)
-    assert again.fps == 30
-    assert len(list(again)) == 6
-    blind = reenactor.animate(photo, tmp_path / "driving.mp4", detector=lambda image: [])
+    video = reenactor.animate(photo, Track("take", np.zeros((6, 51), np.float32), 30.0), longest_side=256)
+    video.save(tmp_path / "driving.mp4")
+    detect = lambda image: [Face((60.0, 60.0, 180.0, 180.0))]  # noqa: E731
+    driven = reenactor.animate(photo, tmp_path / "driving.mp4", pose=True, detector=detect, longest_side=256)
+    assert driven.fps == 30
+    assert len(list(driven)) == 6
+    faceless = reenactor.animate(photo, tmp_path / "driving.mp4", detector=lambda image: [])
     with pytest.raises(NoFaceError, match="driving, first frame: no face was found"):
-        list(blind)
+        list(faceless)
     with pytest.raises(ReenactmentError, match="a capture drives the expression alone"):
         reenactor.animate(photo, Track("take", np.zeros((6, 51), np.float32), 30.0), pose=True)
 
 
-def test_files_that_cannot_be_used_are_named(tmp_path: Path, procedural_model) -> None:
+def test_unusable_files_are_named(tmp_path: Path, procedural_model) -> None:
     (tmp_path / "text.jpg").write_text("no photo")
     with pytest.raises(PhotoError, match=r"text\.jpg: not a supported image format"):
         Photo.open(tmp_path / "text.jpg", box=BOX)
@@ -140,10 +140,10 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, procedural_model) -
         Reconstructor.load(tmp_path, face_model=procedural_model)
 
 
-def test_weights_of_the_wrong_kind_are_named(procedural_model) -> None:
+def test_weights_of_the_wrong_kind_are_rejected(procedural_model) -> None:
     from jr2net.inference.weights import shipped_weights
 
     with pytest.raises(CheckpointError, match="holds a dcnet; give the folder of a RecAugNet or RecNet"):
         Reconstructor.load(shipped_weights("dcnet"), face_model=procedural_model)
-    with pytest.raises(CheckpointError, match="holds a recaugnet; give the folder of a DCNet"):
+    with pytest.raises(CheckpointError, match="holds a recaugnet; give the folder of a dcnet or flow3d"):
         Reenactor.load(shipped_weights("recaugnet"), face_model=procedural_model)

@@ -1,4 +1,4 @@
-"""Pictures in, parameters out: through a checkpoint, with the camera it was trained for."""
+"""Loading a reconstructor from a checkpoint, with the camera that it was trained with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jr2net.networks.checkpoint import CheckpointError, save_network
 from jr2net.networks.recnet import RecNet
 
 
-def test_a_checkpoint_brings_its_camera(toy_model: FaceModel, tmp_path: Path) -> None:
+def test_a_checkpoint_contains_its_camera(toy_model: FaceModel, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = RecNet(toy_model.sizes, BackboneConfig(layers=10, width=8))
     save_network(network, tmp_path, {"image_size": 48, "focal_ratio": 4.0}, toy_model.digest, {})
@@ -33,6 +33,6 @@ def test_a_checkpoint_brings_its_camera(toy_model: FaceModel, tmp_path: Path) ->
         reconstructor.predict(torch.rand(2, 3, 32, 32))
 
 
-def test_an_empty_folder_says_what_to_do(toy_model: FaceModel, tmp_path: Path) -> None:
+def test_an_empty_folder_is_an_error(toy_model: FaceModel, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="train the network first"):
         Reconstructor.load(tmp_path, face_model=toy_model)

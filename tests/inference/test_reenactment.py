@@ -1,4 +1,4 @@
-"""Scenes: what DCNet is told about a pair."""
+"""Scenes: the inputs of DCNet for a source and a driving face."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jr2net.render.renderer import render
 from jr2net.render.scene import exposure, recombine, set_scene
 
 
-def test_recombination_keeps_who_it_is(toy_model: FaceModel) -> None:
+def test_recombination_keeps_the_identity(toy_model: FaceModel) -> None:
     source = toy_model.neutral(2).replace(identity=torch.ones(2, 4), light=ambient(0.5).expand(2, -1, -1))
     driving = toy_model.neutral(2, distance=900).replace(expression=torch.full((2, 51), 0.3))
     full, specific = recombine(source, driving), recombine(source, driving, pose=False, light=False)
@@ -25,8 +25,8 @@ def test_recombination_keeps_who_it_is(toy_model: FaceModel) -> None:
     assert specific.light is source.light
 
 
-def test_what_the_model_paints_has_the_photos_colour(toy_model: FaceModel) -> None:
-    """The photo shows the face in twice the red and half the blue that the parameters explain."""
+def test_renderings_have_the_colours_of_the_photo(toy_model: FaceModel) -> None:
+    """The photo has another red and blue than the face parameters explain: 1.6 and 0.5 times as much."""
     camera, face = Camera.default(48), toy_model.neutral(1)
     tint = torch.tensor([1.6, 1.0, 0.5]).view(1, 3, 1, 1)
     photo = render(toy_model, face, camera).image * tint

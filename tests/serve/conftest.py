@@ -1,4 +1,4 @@
-"""The fixtures of ``small_networks``, for every test of serving."""
+"""Makes the fixtures of ``small_networks`` available to all tests of serving."""
 
 from small_networks import client, face_model, networks, settings, weights
 

@@ -1,4 +1,4 @@
-"""The page before a real browser: the HTTP application in a thread, with networks that paint what they are told."""
+"""Helpers for tests of the page in a browser: the HTTP application in a thread, with fake networks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from serve.settings import check_settings
 SIZE = 64
 FITTED_SMILE = 0.25
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# A page needs no accelerator to be tested; background traffic of the browser's own is no part of it either.
+# Software rendering, and no background traffic.
 FLAGS = [
     "--no-sandbox",
     "--no-first-run",
@@ -46,41 +46,41 @@ FLAGS = [
 
 
 @dataclass
-class PaintingNetworks:
-    """``Networks`` that fit every face with a slight smile, and darken the crop's middle as far as the jaw opens."""
+class FakeNetworks:
+    """``Networks`` that fit a slight smile to every face, and darken the centre of the crop as the jaw opens."""
 
     model: FaceModel
-    described: dict[str, ModelInfo] = field(init=False)
+    infos: dict[str, ModelInfo] = field(init=False)
 
     def __post_init__(self) -> None:
         kinds = {"reconstruction": "recaugnet", "reenactment": "dcnet"}
-        self.described = {name: ModelInfo(kind, "c0ffee" * 10, SIZE, 5.0) for name, kind in kinds.items()}
+        self.infos = {name: ModelInfo(kind, "c0ffee" * 10, SIZE, 5.0) for name, kind in kinds.items()}
 
-    async def fit(self, pictures: list[np.ndarray]) -> list[Fit]:
+    async def fit(self, crops: list[np.ndarray]) -> list[Fit]:
         face = self.model.neutral(1)
         face.expression[0, ARKIT_NAMES.index("mouthSmileLeft")] = FITTED_SMILE
-        described = self.described["reconstruction"]
-        landmarks = landmarks_2d(self.model, face, described.camera)[0].numpy()
-        return [Fit(to_face_arrays(face), landmarks, described) for _ in pictures]
+        info = self.infos["reconstruction"]
+        landmarks = landmarks_2d(self.model, face, info.camera)[0].numpy()
+        return [Fit(to_face_arrays(face), landmarks, info) for _ in crops]
 
     async def reenact(self, requests: list[ReenactRequest]) -> list[ReenactResult]:
         return [self._generate(request) for request in requests]
 
     def _generate(self, request: ReenactRequest) -> ReenactResult:
-        picture = resize(request.crop, SIZE).copy()
-        middle = slice(SIZE // 4, 3 * SIZE // 4)
-        opened = request.driving["expression"][ARKIT_NAMES.index("jawOpen")]
-        picture[middle, middle] = (picture[middle, middle] * (1 - opened)).astype(np.uint8)
-        still, changed = np.zeros((SIZE, SIZE), np.float32), np.ones((SIZE, SIZE), np.float32)
-        crop = GeneratedCrop(picture, np.zeros((SIZE, SIZE, 2), np.float32), still, changed, still)
-        return ReenactResult(crop, self.described["reenactment"])
+        image = resize(request.crop, SIZE).copy()
+        centre = slice(SIZE // 4, 3 * SIZE // 4)
+        jaw_open = request.driving["expression"][ARKIT_NAMES.index("jawOpen")]
+        image[centre, centre] = (image[centre, centre] * (1 - jaw_open)).astype(np.uint8)
+        zeros, ones = np.zeros((SIZE, SIZE), np.float32), np.ones((SIZE, SIZE), np.float32)
+        crop = GeneratedCrop(image, np.zeros((SIZE, SIZE, 2), np.float32), zeros, ones, zeros)
+        return ReenactResult(crop, self.infos["reenactment"])
 
     async def describe(self) -> dict[str, ModelInfo]:
-        return self.described
+        return self.infos
 
 
 def find_browser() -> str:
-    """Path of a Chromium. Skips the test where there is none."""
+    """The path of Chromium. Skips the test if it is not installed."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
@@ -91,8 +91,8 @@ def find_browser() -> str:
 def serving(
     model: FaceModel, keys: tuple[bytes, ...] | None = None, stream: bool = True, detector: FaceDetector | None = None
 ) -> Iterator[str]:
-    """The application's address. Without ``stream`` sockets are refused, as some proxies do."""
-    weights = {"weights": "painted"}
+    """Runs the application; yields its URL. Without ``stream`` it refuses WebSockets, as some proxies do."""
+    weights = {"weights": "fake"}
     settings = check_settings(
         {
             "reconstruction": weights,
@@ -101,7 +101,7 @@ def serving(
             "authentication": "off" if keys is None else "bearer",
         }
     )
-    service = Service(settings, PaintingNetworks(model), model, detector)
+    service = Service(settings, FakeNetworks(model), model, detector)
     api = create_api(service, AccessControl(settings.limits, keys))
     listener = socket.create_server(("127.0.0.1", 0))
     config: dict[str, Any] = {"log_level": "warning", "ws": "auto" if stream else "none"}
@@ -118,22 +118,22 @@ def serving(
 
 
 def photo(height: int = 360, width: int = 480) -> bytes:
-    """A bright PNG, so that what is painted into it is seen."""
-    blots = np.random.default_rng(0).integers(150, 255, (6, 8, 3), np.uint8)
-    return cv2.imencode(".png", cv2.resize(blots, (width, height), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+    """A bright PNG, in which a darkened centre is visible."""
+    noise = np.random.default_rng(0).integers(150, 255, (6, 8, 3), np.uint8)
+    return cv2.imencode(".png", cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC))[1].tobytes()
 
 
-def middle_face(picture: np.ndarray) -> list[Face]:
-    """A detector that sees a face in the middle of whatever it is shown."""
-    height, width = picture.shape[:2]
+def detect_centre(image: np.ndarray) -> list[Face]:
+    """A detector that finds a face in the centre of every image."""
+    height, width = image.shape[:2]
     return [Face((0.3 * width, 0.3 * height, 0.7 * width, 0.7 * height))]
 
 
-def clip(frames: int = 12) -> bytes:
-    """An MP4 of 160 × 120 pixels that grows brighter."""
+def driving_video(frames: int = 12) -> bytes:
+    """An MP4 of 160 × 120 pixels whose frames get brighter."""
     writer = Mp4Writer(160, 120, 25.0, None)
-    pieces = [writer.add(np.full((120, 160, 3), 10 * frame, np.uint8)) for frame in range(frames)]
-    return b"".join([*pieces, writer.finish()])
+    chunks = [writer.add(np.full((120, 160, 3), 10 * frame, np.uint8)) for frame in range(frames)]
+    return b"".join([*chunks, writer.finish()])
 
 
 def capture(frames: int = 40, fps: int = 30) -> bytes:

@@ -1,4 +1,4 @@
-"""Small untrained networks of the procedural face, and the HTTP application around them without Ray."""
+"""Small untrained networks for the procedural face model, and the HTTP application around them without Ray."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ BOX = "20,20,108,108"
 CPU = torch.device("cpu")
 
 
-class InProcess:
-    """``Networks`` without replicas; one by one, since in a batch the last digits are rounded otherwise."""
+class InProcessNetworks:
+    """``Networks`` without replicas. Items are computed one by one, because batches round differently."""
 
     def __init__(self, reconstructor: Reconstructor, reenactor: Reenactor) -> None:
         self.reconstructor, self.reenactor = reconstructor, reenactor
@@ -45,10 +45,10 @@ class InProcess:
         return {"reconstruction": self.reconstructor.info, "reenactment": self.reenactor.info}
 
 
-def picture(seed: int = 0, height: int = 128, width: int = 128, suffix: str = ".png") -> bytes:
-    """Soft random blots; the same for the same seed."""
-    blots = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), np.uint8)
-    return cv2.imencode(suffix, cv2.resize(blots, (width, height), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+def make_photo(seed: int = 0, height: int = 128, width: int = 128, suffix: str = ".png") -> bytes:
+    """An encoded photo of smooth noise."""
+    noise = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), np.uint8)
+    return cv2.imencode(suffix, cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC))[1].tobytes()
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def face_model() -> FaceModel:
 
 
 def write_networks(folder: Path, model: FaceModel, seed: int, size: int = SIZE) -> dict[str, str]:
-    """A RecNet whose answers depend on the picture and a DCNet, both untrained; their folders."""
+    """Saves an untrained RecNet whose outputs depend on the image, and an untrained DCNet; returns their folders."""
     torch.manual_seed(seed)
     recnet = RecNet(model.sizes, BackboneConfig(layers=10, width=8))
     for head in (recnet.identity, recnet.albedo, recnet.expression.linear, recnet.rotation):
@@ -78,8 +78,8 @@ def weights(tmp_path_factory, face_model) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def networks(weights, face_model) -> InProcess:
-    return InProcess(
+def networks(weights, face_model) -> InProcessNetworks:
+    return InProcessNetworks(
         Reconstructor.load(weights["recnet"], face_model=face_model),
         Reenactor.load_network(weights["dcnet"], face_model),
     )
@@ -87,19 +87,21 @@ def networks(weights, face_model) -> InProcess:
 
 @pytest.fixture
 def settings(weights) -> Settings:
-    return settings_of(weights)
+    return make_settings(weights)
 
 
-def settings_of(weights: dict[str, str], **changes) -> Settings:
-    own = {name: {"weights": weights[kind]} for name, kind in (("reconstruction", "recnet"), ("reenactment", "dcnet"))}
-    return check_settings({**own, "authentication": "off", "detector": "off", "page": False, **changes})
+def make_settings(weights: dict[str, str], **changes) -> Settings:
+    sections = {
+        name: {"weights": weights[kind]} for name, kind in (("reconstruction", "recnet"), ("reenactment", "dcnet"))
+    }
+    return check_settings({**sections, "authentication": "off", "detector": "off", "page": False, **changes})
 
 
-def client_of(networks, model: FaceModel, settings: Settings, detector=None, digests=None) -> TestClient:
+def make_client(networks, model: FaceModel, settings: Settings, detector=None, digests=None) -> TestClient:
     service = Service(settings, networks, model, detector)
     return TestClient(create_api(service, AccessControl(settings.limits, digests)), raise_server_exceptions=False)
 
 
 @pytest.fixture
 def client(networks, face_model, settings) -> TestClient:
-    return client_of(networks, face_model, settings)
+    return make_client(networks, face_model, settings)

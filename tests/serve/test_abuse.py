@@ -1,6 +1,6 @@
-"""Bad bodies by the thousand: each is answered by a problem that says what is wrong, memory stays flat, nothing falls.
+"""Fuzzing with thousands of invalid bodies: each returns a problem document, memory does not grow, nothing crashes.
 
-The corpus is made here, from whole bodies and what can be wrong with them; it is the same in every run.
+The corpus is derived here from valid bodies; it is the same in every run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from PIL import Image
 from schemathesis.checks import content_type_conformance, not_a_server_error, response_schema_conformance
-from small_networks import BOX, client_of, picture, settings_of
+from small_networks import BOX, make_client, make_photo, make_settings
 
 from jr2net.face.arkit import ARKIT_NAMES
 from serve.access import AccessControl
@@ -28,7 +28,7 @@ from serve.api import create_api
 from serve.service import Service
 
 Request = tuple[str, dict]
-"""Path, and what ``client.post`` is given beside it."""
+"""Path, and keyword arguments of ``client.post``."""
 
 EXPRESSIONS = [
     '{"jawOpen": NaN}', '{"jawOpen": Infinity}', '{"jawOpen": -Infinity}', '{"jawOpen": 1e999}', '{"jawOpen": null}',
@@ -42,7 +42,7 @@ BOXES = ["", "1", "1,2,3", "1,2,3,4,5", "a,b,c,d", "nan,0,10,10", "inf,0,inf,10"
 
 
 def _png(width: int, height: int, data: bytes = b"", depth: int = 8, colour: int = 2) -> bytes:
-    """A PNG whose header may tell anything."""
+    """A PNG whose header may contradict its data."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -51,9 +51,9 @@ def _png(width: int, height: int, data: bytes = b"", depth: int = 8, colour: int
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
-def _whole() -> dict[str, bytes]:
-    """Good photos in every format, to be spoilt."""
-    image = Image.open(io.BytesIO(picture(height=40, width=40)))
+def _valid_photos() -> dict[str, bytes]:
+    """Valid photos in every format, to be corrupted."""
+    image = Image.open(io.BytesIO(make_photo(height=40, width=40)))
     kinds = ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"]
     out = {}
     for kind in kinds:
@@ -63,20 +63,20 @@ def _whole() -> dict[str, bytes]:
     return out
 
 
-def _spoilt_photos() -> Iterator[bytes]:
+def _corrupt_photos() -> Iterator[bytes]:
     generator = np.random.default_rng(0)
-    for content in _whole().values():
-        for cut in np.linspace(0, len(content) - 1, 60).astype(int):  # cut off
+    for content in _valid_photos().values():
+        for cut in np.linspace(0, len(content) - 1, 60).astype(int):  # truncated
             yield content[:cut]
-        for _ in range(150):  # bytes exchanged
+        for _ in range(150):  # random bytes replaced
             damaged = bytearray(content)
-            for place in generator.integers(0, len(damaged), 8):
-                damaged[place] = generator.integers(256)
+            for offset in generator.integers(0, len(damaged), 8):
+                damaged[offset] = generator.integers(256)
             yield bytes(damaged)
-    for side in (1, 10_000, 50_000, 100_000, 2**31 - 1):  # more pixels than there are bytes
+    for side in (1, 10_000, 50_000, 100_000, 2**31 - 1):  # more pixels than the file has bytes
         for depth, colour in ((8, 2), (16, 6), (1, 0), (8, 3)):
             yield _png(side, side, b"", depth, colour)
-    yield _png(6_000, 6_000, bytes(3 * 6_000 * 6_000))  # a bomb: 36 million black pixels in a hundred kilobytes
+    yield _png(6_000, 6_000, bytes(3 * 6_000 * 6_000))  # decompression bomb: 36 million black pixels in 100 kB
     yield _png(0, 0)
     for start in (b"GIF89a", b"BM", b"%PDF-1.7", b"%!PS-Adobe", b"<svg/>", b"\x80\x04",
                   b"PK\x03\x04", b"\x7fELF", b"#!/bin/sh\n", b"<?xml version='1.0'?>", b"\0" * 64, b"GIF"):  # fmt: skip
@@ -88,54 +88,54 @@ def _spoilt_photos() -> Iterator[bytes]:
 
 def _requests() -> Iterator[Request]:
     """The corpus."""
-    good = picture(height=40, width=40)
-    for body in _spoilt_photos():
+    valid = make_photo(height=40, width=40)
+    for body in _corrupt_photos():
         yield (
             "/v1/reconstruct",
             {"content": body, "params": {"box": "5,5,30,30"}, "headers": {"Content-Type": "image/png"}},
         )
-    for number, body in enumerate(_spoilt_photos()):
+    for number, body in enumerate(_corrupt_photos()):
         if number % 2:
             files = {"source": ("a", body, "image/png")}
             yield "/v1/reenact", {"files": files, "data": {"expression": "{}", "box": "5,5,30,30"}}
     for expression in EXPRESSIONS:
         for relative in ("true", "false", "maybe"):
             data = {"expression": expression, "relative": relative, "box": "5,5,30,30"}
-            yield "/v1/reenact", {"files": {"source": ("a", good)}, "data": data}
+            yield "/v1/reenact", {"files": {"source": ("a", valid)}, "data": data}
     for box in BOXES:
         yield (
             "/v1/reconstruct",
-            {"content": good, "params": {"box": box or "0"}, "headers": {"Content-Type": "image/png"}},
+            {"content": valid, "params": {"box": box or "0"}, "headers": {"Content-Type": "image/png"}},
         )
-        yield "/v1/reenact", {"files": {"source": ("a", good)}, "data": {"expression": "{}", "box": box}}
+        yield "/v1/reenact", {"files": {"source": ("a", valid)}, "data": {"expression": "{}", "box": box}}
     for query in ({"format": "exe"}, {"face": "-1"}, {"face": "many"}, {"face": "1e9"}, {"format": "glb" * 9999}):
-        yield "/v1/reconstruct", {"content": good, "params": {"box": "5,5,30,30", **query}}
-    yield from _spoilt_forms(good)
-    yield from _spoilt_films(good)
+        yield "/v1/reconstruct", {"content": valid, "params": {"box": "5,5,30,30", **query}}
+    yield from _corrupt_forms(valid)
+    yield from _corrupt_driving_files(valid)
 
 
-def _spoilt_forms(good: bytes) -> Iterator[Request]:
+def _corrupt_forms(valid: bytes) -> Iterator[Request]:
     kind = {"Content-Type": "multipart/form-data; boundary=edge"}
     head = b'--edge\r\nContent-Disposition: form-data; name="source"; filename="a"\r\n\r\n'
     for path in ("/v1/reconstruct", "/v1/reenact", "/v1/reenact/video"):
-        for body in (b"", b"--edge", b"--edge--", head, head + good, head + good + b"\r\n--edg", b"\r\n" * 500, good,
-                     head.replace(b"name", b"nane") + good + b"\r\n--edge--\r\n",
+        for body in (b"", b"--edge", b"--edge--", head, head + valid, head + valid + b"\r\n--edg", b"\r\n" * 500, valid,
+                     head.replace(b"name", b"nane") + valid + b"\r\n--edge--\r\n",
                      b"--edge\r\n" + b"X-Long: " + b"a" * 20_000 + b"\r\n\r\n", head * 300):  # fmt: skip
             yield path, {"content": body, "headers": kind}
         for boundary in ("", "boundary=", "boundary=" + "x" * 5_000, "boundary=\xff"):
             headers = {"Content-Type": f"multipart/form-data; {boundary}".encode("latin-1")}
-            yield path, {"content": head + good, "headers": headers}
+            yield path, {"content": head + valid, "headers": headers}
         for media in ("", "text/plain", "application/json", "multipart/mixed; boundary=edge", "image/", "a" * 3_000):
-            yield path, {"content": b"\x00" + good, "headers": {"Content-Type": media}}
+            yield path, {"content": b"\x00" + valid, "headers": {"Content-Type": media}}
         many = [("source", (str(n), b"x")) for n in range(40)]
         yield path, {"files": many}
-        yield path, {"files": {"source": ("a", good)}, "data": {f"field{n}": "x" for n in range(100)}}
+        yield path, {"files": {"source": ("a", valid)}, "data": {f"field{n}": "x" for n in range(100)}}
         yield path, {"data": {"source": "text", "image": "text"}, "files": {"driving": ("b", b"")}}
     names = json.dumps(dict.fromkeys(ARKIT_NAMES, 2))
-    yield "/v1/reenact", {"files": {"source": ("a", good), "driving": ("b", good)}, "data": {"expression": names}}
+    yield "/v1/reenact", {"files": {"source": ("a", valid), "driving": ("b", valid)}, "data": {"expression": names}}
 
 
-def _spoilt_films(good: bytes) -> Iterator[Request]:
+def _corrupt_driving_files(valid: bytes) -> Iterator[Request]:
     generator = np.random.default_rng(1)
     header = "Timecode," + ",".join(ARKIT_NAMES)
     captures = [
@@ -144,69 +144,71 @@ def _spoilt_films(good: bytes) -> Iterator[Request]:
         "Timecode,Nothing\n0,0", header + "," + ARKIT_NAMES[0] + "\n" + "0," * 52 + "0",
         header + "\n" + "0,inf" + ",0" * 50, header + ("\n" + "0," * 51 + "0") * 5_000, '"' * 999, "a\rb\nc",
     ]  # fmt: skip
-    films = [capture.encode() for capture in captures]
-    films += [b"\0\0\0\x18ftypmp42" + generator.integers(0, 256, n * 50, np.uint8).tobytes() for n in range(30)]
-    films += [b"\x1a\x45\xdf\xa3" + generator.integers(0, 256, n * 50, np.uint8).tobytes() for n in range(30)]
-    films += [b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"ffconcat version 1.0\nfile /etc/passwd\n"]
-    films += [generator.integers(0, 256, 1 + n * 30, np.uint8).tobytes() for n in range(30)]
-    for film in films:
-        files = {"source": ("a", good), "driving": ("b", film)}
-        yield "/v1/reenact/video", {"files": files, "data": {"box": "5,5,30,30"}}
+    files = [capture.encode() for capture in captures]
+    files += [b"\0\0\0\x18ftypmp42" + generator.integers(0, 256, n * 50, np.uint8).tobytes() for n in range(30)]
+    files += [b"\x1a\x45\xdf\xa3" + generator.integers(0, 256, n * 50, np.uint8).tobytes() for n in range(30)]
+    files += [b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"ffconcat version 1.0\nfile /etc/passwd\n"]
+    files += [generator.integers(0, 256, 1 + n * 30, np.uint8).tobytes() for n in range(30)]
+    for content in files:
+        form = {"source": ("a", valid), "driving": ("b", content)}
+        yield "/v1/reenact/video", {"files": form, "data": {"box": "5,5,30,30"}}
 
 
 @pytest.fixture(scope="module")
-def strict(weights):
+def abuse_settings(weights):
     limits = {"pixels": 4_000_000, "requests_per_second": 1e6, "burst": 1_000_000, "video_seconds": 10}
-    return settings_of(weights, limits=limits)
+    return make_settings(weights, limits=limits)
 
 
-def _memory() -> float:
+def _memory_mib() -> float:
     gc.collect()
     return psutil.Process().memory_info().rss / 2**20
 
 
 @pytest.mark.drill
-def test_two_thousand_bad_bodies(networks, face_model, strict):
-    client = client_of(networks, face_model, strict)
+def test_two_thousand_invalid_bodies(networks, face_model, abuse_settings):
+    client = make_client(networks, face_model, abuse_settings)
     requests = list(_requests())
     np.random.default_rng(0).shuffle(requests)
     assert len(requests) >= 2_000
     before, statuses = 0.0, set()
     for number, (path, request) in enumerate(requests):
-        if number == len(requests) // 2:  # bodies of every kind have come: what is to be loaded is
-            before = _memory()
+        if number == len(requests) // 2:  # all kinds of bodies have been sent, so everything is loaded
+            before = _memory_mib()
         response = client.post(path, **request)
         statuses.add(response.status_code)
-        if response.status_code == 200:  # damage that a decoder does not mind
+        if response.status_code == 200:  # damage that the decoder tolerates
             continue
         assert response.status_code in (400, 408, 413, 415, 422), (path, str(request)[:300], response.text[:300])
         problem = response.json()
         assert response.headers["content-type"] == "application/problem+json"
         assert problem["detail"] and len(problem["detail"]) < 1_200 and "Traceback" not in response.text
     assert {400, 413, 415, 422} <= statuses
-    assert _memory() - before < 40, "memory grows with bad bodies"
-    assert client.post("/v1/reconstruct", content=picture(), params={"box": BOX}).status_code == 200
+    assert _memory_mib() - before < 40, "memory grows with invalid bodies"
+    assert client.post("/v1/reconstruct", content=make_photo(), params={"box": BOX}).status_code == 200
 
 
-def test_a_sample_of_bad_bodies(networks, face_model, strict):
-    client = client_of(networks, face_model, strict)
+def test_a_sample_of_invalid_bodies(networks, face_model, abuse_settings):
+    client = make_client(networks, face_model, abuse_settings)
     for path, request in list(_requests())[::23]:
         response = client.post(path, **request)
         assert response.status_code in (200, 400, 413, 415, 422), (path, str(request)[:300], response.text[:300])
 
 
 @pytest.mark.drill
-def test_whatever_the_schema_allows_is_answered_as_it_says(networks, face_model, strict):
-    service = Service(strict, networks, face_model, None)
-    schema = schemathesis.openapi.from_asgi("/openapi.json", create_api(service, AccessControl(strict.limits, None)))
+def test_responses_conform_to_the_openapi_schema(networks, face_model, abuse_settings):
+    service = Service(abuse_settings, networks, face_model, None)
+    schema = schemathesis.openapi.from_asgi(
+        "/openapi.json", create_api(service, AccessControl(abuse_settings.limits, None))
+    )
     tried = 0
     for operation in schema.get_all_operations():
 
         @hypothesis_settings(max_examples=80, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.ok().as_strategy())
-        def answered(case):
+        def check_response(case):
             case.call_and_validate(checks=[not_a_server_error, content_type_conformance, response_schema_conformance])
 
-        answered()
+        check_response()
         tried += 1
     assert tried >= 6

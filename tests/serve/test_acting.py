@@ -1,4 +1,4 @@
-"""Videos and the socket, with the networks in this process."""
+"""Generated videos and the WebSocket, with the networks in this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from small_networks import BOX, client_of, picture, settings_of
+from small_networks import BOX, make_client, make_photo, make_settings
 from starlette.websockets import WebSocketDisconnect
 
 from jr2net.face.arkit import ARKIT_NAMES
@@ -20,7 +20,7 @@ from jr2net.images.photo import decode_photo
 from jr2net.images.video import encode_mp4
 from serve.access import AccessControl
 
-HERE = [Face((20.0, 20.0, 108.0, 108.0))]
+FACES = [Face((20.0, 20.0, 108.0, 108.0))]
 
 
 def capture(frames: int, fps: int = 30) -> bytes:
@@ -35,22 +35,22 @@ def capture(frames: int, fps: int = 30) -> bytes:
 
 def clip(frames: int, faceless: tuple[int, ...] = ()) -> bytes:
     """A driving video; frames without a face are black."""
-    made = [decode_photo(picture(1)) * (n not in faceless) for n in range(frames)]
-    return b"".join(encode_mp4([frame.astype(np.uint8) for frame in made], 25, None))
+    images = [decode_photo(make_photo(1)) * (n not in faceless) for n in range(frames)]
+    return b"".join(encode_mp4([image.astype(np.uint8) for image in images], 25, None))
 
 
-def see(photo: np.ndarray) -> list[Face]:
-    """A detector that finds a face in whatever is not black."""
-    return HERE if photo.max() > 40 else []
+def detect(photo: np.ndarray) -> list[Face]:
+    """A detector that finds a face in every image that is not black."""
+    return FACES if photo.max() > 40 else []
 
 
 @pytest.fixture
-def seeing(networks, face_model, settings):
-    return client_of(networks, face_model, settings, detector=see)
+def detecting_client(networks, face_model, settings):
+    return make_client(networks, face_model, settings, detector=detect)
 
 
-def film(client, driving: bytes, **data):
-    files = {"source": ("a.png", picture(height=150, width=201)), "driving": ("b", driving)}
+def request_video(client, driving: bytes, **data):
+    files = {"source": ("a.png", make_photo(height=150, width=201)), "driving": ("b", driving)}
     return client.post("/v1/reenact/video", files=files, data={"box": BOX, **data})
 
 
@@ -61,8 +61,8 @@ def frames_of(response) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def test_a_photo_acts_as_a_capture_does(client):
-    frames = frames_of(film(client, capture(12)))
+def test_a_capture_drives_a_photo(client):
+    frames = frames_of(request_video(client, capture(12)))
     assert len(frames) == 12 and frames[0].shape == (150, 200, 3)
     assert (
         np.abs(frames[0].astype(int) - frames[-1])[20:108, 20:108].mean()
@@ -70,23 +70,30 @@ def test_a_photo_acts_as_a_capture_does(client):
     )
 
 
-def test_fast_captures_are_thinned_out(client):
-    assert len(frames_of(film(client, capture(66, fps=60)))) == 33
+def test_fast_captures_are_subsampled(client):
+    assert len(frames_of(request_video(client, capture(66, fps=60)))) == 33
 
 
-def test_a_photo_acts_as_a_video_does(seeing):
-    assert len(frames_of(film(seeing, clip(10)))) == 10
-    assert len(frames_of(film(seeing, clip(6), pose="true", light="true", relative="true", smooth="false"))) == 6
+def test_a_video_drives_a_photo(detecting_client):
+    assert len(frames_of(request_video(detecting_client, clip(10)))) == 10
+    assert (
+        len(
+            frames_of(
+                request_video(detecting_client, clip(6), pose="true", light="true", relative="true", smooth="false")
+            )
+        )
+        == 6
+    )
 
 
-def test_a_frame_without_a_face_repeats_the_one_before(seeing):
-    assert len(frames_of(film(seeing, clip(6, faceless=(2, 3))))) == 6
-    refused = film(seeing, clip(6, faceless=(0,)))
+def test_a_frame_without_a_face_repeats_the_previous_one(detecting_client):
+    assert len(frames_of(request_video(detecting_client, clip(6, faceless=(2, 3))))) == 6
+    refused = request_video(detecting_client, clip(6, faceless=(0,)))
     assert refused.status_code == 422 and "driving, first frame: no face was found" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(
-    ("driving", "data", "status", "said"),
+    ("driving", "data", "status", "detail"),
     [
         (b"", {}, 422, "driving: send a video"),
         (capture(0), {}, 422, "no frames"),
@@ -95,35 +102,35 @@ def test_a_frame_without_a_face_repeats_the_one_before(seeing):
         (capture(9), {"pose": "true"}, 422, "a capture drives the expression alone"),
         (capture(400), {}, 413, "cut it to 10 s"),
         (clip(3)[:900], {}, 400, "damaged"),
-        (capture(3), {"speed": "2"}, 422, "unknown part 'speed'"),
+        (capture(3), {"speed": "2"}, 422, "unknown field 'speed'"),
     ],
 )
-def test_what_cannot_drive_is_refused_before_the_film_begins(
-    networks, face_model, weights, driving, data, status, said
+def test_invalid_driving_files_are_rejected_before_the_video_starts(
+    networks, face_model, weights, driving, data, status, detail
 ):
-    client = client_of(networks, face_model, settings_of(weights, limits={"video_seconds": 10}), detector=see)
-    response = film(client, driving, **data)
+    client = make_client(networks, face_model, make_settings(weights, limits={"video_seconds": 10}), detector=detect)
+    response = request_video(client, driving, **data)
     assert response.status_code == status, response.text
-    assert said in response.json()["detail"]
+    assert detail in response.json()["detail"]
 
 
 def first_message(**more) -> str:
     box = [float(value) for value in BOX.split(",")]
-    return json.dumps({"source": base64.b64encode(picture()).decode(), "box": box, **more})
+    return json.dumps({"source": base64.b64encode(make_photo()).decode(), "box": box, **more})
 
 
-def test_the_socket_turns_coefficients_into_pictures(client):
+def test_the_socket_returns_an_image_for_every_expression(client):
     with client.websocket_connect("/v1/stream") as socket:
         socket.send_text(first_message())
         greeting = socket.receive_json()
         assert greeting["ready"] and (greeting["width"], greeting["height"]) == (128, 128)
         assert list(greeting["expression"]) == list(ARKIT_NAMES)
-        pictures = []
+        images = []
         for value in (0.0, 0.5, 0.0):
             socket.send_json({"expression": {"jawOpen": value}})
-            pictures.append(socket.receive_bytes())
-        assert pictures[0] == pictures[2] and is_marked(pictures[1])
-        assert cv2.imdecode(np.frombuffer(pictures[1], np.uint8), 1).shape == (128, 128, 3)
+            images.append(socket.receive_bytes())
+        assert images[0] == images[2] and is_marked(images[1])
+        assert cv2.imdecode(np.frombuffer(images[1], np.uint8), 1).shape == (128, 128, 3)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +144,7 @@ def test_the_socket_turns_coefficients_into_pictures(client):
         ('{"expression": {}, "source": ""}', 422),
     ],
 )
-def test_a_wrong_message_is_answered_and_the_socket_stays(client, message, status):
+def test_an_invalid_message_returns_a_problem_and_keeps_the_socket_open(client, message, status):
     with client.websocket_connect("/v1/stream") as socket:
         socket.send_text(first_message())
         socket.receive_json()
@@ -158,7 +165,7 @@ def test_a_wrong_message_is_answered_and_the_socket_stays(client, message, statu
         (first_message(box=[1, 2, 3, "x"]), 422, 1007),
     ],
 )
-def test_a_wrong_first_message_ends_it(client, message, status, code):
+def test_an_invalid_first_message_closes_the_socket(client, message, status, code):
     with client.websocket_connect("/v1/stream") as socket:
         socket.send_text(message)
         assert socket.receive_json()["status"] == status
@@ -167,10 +174,10 @@ def test_a_wrong_first_message_ends_it(client, message, status, code):
         assert ended.value.code == code
 
 
-def test_the_socket_asks_for_a_key(networks, face_model, settings, monkeypatch):
+def test_the_socket_requires_a_key(networks, face_model, settings, monkeypatch):
     monkeypatch.setenv("JR2NET_API_KEYS", "open-sesame")
     digests = AccessControl.from_environment(settings.limits, "bearer").digests
-    client = client_of(networks, face_model, settings, digests=digests)
+    client = make_client(networks, face_model, settings, digests=digests)
     for key, status in (("wrong", 401), (None, 401), ("open-sesame", None)):
         with client.websocket_connect("/v1/stream") as socket:
             socket.send_text(first_message(**({"key": key} if key else {})))

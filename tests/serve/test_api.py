@@ -1,4 +1,4 @@
-"""The HTTP API with the networks in this process: what it answers, and what it refuses with which status."""
+"""The HTTP API with the networks in this process: its responses, and the status of invalid requests."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
-from small_networks import BOX, SIZE, InProcess, client_of, picture, settings_of
+from small_networks import BOX, SIZE, InProcessNetworks, make_client, make_photo, make_settings
 
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import Face
 from jr2net.images.mark import is_marked
 from jr2net.inference.messages import ModelInfo, ReenactRequest
 from serve.access import AccessControl
-from serve.problems import Unavailable
+from serve.problems import NetworkUnavailable
 
 PNG = {"Content-Type": "image/png"}
 
 
 def reconstruct(client, body: bytes = b"", **query):
-    return client.post("/v1/reconstruct", content=body or picture(), params={"box": BOX, **query}, headers=PNG)
+    return client.post("/v1/reconstruct", content=body or make_photo(), params={"box": BOX, **query}, headers=PNG)
 
 
 def reenact(client, files: dict | None = None, **data):
-    files = {"source": picture(height=150, width=200)} if files is None else files
+    files = {"source": make_photo(height=150, width=200)} if files is None else files
     return client.post("/v1/reenact", files=files, data={"box": BOX, **data})
 
 
@@ -40,9 +40,9 @@ def problem(response, status: int) -> str:
     return document["detail"]
 
 
-def test_a_photo_becomes_named_coefficients_and_all_that_draws_the_mesh(client, face_model, networks):
-    answer = reconstruct(client).json()
-    (face,) = answer["faces"]
+def test_reconstruction_returns_named_coefficients_and_all_parameters(client, face_model, networks):
+    body = reconstruct(client).json()
+    (face,) = body["faces"]
     assert list(face["expression"]) == list(ARKIT_NAMES)
     assert all(0 <= value <= 1 for value in face["expression"].values())
     assert {name: len(face[name]) for name in ("identity", "albedo")} == {
@@ -50,30 +50,30 @@ def test_a_photo_becomes_named_coefficients_and_all_that_draws_the_mesh(client, 
     }
     assert np.shape(face["light"]) == (9, 3) and len(face["rotation"]) == len(face["translation"]) == 3
     assert face["box"] == [20, 20, 108, 108] and face["picture"] == {"width": 128, "height": 128}
-    assert answer["model"] == networks.reconstructor.info.digest
+    assert body["model"] == networks.reconstructor.info.digest
     assert face["camera"]["size"] == SIZE and np.shape(face["camera"]["crop"]) == (2, 3)
-    # The landmarks in the photo, once more from what the answer says.
+    # The landmarks in crop pixels, from the affine in the response.
     matrix = np.array(face["camera"]["crop"])
     inside = np.array(face["landmarks"]) @ matrix[:, :2].T + matrix[:, 2]
     assert inside.shape == (68, 2) and (np.abs(inside - SIZE / 2) < SIZE).all()
 
 
-def test_several_pictures_in_one_call_are_answered_in_order(client):
-    pictures = [picture(seed) for seed in range(3)]
-    files = [("image", (f"{n}.png", content, "image/png")) for n, content in enumerate(pictures)]
+def test_several_images_in_one_request_return_faces_in_order(client):
+    photos = [make_photo(seed) for seed in range(3)]
+    files = [("image", (f"{n}.png", content, "image/png")) for n, content in enumerate(photos)]
     together = client.post("/v1/reconstruct", files=files, params={"box": BOX}).json()["faces"]
-    alone = [reconstruct(client, content).json()["faces"][0] for content in pictures]
+    alone = [reconstruct(client, content).json()["faces"][0] for content in photos]
     assert together == alone and together[0] != together[1]
 
 
-def test_each_picture_may_have_its_own_box(client):
-    files = [("image", (f"{n}.png", picture(n), "image/png")) for n in range(2)]
-    answer = client.post("/v1/reconstruct", files=files, data={"box": ["10,10,90,90", BOX]}).json()
-    assert [face["box"] for face in answer["faces"]] == [[10, 10, 90, 90], [20, 20, 108, 108]]
+def test_each_image_can_have_its_own_box(client):
+    files = [("image", (f"{n}.png", make_photo(n), "image/png")) for n in range(2)]
+    body = client.post("/v1/reconstruct", files=files, data={"box": ["10,10,90,90", BOX]}).json()
+    assert [face["box"] for face in body["faces"]] == [[10, 10, 90, 90], [20, 20, 108, 108]]
     assert "box: 1 for 2 images" in problem(client.post("/v1/reconstruct", files=files, data={"box": BOX}), 422)
 
 
-def test_meshes_and_the_overlay(client, face_model):
+def test_mesh_and_overlay_formats(client, face_model):
     glb, obj = reconstruct(client, format="glb"), reconstruct(client, format="obj")
     assert glb.headers["content-type"] == "model/gltf-binary" and len(glb.headers["x-model-digest"]) == 64
     (mesh,) = trimesh.load(io.BytesIO(glb.content), file_type="glb").geometry.values()
@@ -81,12 +81,12 @@ def test_meshes_and_the_overlay(client, face_model):
     assert obj.content.count(b"\nv ") == len(face_model.mean)
     overlay = reconstruct(client, format="overlay")
     assert Image.open(io.BytesIO(overlay.content)).size == (128, 128)
-    files = [("image", (f"{n}.png", picture(n), "image/png")) for n in range(2)]
-    refused = client.post("/v1/reconstruct", files=files, params={"format": "obj", "box": BOX})
-    assert "format=obj is of one image" in problem(refused, 422)
+    files = [("image", (f"{n}.png", make_photo(n), "image/png")) for n in range(2)]
+    rejected = client.post("/v1/reconstruct", files=files, params={"format": "obj", "box": BOX})
+    assert "format=obj works with one image" in problem(rejected, 422)
 
 
-def test_a_photo_acts_by_named_coefficients(client):
+def test_reenactment_with_named_coefficients(client):
     response = reenact(client, expression=json.dumps({"jawOpen": 1.0}))
     assert response.status_code == 200 and response.headers["content-type"] == "image/jpeg"
     assert Image.open(io.BytesIO(response.content)).size == (200, 150)
@@ -95,42 +95,42 @@ def test_a_photo_acts_by_named_coefficients(client):
     assert is_marked(png.content) and png.headers["content-type"] == "image/png"
 
 
-def test_beyond_the_face_the_photo_keeps_its_pixels(client):
-    source = picture(height=400, width=600)
+def test_pixels_beyond_the_face_do_not_change(client):
+    source = make_photo(height=400, width=600)
     response = reenact(client, {"source": source}, expression="{}", format="png")
     before, after = (np.asarray(Image.open(io.BytesIO(content))) for content in (source, response.content))
     assert np.array_equal(before[:, 300:], after[:, 300:])
     assert not np.array_equal(before[20:108, 20:108], after[20:108, 20:108])
 
 
-def test_relative_coefficients_are_added_to_the_sources_own(networks, face_model, settings):
-    played: list[ReenactRequest] = []
+def test_relative_coefficients_are_added_to_those_of_the_source(networks, face_model, settings):
+    recorded: list[ReenactRequest] = []
 
-    class Recording(InProcess):
-        async def reenact(self, parts):
-            played.extend(parts)
-            return await super().reenact(parts)
+    class Recording(InProcessNetworks):
+        async def reenact(self, requests):
+            recorded.extend(requests)
+            return await super().reenact(requests)
 
-    client = client_of(Recording(networks.reconstructor, networks.reenactor), face_model, settings)
+    client = make_client(Recording(networks.reconstructor, networks.reenactor), face_model, settings)
     assert reenact(client, expression='{"jawOpen": 0.5, "eyeBlinkLeft": -1}', relative="true").status_code == 200
     assert reenact(client, expression='{"jawOpen": 0.5}').status_code == 200
-    added, absolute = played
+    relative, absolute = recorded
     jaw, blink, smile = (ARKIT_NAMES.index(name) for name in ("jawOpen", "eyeBlinkLeft", "mouthSmileLeft"))
-    own = added.source["expression"]
-    assert added.driving["expression"][jaw] == pytest.approx(min(1, own[jaw] + 0.5))
-    assert added.driving["expression"][blink] == 0 and added.driving["expression"][smile] == own[smile]
+    own = relative.source["expression"]
+    assert relative.driving["expression"][jaw] == pytest.approx(min(1, own[jaw] + 0.5))
+    assert relative.driving["expression"][blink] == 0 and relative.driving["expression"][smile] == own[smile]
     assert absolute.driving["expression"][jaw] == 0.5 and absolute.driving["expression"].sum() == 0.5
 
 
-def test_a_photo_acts_as_another_picture_does(client):
-    files = {"source": picture(), "driving": picture(1)}
+def test_reenactment_with_a_driving_photo(client):
+    files = {"source": make_photo(), "driving": make_photo(1)}
     plain = reenact(client, files, driving_box=BOX)
     posed = reenact(client, files, driving_box=BOX, pose="true", light="true")
     assert plain.status_code == posed.status_code == 200 and plain.content != posed.content
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "detail"),
     [
         ({}, "either expression"),
         ({"expression": '{"jawOpne": 1}'}, "'jawOpne' is no blendshape"),
@@ -139,24 +139,24 @@ def test_a_photo_acts_as_another_picture_does(client):
         ({"expression": '{"jawOpen": true}'}, "jawOpen = True"),
         ({"expression": '{"jawOpen": "1"}'}, "jawOpen = 1 is not a number"),
         ({"expression": "[1, 2]"}, "give blendshape names"),
-        ({"expression": "{}", "pose": "true"}, "an expression has none"),
+        ({"expression": "{}", "pose": "true"}, "an expression has neither"),
         ({"expression": "{}", "relative": "perhaps"}, "neither true nor false"),
         ({"expression": "{}", "format": "gif"}, "neither jpeg nor png"),
         ({"expression": "{}", "box": "1,2,3"}, "four numbers"),
         ({"expression": "{}", "box": "1,2,nan,9"}, "four numbers"),
-        ({"expression": "{}", "box": "50,50,20,90"}, "right must lie beyond left"),
+        ({"expression": "{}", "box": "50,50,20,90"}, "right must be greater than left"),
         ({"expression": "{}", "box": "5000,50,5100,150"}, "lies outside the image"),
-        ({"expression": "{}", "experssion": "{}"}, "unknown part 'experssion'"),
+        ({"expression": "{}", "experssion": "{}"}, "unknown field 'experssion'"),
     ],
 )
-def test_what_cannot_be_done_is_said(client, data, said):
-    assert said in problem(reenact(client, **data), 422)
+def test_invalid_fields_are_explained(client, data, detail):
+    assert detail in problem(reenact(client, **data), 422)
 
 
-def test_what_is_not_what_it_says_is_refused(client):
+def test_malformed_requests_are_rejected(client):
     assert "not JSON" in problem(reenact(client, expression="{jawOpen: 1}"), 400)
     assert "not JSON" in problem(reenact(client, expression="[" * 100_000), 400)
-    assert "damaged" in problem(reconstruct(client, picture()[:100]), 400)
+    assert "damaged" in problem(reconstruct(client, make_photo()[:100]), 400)
     assert "empty" in problem(client.post("/v1/reconstruct"), 400)
     assert "not a supported image format" in problem(reconstruct(client, b"GIF89a" + bytes(100)), 415)
     assert "multipart" in problem(client.post("/v1/reenact", json={}), 415)
@@ -170,83 +170,85 @@ def test_what_is_not_what_it_says_is_refused(client):
     assert "face" in problem(reconstruct(client, face=-1), 422)
 
 
-def test_limits_hold_before_anything_is_decoded(networks, face_model, weights):
-    small = settings_of(weights, limits={"body_bytes": 60_000, "pixels": 128 * 128, "images": 2})
-    client = client_of(networks, face_model, small)
+def test_limits_are_checked_before_decoding(networks, face_model, weights):
+    small = make_settings(weights, limits={"body_bytes": 60_000, "pixels": 128 * 128, "images": 2})
+    client = make_client(networks, face_model, small)
     assert reconstruct(client).status_code == 200
-    assert "million pixels" in problem(reconstruct(client, picture(height=129)), 413)
+    assert "million pixels" in problem(reconstruct(client, make_photo(height=129)), 413)
     assert "60000 bytes" in problem(reconstruct(client, bytes(60_001)), 413)
-    announced = client.post("/v1/reconstruct", content=iter([b"x" * 1000] * 100), headers=PNG)
-    assert "60000 bytes" in problem(announced, 413)
+    chunked = client.post("/v1/reconstruct", content=iter([b"x" * 1000] * 100), headers=PNG)
+    assert "60000 bytes" in problem(chunked, 413)
     files = [("image", (f"{n}.png", b"x", "image/png")) for n in range(3)]
-    assert "3 images in one call" in problem(client.post("/v1/reconstruct", files=files), 413)
+    assert "3 images in one request" in problem(client.post("/v1/reconstruct", files=files), 413)
 
 
-def test_without_a_face_or_a_detector_the_remedy_is_named(networks, face_model, settings):
-    nobody = client_of(networks, face_model, settings, detector=lambda photo: [])
-    assert "no face was found" in problem(nobody.post("/v1/reconstruct", content=picture(), headers=PNG), 422)
-    blind = client_of(networks, face_model, settings)
-    assert "box=left,top,right,bottom" in problem(blind.post("/v1/reconstruct", content=picture(), headers=PNG), 422)
-
-
-def test_the_face_that_is_asked_for_is_taken(networks, face_model, settings):
-    faces = [Face((10, 10, 90, 90)), Face((50, 50, 80, 80))]
-    client = client_of(networks, face_model, settings, detector=lambda photo: faces)
-    for number, face in enumerate(faces):
-        query = {"face": number}
-        (found,) = client.post("/v1/reconstruct", content=picture(), params=query, headers=PNG).json()["faces"]
-        assert found["box"] == list(face.box) and found["faces_found"] == 2
-    assert "face 2 was asked for" in problem(
-        client.post("/v1/reconstruct", content=picture(), params={"face": 2}, headers=PNG), 422
+def test_without_a_face_or_a_detector_the_error_names_the_remedy(networks, face_model, settings):
+    faceless = make_client(networks, face_model, settings, detector=lambda photo: [])
+    assert "no face was found" in problem(faceless.post("/v1/reconstruct", content=make_photo(), headers=PNG), 422)
+    without_detector = make_client(networks, face_model, settings)
+    assert "box=left,top,right,bottom" in problem(
+        without_detector.post("/v1/reconstruct", content=make_photo(), headers=PNG), 422
     )
 
 
-def test_keys(networks, face_model, settings, monkeypatch):
+def test_face_selects_a_detected_face(networks, face_model, settings):
+    faces = [Face((10, 10, 90, 90)), Face((50, 50, 80, 80))]
+    client = make_client(networks, face_model, settings, detector=lambda photo: faces)
+    for number, face in enumerate(faces):
+        query = {"face": number}
+        (found,) = client.post("/v1/reconstruct", content=make_photo(), params=query, headers=PNG).json()["faces"]
+        assert found["box"] == list(face.box) and found["faces_found"] == 2
+    assert "face 2 was requested" in problem(
+        client.post("/v1/reconstruct", content=make_photo(), params={"face": 2}, headers=PNG), 422
+    )
+
+
+def test_requests_need_a_valid_key(networks, face_model, settings, monkeypatch):
     monkeypatch.setenv("JR2NET_API_KEYS", "first-key, second-key")
     digests = AccessControl.from_environment(settings.limits, "bearer").digests
-    client = client_of(networks, face_model, settings, digests=digests)
+    client = make_client(networks, face_model, settings, digests=digests)
     missing = reconstruct(client)
     assert "Authorization: Bearer" in problem(missing, 401) and missing.headers["www-authenticate"] == "Bearer"
     for authorization, status in (("Bearer wrong", 401), ("Basic first-key", 401), ("Bearer second-key", 200)):
         headers = {"Authorization": authorization, **PNG}
-        response = client.post("/v1/reconstruct", content=picture(), params={"box": BOX}, headers=headers)
+        response = client.post("/v1/reconstruct", content=make_photo(), params={"box": BOX}, headers=headers)
         assert response.status_code == status
     assert client.get("/healthz").status_code == client.get("/v1/model").status_code == 200
 
 
-def test_a_rate_and_a_number_at_once_for_each_key(networks, face_model, weights):
-    slow = settings_of(weights, limits={"requests_per_second": 0.01, "burst": 2})
-    client = client_of(networks, face_model, slow)
+def test_the_rate_of_a_key_is_limited(networks, face_model, weights):
+    slow = make_settings(weights, limits={"requests_per_second": 0.01, "burst": 2})
+    client = make_client(networks, face_model, slow)
     assert [reconstruct(client).status_code for _ in range(2)] == [200, 200]
-    refused = reconstruct(client)
-    assert "requests a second" in problem(refused, 429) and int(refused.headers["retry-after"]) >= 1
+    rejected = reconstruct(client)
+    assert "requests per second" in problem(rejected, 429) and int(rejected.headers["retry-after"]) >= 1
 
 
-def test_networks_that_are_gone_are_503(face_model, settings):
-    class Gone:
-        async def fit(self, pictures):
-            raise Unavailable("the networks were lost")
+def test_unavailable_networks_return_503(face_model, settings):
+    class UnavailableNetworks:
+        async def fit(self, crops):
+            raise NetworkUnavailable("the replica died")
 
         reenact = fit
 
         async def describe(self):
             return {"reconstruction": ModelInfo("recnet", "0" * 64, SIZE, 5.0)}
 
-    client = client_of(Gone(), face_model, settings)
+    client = make_client(UnavailableNetworks(), face_model, settings)
     response = reconstruct(client)
-    assert "lost" in problem(response, 503) and response.headers["retry-after"] == "1"
+    assert "died" in problem(response, 503) and response.headers["retry-after"] == "1"
 
 
-def test_errors_of_ours_show_nothing_of_the_inside(networks, face_model, settings):
+def test_unexpected_errors_expose_no_internals(networks, face_model, settings):
     def broken(photo):
         raise RuntimeError("secret path /srv/secret")
 
-    client = client_of(networks, face_model, settings, detector=broken)
-    response = client.post("/v1/reconstruct", content=picture(), headers=PNG)
+    client = make_client(networks, face_model, settings, detector=broken)
+    response = client.post("/v1/reconstruct", content=make_photo(), headers=PNG)
     assert "secret" not in response.text and problem(response, 500)
 
 
-def test_what_is_served_is_described(client, networks):
+def test_the_model_is_described(client, networks):
     described = client.get("/v1/model").json()
     assert described["model"] == networks.reconstructor.info.digest
     assert described["expression_names"] == list(ARKIT_NAMES)
@@ -254,19 +256,21 @@ def test_what_is_served_is_described(client, networks):
     assert client.get("/readyz").json() == {"status": "ok"}
 
 
-def test_networks_of_different_cameras_are_not_ready(networks, face_model, settings):
-    class Mixed(InProcess):
+def test_networks_with_different_cameras_are_not_ready(networks, face_model, settings):
+    class MixedNetworks(InProcessNetworks):
         async def describe(self):
             return {
                 "reconstruction": self.reconstructor.info,
                 "reenactment": ModelInfo("dcnet", "0" * 64, SIZE, 4.0),
             }
 
-    response = client_of(Mixed(networks.reconstructor, networks.reenactor), face_model, settings).get("/readyz")
+    response = make_client(MixedNetworks(networks.reconstructor, networks.reenactor), face_model, settings).get(
+        "/readyz"
+    )
     assert "different cameras" in problem(response, 503)
 
 
-def test_other_origins_are_not_let_in(client):
+def test_cross_origin_requests_are_not_allowed(client):
     response = client.options(
         "/v1/model", headers={"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "GET"}
     )
@@ -274,7 +278,7 @@ def test_other_origins_are_not_let_in(client):
     assert "access-control-allow-origin" not in client.get("/healthz", headers={"Origin": "https://x.example"}).headers
 
 
-def test_openapi_names_every_path(client):
+def test_openapi_describes_every_path(client):
     document = client.get("/openapi.json").json()
     assert {"/v1/reconstruct", "/v1/reenact", "/v1/reenact/video", "/v1/model", "/healthz", "/readyz"} == set(
         document["paths"]

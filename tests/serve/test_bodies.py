@@ -1,4 +1,4 @@
-"""Bodies as they arrive: too slowly, too much, cut off."""
+"""Reading bodies: in chunks, too slow, too large, cut off."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ LIMITS = Limits(body_bytes=2000, body_seconds=0.05)
 
 
 def _read(*messages: dict | float, headers: dict[str, str] | None = None) -> bytes:
-    """What ``read_body`` makes of these; a number is a pause in seconds."""
-    coming = list(messages)
+    """The result of ``read_body`` for these ASGI messages; a number is a pause in seconds."""
+    remaining = list(messages)
 
     async def receive() -> dict:
-        while isinstance(coming[0], float):
-            await asyncio.sleep(coming.pop(0))
-        return coming.pop(0)
+        while isinstance(remaining[0], float):
+            await asyncio.sleep(remaining.pop(0))
+        return remaining.pop(0)
 
     raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     return asyncio.run(read_body(Request({"type": "http", "method": "POST", "headers": raw}, receive), LIMITS))
 
 
-def _piece(body: bytes, more: bool = True) -> dict:
+def _chunk(body: bytes, more: bool = True) -> dict:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-def test_a_body_in_pieces_is_put_together():
-    assert _read(_piece(b"ab"), _piece(b"cd"), _piece(b"", False)) == b"abcd"
+def test_chunks_are_joined():
+    assert _read(_chunk(b"ab"), _chunk(b"cd"), _chunk(b"", False)) == b"abcd"
 
 
 @pytest.mark.parametrize(
     ("messages", "headers", "status"),
     [
-        ((_piece(b"a"), 5.0, _piece(b"b", False)), {}, 408),
+        ((_chunk(b"a"), 5.0, _chunk(b"b", False)), {}, 408),
         ((), {"content-length": "2001"}, 413),
-        ((_piece(b"a" * 1500), _piece(b"b" * 501)), {}, 413),
-        ((_piece(b"a"), {"type": "http.disconnect"}), {}, 400),
-        ((_piece(b"", False),), {"content-length": "0"}, 400),
-        ((_piece(b"", False),), {"content-length": "many"}, 400),
+        ((_chunk(b"a" * 1500), _chunk(b"b" * 501)), {}, 413),
+        ((_chunk(b"a"), {"type": "http.disconnect"}), {}, 400),
+        ((_chunk(b"", False),), {"content-length": "0"}, 400),
+        ((_chunk(b"", False),), {"content-length": "many"}, 400),
     ],
 )
-def test_what_does_not_arrive_whole_and_in_time_is_refused(messages, headers, status):
+def test_incomplete_large_and_slow_bodies_are_rejected(messages, headers, status):
     with pytest.raises(Problem) as refused:
         _read(*messages, headers=headers)
     assert refused.value.status == status

@@ -1,4 +1,4 @@
-"""Drills on a real cluster: nothing is lost and nothing mixed up while replicas die, weights change, numbers change."""
+"""Drills on a real cluster: no request is lost or mixed up while replicas die, weights change and deployments scale."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import ray
 import websockets
 from ray import serve
 from ray.cluster_utils import Cluster
-from small_networks import BOX, picture, settings_of, write_networks
+from small_networks import BOX, make_photo, make_settings, write_networks
 
 from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS
 from jr2net.face.arkit import ARKIT_NAMES
@@ -35,7 +35,7 @@ from serve import app
 pytestmark = pytest.mark.drill
 
 CLIENTS, SEEDS = 6, range(12)
-PATIENCE = 600.0  # seconds for what the cluster does in its own time, on a busy machine
+TIMEOUT_S = 600.0  # for changes of the cluster, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +46,20 @@ def versions(tmp_path_factory, face_model) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def expected(versions, face_model) -> dict[str, list[list[float]]]:
-    """By digest: what each picture's expression is, each fitted alone."""
-    crops = [Photo.open(picture(seed), box=[float(v) for v in BOX.split(",")]).crop_image(64) for seed in SEEDS]
-    answers = {}
+    """By the network's digest: the expression of each photo, fitted alone."""
+    crops = [Photo.open(make_photo(seed), box=[float(v) for v in BOX.split(",")]).crop_image(64) for seed in SEEDS]
+    expressions = {}
     for folders in versions.values():
         network = Reconstructor.load(folders["recnet"], face_model=face_model)
-        answers[network.info.digest] = [network.fit([crop])[0].face["expression"].tolist() for crop in crops]
-    spread = np.std(np.array(list(answers.values())), axis=1).max()
-    assert spread > 1e-3, "the pictures' answers must differ, or a mix-up would not be seen"
-    return answers
+        expressions[network.info.digest] = [network.fit([crop])[0].face["expression"].tolist() for crop in crops]
+    spread = np.std(np.array(list(expressions.values())), axis=1).max()
+    assert spread > 1e-3, "the photos must have different expressions, otherwise a mix-up would go unnoticed"
+    return expressions
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """One machine, which more can join."""
+    """A cluster of one machine, to which others can be added."""
     environment = {
         **LOCAL_SETTINGS,
         **SERVE_SETTINGS,
@@ -83,8 +83,8 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def address(cluster: Cluster) -> Iterator[str]:
-    """An empty Serve whose only proxy is on the first machine: all machines here have one address between them, and a
-    proxy on each would share the port."""
+    """Ray Serve without applications. Only the first machine has a proxy: the machines share one address, so several
+    proxies would need the same port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -97,156 +97,158 @@ def address(cluster: Cluster) -> Iterator[str]:
         serve.shutdown()
 
 
-def deploy(folders: dict[str, str], replicas: int = 1, fitting_on: dict[str, float] | None = None) -> None:
+def deploy(
+    folders: dict[str, str], replicas: int = 1, reconstruction_resources: dict[str, float] | None = None
+) -> None:
     scale = {"min_replicas": replicas, "max_replicas": replicas, "num_cpus": 0.2, "graceful_shutdown_timeout_s": 60}
     scale |= {"upscale_delay_s": 0, "downscale_delay_s": 0}
-    own = {"reconstruction": {"weights": folders["recnet"], "max_batch_size": 8, **scale}}
-    own["reconstruction"]["resources"] = fitting_on or {}
-    own |= {
+    sections = {"reconstruction": {"weights": folders["recnet"], "max_batch_size": 8, **scale}}
+    sections["reconstruction"]["resources"] = reconstruction_resources or {}
+    sections |= {
         "reenactment": {"weights": folders["dcnet"], **scale},
         "ingress": {"num_cpus": 0.2, "resources": {"steady": 1}},
     }
-    settings = settings_of(folders, **own, attempts=10, limits={"requests_per_second": 1000, "burst": 1000})
+    settings = make_settings(folders, **sections, attempts=10, limits={"requests_per_second": 1000, "burst": 1000})
     serve.run(app.bind(settings))
 
 
 class Load:
-    """Clients that ask without pause and check every answer against what the picture's must be."""
+    """Clients that send requests without pause and compare every response with the expected expression."""
 
     def __init__(self, address: str, expected: dict[str, list[list[float]]]) -> None:
         self.address, self.expected = address, expected
-        self.answered: list[str] = []
-        self.wrong: list[str] = []
+        self.digests: list[str] = []
+        self.errors: list[str] = []
         self.stop = threading.Event()
 
-    def ask(self, client: httpx.Client, seed: int) -> None:
+    def send(self, client: httpx.Client, seed: int) -> None:
         query = {"box": BOX}
         response = client.post(
-            "/v1/reconstruct", content=picture(seed), params=query, headers={"Content-Type": "image/png"}
+            "/v1/reconstruct", content=make_photo(seed), params=query, headers={"Content-Type": "image/png"}
         )
         if response.status_code != 200:
-            self.wrong.append(f"{response.status_code}: {response.text[:200]}")
+            self.errors.append(f"{response.status_code}: {response.text[:200]}")
             return
-        answer = response.json()
-        found = list(answer["faces"][0]["expression"].values())
-        if np.abs(np.array(found) - self.expected[answer["model"]][seed]).max() > 1e-4:
-            self.wrong.append(f"picture {seed}: another picture's answer")
-        self.answered.append(answer["model"])
+        body = response.json()
+        found = list(body["faces"][0]["expression"].values())
+        if np.abs(np.array(found) - self.expected[body["model"]][seed]).max() > 1e-4:
+            self.errors.append(f"photo {seed}: the expression of another photo")
+        self.digests.append(body["model"])
 
     def run(self, seeds: Iterator[int]) -> None:
-        with httpx.Client(base_url=self.address, timeout=PATIENCE) as client:
+        with httpx.Client(base_url=self.address, timeout=TIMEOUT_S) as client:
             while not self.stop.is_set():
                 try:
-                    self.ask(client, next(seeds))
+                    self.send(client, next(seeds))
                 except httpx.HTTPError as error:
-                    self.wrong.append(repr(error))
+                    self.errors.append(repr(error))
 
     def wait_for(self, more: int) -> None:
-        """Until so many more answers have come."""
-        wanted, until = len(self.answered) + more, time.monotonic() + PATIENCE
-        while len(self.answered) < wanted and not self.wrong:
-            assert time.monotonic() < until, "the server answers too slowly"
+        """Waits for ``more`` further responses."""
+        target, deadline = len(self.digests) + more, time.monotonic() + TIMEOUT_S
+        while len(self.digests) < target and not self.errors:
+            assert time.monotonic() < deadline, "the server is too slow"
             time.sleep(0.1)
 
 
 @contextmanager
 def load(address: str, expected: dict[str, list[list[float]]]) -> Iterator[Load]:
-    under_way = Load(address, expected)
+    running_load = Load(address, expected)
     with ThreadPoolExecutor(CLIENTS) as clients:
         for first in range(CLIENTS):
-            clients.submit(under_way.run, itertools.islice(itertools.cycle(SEEDS), first, None))
+            clients.submit(running_load.run, itertools.islice(itertools.cycle(SEEDS), first, None))
         try:
-            under_way.wait_for(2 * CLIENTS)
-            yield under_way
-            under_way.wait_for(2 * CLIENTS)
+            running_load.wait_for(2 * CLIENTS)
+            yield running_load
+            running_load.wait_for(2 * CLIENTS)
         finally:
-            under_way.stop.set()
-    assert under_way.wrong == []
+            running_load.stop.set()
+    assert running_load.errors == []
 
 
 def replicas(name: str) -> list[psutil.Process]:
-    """Processes of a deployment's replicas, of this cluster alone."""
+    """The processes of a deployment's replicas in this cluster."""
     children = psutil.Process().children(recursive=True)
     return [child for child in children if f"ServeReplica:default:{name}" in " ".join(child.cmdline())]
 
 
-def running(name: str) -> int:
+def num_running(name: str) -> int:
     states = serve.status().applications["default"].deployments[name].replica_states
     return states.get("RUNNING", 0)
 
 
-def until(condition, what: str) -> None:
-    end = time.monotonic() + PATIENCE
+def wait_until(condition, what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
-        assert time.monotonic() < end, what
+        assert time.monotonic() < deadline, f"timed out waiting for: {what}"
         time.sleep(0.5)
 
 
 def test_a_killed_replica_loses_no_request(address, versions, expected):
     deploy(versions["a"], replicas=2)
     for name in ("Reconstruction", "Reenactment"):
-        until(lambda name=name: running(name) == 2, f"two replicas of {name}")
-    with load(address, expected) as under_way:
+        wait_until(lambda name=name: num_running(name) == 2, f"second replica of {name}")
+    with load(address, expected) as running_load:
         killed = replicas("Reconstruction")[0]
         os.kill(killed.pid, signal.SIGKILL)
-        under_way.wait_for(10 * CLIENTS)
-        until(lambda: running("Reconstruction") == 2, "a new replica")
+        running_load.wait_for(10 * CLIENTS)
+        wait_until(lambda: num_running("Reconstruction") == 2, "new replica")
         assert killed.pid not in [process.pid for process in replicas("Reconstruction")]
 
 
-def test_new_weights_take_over_without_a_gap(address, versions, expected):
+def test_replaced_weights_lose_no_request(address, versions, expected):
     deploy(versions["a"])
-    until(lambda: running("Reconstruction") == 1, "one replica")
-    with load(address, expected) as under_way:
-        seen = len(under_way.answered)
+    wait_until(lambda: num_running("Reconstruction") == 1, "replica")
+    with load(address, expected) as running_load:
+        seen = len(running_load.digests)
         deploy(versions["b"])
-        new = next(digest for digest in expected if digest != under_way.answered[0])
-        until(lambda: new in under_way.answered[seen:] or under_way.wrong, "an answer of the new weights")
-    assert under_way.answered[-1] == new
+        new = next(digest for digest in expected if digest != running_load.digests[0])
+        wait_until(lambda: new in running_load.digests[seen:] or running_load.errors, "response of the new weights")
+    assert running_load.digests[-1] == new
 
 
-def test_replicas_come_and_go_without_a_gap(address, versions, expected):
+def test_scaling_loses_no_request(address, versions, expected):
     deploy(versions["a"])
-    with load(address, expected) as under_way:
+    with load(address, expected) as running_load:
         for count in (3, 1):
             deploy(versions["a"], replicas=count)
-            until(lambda count=count: running("Reconstruction") == count, f"{count} replicas")
-            under_way.wait_for(4 * CLIENTS)
+            wait_until(lambda count=count: num_running("Reconstruction") == count, f"{count} replicas")
+            running_load.wait_for(4 * CLIENTS)
 
 
 def test_a_removed_machine_loses_no_request(cluster, address, versions, expected):
     machine = {"num_cpus": 1, "resources": {"fitting": 1}}
     leaving, _ = cluster.add_node(**machine), cluster.add_node(**machine)
     cluster.wait_for_nodes()
-    deploy(versions["a"], replicas=2, fitting_on={"fitting": 1})
-    until(lambda: running("Reconstruction") == 2, "a replica on each of two machines")
-    with load(address, expected) as under_way:
+    deploy(versions["a"], replicas=2, reconstruction_resources={"fitting": 1})
+    wait_until(lambda: num_running("Reconstruction") == 2, "replica on each of two machines")
+    with load(address, expected) as running_load:
         cluster.remove_node(leaving, allow_graceful=False)
-        under_way.wait_for(10 * CLIENTS)
+        running_load.wait_for(10 * CLIENTS)
         cluster.add_node(**machine)
-        until(lambda: running("Reconstruction") == 2, "a replica on the new machine")
+        wait_until(lambda: num_running("Reconstruction") == 2, "replica on the new machine")
 
 
-def test_a_group_of_large_pictures_arrives(address, tmp_path, face_model):
-    """Sixteen answers at the paper's 224 pixels are 15 MB, and gRPC's messages end at 4 MiB unless told otherwise."""
+def test_batches_of_large_images_arrive(address, tmp_path, face_model):
+    """Sixteen results at the paper's 224 pixels are 15 MB; gRPC limits messages to 4 MiB by default."""
     deploy(write_networks(tmp_path, face_model, seed=0, size=224))
-    with httpx.Client(base_url=address, timeout=PATIENCE) as client, ThreadPoolExecutor(24) as clients:
-        until(lambda: client.get("/readyz").status_code == 200, "ready")
+    with httpx.Client(base_url=address, timeout=TIMEOUT_S) as client, ThreadPoolExecutor(24) as clients:
+        wait_until(lambda: client.get("/readyz").status_code == 200, "readiness")
 
-        def act(seed: int) -> int:
-            files, data = {"source": ("a.png", picture(seed))}, {"box": BOX, "expression": '{"jawOpen": 1}'}
+        def reenact(seed: int) -> int:
+            files, data = {"source": ("a.png", make_photo(seed))}, {"box": BOX, "expression": '{"jawOpen": 1}'}
             return client.post("/v1/reenact", files=files, data=data).status_code
 
-        assert set(clients.map(act, range(48))) == {200}
+        assert set(clients.map(reenact, range(48))) == {200}
 
 
 def test_reenactment_video_and_socket(address, versions):
     deploy(versions["a"])
-    source = {"source": ("a.png", picture(), "image/png")}
-    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
-        until(lambda: client.get("/readyz").status_code == 200, "ready")
-        acted = client.post("/v1/reenact", files=source, data={"box": BOX, "expression": '{"jawOpen": 1}'})
-        assert acted.status_code == 200 and acted.headers["content-type"] == "image/jpeg"
+    source = {"source": ("a.png", make_photo(), "image/png")}
+    with httpx.Client(base_url=address, timeout=TIMEOUT_S) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200, "readiness")
+        reenacted = client.post("/v1/reenact", files=source, data={"box": BOX, "expression": '{"jawOpen": 1}'})
+        assert reenacted.status_code == 200 and reenacted.headers["content-type"] == "image/jpeg"
         capture = (
             "Timecode,"
             + ",".join(ARKIT_NAMES)
@@ -254,21 +256,21 @@ def test_reenactment_video_and_socket(address, versions):
             + "".join(f"00:00:00:{n:02}.0," + "0.1," * 50 + "0.1\n" for n in range(12))
         )
         files = {**source, "driving": ("take.csv", capture, "text/csv")}
-        with client.stream("POST", "/v1/reenact/video", files=files, data={"box": BOX}) as film:
-            assert film.status_code == 200
-            assert b"".join(film.iter_bytes())[4:8] == b"ftyp"
-    asyncio.run(_converse(address.replace("http", "ws")))
+        with client.stream("POST", "/v1/reenact/video", files=files, data={"box": BOX}) as response:
+            assert response.status_code == 200
+            assert b"".join(response.iter_bytes())[4:8] == b"ftyp"
+    asyncio.run(_check_stream(address.replace("http", "ws")))
 
 
-async def _converse(address: str) -> None:
+async def _check_stream(address: str) -> None:
     async with websockets.connect(f"{address}/v1/stream", max_size=2**24) as socket_:
-        encoded = base64.b64encode(picture()).decode()
+        encoded = base64.b64encode(make_photo()).decode()
         await socket_.send(json.dumps({"source": encoded, "box": [float(v) for v in BOX.split(",")]}))
         assert json.loads(await socket_.recv())["ready"]
-        pictures = []
+        images = []
         for value in (0.0, 1.0):
             await socket_.send(json.dumps({"expression": {"jawOpen": value}}))
-            pictures.append(await socket_.recv())
-        assert all(isinstance(content, bytes) and content[:2] == b"\xff\xd8" for content in pictures)
+            images.append(await socket_.recv())
+        assert all(isinstance(content, bytes) and content[:2] == b"\xff\xd8" for content in images)
         await socket_.send("{")
         assert json.loads(await socket_.recv())["status"] == 400

@@ -1,4 +1,4 @@
-"""Work that is lost with a replica is given to another; what a network itself refuses is not."""
+"""Retries: calls that fail with their replica are retried on another one, errors of the network itself are not."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
 from serve import deployments
-from serve.deployments import Handles
-from serve.problems import Unavailable
+from serve.deployments import NetworkHandles
+from serve.problems import NetworkUnavailable
 
 
-class Handle:
-    """A deployment handle whose method raises these, one a call, and then answers."""
+class FakeHandle:
+    """A deployment handle whose method raises the given errors, one per call, and then succeeds."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors, self.calls = list(errors), 0
@@ -24,39 +24,39 @@ class Handle:
         self.calls += 1
         if self.errors:
             raise self.errors.pop(0)
-        return [f"answer to {item}" for item in items]
+        return [f"result of {item}" for item in items]
 
 
-def _fit(handle: Handle, attempts: int = 3) -> list[str]:
-    return asyncio.run(Handles(handle, handle, attempts).fit(["picture"]))
+def _fit(handle: FakeHandle, attempts: int = 3) -> list[str]:
+    return asyncio.run(NetworkHandles(handle, handle, attempts).fit(["crop"]))
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch):
-    monkeypatch.setattr(deployments, "_PAUSES", (0.0,))
+def no_delays(monkeypatch):
+    monkeypatch.setattr(deployments, "_RETRY_DELAYS_S", (0.0,))
 
 
-def test_lost_work_is_asked_for_again():
-    handle = Handle(ActorDiedError(), ActorUnavailableError("gone", None))
-    assert _fit(handle) == ["answer to picture"] and handle.calls == 3
+def test_calls_to_dead_replicas_are_retried():
+    handle = FakeHandle(ActorDiedError(), ActorUnavailableError("gone", None))
+    assert _fit(handle) == ["result of crop"] and handle.calls == 3
 
 
-def test_not_for_ever():
-    handle = Handle(*[ActorDiedError() for _ in range(9)])
-    with pytest.raises(Unavailable, match="lost 3 times"):
+def test_the_number_of_attempts_is_limited():
+    handle = FakeHandle(*[ActorDiedError() for _ in range(9)])
+    with pytest.raises(NetworkUnavailable, match="failed 3 times"):
         _fit(handle)
     assert handle.calls == 3
 
 
-def test_a_full_queue_is_said_at_once():
-    handle = Handle(BackPressureError(num_queued_requests=9, max_queued_requests=9))
-    with pytest.raises(Unavailable, match="more requests wait"):
+def test_a_full_queue_is_not_retried():
+    handle = FakeHandle(BackPressureError(num_queued_requests=9, max_queued_requests=9))
+    with pytest.raises(NetworkUnavailable, match="queue is full"):
         _fit(handle)
     assert handle.calls == 1
 
 
-def test_errors_of_the_network_are_not_repeated():
-    handle = Handle(RayTaskError("fit", "Traceback …", ValueError("wrong")))
+def test_errors_of_the_network_are_not_retried():
+    handle = FakeHandle(RayTaskError("fit", "Traceback …", ValueError("wrong")))
     with pytest.raises(RayTaskError):
         _fit(handle)
     assert handle.calls == 1

@@ -1,4 +1,4 @@
-"""The page as a person uses it, in a headless browser before the real HTTP application."""
+"""The page in a headless browser, with the real HTTP application and fake networks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
-from page_in_browser import FITTED_SMILE, FLAGS, capture, clip, find_browser, middle_face, photo, serving
+from page_in_browser import FITTED_SMILE, FLAGS, capture, detect_centre, driving_video, find_browser, photo, serving
 
 from jr2net.face.arkit import ARKIT_NAMES
 from serve.page.libraries import bundle
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page's drills drive a browser with playwright")
 expect = sync_api.expect
-expect.set_options(timeout=60_000)  # a busy machine is no error of the page
+expect.set_options(timeout=60_000)  # for busy machines
 
 pytestmark = pytest.mark.drill
 PHOTO = {"name": "someone.png", "mimeType": "image/png", "buffer": photo()}
@@ -42,56 +42,59 @@ def address(toy_model) -> Iterator[str]:
         try:
             bundle.bundle()
         except bundle.BundleError as error:
-            pytest.skip(f"the page's 3D library is not there: {error}")
+            pytest.skip(f"the page's 3D library is missing: {error}")
     with serving(toy_model) as address:
         yield address
 
 
 @pytest.fixture
 def open_page(browser, address) -> Iterator[OpenPage]:
-    """Opens the page. Afterwards its console must be silent, but for what was allowed, and no other host asked."""
-    faults: list[str] = []
+    """Opens the page. Afterwards its console must be empty, except for allowed messages, and all requests local."""
+    errors: list[str] = []
     contexts = []
 
-    def open_at(at: str = address, allowed: str = "^$", width: int = 1280, **options) -> sync_api.Page:
-        def note(fault: str) -> None:
-            if not re.search(allowed, fault):
-                faults.append(fault)
+    def open_at(url: str = address, allowed: str = "^$", width: int = 1280, **options) -> sync_api.Page:
+        def record(message: str) -> None:
+            if not re.search(allowed, message):
+                errors.append(message)
 
         options = {"reduced_motion": "reduce", "viewport": {"width": width, "height": 844}} | options
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(60_000)
-        page.on("console", lambda said: said.type in ("error", "warning") and note(said.text))
-        page.on("pageerror", lambda error: note(str(error)))
-        page.on("request", lambda sent: sent.url.startswith((at, "blob:", "data:")) or note(f"asked {sent.url}"))
-        page.goto(at)
+        page.on("console", lambda message: message.type in ("error", "warning") and record(message.text))
+        page.on("pageerror", lambda error: record(str(error)))
+        page.on(
+            "request",
+            lambda request: request.url.startswith((url, "blob:", "data:")) or record(f"requested {request.url}"),
+        )
+        page.goto(url)
         return page
 
     yield open_at
     for context in contexts:
         context.close()
-    assert faults == []
+    assert errors == []
 
 
 def fit(page: sync_api.Page) -> None:
-    """Chooses the photo; this server has no detector, so a person says where the face is."""
+    """Chooses the photo and accepts the box of the face, because this server has no detector."""
     page.set_input_files("#photo", PHOTO)
-    page.click("#marker-use")
+    page.click("#box-use")
     expect(page.locator("#status")).to_contain_text("Face fitted")
 
 
-def wait_for_picture(page: sync_api.Page, before: str | None = None) -> str:
-    """Digest of the generated picture on the stage, once there is another one than before."""
+def wait_for_image(page: sync_api.Page, previous: str | None = None) -> str:
+    """Waits for a generated image other than the previous one. Returns its URL."""
     expect(page.locator("#provenance")).to_be_visible()
-    source = page.locator("#picture")
-    if before is not None:
-        expect(source).not_to_have_attribute("src", before)
-    return source.get_attribute("src")
+    image = page.locator("#image")
+    if previous is not None:
+        expect(image).not_to_have_attribute("src", previous)
+    return image.get_attribute("src")
 
 
-def middle(page: sync_api.Page) -> float:
-    """Brightness, 0 to 255, of the photo's middle as the page shows it."""
+def centre_brightness(page: sync_api.Page) -> float:
+    """Brightness, 0 to 255, of the centre of the displayed photo."""
     pixels = cv2.imdecode(np.frombuffer(page.locator("#view").screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
     height, width = pixels.shape
     return float(pixels[height // 2 - 5 : height // 2 + 5, width // 2 - 5 : width // 2 + 5].mean())
@@ -103,9 +106,9 @@ def download(page: sync_api.Page, button: str) -> bytes:
     return Path(started.value.path()).read_bytes()
 
 
-def frames_of(film: bytes, folder: Path) -> int:
-    (folder / "film.mp4").write_bytes(film)
-    return int(cv2.VideoCapture(str(folder / "film.mp4")).get(cv2.CAP_PROP_FRAME_COUNT))
+def count_frames(video: bytes, folder: Path) -> int:
+    (folder / "video.mp4").write_bytes(video)
+    return int(cv2.VideoCapture(str(folder / "video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT))
 
 
 def set_slider(page: sync_api.Page, name: str, value: float) -> None:
@@ -113,105 +116,105 @@ def set_slider(page: sync_api.Page, name: str, value: float) -> None:
     page.locator(f"#{name}").fill(str(value))
 
 
-def test_a_photo_is_fitted_and_follows_the_sliders(open_page):
+def test_the_photo_is_fitted_and_updated_by_the_sliders(open_page):
     page = open_page()
     fit(page)
     expect(page.locator("#mouthSmileLeft")).to_have_value(str(FITTED_SMILE))
     expect(page.locator("#jawOpen")).to_have_value("0")
     expect(page.locator("#mesh")).to_be_visible()
     set_slider(page, "jawOpen", 0.1)
-    first = wait_for_picture(page)
-    light = middle(page)
+    first = wait_for_image(page)
+    bright = centre_brightness(page)
     set_slider(page, "jawOpen", 0.9)
-    wait_for_picture(page, first)
-    assert middle(page) < 0.5 * light
-    expect(page.locator("#speed")).to_contain_text("by stream")
+    wait_for_image(page, first)
+    assert centre_brightness(page) < 0.5 * bright
+    expect(page.locator("#response-time")).to_contain_text("(WebSocket)")
     page.click("#compare")
     expect(page.locator("#provenance")).to_be_hidden()
-    assert middle(page) > 0.9 * light
+    assert centre_brightness(page) > 0.9 * bright
 
 
-def test_the_mesh_turns_and_moves(open_page):
+def test_the_mesh_rotates_and_deforms(open_page):
     page = open_page()
     fit(page)
     mesh = page.locator("#mesh")
     page.check("[name=layer][value=mesh]", force=True)
-    pictures = [mesh.screenshot()]
+    screenshots = [mesh.screenshot()]
     mesh.focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
-    pictures.append(_settled(page, mesh))
+    screenshots.append(_settled(page, mesh))
     page.keyboard.press("Home")
     _settled(page, mesh)
     set_slider(page, "jawOpen", 1)
-    pictures.append(_settled(page, mesh))
-    assert len({hashlib.sha256(picture).digest() for picture in pictures}) == 3
-    grey = cv2.imdecode(np.frombuffer(pictures[0], np.uint8), cv2.IMREAD_GRAYSCALE)
+    screenshots.append(_settled(page, mesh))
+    assert len({hashlib.sha256(screenshot).digest() for screenshot in screenshots}) == 3
+    grey = cv2.imdecode(np.frombuffer(screenshots[0], np.uint8), cv2.IMREAD_GRAYSCALE)
     assert grey.std() > 3  # something is drawn
 
 
 def _settled(page: sync_api.Page, locator: sync_api.Locator) -> bytes:
-    page.wait_for_timeout(500)  # what is asked for is drawn with the next frame
+    page.wait_for_timeout(500)  # it is drawn with the next animation frame
     return locator.screenshot()
 
 
-def test_where_sockets_are_refused_the_photo_follows_by_requests(open_page, toy_model):
+def test_without_websockets_the_photo_is_updated_by_requests(open_page, toy_model):
     with serving(toy_model, stream=False) as address:
         page = open_page(address, allowed="WebSocket")
         fit(page)
         set_slider(page, "jawOpen", 0.8)
-        wait_for_picture(page)
-        expect(page.locator("#speed")).to_contain_text("by requests")
-        assert middle(page) < 80
+        wait_for_image(page)
+        expect(page.locator("#response-time")).to_contain_text("(HTTP)")
+        assert centre_brightness(page) < 80
         page.close()
 
 
-def test_without_the_3d_library_all_else_works(open_page, address):
-    page = open_page(address + "nowhere", allowed=".")  # the context, before anything is asked for
+def test_the_page_works_without_the_3d_library(open_page, address):
+    page = open_page(address + "nowhere", allowed=".")  # to set up the route before the page loads
     page.route("**/vendor/three.js", lambda route: route.abort())
     page.goto(address)
     fit(page)
     expect(page.locator("#status")).to_contain_text("make page")
     expect(page.locator("#mesh")).to_be_hidden()
     set_slider(page, "jawOpen", 0.9)
-    wait_for_picture(page)
-    assert middle(page) < 80
+    wait_for_image(page)
+    assert centre_brightness(page) < 80
 
 
-def test_of_many_movements_the_last_one_stays(open_page):
+def test_the_last_of_many_movements_is_shown(open_page):
     page = open_page()
     fit(page)
     for step in range(30):
         set_slider(page, "jawOpen", 1 - step / 30)
     set_slider(page, "jawOpen", 0)
-    wait_for_picture(page)
+    wait_for_image(page)
     page.wait_for_timeout(1500)
-    assert middle(page) > 140
+    assert centre_brightness(page) > 140
 
 
-def test_left_and_right_move_together_or_alone(open_page):
+def test_left_and_right_move_together_or_separately(open_page):
     page = open_page()
     fit(page)
     set_slider(page, "eyeBlinkLeft", 0.6)
     expect(page.locator("#eyeBlinkRight")).to_have_value("0.6")
-    page.uncheck("#together", force=True)
+    page.uncheck("#link-sides", force=True)
     set_slider(page, "eyeBlinkLeft", 0.2)
     expect(page.locator("#eyeBlinkRight")).to_have_value("0.6")
     page.locator("#eyeBlinkLeft").press("Delete")
     expect(page.locator("#eyeBlinkLeft")).to_have_value("0")
 
 
-def test_a_capture_plays_and_becomes_a_film(open_page, tmp_path):
+def test_a_capture_plays_and_is_rendered(open_page, tmp_path):
     page = open_page()
     fit(page)
     page.set_input_files("#driving", {"name": "take.csv", "mimeType": "text/csv", "buffer": capture()})
-    expect(page.locator("#take-name")).to_have_text("take")
-    expect(page.locator("#play")).to_have_text("Play")  # it has come to its end
+    expect(page.locator("#capture-name")).to_have_text("take")
+    expect(page.locator("#play")).to_have_text("Play")  # it has ended
     expect(page.locator("#jawOpen")).to_have_value("1")
-    wait_for_picture(page)
+    wait_for_image(page)
     page.click("#render")
-    expect(page.locator("#film")).to_be_visible()
-    assert frames_of(download(page, "#video-download"), tmp_path) == 40
+    expect(page.locator("#result")).to_be_visible()
+    assert count_frames(download(page, "#video-download"), tmp_path) == 40
     page.locator("#seek").fill("0")
     expect(page.locator("#jawOpen")).to_have_value("0")
 
@@ -227,21 +230,21 @@ def test_a_broken_capture_is_explained(open_page):
     expect(page.locator("#problem")).to_be_hidden()
 
 
-def test_a_clip_and_another_picture_drive_the_photo(open_page, toy_model, tmp_path):
-    with serving(toy_model, detector=middle_face) as address:
+def test_a_video_and_another_photo_drive_the_photo(open_page, toy_model, tmp_path):
+    with serving(toy_model, detector=detect_centre) as address:
         page = open_page(address)
         page.set_input_files("#photo", PHOTO)
-        expect(page.locator("#status")).to_contain_text("Face fitted")  # found without being marked
+        expect(page.locator("#status")).to_contain_text("Face fitted")  # detected
         page.set_input_files("#driving", PHOTO)
-        expect(page.locator("#status")).to_contain_text("acts like someone.png")
-        wait_for_picture(page)
-        page.set_input_files("#driving", {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": clip(12)})
-        expect(page.locator("#film")).to_be_visible()
-        assert frames_of(download(page, "#video-download"), tmp_path) == 12
+        expect(page.locator("#status")).to_contain_text("has the expression of someone.png")
+        wait_for_image(page)
+        page.set_input_files("#driving", {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": driving_video(12)})
+        expect(page.locator("#result")).to_be_visible()
+        assert count_frames(download(page, "#video-download"), tmp_path) == 12
         page.close()
 
 
-def test_a_driving_picture_without_a_face_is_explained(open_page):
+def test_a_driving_photo_without_a_face_is_explained(open_page):
     page = open_page(allowed="status of 422")
     fit(page)
     page.set_input_files("#driving", PHOTO)
@@ -259,34 +262,34 @@ def test_downloads(open_page, toy_model):
     coefficients = json.loads(download(page, "#download-coefficients"))["expression"]
     assert set(coefficients) == set(ARKIT_NAMES)
     assert coefficients["jawOpen"] == 0.5
-    picture = cv2.imdecode(np.frombuffer(download(page, "#download-picture"), np.uint8), cv2.IMREAD_COLOR)
-    assert picture.shape == (360, 480, 3)
+    image = cv2.imdecode(np.frombuffer(download(page, "#download-image"), np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (360, 480, 3)
 
 
-def test_all_of_it_by_keyboard(open_page):
+def test_the_page_works_by_keyboard(open_page):
     page = open_page()
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
-    reached = []
+    focused = []
     for _ in range(8):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.id"))
-    assert {"theme", "photo", "sample"} <= set(reached)
+        focused.append(page.evaluate("document.activeElement.id"))
+    assert {"theme", "photo", "sample"} <= set(focused)
     page.locator("#sample").press("Enter")  # its box is known
     expect(page.locator("#status")).to_contain_text("Face fitted")
-    page.locator("#mark").press("Enter")
-    expect(page.locator("#marker")).to_be_focused()
+    page.locator("#mark-face").press("Enter")
+    expect(page.locator("#face-box")).to_be_focused()
     for key in ("ArrowUp", "ArrowLeft", "Shift+ArrowRight"):
         page.keyboard.press(key)
-    page.locator("#marker-use").press("Enter")
-    expect(page.locator("#marking-controls")).to_be_hidden()
+    page.locator("#box-use").press("Enter")
+    expect(page.locator("#box-controls")).to_be_hidden()
     expect(page.locator("#status")).to_contain_text("Face fitted")
     page.locator("#jawOpen").focus()
     for _ in range(5):
         page.keyboard.press("ArrowRight")
     expect(page.locator("#jawOpen")).to_have_value("0.05")
-    wait_for_picture(page)
-    page.locator("#demonstration").press("Enter")
+    wait_for_image(page)
+    page.locator("#demo").press("Enter")
     page.locator("#play").press("Enter")
     expect(page.locator("#play")).to_have_text("Play")
 
@@ -295,29 +298,29 @@ def test_every_control_has_a_name(open_page):
     page = open_page()
     fit(page)
     nameless = page.locator("button, input, canvas, [tabindex='0']").evaluate_all(
-        """(all) => all.filter((one) => {
-          const name = one.getAttribute("aria-label") || one.textContent.trim();
-          return !name && !one.labels?.length;
-        }).map((one) => one.outerHTML)"""
+        """(controls) => controls.filter((control) => {
+          const name = control.getAttribute("aria-label") || control.textContent.trim();
+          return !name && !control.labels?.length;
+        }).map((control) => control.outerHTML)"""
     )
     assert nameless == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_is_wide_enough(open_page, scheme):
+def test_the_page_fits_a_phone(open_page, scheme):
     page = open_page(width=360, color_scheme=scheme, has_touch=True, is_mobile=True)
     fit(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     set_slider(page, "jawOpen", 0.8)
-    wait_for_picture(page)
+    wait_for_image(page)
     page.locator("#jawOpen").scroll_into_view_if_needed()
-    expect(page.locator("#picture")).to_be_in_viewport()  # the photo stays while the sliders scroll
-    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    red = int(re.findall(r"\d+", ground)[0])
+    expect(page.locator("#image")).to_be_in_viewport()  # the photo stays visible while the sliders scroll
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    red = int(re.findall(r"\d+", background)[0])
     assert (red < 60) == (scheme == "dark")
 
 
-def test_a_chosen_theme_stays(open_page):
+def test_a_chosen_theme_is_kept(open_page):
     page = open_page(color_scheme="light")
     for _ in range(2):
         page.click("#theme")
@@ -326,7 +329,7 @@ def test_a_chosen_theme_stays(open_page):
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_a_key_is_asked_for_and_kept_for_the_session(open_page, toy_model):
+def test_a_key_is_requested_and_kept_for_the_session(open_page, toy_model):
     with serving(toy_model, keys=(hashlib.sha256(b"open sesame").digest(),)) as address:
         page = open_page(address, allowed="status of 401")
         page.click("#sample")
@@ -337,14 +340,14 @@ def test_a_key_is_asked_for_and_kept_for_the_session(open_page, toy_model):
         page.click("#sample")
         expect(page.locator("#status")).to_contain_text("Face fitted")
         set_slider(page, "jawOpen", 0.7)
-        wait_for_picture(page)
-        expect(page.locator("#speed")).to_contain_text("by stream")
+        wait_for_image(page)
+        expect(page.locator("#response-time")).to_contain_text("(WebSocket)")
         assert page.evaluate("Object.keys(localStorage).concat(document.cookie)") == [""]
         page.close()
 
 
-def test_what_is_no_picture_is_explained(open_page):
+def test_a_file_that_is_not_a_photo_is_explained(open_page):
     page = open_page()
-    page.set_input_files("#photo", {"name": "notes.txt", "mimeType": "image/png", "buffer": b"not a picture"})
-    expect(page.locator("#problem")).to_contain_text("notes.txt is not a picture")
+    page.set_input_files("#photo", {"name": "notes.txt", "mimeType": "image/png", "buffer": b"not a photo"})
+    expect(page.locator("#problem")).to_contain_text("notes.txt is not a photo")
     expect(page.locator("#welcome")).to_be_visible()

@@ -1,6 +1,6 @@
-"""The page's files hold together: what the modules name is there, the names are complete, and nothing comes from afar.
+"""The page's files are consistent: ids, imports and names exist, and nothing is loaded from another host.
 
-Modules that only reckon run in Node.js, where it is installed, against their counterparts in Python.
+Modules without a user interface run in Node.js, if it is installed, and are compared with the Python implementation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from serve.page.libraries import bundle
 
 PAGE = Path(bundle.__file__).parents[1]
 MODULES = sorted(PAGE.glob("*.js"))
-OWN = [*MODULES, *PAGE.glob("*.html"), *PAGE.glob("*.css"), *PAGE.glob("*.svg"), *PAGE.glob("libraries/*.*")]
+PAGE_FILES = [*MODULES, *PAGE.glob("*.html"), *PAGE.glob("*.css"), *PAGE.glob("*.svg"), *PAGE.glob("libraries/*.*")]
 
 
 class _Elements(HTMLParser):
@@ -36,7 +36,7 @@ class _Elements(HTMLParser):
         self.found.append((tag, dict(attributes)))
 
     def values(self, attribute: str) -> list[str]:
-        return [own[attribute] or "" for _, own in self.found if attribute in own]
+        return [attributes[attribute] or "" for _, attributes in self.found if attribute in attributes]
 
 
 @pytest.fixture(scope="module")
@@ -44,29 +44,27 @@ def html() -> _Elements:
     return _Elements((PAGE / "index.html").read_text())
 
 
-def test_every_id_is_there_once_and_what_modules_name_exists(html):
+def test_ids_are_unique_and_those_of_the_modules_exist(html):
     ids = html.values("id")
     assert len(ids) == len(set(ids))
-    built = {"speed"}  # by page.js, with the facts
+    created = {"response-time"}  # by page.js
     for module in MODULES:
         text = module.read_text()
         named = set(re.findall(r"""(?:\$|getElementById)\("([\w-]+)"\)""", text))
-        assert named - built <= set(ids), module.name
-    for list_of_ids in re.findall(
-        r"for \(const (?:id|part) of \[([^\]]+)\]\) \$\(", "".join(m.read_text() for m in MODULES)
-    ):
+        assert named - created <= set(ids), module.name
+    for list_of_ids in re.findall(r"for \(const id of \[([^\]]+)\]\) \$\(", "".join(m.read_text() for m in MODULES)):
         assert set(re.findall(r'"([\w-]+)"', list_of_ids)) <= set(ids)
-    assert {f"download-{kind}" for kind in ("obj", "glb", "coefficients", "picture")} <= set(ids)
+    assert {f"download-{kind}" for kind in ("obj", "glb", "coefficients", "image")} <= set(ids)
 
 
-def test_labels_and_descriptions_lead_somewhere(html):
+def test_labels_and_descriptions_refer_to_existing_ids(html):
     ids = set(html.values("id"))
     for attribute in ("for", "aria-labelledby", "aria-describedby"):
         assert set(html.values(attribute)) <= ids, attribute
     assert {target[1:] for target in html.values("href") if target.startswith("#")} <= ids
 
 
-def test_imports_and_links_lead_somewhere(html):
+def test_imports_and_links_exist(html):
     for module in MODULES:
         for target in re.findall(r'(?:from|import\()\s*"([^"]+)"', module.read_text()):
             assert target.startswith("./"), f"{module.name} imports {target}"
@@ -76,7 +74,7 @@ def test_imports_and_links_lead_somewhere(html):
         assert (PAGE / str(target)).is_file(), target
 
 
-def test_what_is_imported_is_exported():
+def test_imported_names_are_exported():
     exports = {
         module.name: set(re.findall(r"export (?:async )?(?:function|const|class) (\w+)", module.read_text()))
         for module in MODULES
@@ -89,13 +87,13 @@ def test_what_is_imported_is_exported():
     assert set(re.findall(r"\w+", used)) <= bundled | {"GLTFLoader"}
 
 
-def test_nothing_comes_from_another_host():
-    for file in OWN:
-        addresses = set(re.findall(r"https?://[^\s\"'<>)]*", file.read_text())) - {"http://www.w3.org/2000/svg"}
-        assert not addresses, f"{file.name}: {addresses}"
+def test_nothing_is_loaded_from_another_host():
+    for file in PAGE_FILES:
+        urls = set(re.findall(r"https?://[^\s\"'<>)]*", file.read_text())) - {"http://www.w3.org/2000/svg"}
+        assert not urls, f"{file.name}: {urls}"
 
 
-def test_no_script_or_style_stands_in_the_html(html):
+def test_the_html_has_no_inline_script_or_style(html):
     (policy,) = [own["content"] for _, own in html.found if own.get("http-equiv") == "Content-Security-Policy"]
     assert "unsafe" not in str(policy) and "default-src 'none'" in str(policy)
     assert not html.values("style") and not [tag for tag, _ in html.found if tag == "style"]
@@ -113,7 +111,7 @@ def _node(code: str):
     return json.loads(done.stdout)
 
 
-def test_the_51_names_are_grouped_completely():
+def test_the_groups_contain_all_51_names():
     groups = _node(
         'import { GROUPS, NAMES, PRESETS } from "./blendshapes.js"; console.log(JSON.stringify({ NAMES,'
         " titles: GROUPS.map((group) => group.title), presets: Object.values(PRESETS).flatMap(Object.keys) }))"
@@ -123,65 +121,66 @@ def test_the_51_names_are_grouped_completely():
     assert set(groups["presets"]) <= set(ARKIT_NAMES)
 
 
-def test_the_mesh_lies_where_the_camera_sees_it():
+def test_the_projection_agrees_with_the_camera():
     crop, camera = Crop((310.0, 190.0), 150.0, 0.4), Camera.default(64)
     points = np.random.default_rng(0).uniform([-80, -80, 900], [80, 80, 1200], (5, 3))
     described = {
         "size": 64, "focal": camera.focal, "centre": camera.centre, "crop": crop.matrix(64).tolist()
     }  # fmt: skip
-    view = {"left": 100, "top": 50, "width": 400, "height": 300}
-    answer = _node(
+    region = {"left": 100, "top": 50, "width": 400, "height": 300}
+    result = _node(
         f'import {{ cropBounds, projection }} from "./projection.js"; const camera = {json.dumps(described)};'
-        f"console.log(JSON.stringify({{ matrix: projection(camera, {json.dumps(view)}), bounds: cropBounds(camera) }}))"
+        f"console.log(JSON.stringify({{ matrix: projection(camera, {json.dumps(region)}),"
+        " bounds: cropBounds(camera) }))"
     )
-    matrix = np.array(answer["matrix"]).reshape(4, 4).T
+    matrix = np.array(result["matrix"]).reshape(4, 4).T
     clip = np.concatenate([points * [1, -1, -1], np.ones((5, 1))], 1) @ matrix.T  # in WebGL's axes
-    seen = clip[:, :2] / clip[:, 3:]
-    pixels = np.stack([100 + (seen[:, 0] + 1) / 2 * 400, 50 + (1 - seen[:, 1]) / 2 * 300], 1)
+    ndc = clip[:, :2] / clip[:, 3:]
+    pixels = np.stack([100 + (ndc[:, 0] + 1) / 2 * 400, 50 + (1 - ndc[:, 1]) / 2 * 300], 1)
     in_crop = camera.focal * points[:, :2] / points[:, 2:] + np.array(camera.centre)
     assert np.allclose(pixels, crop.to_image(in_crop, 64), atol=1e-6)
     assert np.all(np.abs(clip[:, 2] / clip[:, 3]) < 1)
     corners = crop.to_image(np.array([[0.0, 0], [64, 0], [0, 64], [64, 64]]), 64)
-    assert [answer["bounds"]["left"], answer["bounds"]["top"]] == pytest.approx(corners.min(0).tolist())
+    assert [result["bounds"]["left"], result["bounds"]["top"]] == pytest.approx(corners.min(0).tolist())
 
 
 @pytest.mark.parametrize(("fps", "frames"), [(15, 8), (24, 60), (29.97, 100), (30, 40), (60, 200)])
-def test_captures_are_written_as_they_are_read(fps, frames):
+def test_written_captures_can_be_read(fps, frames):
     written = _node(
         'import { complete } from "./blendshapes.js"; import { parseCapture, writeCapture } from "./capture.js";'
         f"const frames = Array.from({{ length: {frames} }}, (_, i) => complete({{ jawOpen: i / {frames} }}));"
         f'const text = await writeCapture({{ name: "take", fps: {fps}, frames }}).text();'
-        'console.log(JSON.stringify({ text, again: parseCapture(text, "take.csv") }))'
+        'console.log(JSON.stringify({ text, parsed: parseCapture(text, "take.csv") }))'
     )
     track = parse_csv(written["text"].encode(), "take.csv")
     assert track.fps == pytest.approx(fps, rel=0.01)
-    assert len(track) == frames == len(written["again"]["frames"])
-    assert written["again"]["fps"] == pytest.approx(track.fps, rel=0.01)
+    assert len(track) == frames == len(written["parsed"]["frames"])
+    assert written["parsed"]["fps"] == pytest.approx(track.fps, rel=0.01)
     assert np.allclose(track.expression[:, ARKIT_NAMES.index("jawOpen")], np.arange(frames) / frames, atol=1e-4)
-    assert written["again"]["frames"][1]["jawOpen"] == pytest.approx(1 / frames, abs=1e-4)
+    assert written["parsed"]["frames"][1]["jawOpen"] == pytest.approx(1 / frames, abs=1e-4)
 
 
-def test_captures_of_other_spelling_are_read_and_wrong_ones_explained():
+def test_capture_columns_can_be_abbreviated_and_errors_are_explained():
     names = ["Timecode", *("EyeBlink_L" if name == "eyeBlinkLeft" else name for name in reversed(ARKIT_NAMES))]
     row = ["00:00:00:00", *["1.2"] * 51]
     texts = [[names, row], [names], [names[:-1], row], [names, [*row[:-1], "high"]]]
     code = (
-        'import { parseCapture } from "./capture.js"; const said = (text) => { try {'
+        'import { parseCapture } from "./capture.js"; const parse = (text) => { try {'
         ' return parseCapture(text, "t.csv").frames[0].eyeBlinkLeft; } catch (error) { return error.message; } };'
     )
     content = json.dumps(["\n".join(",".join(line) for line in text) for text in texts])
-    answers = _node(f"{code} console.log(JSON.stringify({content}.map(said)))")
-    assert answers[0] == 1
-    assert "no frames" in answers[1] and "eyeBlinkLeft" in answers[2] and "line 2" in answers[3]
+    results = _node(f"{code} console.log(JSON.stringify({content}.map(parse)))")
+    assert results[0] == 1
+    assert "no frames" in results[1] and "eyeBlinkLeft" in results[2] and "line 2" in results[3]
 
 
-def test_without_npm_the_bundle_says_what_to_do(monkeypatch, capsys):
+def test_without_npm_the_error_names_the_remedy(monkeypatch, capsys):
     monkeypatch.setattr(bundle.shutil, "which", lambda name: None)
     assert bundle.main() == 1
     assert "install Node.js" in capsys.readouterr().err
 
 
-def test_without_a_network_an_old_bundle_stays(monkeypatch, tmp_path):
+def test_without_a_network_the_old_bundle_is_kept(monkeypatch, tmp_path):
     target = tmp_path / "three.js"
     target.write_text("old")
     failed = subprocess.CompletedProcess([], 1, "", "npm error code ENOTFOUND\nnpm error network")

@@ -19,22 +19,22 @@ def test_half_precision_changes_coefficients_by_less_than_a_thousandth(weights, 
         sum(file.stat().st_size for file in folder.glob("*.safetensors")) for folder in (run / "recaugnet", recaugnet)
     ]
     assert size[1] < 0.6 * size[0]
-    pictures = [np.random.default_rng(n).integers(0, 255, (SIZE, SIZE, 3), np.uint8) for n in range(4)]
-    for one, other in zip(full.fit(pictures), half.fit(pictures), strict=True):
-        assert np.abs(one.face["expression"] - other.face["expression"]).max() < 1e-3
-        assert one.network.digest != other.network.digest
+    crops = [np.random.default_rng(n).integers(0, 255, (SIZE, SIZE, 3), np.uint8) for n in range(4)]
+    for exact, rounded in zip(full.fit(crops), half.fit(crops), strict=True):
+        assert np.abs(exact.face["expression"] - rounded.face["expression"]).max() < 1e-3
+        assert exact.network.digest != rounded.network.digest
     assert half.network.backbone.conv1.weight.dtype == torch.float32
     assert full.info.digest in read_description(recaugnet)["trained_from"].values()
 
 
-def test_a_run_without_networks_is_explained(tmp_path, capsys):
+def test_a_run_without_networks_is_an_error(tmp_path, capsys):
     assert main([str(tmp_path)]) == 1
     assert "recaugnet" in capsys.readouterr().err
     assert main([]) == 1
 
 
 @pytest.mark.parametrize("name", ["recaugnet", "dcnet"])
-def test_the_settings_of_make_serve_name_what_is_copied(name):
+def test_make_serve_uses_the_copied_weights(name):
     from serve.settings import load_settings
 
     settings = load_settings("configs/serve-laptop.yaml")

@@ -1,4 +1,4 @@
-// What the page uses of three.js; the bundle holds nothing else.
+// The parts of three.js that the page uses; the bundle contains nothing else.
 export {
   AmbientLight, Camera, DirectionalLight, Group, Matrix4, Mesh, MeshBasicMaterial, MeshStandardMaterial, Scene, Vector3,
   WebGLRenderer,
