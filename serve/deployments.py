@@ -117,7 +117,7 @@ class Reconstruction(_NetworkReplica):
 
 @serve.deployment
 class Reenactment(_NetworkReplica):
-    """DCNet on one device. Requests that arrive together are computed by one forward pass."""
+    """The reenactor on one device. Requests that arrive together are computed by one forward pass."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings, "reenactment")
