@@ -122,8 +122,8 @@ Order of `expression`:
 
 ## How it was made
 
-A frozen RecNet reconstructs the source's 3D face, a sampler or a capture replaces its expression, and a reenactor renders
-the result.{driving} Seed {description["seed"]}; {description["planned"]} pairs planned, {rejected} rejected
+A frozen RecNet reconstructs the source's 3D face, a sampler or a capture replaces its expression, and a reenactor
+renders the result.{driving} Seed {description["seed"]}; {description["planned"]} pairs planned, {rejected} rejected
 ({_counts(description["rejected"])}). The images depend on these digests, the seed and the settings alone:
 
 {_table(("made from", "SHA-256"), ((name, f"`{value}`") for name, value in description["digests"].items()))}
