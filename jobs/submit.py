@@ -103,7 +103,7 @@ def wait_until_ready(head: subprocess.Popen, address: str, log: Path) -> None:
                 return
         except (URLError, OSError):
             time.sleep(0.3)
-    raise SystemExit(f"error: the local cluster did not answer within {START_TIMEOUT_S} s:\n{log.read_text()}")
+    raise SystemExit(f"error: the local cluster did not respond within {START_TIMEOUT_S} s:\n{log.read_text()}")
 
 
 def free_ports() -> dict[str, int]:

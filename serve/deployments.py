@@ -117,7 +117,7 @@ class Reconstruction(_NetworkReplica):
 
 @serve.deployment
 class Reenactment(_NetworkReplica):
-    """DCNet on one device. Requests that arrive together are computed by one forward pass."""
+    """The reenactor on one device. Requests that arrive together are computed by one forward pass."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings, "reenactment")
@@ -167,7 +167,7 @@ class NetworkHandles:
                 raise  # an error in the network's code, or a client that disconnected: a retry would not help
             except (RayError, DeploymentUnavailableError):
                 await asyncio.sleep(_RETRY_DELAYS_S[min(attempt, len(_RETRY_DELAYS_S) - 1)])
-        raise NetworkUnavailable(f"this request failed {self.attempts} times with the replica that ran it; try again")
+        raise NetworkUnavailable(f"the replica of this request died {self.attempts} times; try again")
 
 
 @serve.deployment

@@ -97,7 +97,7 @@ class Reconstruction(Network):
 
 
 class Reenactment(Network):
-    """DCNet: a source crop and a driving face to the generated crop."""
+    """The reenactor: a source crop and a driving face to the generated crop."""
 
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="precision of the convolutions; bf16: a quarter less time at 224 pixels"

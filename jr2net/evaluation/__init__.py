@@ -26,7 +26,7 @@ def evaluate(
 
     Returns the metrics of the report (a tree, see ``jr2net.report.result``) and its image grids.
     """
-    cascade = Cascade.load(folders, model, device)
+    cascade = Cascade.load(folders, config.reenactor, model, device)
     sets = test_clips(config, folders["prepare"])
     baseline = mean_landmarks(training_clips(config, folders["prepare"]), config.image_size).to(device)
 
@@ -45,5 +45,7 @@ def evaluate(
     grids += reenactment_grids
     grids.append(expression_sweeps(reenacted, cascade))
     result["ground"] = "studio" if config.data.clips is None else "clips"
-    result["perceptual_features"] = "VGG-19" if config.dcnet.vgg19 else "RecNet's backbone"
+    result["reenactor"] = config.reenactor
+    vgg19 = getattr(config, config.reenactor).vgg19
+    result["perceptual_features"] = "VGG-19" if vgg19 else "RecNet's backbone"
     return result, grids

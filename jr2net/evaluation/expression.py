@@ -1,4 +1,4 @@
-"""DCNet's output for single blendshapes at several coefficients."""
+"""The reenactor's output for single blendshapes at several coefficients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluation of DCNet against the driving frame (same identity) and its landmarks (cross identity)."""
+"""Evaluation of the reenactor against the driving frame (same identity) and its landmarks (cross identity)."""
 
 from __future__ import annotations
 
@@ -37,11 +37,13 @@ class Cascade:
     recaugnet: Reconstructor
 
     @staticmethod
-    def load(folders: Mapping[str, str], model: FaceModel, device: torch.device | str = "cpu") -> Cascade:
-        """From the folders of ``recnet``, ``dcnet`` and ``recaugnet``, with the numbers of training."""
+    def load(
+        folders: Mapping[str, str], reenactor: str, model: FaceModel, device: torch.device | str = "cpu"
+    ) -> Cascade:
+        """From the folders of ``recnet``, ``recaugnet`` and the stage ``reenactor``, with the numbers of training."""
         options: dict[str, Any] = {"face_model": model.to(device), "device": device, "optimize": False}
         recnet, recaugnet = (Reconstructor.load(folders[stage], **options) for stage in ("recnet", "recaugnet"))
-        return Cascade(Reenactor.load(folders["dcnet"], reconstructor=recnet, **options), recnet, recaugnet)
+        return Cascade(Reenactor.load(folders[reenactor], reconstructor=recnet, **options), recnet, recaugnet)
 
     @property
     def model(self) -> FaceModel:
@@ -51,21 +53,27 @@ class Cascade:
     def camera(self) -> Camera:
         return self.reenactor.camera
 
+    @property
+    def title(self) -> str:
+        """What the reenactor is called, e.g. DCNet."""
+        return str(getattr(self.reenactor.network, "title", self.reenactor.info.kind))
+
 
 @dataclass(frozen=True)
 class ReenactedBatch:
-    """A batch of reenactments: driving and generated images (B, 3, S, S) and the scene."""
+    """A batch of reenactments: the reenactor's title, driving and generated images (B, 3, S, S), and the scene."""
 
+    title: str
     driving_image: Tensor
     scene: Scene
     generated: Tensor
 
     def images_by_method(self) -> dict[str, Tensor]:
-        """Images (B, 3, S, S) of the two baselines and of DCNet."""
+        """Images (B, 3, S, S) of the two baselines and of the reenactor."""
         return {
             "CopySource": self.scene.source_image,
             "WarpOnly": self.scene.warp_only(),
-            "DCNet": self.generated,
+            self.title: self.generated,
         }
 
 
@@ -106,11 +114,11 @@ def _reenact(clips: ClipSource, pairs: Pairs, cascade: Cascade) -> Iterator[Reen
         driving_image = load_frames(clips, drivers, cascade.camera.size)["image"].to(device)
         source, driving = cascade.recnet.predict(source_image), cascade.recnet.predict(driving_image)
         generated, scene = cascade.reenactor.generate(source_image, source, recombine(source, driving))
-        yield ReenactedBatch(driving_image, scene, generated.picture)
+        yield ReenactedBatch(cascade.title, driving_image, scene, generated.picture)
 
 
 def _landmarks(cascade: Cascade, images: Tensor) -> Tensor:
-    """Landmarks (B, 68, 2) of images, estimated by RecAugNet, whose output DCNet is not conditioned on."""
+    """Landmarks (B, 68, 2) of images, estimated by RecAugNet, whose output the reenactor is not conditioned on."""
     return landmarks_2d(cascade.model, cascade.recaugnet.predict(images), cascade.camera)
 
 
@@ -130,7 +138,7 @@ def _grid(title: str, clips: ClipSource, pairs: Pairs, cascade: Cascade, text: s
         "rendered": batch.scene.driving.image,
         "co-visible": batch.scene.view.covisible.expand(-1, 3, -1, -1),
         "WarpOnly": batch.scene.warp_only(),
-        "DCNet": batch.generated,
+        batch.title: batch.generated,
     }
     captions = [clips.rows[source.row].identity for source, _ in pairs[::step][:GRID_ROWS]]
     return image_grid("reenactment", title, text, columns, captions)

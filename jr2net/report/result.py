@@ -2,7 +2,7 @@
 
     reconstruction.{natural,large}.{MeanFace,RecNet,RecAugNet}.{rmse_mm,std_mm,median_mm,p80_mm,expression_rmse_mm,…}
     landmarks.<test set>.<method>.nme
-    reenactment.{same_identity,cross_identity}.{CopySource,WarpOnly,DCNet}.{l1,l1_face,psnr,ssim,efl_px,…}
+    reenactment.{same_identity,cross_identity}.{CopySource,WarpOnly,<reenactor>}.{l1,l1_face,psnr,ssim,efl_px,…}
     expression.<test set>.<method>.{mae,correlation,spread_ratio,shapes}
     synthesis.{pairs,pairs_per_second}, stages.<name>.seconds
 
@@ -32,13 +32,13 @@ image; WarpOnly is the source warped where co-visible, copied elsewhere.
 _RECONSTRUCTION = ("rmse_mm", "std_mm", "median_mm", "p80_mm", "expression_rmse_mm")
 _REENACTMENT = ("l1", "l1_face", "psnr", "ssim")
 _COMMON = [
-    *(f"reenactment.same_identity.{m}.{k}" for m in ("CopySource", "WarpOnly", "DCNet") for k in _REENACTMENT),
-    *(f"reenactment.cross_identity.{m}.efl_px" for m in ("CopySource", "DCNet")),
+    *(f"reenactment.same_identity.{m}.{k}" for m in ("CopySource", "WarpOnly", "{reenactor}") for k in _REENACTMENT),
+    *(f"reenactment.cross_identity.{m}.efl_px" for m in ("CopySource", "{reenactor}")),
     "synthesis.pairs",
     "synthesis.pairs_per_second",
-    *(f"stages.{s}.seconds" for s in ("prepare", "recnet", "dcnet", "synthesis", "etnet", "recaugnet")),
+    *(f"stages.{s}.seconds" for s in ("prepare", "recnet", "{stage}", "synthesis", "etnet", "recaugnet")),
 ]
-EXPECTED: dict[str, tuple[str, ...]] = {
+_EXPECTED: dict[str, tuple[str, ...]] = {
     "studio": (
         *(
             f"reconstruction.{s}.{m}.{k}"
@@ -51,6 +51,20 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "clips": (*(f"landmarks.held_out.{m}.nme" for m in ("RecNet", "RecAugNet")), *_COMMON),
 }
 """``result["ground"]`` (origin of the test data) -> expected metrics; real clips have no ground-truth meshes."""
+
+_REENACTORS = {"dcnet": "DCNet", "flow3d": "3DFlowRenderer"}
+"""Stage of a reenactor -> its title, which is the name of its metrics."""
+
+
+def for_reenactor(text: str, result: Mapping[str, Any]) -> str:
+    """A key or sentence with ``{reenactor}`` and ``{stage}`` filled in from the result; DCNet if it names none."""
+    stage = result.get("reenactor", "dcnet")
+    return text.replace("{reenactor}", _REENACTORS.get(stage, stage)).replace("{stage}", stage)
+
+
+def expected(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics that a result of this ground and reenactor has."""
+    return tuple(for_reenactor(key, result) for key in _EXPECTED.get(str(result.get("ground")), ()))
 
 
 class ReportError(UserError, ValueError):
@@ -69,7 +83,7 @@ def look_up(result: Mapping[str, Any], key: str) -> float | None:
 
 def missing(result: Mapping[str, Any]) -> list[str]:
     """Expected keys that are missing or not finite."""
-    return [key for key in EXPECTED.get(result.get("ground", ""), ()) if look_up(result, key) is None]
+    return [key for key in expected(result) if look_up(result, key) is None]
 
 
 def is_number(value: Any) -> bool:

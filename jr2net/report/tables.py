@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jr2net.report.result import BASELINES, is_number, look_up, test_sets
+from jr2net.report.result import BASELINES, for_reenactor, is_number, look_up, test_sets
 
 
 @dataclass(frozen=True)
@@ -132,19 +132,19 @@ _HEADLINES = (
         "RecNet's landmark error relative to the mean landmarks, trained in the studio, tested on photographs",
     ),
     (
-        "reenactment.same_identity.DCNet.l1",
+        "reenactment.same_identity.{reenactor}.l1",
         ("reenactment.same_identity.CopySource.l1", "reenactment.same_identity.WarpOnly.l1"),
-        "DCNet's L1 relative to the best baseline, whole image",
+        "{reenactor}'s L1 relative to the best baseline, whole image",
     ),
     (
-        "reenactment.same_identity.DCNet.l1_face",
+        "reenactment.same_identity.{reenactor}.l1_face",
         ("reenactment.same_identity.CopySource.l1_face", "reenactment.same_identity.WarpOnly.l1_face"),
-        "DCNet's L1 relative to the best baseline, on the face",
+        "{reenactor}'s L1 relative to the best baseline, on the face",
     ),
     (
-        "reenactment.cross_identity.DCNet.efl_px",
+        "reenactment.cross_identity.{reenactor}.efl_px",
         ("reenactment.cross_identity.CopySource.efl_px",),
-        "DCNet's landmark error relative to the copied source, cross identity",
+        "{reenactor}'s landmark error relative to the copied source, cross identity",
     ),
 )
 
@@ -153,13 +153,13 @@ def headlines(result: Mapping[str, Any]) -> list[Headline]:
     """The headlines whose metrics are in the result."""
     found = []
     for key, references, sentence in _HEADLINES:
-        value = look_up(result, key)
+        value = look_up(result, for_reenactor(key, result))
         reference_values = [error for error in (look_up(result, name) for name in references) if error]
         if value is not None and reference_values:
             reference = min(reference_values)
             metric = METRICS[key.rsplit(".", 1)[1]]
             numbers = f"{_number(value, metric)} against {_number(reference, metric)} {metric.unit}".rstrip()
-            found.append(Headline(value / reference, sentence, numbers))
+            found.append(Headline(value / reference, for_reenactor(sentence, result), numbers))
     return found
 
 

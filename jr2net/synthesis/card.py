@@ -79,7 +79,7 @@ def _body(description: Mapping[str, Any]) -> str:
     text = f"""# Synthetic face images with ARKit coefficients
 
 This dataset has {description["pairs"]} square face images of {size} x {size} pixels. Each comes with the 51 ARKit
-blendshape coefficients that DCNet, a face reenactment network, was asked to render. It is made to train networks that
+blendshape coefficients that a face reenactment network was asked to render. It is made to train networks that
 estimate expression from one image.
 
 ## Synthetic media
@@ -122,8 +122,8 @@ Order of `expression`:
 
 ## How it was made
 
-A frozen RecNet reconstructs the source's 3D face, a sampler or a capture replaces its expression, and DCNet renders the
-result.{driving} Seed {description["seed"]}; {description["planned"]} pairs planned, {rejected} rejected
+A frozen RecNet reconstructs the source's 3D face, a sampler or a capture replaces its expression, and a reenactor
+renders the result.{driving} Seed {description["seed"]}; {description["planned"]} pairs planned, {rejected} rejected
 ({_counts(description["rejected"])}). The images depend on these digests, the seed and the settings alone:
 
 {_table(("made from", "SHA-256"), ((name, f"`{value}`") for name, value in description["digests"].items()))}
@@ -146,11 +146,11 @@ Settings that are `null` are left to the program.
 
 ## Limits
 
-- Coefficients are what DCNet was asked for, not what was measured in the image. It may render them incompletely;
-  `score_expression` estimates how well it did.
+- Coefficients are what the reenactor was asked for, not what was measured in the image. It may render them
+  incompletely; `score_expression` estimates how well it did.
 - Expressions are distributed as the settings ask, not as people make them.
 - One source image occurs in several pairs: split into training and test sets by `source_id` (its clip), not by row.
-- Images are as soft as DCNet's output. Tongue, hair and teeth are not modelled beyond what the face model has.
+- Images are as soft as the reenactor's output. Tongue, hair and teeth are not modelled beyond what the face model has.
 - Whom the sources show decides whom the dataset represents. No balance of age, sex or skin colour was enforced.
 """
     blocks = text.split("\n\n")

@@ -48,7 +48,7 @@ class GeneratedPairs(NamedTuple):
 
 @dataclass(frozen=True)
 class PairGenerator:
-    """RecNet and DCNet, and the networks that score their output.
+    """RecNet and the reenactor, and the networks that score their output.
 
     reader    ETNet or RecAugNet that predicts the expressions of generated images; None: RecNet
     embedder  face embedder for the identity score (cosine similarity); None: distance of RecNet's shapes

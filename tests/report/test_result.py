@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from jr2net.report.result import EXPECTED, ReportError, look_up, missing, plain, to_json
+from jr2net.report.result import ReportError, expected, look_up, missing, plain, to_json
 
 
 def test_json_is_valid_with_non_finite_numbers():
@@ -37,7 +37,11 @@ def test_look_up_returns_finite_numbers_only():
 
 
 def test_expected_metrics_depend_on_the_ground():
-    assert "reconstruction.large.RecAugNet.expression_rmse_mm" in EXPECTED["studio"]
-    assert "landmarks.held_out.RecNet.nme" in EXPECTED["clips"]
-    assert missing({"ground": "studio"}) == list(EXPECTED["studio"])
+    studio = {"ground": "studio"}
+    assert "reconstruction.large.RecAugNet.expression_rmse_mm" in expected(studio)
+    assert "landmarks.held_out.RecNet.nme" in expected({"ground": "clips"})
+    assert missing(studio) == list(expected(studio))
+    assert "reenactment.same_identity.DCNet.l1" in expected(studio)
+    flow3d = expected(studio | {"reenactor": "flow3d"})
+    assert "reenactment.same_identity.3DFlowRenderer.l1" in flow3d and "stages.flow3d.seconds" in flow3d
     assert missing({}) == []

@@ -43,7 +43,7 @@ def test_calls_to_dead_replicas_are_retried():
 
 def test_the_number_of_attempts_is_limited():
     handle = FakeHandle(*[ActorDiedError() for _ in range(9)])
-    with pytest.raises(NetworkUnavailable, match="failed 3 times"):
+    with pytest.raises(NetworkUnavailable, match="died 3 times"):
         _fit(handle)
     assert handle.calls == 3
 
