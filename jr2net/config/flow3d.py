@@ -73,6 +73,9 @@ class Flow3DConfig(Section):
     discriminator_width: int = Field(24, ge=1, description="channels of the discriminator's first layer")
     optimizer: Flow3DOptimizerConfig = Flow3DOptimizerConfig()
     discriminator_learning_rate: float = Field(4e-4, gt=0, description="the discriminator's learning rate")
+    source_learning_rate: float = Field(
+        1e-3, gt=0, description="learning rate of the networks that see the source image alone: inpainting, matte head"
+    )
     refine_from: float = Field(
         0.4615, ge=0, le=1, description="fraction of the steps after which refinement is trained too (phase A2)"
     )

@@ -91,7 +91,8 @@ class Flow3DTraining(ReenactorTraining):
         device: torch.device | str = "cpu",
     ) -> None:
         networks = dict(flow3d.named_children())
-        super().__init__(flow3d, networks, discriminator, recnet, perceptual, model, camera, config, device)
+        rates = dict.fromkeys(("inpaint", "matte"), config.source_learning_rate)
+        super().__init__(flow3d, networks, discriminator, recnet, perceptual, model, camera, config, device, rates)
         self.flow3d, self.discriminator, self.config = flow3d, discriminator, config
 
     @property

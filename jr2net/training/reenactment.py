@@ -27,6 +27,7 @@ class ReenactorTraining(Training):
 
     reenactor  the network that is trained; its moving average ``average`` is saved
     networks   the parts of it that have an optimiser of their own, by name
+    rates      learning rates of networks for which it is not the optimiser's
     """
 
     def __init__(
@@ -40,12 +41,13 @@ class ReenactorTraining(Training):
         camera: Camera,
         config: DCNetConfig | Flow3DConfig,
         device: torch.device | str = "cpu",
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(
             {**networks, "discriminator": discriminator},
             config.optimizer,
             device,
-            learning_rates={"discriminator": config.discriminator_learning_rate},
+            learning_rates={"discriminator": config.discriminator_learning_rate, **(rates or {})},
             betas=(0.5, 0.999),
         )
         self.average: Any = copy.deepcopy(reenactor).requires_grad_(False)

@@ -34,7 +34,7 @@ def configuration(samples: int, steps: int = 8, generator: str = "warp") -> Conf
 
     The quarters of flow3d's steps are phase A1, A2, A2 with adversarial training, and B.
     """
-    optimizer = f"{{steps: {steps}, batch_size: {samples}, learning_rate: 0.002}}"
+    optimizer = f"{{steps: {steps}, batch_size: {samples}, learning_rate: 0.002, warmup: 0}}"
     overrides = [f"{network}.optimizer={optimizer}" for network in SECTIONS]
     overrides += ["image_size=32", "dcnet.width=8", "dcnet.scales=2", f"dcnet.generator={generator}"]
     overrides += [f"dcnet.adversarial_from={0 if generator == 'paper' else 0.5}"]
@@ -42,7 +42,11 @@ def configuration(samples: int, steps: int = 8, generator: str = "warp") -> Conf
     overrides += ["flow3d.channels=4", "flow3d.depth=4", "flow3d.lift_width=4", "flow3d.flow_widths=[4, 8, 8]"]
     overrides += ["flow3d.flow_code=8", "flow3d.projection_width=8", "flow3d.refine_widths=[8, 8, 8, 16]"]
     overrides += ["flow3d.refine_blocks=1", "flow3d.inpaint_widths=[8, 8]", "flow3d.matte_widths=[8, 8]"]
-    overrides += ["flow3d.prior=pose", "flow3d.loss={style: 1, feature_matching: 1}"]
+    overrides += [
+        "flow3d.prior=pose",
+        "flow3d.source_learning_rate=0.003",
+        "flow3d.loss={style: 1, feature_matching: 1}",
+    ]
     return load(Path(__file__).parents[2] / "configs" / "laptop.yaml", [*overrides, "recnet.photometric_from=0"])
 
 

@@ -79,9 +79,9 @@ def test_every_parameter_of_a_phase_learns(training: Flow3DTraining, batch: dict
 
 
 def test_a_warp_is_learnt(toy_model: FaceModel) -> None:
-    training, batch = small.training("flow3d", toy_model, 3, 80), small.batch(toy_model, 3)
-    values = [training.step(batch) for _ in range(20)]
-    assert all(values[-1][term] < 0.9 * values[0][term] for term in ("warp", "cycle", "identity", "matte"))
+    training, batch = small.training("flow3d", toy_model, 3, 200), small.batch(toy_model, 3)
+    values = [training.step(batch) for _ in range(50)]
+    assert all(values[-1][term] < 0.7 * values[0][term] for term in ("warp", "cycle", "identity", "matte"))
 
 
 def test_the_average_of_a_network_counts_the_steps_of_its_own_phase(training: Flow3DTraining, batch: dict) -> None:
@@ -99,8 +99,9 @@ def _inpainting(training: Flow3DTraining) -> tuple:
 def test_the_learning_rate_starts_again_with_the_background(toy_model: FaceModel) -> None:
     training = small.training("flow3d", toy_model, 3, 80)
     rates = [training.rate(step, "inpaint") for step in range(80)]
-    assert rates[0] == rates[60] == 0.002
-    assert rates[59] < 0.0001 and rates[79] < 0.0001
+    assert rates[0] == rates[60] == 0.003
+    assert rates[59] < 1e-4 and rates[79] < 1e-4
+    assert training.rate(0) == training.rate(0, "warping") == 0.002
     assert training.rate(0, "discriminator") == 4e-4
 
 
@@ -114,7 +115,9 @@ def test_samples_are_in_range(training: Flow3DTraining, batch: dict) -> None:
 def test_a_batch_without_mattes_is_an_error_with_a_remedy(training: Flow3DTraining, batch: dict, step: int) -> None:
     training.step_number = step
     del batch["driving_matte"]
-    with pytest.raises(MatteError, match=r"no driving_matte in the batch.*--force prepare.*reenactor=dcnet") as caught:
+    with pytest.raises(
+        MatteError, match=r"no driving_matte in the batch.*the stage `mattes`.*reenactor=dcnet"
+    ) as caught:
         training.step(batch)
     assert isinstance(caught.value, UserError)
 

@@ -32,7 +32,7 @@ _ARCHITECTURE = (
 _MULTIPLE = 16
 """Sides of images are multiples of it."""
 
-_MARGIN = 1 / 32
+_MARGIN = 1 / 64
 """How far beyond the matte the background is inpainted, as a fraction of the image side."""
 
 
