@@ -121,7 +121,7 @@ def test_matte_shards_belong_to_their_clips(folder: Path, tmp_path: Path) -> Non
     assert source.split(3)[0].read_mattes(0) is not None
     write_clips(str(tmp_path / "other" / "a.parquet"), [make_row(9, 3)])
     mistaken = ClipSource(str(tmp_path / "other"), mattes=str(folder / "beside"))
-    with pytest.raises(ShardError, match=r"beside/a\.parquet: has no mattes of clip 'clip-9'; prepare the data again"):
+    with pytest.raises(ShardError, match=r"beside/a\.parquet: has no mattes of clip 'clip-9'; run the stage"):
         mistaken.load_matte(0, 0, 64)
     missing = ClipSource(str(folder / "plain"), mattes=str(tmp_path))
     with pytest.raises(ShardError, match=r"a\.parquet: no such shard.*prepare the data again"):

@@ -72,7 +72,7 @@ def test_black_borders_are_no_person(segment: Segmenter, procedural_model: FaceM
 def test_missing_models_raise_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(face_detector.MODELS_VARIABLE, raising=False)
     monkeypatch.setattr(face_detector.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SegmenterError, match=r"make detector.*data\.mattes=never"):
+    with pytest.raises(SegmenterError, match=r"make detector.*reenactor=dcnet"):
         load_segmenter()
     with pytest.raises(SegmenterError, match=r"selfie_segmentation\.tflite: does not exist; give the folder"):
         load_segmenter(tmp_path)
