@@ -19,15 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from jr2net.errors import UserError
-from jr2net.face.parameters import FaceParameters
 from jr2net.inference.messages import ModelInfo
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
+from jr2net.networks.recnet import FACE_OUTPUTS, FaceAsTuple
 from jr2net.render.conditions import Conditions
 from jr2net.render.scene import Scene, recombine
 from jr2net.render.view_synthesis import View
 
-FACE_OUTPUTS = tuple(field.name for field in fields(FaceParameters))
 CONDITIONS = tuple(field.name for field in fields(Conditions))
 SCENE_INPUTS = ("source_image", "source_light", "source_normal", "source_mask", "position", *CONDITIONS)
 """Each (B, C, S, S) float32, except ``position`` (B, S, S, 2). See ``Scene`` and ``Conditions``."""
@@ -57,7 +56,7 @@ def export_reconstructor(reconstructor: Reconstructor, path: str | Path) -> Expo
     """
     size = reconstructor.camera.size
     examples = [torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(count)) for count in (2, 3)]
-    network = _FaceAsTuple(reconstructor.network)
+    network = FaceAsTuple(reconstructor.network)
     return _export(network, [(image,) for image in examples], ("image",), FACE_OUTPUTS, path, reconstructor.info)
 
 
@@ -99,18 +98,6 @@ class _SceneFromMaps(nn.Module):
         view = View(position, conditions.warped_image, conditions.covisible, conditions.mask)
         scene = Scene(source_image, source, source, view, conditions, *_NO_FACES)
         return self.network(scene).picture
-
-
-class _FaceAsTuple(nn.Module):
-    """RecAugNet with a tuple of tensors as output."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        face = self.network(image)
-        return tuple(getattr(face, name) for name in FACE_OUTPUTS)
 
 
 def _example(reenactor: Reenactor, count: int) -> Scene:

@@ -7,7 +7,6 @@ the convolutions, calibrated with images; it is fast on processors with VNNI.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -20,11 +19,11 @@ from jr2net.errors import UserError
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.arrays import decode_image, to_tensor
+from jr2net.networks.recnet import FACE_OUTPUTS, FaceAsTuple
 
 Precision = Literal["fp32", "bf16", "int8"]
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _INSTALL_COMMAND = "pip install 'jr2net[openvino]'"
-_FIELDS = tuple(field.name for field in dataclasses.fields(FaceParameters))
 
 
 class OpenVINOError(UserError, RuntimeError):
@@ -77,19 +76,7 @@ class _Compiled(nn.Module):
     def forward(self, image: Tensor) -> FaceParameters:
         outputs = self.request.infer([np.ascontiguousarray(image.cpu().numpy())])
         # Copies, because the next call overwrites the output buffers.
-        return FaceParameters(**{name: torch.from_numpy(outputs[i].copy()) for i, name in enumerate(_FIELDS)})
-
-
-class _AsTuple(nn.Module):
-    """Returns a tuple, because tracing does not support dataclasses."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        face = self.network(image)
-        return tuple(getattr(face, name) for name in _FIELDS)
+        return FaceParameters(**{name: torch.from_numpy(outputs[i].copy()) for i, name in enumerate(FACE_OUTPUTS)})
 
 
 def _convert(network: nn.Module, size: int) -> tuple[Any, Any]:
@@ -99,7 +86,7 @@ def _convert(network: nn.Module, size: int) -> tuple[Any, Any]:
         raise OpenVINOError(f"openvino is not installed; {_INSTALL_COMMAND}, or use runtime: torch") from None
     with torch.no_grad():  # not inference mode, which uses another pooling (networks/resnet.py)
         model = openvino.convert_model(
-            _AsTuple(network).cpu().eval(),
+            FaceAsTuple(network).cpu().eval(),
             example_input=torch.rand(2, 3, size, size),
             input=[openvino.PartialShape([-1, 3, size, size])],
         )

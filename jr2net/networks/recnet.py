@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -80,6 +81,22 @@ class RecNet(nn.Module):
     def features(self, image: Tensor) -> list[Tensor]:
         """Activations of the stem and the first three stages: Θ of Eq. 4 if no VGG-19 weights are given."""
         return self.backbone.stages(image)[:4]
+
+
+FACE_OUTPUTS = tuple(field.name for field in fields(FaceParameters))
+"""The outputs of ``FaceAsTuple``, in their order."""
+
+
+class FaceAsTuple(nn.Module):
+    """RecNet or RecAugNet with a tuple of tensors as output, for exporters, which know no dataclasses."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        face = self.network(image)
+        return tuple(getattr(face, name) for name in FACE_OUTPUTS)
 
 
 def _zero_head(inputs: int, outputs: int) -> nn.Linear:
