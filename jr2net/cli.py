@@ -184,7 +184,7 @@ def _add_network(parser: argparse.ArgumentParser, runtime: bool = False, precisi
         "--face-model", metavar="MODEL", help="the face model they were trained with (default: procedural)"
     )
     if precision:
-        group.add_argument("--device", default="cpu", help="cpu or cuda")
+        group.add_argument("--device", default="cpu", help="cpu, cuda or cuda:NUMBER")
         choices = ("fp32", "bf16", "int8") if runtime else ("fp32", "bf16")
         group.add_argument("--precision", default="fp32", choices=choices, help="precision of the convolutions")
     if runtime:

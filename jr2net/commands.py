@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from jr2net.inference.reenactment import Reenactor
 
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff")
+PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png")
+"""The formats that ``reenact`` writes."""
+
 RECONSTRUCTIONS = {"json": ".json", "glb": ".glb", "obj": ".obj", "overlay": "_overlay.jpg"}
 """The output formats of ``reconstruct``, and the suffix of each file's name."""
 
@@ -27,9 +31,11 @@ class CommandError(UserError):
 
 
 def reconstruct(options: argparse.Namespace) -> int:
+    if options.precision == "int8" and options.runtime != "openvino":
+        raise CommandError("--precision int8: needs --runtime openvino")
     paths = find_photos(options.photos)
     folder = Path(options.output)
-    names = _output_names(paths)
+    names = _output_names(paths, options.face)
     reconstructor = _load_reconstructor(options)
 
     def process(path: str) -> str:
@@ -48,10 +54,12 @@ def reenact(options: argparse.Namespace) -> int:
     if bool(options.set) == bool(options.driving):
         raise CommandError("give either --set NAME=VALUE (repeatable) or --driving PHOTO")
     expression = None if options.driving else _coefficients(options.set)
-    one_file = target.suffix.lower() in (".jpg", ".jpeg", ".png")
+    one_file = target.suffix.lower() in PICTURE_EXTENSIONS
+    if target.suffix and not one_file and not target.is_dir():
+        raise CommandError(f"-o {target}: pictures are written as {', '.join(PICTURE_EXTENSIONS)}, or into a folder")
     if one_file and len(paths) > 1:
         raise CommandError(f"-o {target}: {len(paths)} photos need a folder, not one file")
-    names = _output_names(paths)
+    names = _output_names(paths, options.face)
     reenactor = _load_reenactor(options)
     driving = _open(options.driving, None) if options.driving else None
 
@@ -138,11 +146,15 @@ def find_photos(arguments: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def _output_names(paths: Sequence[str]) -> dict[str, str]:
-    """The base name of each photo's output files: its own without the extension, numbered if photos share a name."""
+def _output_names(paths: Sequence[str], face: int | None = None) -> dict[str, str]:
+    """The base name of each photo's output files: its own without the extension, numbered if photos share a name.
+
+    Faces other than the largest are named too, so that the faces of one photo do not overwrite each other.
+    """
+    suffix = f"_face{face}" if face else ""
     names: dict[str, str] = {}
     for path in paths:
-        stem = name = Path(path).stem
+        stem = name = f"{Path(path).stem}{suffix}"
         number = 1
         while name in names.values():
             number += 1
@@ -181,11 +193,25 @@ def _faces_note(photo: Photo) -> str:
     return f"{photo.faces_found} faces found (--face chooses); "
 
 
+def _check_device(name: str) -> None:
+    """Raises CommandError unless this machine has the device and PyTorch can use it."""
+    import torch
+
+    if name == "cpu":
+        return
+    if not re.fullmatch(r"cuda(:\d+)?", name):
+        raise CommandError(f"--device {name}: give cpu, cuda or cuda:NUMBER")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(name.partition(":")[2] or 0) >= count:
+        raise CommandError(f"--device {name}: PyTorch finds {count} CUDA devices on this machine; use --device cpu")
+
+
 def _load_reconstructor(options: argparse.Namespace) -> Reconstructor:
     from jr2net.inference.reconstruction import Reconstructor
     from jr2net.process import use_threads
 
     use_threads(1)
+    _check_device(options.device)
     return Reconstructor.load(
         options.weights,
         face_model=options.face_model,
@@ -200,6 +226,7 @@ def _load_reenactor(options: argparse.Namespace) -> Reenactor:
     from jr2net.process import use_threads
 
     use_threads(1)
+    _check_device(options.device)
     return Reenactor.load(
         options.weights, face_model=options.face_model, device=options.device, precision=options.precision
     )

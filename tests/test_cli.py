@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jr2net.cli import main
-from jr2net.commands import CommandError, find_photos
+from jr2net.commands import CommandError, _output_names, find_photos
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = str(ROOT / "serve" / "page" / "sample.jpg")
@@ -77,6 +77,10 @@ def test_a_face_model_is_converted(tmp_path: Path, real_ground: Path, capsys: py
         (["reenact", SAMPLE, *BOX, "--set", "jawOpn=1", "-o", "x.jpg"], "did you mean 'jawOpen'"),
         (["reenact", SAMPLE, *BOX, "--set", "jawOpen=1", "-o", SAMPLE], "would overwrite the input"),
         (["reenact", SAMPLE, *BOX, "--set", "jawOpen=1", "--weights", "nowhere", "-o", "x.jpg"], "nowhere/model.json"),
+        (["reenact", SAMPLE, *BOX, "--set", "jawOpen=1", "-o", "x.gif"], "-o x.gif: pictures are written as .jpg"),
+        (["reenact", SAMPLE, *BOX, "--set", "jawOpen=1", "--device", "gpu", "-o", "x.jpg"], "give cpu, cuda or cuda:"),
+        (["reconstruct", SAMPLE, *BOX, "--device", "cuda:99", "-o", "x"], "--device cuda:99: PyTorch finds"),
+        (["reconstruct", SAMPLE, *BOX, "--precision", "int8", "-o", "x"], "needs --runtime openvino"),
         (["animate", SAMPLE, "gone.csv", *BOX, "-o", "x.mp4"], "gone.csv"),
         (["reconstruct", "gone.jpg", "-o", "x"], "gone.jpg"),
         (["reconstruct", "*.nothing", "-o", "x"], "no photos found"),
@@ -105,6 +109,11 @@ def test_photos_are_found_once_and_in_order(tmp_path: Path) -> None:
     assert find_photos([f"{here}/*.jpg", "s3://bucket/x.jpg"]) == [f"{here}/b.jpg", "s3://bucket/x.jpg"]
     with pytest.raises(CommandError, match="no photos found"):
         find_photos([f"{here}/*.webp"])
+
+
+def test_faces_of_one_photo_do_not_overwrite_each_other() -> None:
+    assert _output_names(["a/x.jpg", "b/x.jpg"]) == {"a/x.jpg": "x", "b/x.jpg": "x-2"}
+    assert _output_names(["x.jpg"], face=1) == {"x.jpg": "x_face1"}
 
 
 def test_help_imports_nothing_heavy() -> None:
