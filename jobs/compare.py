@@ -4,9 +4,9 @@ python jobs/compare.py --config configs/laptop.yaml --reenactor dcnet=FOLDER --r
 
 FOLDER is a network's folder, or that of a run with the stage NAME; several folders of one name are one reenactor
 trained with several seeds, shown as mean and standard deviation. Only the stage ``prepare`` of the run has to be
-finished. Background is measured where the test sets have mattes, wide turns where the studio filmed them:
-``data.mattes=always evaluation.turned=true``. To compare without preparing a trained run again, prepare another storage
-and give ``--reconstructor``.
+finished. Background is measured where the stage ``mattes`` is finished too, wide turns where the studio filmed them
+(``evaluation.turned=true``). To compare without preparing a trained run again, prepare another storage and give
+``--reconstructor``.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from jr2net.process import use_threads
 from jr2net.report.comparison import comparison_markdown, error_ratios
 from jr2net.report.result import to_json
 from jr2net.run.cascade import Run
+from jr2net.run.manifest import read_manifest
 from jr2net.settings import ConfigError, digest
 
 Folders = dict[str, list[str]]
@@ -62,6 +63,12 @@ def compare(run: Run, options: argparse.Namespace) -> None:
         print(f"[compare] warning: {broken}", flush=True)
 
 
+def mattes_of(run: Run) -> str | None:
+    """The folder of the stage ``mattes`` where it is finished."""
+    folder = run.folder("mattes")
+    return folder if read_manifest(folder) is not None else None
+
+
 @ray.remote
 def measure(run: Run, model: FaceModel, folders: Folders, reconstructor: str) -> dict[str, Any]:
     """Tables of all test sets, with the weights that they were measured with."""
@@ -70,13 +77,13 @@ def measure(run: Run, model: FaceModel, folders: Folders, reconstructor: str) ->
     device = "cuda" if config.scaling.gpu else "cpu"
     reader = Reconstructor.load(reconstructor, face_model=model.to(device), device=device)
     seeds = {
-        f"{name} {number}": Reenactor.load_network(checkpoint_folder(folder, name), model, device)
+        f"{name} {number}": Reenactor.load_network(checkpoint_folder(folder, (name,)), model, device)
         for name, given in folders.items()
         for number, folder in enumerate(given)
     }
     groups = {name: [f"{name} {number}" for number in range(len(given))] for name, given in folders.items()}
     sets = {}
-    for kind, clips in test_clips(config, run.folder("prepare")).items():
+    for kind, clips in test_clips(config, run.folder("prepare"), mattes_of(run)).items():
         print(f"[compare] {kind}: {', '.join(folders)}", flush=True)
         choose = turned_pairs if kind == "turned" else same_identity_pairs
         pairs = choose(clips, config.evaluation.pairs, config.seed)

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from jobs.compare import absolute, named_folders
-from jobs.prepare import segment_shard
+from jobs.mattes import segment_shard
 from jr2net.config import load, shipped_config
 from jr2net.data import sets
-from jr2net.data.shards import list_shards, read_clips, write_clips
+from jr2net.data.shards import write_clips
 from jr2net.face.model import FaceModel
 from jr2net.images.segmentation import SegmenterError, load_segmenter
 from jr2net.networks.checkpoint import save_network
@@ -24,15 +24,16 @@ from jr2net.run.manifest import read_manifest
 from jr2net.settings import ConfigError
 from jr2net.studio.film import film_people
 
-SETTINGS = ("data.mattes=always", "evaluation.turned=true", "data.studio.people=4")
+SETTINGS = ("reenactor=flow3d", "evaluation.turned=true", "data.studio.people=4")
 
 
 @pytest.fixture(scope="module")
 def prepared(submit, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose stage ``prepare`` filmed mattes and the turned set."""
+    """A run whose stages filmed the turned set and all mattes."""
     storage = tmp_path_factory.mktemp("runs") / "judge"
-    status, log = submit("jobs/prepare.py", f"storage={storage}", *SETTINGS)
-    assert status == 0, log
+    for job in ("jobs/prepare.py", "jobs/mattes.py"):
+        status, log = submit(job, f"storage={storage}", *SETTINGS)
+        assert status == 0, log
     return storage
 
 
@@ -51,7 +52,8 @@ def save_networks(folder: Path, model: FaceModel) -> None:
         save_network(dcnet, folder / f"seed{seed}", seen_through, model.digest, {})
 
 
-def test_prepare_films_mattes_and_the_turned_set(prepared: Path) -> None:
+@pytest.mark.drill
+def test_the_stages_film_mattes_and_the_turned_set(prepared: Path) -> None:
     contents = json.loads((prepared / "prepare" / "clips.json").read_text())
     assert {name: sum(shard["identities"] for shard in shards.values()) for name, shards in contents.items()} == {
         "train": 4,
@@ -59,20 +61,12 @@ def test_prepare_films_mattes_and_the_turned_set(prepared: Path) -> None:
         "large": 4,
         "turned": 4,
     }
-    for kind in contents:
-        for shard in list_shards(str(prepared / "prepare" / kind)):
-            assert all(row.matte is not None for row in read_clips(shard))
+    config = load(shipped_config("smoke"), list(SETTINGS))
+    for clips in sets.test_clips(config, str(prepared / "prepare"), str(prepared / "mattes")).values():
+        assert all(clips.read_mattes(row) is not None for row in range(len(clips)))
 
 
-def test_without_the_settings_nothing_changes(prepared: Path, procedural_model: FaceModel, tmp_path: Path) -> None:
-    """The images are those of a run without mattes; such a run's shards have the bytes that they always had."""
-    config = load(shipped_config("smoke"))
-    assert sets.studio_kinds(config) == ["train", "natural", "large"] and not sets.prepares_mattes(config)
-    plain = film_people(procedural_model, config.data.studio, config.seed, 0, 4, "natural", config.image_size)
-    (shard,) = list_shards(str(prepared / "prepare" / "natural"))
-    assert [row.images for row in plain] == [row.images for row in read_clips(shard)]
-
-
+@pytest.mark.drill
 def test_reenactors_are_compared(prepared: Path, submit, procedural_model: FaceModel, tmp_path: Path) -> None:
     save_networks(tmp_path, procedural_model)
     reenactors = [f"--reenactor={name}={tmp_path / folder}" for name, folder in
@@ -91,6 +85,7 @@ def test_reenactors_are_compared(prepared: Path, submit, procedural_model: FaceM
     assert all(line in log for line in markdown.splitlines())
 
 
+@pytest.mark.drill
 def test_mattes_of_given_clips_are_made_and_resumed(submit, procedural_model: FaceModel, tmp_path: Path) -> None:
     try:
         load_segmenter()
@@ -101,16 +96,17 @@ def test_mattes_of_given_clips_are_made_and_resumed(submit, procedural_model: Fa
         people = film_people(procedural_model, config.data.studio, 1, 3 * number, 3, "train", 64)
         write_clips(str(tmp_path / "clips" / f"clips-{number}.parquet"), people)
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "clips").iterdir()}
-    job = ["jobs/prepare.py", f"storage={tmp_path / 'run'}", f"data.clips={tmp_path / 'clips'}", "data.mattes=always"]
-    status, log = submit(*job)
-    assert status == 0, log
-    folder = tmp_path / "run" / "prepare"
-    shards = sorted((folder / "mattes" / "clips").iterdir())
+    given = [f"data.clips={tmp_path / 'clips'}", "reenactor=flow3d"]
+    for job in ("jobs/prepare.py", "jobs/mattes.py"):
+        status, log = submit(job, f"storage={tmp_path / 'run'}", *given)
+        assert status == 0, log
+    folder = tmp_path / "run" / "mattes"
+    shards = sorted((folder / "clips").iterdir())
     manifest = read_manifest(str(folder))
     assert manifest is not None
-    assert [f"mattes/clips/{path.name}" for path in shards] == sorted(set(manifest.outputs) - {"clips.json"})
-    given = load(shipped_config("smoke"), [f"data.clips={tmp_path / 'clips'}", "data.mattes=always"])
-    clips = sets.training_clips(given, str(folder))
+    assert [f"clips/{path.name}" for path in shards] == sorted(manifest.outputs)
+    config = load(shipped_config("smoke"), given)
+    clips = sets.training_clips(config, str(tmp_path / "run" / "prepare"), str(folder))
     assert clips.load_matte(0, 0, 64).shape == (64, 64)
     assert digests == {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "clips").iterdir()}
 
