@@ -44,8 +44,9 @@ class Flow3DOptimizerConfig(OptimizerConfig):
 
 class Flow3DConfig(Section):
     prior: Literal["none", "pose"] = Field(
-        "none",
-        description="motion to which the predicted flow is added: none, or the head's rigid motion at each voxel",
+        "pose",
+        description="motion to which the predicted flow is added: none, as in the paper, or the head's rigid motion at "
+        "each voxel, which is learnt with far fewer steps",
     )
     channels: int = Field(8, ge=1, description="channels of the feature volume")
     depth: int = Field(8, ge=1, description="depth of the feature volume, in voxels")
@@ -68,7 +69,7 @@ class Flow3DConfig(Section):
         (12, 24, 48, 48), min_length=1, description="channels of the inpainting's dilated U-Net at 1, 1/2, 1/4, …"
     )
     matte_widths: tuple[int, ...] = Field(
-        (8, 16, 32, 32), min_length=1, description="channels of the matte head's dilated U-Net at 1, 1/2, 1/4, …"
+        (12, 24, 48, 48), min_length=1, description="channels of the matte head's dilated U-Net at 1, 1/2, 1/4, …"
     )
     discriminator_width: int = Field(24, ge=1, description="channels of the discriminator's first layer")
     optimizer: Flow3DOptimizerConfig = Flow3DOptimizerConfig()

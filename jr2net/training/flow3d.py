@@ -19,12 +19,16 @@ from jr2net.networks.flow3d.blocks import centres
 from jr2net.networks.flow3d.network import Flow3D, check_size, hole_of, premultiplied, shading
 from jr2net.networks.flow3d.refine import Foreground
 from jr2net.networks.flow3d.warping import Cycle
+from jr2net.networks.motion import fill
 from jr2net.render.renderer import landmarks_2d
 from jr2net.render.scene import Scene
 from jr2net.training import losses
 from jr2net.training.reenactment import Perceptual, ReenactorTraining, update_average
 from jr2net.training.schedule import learning_rate
 from jr2net.training.training import Batch
+
+_UNKNOWN = 0.1
+"""Weight of the background that no frame shows, whose target is a smooth fill, relative to that which is known."""
 
 _NEAR = 1 / 24
 """Standard deviation of the emphasis around eyes and mouth, as a fraction of the image side."""
@@ -76,7 +80,8 @@ class Flow3DTraining(ReenactorTraining):
 
     Batches need mattes: ``source_matte`` and ``driving_matte`` (B, 1, S, S) in [0, 1]. In A1 and A2 the foregrounds are
     compared in front of black. The background is trained where it is truly known: where the driving frame reveals what
-    the person hid, and in person-shaped holes elsewhere.
+    the person hid, and in person-shaped holes elsewhere. These are the driving frame's own hole, mirrored and moved,
+    since the holes of other samples would make a step depend on how the batch is split among workers.
     """
 
     def __init__(
@@ -239,9 +244,12 @@ class Flow3DTraining(ReenactorTraining):
         targets = torch.cat([driving, source])
         known = torch.cat([hole * (1 - driving_hole), elsewhere * (1 - hole)])
         filled = self.forward(self.wrapped["inpaint"], torch.cat([source, source]), holes)
+        # Deep inside of the hole nothing is ever revealed; without a target the network would paint anything there.
+        smooth, unknown = fill(torch.cat([source, source]), 1 - holes), holes * (1 - known)
 
         weights = self.config.loss
-        terms = {"background": weights.l1 * losses.inside(filled, targets, known)}
+        distance = losses.inside(filled, targets, known) + _UNKNOWN * losses.inside(filled, smooth, unknown)
+        terms = {"background": weights.l1 * distance}
         (features,) = self._features(torch.where(known > 0, filled, targets))
         with torch.no_grad():
             (of_targets,) = self._features(targets)
