@@ -19,6 +19,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -124,10 +126,17 @@ def environment() -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **LOCAL_SETTINGS, **os.environ, "PATH": path}
 
 
+def stop(number: int, frame: FrameType | None) -> NoReturn:
+    """Ends the process with the shell's status for the signal; further ones do not interrupt the clean-up."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def ray_command() -> str:
     return str(Path(sys.executable).with_name("ray"))
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     sys.exit(submit(sys.argv[1:]))
