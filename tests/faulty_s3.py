@@ -1,9 +1,10 @@
-"""Fault injection for S3: a proxy in front of a server that fails a fraction of all requests.
+"""Fault injection for S3: a proxy in front of a server that fails a fraction of all requests, or delays all of them.
 
     with faulty_s3("http://127.0.0.1:9000", rate=0.05) as proxy:
         os.environ["AWS_ENDPOINT_URL"] = proxy.endpoint
         …
         assert proxy.failed  # Counter({"500": 7, "truncated": 5, …})
+        assert proxy.sent["GET"] < 1_000_000  # bytes
 
 Headers are forwarded unchanged, so that signatures stay valid.
 """
@@ -15,6 +16,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,15 +32,20 @@ _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
 class FaultyS3(ThreadingHTTPServer):
-    """``requests`` counts by method, ``failed`` by kind of fault; ``rate`` may be changed at any time."""
+    """``requests`` and ``sent`` count requests and bytes of bodies by method, ``failed`` by kind of fault.
+
+    ``rate`` and ``delay_s``, which every request waits, may be changed at any time.
+    """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, upstream: str, rate: float, faults: Sequence[str], seed: int) -> None:
+    def __init__(self, upstream: str, rate: float, faults: Sequence[str], seed: int, delay_s: float) -> None:
         super().__init__(("127.0.0.1", 0), _Request)
         self.upstream, self.rate, self.faults = urlsplit(upstream).netloc, rate, tuple(faults)
+        self.delay_s = delay_s
         self.requests: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.endpoint = f"http://127.0.0.1:{self.server_address[1]}"
         self._random, self._lock = random.Random(seed), threading.Lock()
@@ -55,13 +62,19 @@ class FaultyS3(ThreadingHTTPServer):
             self.failed[fault] += 1
             return fault
 
+    def count_sent(self, method: str, size: int) -> None:
+        with self._lock:
+            self.sent[method] += size
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Ignores clients that close the connection."""
 
 
 @contextmanager
-def faulty_s3(upstream: str, rate: float = 0.05, faults: Sequence[str] = FAULTS, seed: int = 0) -> Iterator[FaultyS3]:
-    server = FaultyS3(upstream, rate, faults, seed)
+def faulty_s3(
+    upstream: str, rate: float = 0.05, faults: Sequence[str] = FAULTS, seed: int = 0, delay_s: float = 0.0
+) -> Iterator[FaultyS3]:
+    server = FaultyS3(upstream, rate, faults, seed, delay_s)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -78,6 +91,7 @@ class _Request(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         body = self._body()
         fault = self.server.draw_fault(self.command)
+        time.sleep(self.server.delay_s)
         if fault == "reset":
             self._reset()
         elif fault in _CODES:
@@ -130,6 +144,7 @@ class _Request(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         if self.command != "HEAD":
             self.send_header("Content-Length", str(len(body)))
+            self.server.count_sent(self.command, len(body))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body if sent is None else body[:sent])

@@ -2,6 +2,7 @@
 
 from jr2net.errors import StorageError
 from jr2net.storage.files import (
+    cached_copy,
     check_writable,
     empty_folder,
     exists,
@@ -21,6 +22,7 @@ from jr2net.storage.write_once import iter_files, put_once, put_once_or_same, re
 
 __all__ = [
     "StorageError",
+    "cached_copy",
     "check_writable",
     "empty_folder",
     "exists",

@@ -7,6 +7,8 @@ A URI is a plain string. The environment variables of S3 are listed in ``storage
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import tempfile
 import time
 import uuid
@@ -150,6 +152,36 @@ def local_copy(uri: str, names: Iterable[str]) -> Iterator[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(read_bytes(join(uri, name)))
         yield Path(temporary)
+
+
+def cached_copy(uri: str) -> Path:
+    """The file itself if it is local, else a copy of it that later calls on the machine use too.
+
+    Copies lie in the folder for temporary files, by the file's URI, size and time of change.
+    """
+    filesystem, path = open_filesystem(uri)
+    if isinstance(filesystem, fs.LocalFileSystem):
+        if not Path(path).is_file():
+            raise StorageError(f"{uri}: cannot be read: no such file; check the path")
+        return Path(path)
+    with _translate_errors(uri, "read"):
+        info = filesystem.get_file_info(path)
+    version = hashlib.sha256(f"{uri} {info.size} {info.mtime_ns}".encode()).hexdigest()
+    copy = _cache_folder() / version
+    if not copy.exists():
+        _write_local(copy, read_bytes(uri))
+    return copy
+
+
+def _cache_folder() -> Path:
+    """A folder that nobody else can write to."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir(), f"jr2net-{user}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != user or status.st_mode & 0o022:
+        raise StorageError(f"{folder}: belongs to another user; remove it, or set TMPDIR to a folder of your own")
+    return folder
 
 
 def check_writable(uri: str) -> None:

@@ -25,9 +25,15 @@ class ShardError(UserError, ValueError):
 
 def open_parquet(uri: str, columns: Sequence[str]) -> pq.ParquetFile:
     """Opens a Parquet file and checks its columns. Raises ShardError if it is missing, damaged or lacks a column."""
+    return open_with_handle(uri, columns)[0]
+
+
+def open_with_handle(uri: str, columns: Sequence[str]) -> tuple[pq.ParquetFile, pa.NativeFile]:
+    """``open_parquet``, and the handle, which serves other readers of the file at the same time."""
     filesystem, path = open_filesystem(uri)
     try:
-        file = pq.ParquetFile(filesystem.open_input_file(path), page_checksum_verification=True)
+        handle = filesystem.open_input_file(path)
+        file = pq.ParquetFile(handle, page_checksum_verification=True)
     except FileNotFoundError:
         raise ShardError(f"{uri}: no such shard; check the path or prepare the data again") from None
     except (pa.ArrowException, OSError) as error:
@@ -37,7 +43,7 @@ def open_parquet(uri: str, columns: Sequence[str]) -> pq.ParquetFile:
     missing = [name for name in columns if name not in file.schema_arrow.names]
     if missing:
         raise ShardError(f"{uri}: column {missing[0]!r} is missing; a shard of this kind has {', '.join(columns)}")
-    return file
+    return file, handle
 
 
 def read_table(file: pq.ParquetFile, uri: str, group: int, columns: list[str]) -> pa.Table:

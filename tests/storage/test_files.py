@@ -98,3 +98,28 @@ def test_an_unreachable_server_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     with pytest.raises(StorageError, match=r"s3://bucket/run.*AWS_ENDPOINT_URL"):
         storage.check_writable("s3://bucket/run")
+
+
+def test_a_remote_file_is_copied_once(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    file = storage.join(uri, "index.arrow")
+    storage.write_bytes(file, b"first")
+    copy = storage.cached_copy(file)
+    assert copy.read_bytes() == b"first" and storage.cached_copy(file) == copy
+    assert (copy == Path(file)) == (not storage.is_remote(uri))
+    storage.write_bytes(file, b"second, longer")
+    assert storage.cached_copy(file).read_bytes() == b"second, longer"
+    with pytest.raises(StorageError, match=r"gone\.arrow: cannot be read: .*check the path"):
+        storage.cached_copy(storage.join(uri, "gone.arrow"))
+
+
+def test_a_folder_of_copies_that_others_may_write_to_is_refused(
+    s3: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    storage.write_bytes("s3://bucket/copies/index.arrow", b"content")
+    folder = storage.cached_copy("s3://bucket/copies/index.arrow").parent
+    folder.chmod(0o777)
+    with pytest.raises(StorageError, match="belongs to another user"):
+        storage.cached_copy("s3://bucket/copies/index.arrow")
