@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 import ray
 
 from jobs.command_line import main
 from jobs.stage import run_stage
 from jr2net import storage
 from jr2net.config import Config
-from jr2net.data.sets import studio_kinds
+from jr2net.data.index import ClipIndex, index_shard, join_indices
+from jr2net.data.sets import index_name, studio_kinds
 from jr2net.data.shards import list_shards, read_clips, write_clips
 from jr2net.face.model import FaceModel
 from jr2net.images.arrays import decode_image
@@ -29,7 +31,7 @@ from jr2net.studio.film import Kind, film_people
 
 
 def prepare(run: Run) -> list[str]:
-    """Writes the studio's shards, if it films, and ``clips.json``, the contents of every shard of every set."""
+    """Writes the studio's shards, if it films, and of every set the index and, in ``clips.json``, the contents."""
     data, folder = run.config.data, run.folder("prepare")
     films = list(planned_films(run.config)) if data.clips is None else []
     if films:
@@ -39,9 +41,13 @@ def prepare(run: Run) -> list[str]:
 
     sets: dict[str, str] = {film.kind: storage.join(folder, film.kind) for film in films}
     given = {name: uri for name in ("clips", "test_clips") if (uri := getattr(data, name)) is not None}
-    contents = {name: check_clips(uri) for name, uri in (sets | given).items()}
+    contents, indices = {}, []
+    for name, uri in (sets | given).items():
+        contents[name], index = check_clips(uri)
+        indices.append(index_name(name))
+        index.write(storage.join(folder, indices[-1]))
     storage.write_bytes(storage.join(folder, "clips.json"), json.dumps(contents, indent=1).encode())
-    return ["clips.json", *(film.name for film in films)]
+    return ["clips.json", *indices, *(film.name for film in films)]
 
 
 @dataclass(frozen=True)
@@ -77,18 +83,27 @@ def film_shard(model: FaceModel, config: Config, uri: str, film: Film) -> None:
         write_clips(uri, rows)
 
 
-def check_clips(uri: str) -> dict[str, dict[str, object]]:
-    """Decodes every image of every shard of a set; returns the contents by shard name. Raises ShardError."""
+def check_clips(uri: str) -> tuple[dict[str, dict[str, object]], ClipIndex]:
+    """Decodes every image of every shard of a set; returns the contents by shard name, and the index of the set.
+
+    Raises ShardError.
+    """
     shards = list_shards(uri)
-    contents = wait_for_all([describe_shard.remote(shard) for shard in shards], "prepare", f"checked in {uri}")
-    return {shard.rpartition("/")[2]: content for shard, content in zip(shards, contents, strict=True)}
+    found = wait_for_all([describe_shard.remote(shard) for shard in shards], "prepare", f"checked in {uri}")
+    contents = {shard.rpartition("/")[2]: content for shard, (content, _) in zip(shards, found, strict=True)}
+    names = [shard.removeprefix(uri).strip("/") for shard in shards]
+    return contents, join_indices(names, [rows for _, rows in found], uri)
 
 
 @ray.remote
-def describe_shard(uri: str) -> dict[str, object]:
-    """Numbers of identities, clips and frames of a shard. Raises ShardError for an image that cannot be decoded."""
+def describe_shard(uri: str) -> tuple[dict[str, object], pa.Table]:
+    """Numbers of identities, clips and frames of a shard, and the index of its rows.
+
+    Raises ShardError for an image that cannot be decoded.
+    """
+    rows = index_shard(uri)
     identities: set[str] = set()
-    clips: set[str] = set()
+    clips: set[tuple[str, str]] = set()
     frames = 0
     for row in read_clips(uri):
         for number, image in zip(row.frame, row.images, strict=True):
@@ -98,9 +113,9 @@ def describe_shard(uri: str) -> dict[str, object]:
                     "remove the shard or write it again"
                 )
         identities.add(row.identity)
-        clips.add(row.clip_id)
+        clips.add((row.identity, row.clip_id))
         frames += len(row.images)
-    return {"identities": len(identities), "clips": len(clips), "frames": frames}
+    return {"identities": len(identities), "clips": len(clips), "frames": frames}, rows
 
 
 def wait_for_all(tasks: Sequence[ray.ObjectRef], stage: str, done: str) -> list:

@@ -133,7 +133,7 @@ def train_steps(settings: dict[str, Any]) -> None:
             return temporary
 
         states, progress = StateWriter(folder, scaling.keep_states), Progress(stage, training, rank, folder)
-        stream = batches(stage, config, needed, rank, world, training.step_number)
+        stream = batches(stage, config, needed, rank, world, training.step_number, training.device)
         for batch in stack.enter_context(closing(stream)):  # type: ignore[type-var]
             if training.step_number >= training.steps:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -12,7 +13,8 @@ V = TypeVar("V")
 class ByteBudgetCache(Generic[V]):
     """Keeps values until ``budget`` bytes are used and never evicts them; of the others it keeps only the latest.
 
-    Shuffled epochs need every value equally often, so eviction would not raise the hit rate. Thread-safe.
+    Shuffled epochs need every value equally often, so eviction would not raise the hit rate. Thread-safe: threads load
+    different values at the same time, and wait for one that another thread is loading.
     ``size``: bytes of a value.
     """
 
@@ -21,6 +23,7 @@ class ByteBudgetCache(Generic[V]):
         self._size, self._free_bytes = size, budget
         self._entries: dict[Hashable, V] = {}
         self._last: tuple[Hashable, V] | None = None
+        self._loading: dict[Hashable, Future[V]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, load: Callable[[], V]) -> V:
@@ -29,11 +32,26 @@ class ByteBudgetCache(Generic[V]):
                 return self._entries[key]
             if self._last is not None and self._last[0] == key:
                 return self._last[1]
+            others = self._loading.get(key)
+            if others is None:
+                ours: Future[V] = Future()
+                self._loading[key] = ours
+        if others is not None:
+            return others.result()
+        try:
             value = load()
             size = self._size(value)
+        except BaseException as error:
+            with self._lock:
+                del self._loading[key]
+            ours.set_exception(error)
+            raise
+        with self._lock:
+            del self._loading[key]
             if size <= self._free_bytes:
                 self._free_bytes -= size
                 self._entries[key] = value
             else:
                 self._last = (key, value)
-            return value
+        ours.set_result(value)
+        return value

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from jr2net.data.augmentation import Framing, draw_gain, frame_image, frame_landmarks
 from jr2net.data.cache import ByteBudgetCache
-from jr2net.data.mattes import RowMattes, matte_shard, read_matte_group
-from jr2net.data.shards import RowEntry, index_shards, list_shards, read_group
-from jr2net.data.stream import Draw, Schedule, prefetch
+from jr2net.data.index import ClipIndex, index_shards
+from jr2net.data.lanes import SHUFFLE_BYTES, Draw
+from jr2net.data.loader import Batch, LaneLoader
+from jr2net.data.mattes import RowMattes, matte_shard, matte_shards, parse_mattes, read_matte_group, row_mattes
+from jr2net.data.runs import RUN_BYTES, ClipRuns
+from jr2net.data.shards import COLUMNS, list_shards, parse_row, read_group
 from jr2net.images.arrays import decode_image, decode_matte, shrink, to_tensor, working_width
 from jr2net.images.clip import ClipRow
+from jr2net.storage.open_shards import OpenShards
 from jr2net.storage.parquet import ShardError
 
 
@@ -30,18 +35,31 @@ class ClipSource:
     """Random access to the rows of clip shards; reads metadata at once and images on demand. Thread-safe.
 
     shards: a folder, a shard, or a list of shards (paths or storage URIs). mattes: folder of the matte shards of clips
-    that have no mattes of their own (``data/mattes.py``). cache_bytes: budget of the cache of compressed images; rows
-    that do not fit are read again each time.
+    that have no mattes of their own (``data/mattes.py``). index: file of the folder's index (``data/index.py``); if it
+    is None, every shard is opened. cache_bytes: budget of the cache of compressed images; rows that do not fit are read
+    again each time.
     """
 
-    def __init__(self, shards: str | Sequence[str], cache_bytes: int = 1 << 30, mattes: str | None = None) -> None:
-        names = list_shards(shards) if isinstance(shards, str) else list(shards)
-        if not names:
-            raise ShardError("clips: an empty list of shards; name at least one")
-        self.name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        self.rows: list[RowEntry] = index_shards(names)
-        self.mattes = mattes
-        self._groups, self._matte_groups = _group_caches(cache_bytes)
+    def __init__(
+        self,
+        shards: str | Sequence[str],
+        cache_bytes: int = 1 << 30,
+        mattes: str | None = None,
+        index: str | None = None,
+    ) -> None:
+        if isinstance(shards, str) and index is not None:
+            rows = ClipIndex.open(index, shards)
+        else:
+            names = list_shards(shards) if isinstance(shards, str) else list(shards)
+            if not names:
+                raise ShardError("clips: an empty list of shards; name at least one")
+            rows = index_shards(names)
+        self.name = shards if isinstance(shards, str) else " and ".join([shards[0], *["others"] * (len(shards) > 1)])
+        self._set(rows, mattes, _group_caches(cache_bytes))
+
+    def _set(self, rows: ClipIndex, mattes: str | None, caches: tuple) -> None:
+        self.rows, self.mattes = rows, mattes
+        self._groups, self._matte_groups = caches
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -50,11 +68,16 @@ class ClipSource:
     @property
     def identities(self) -> list[str]:
         """Sorted names of all identities."""
-        return sorted({row.identity for row in self.rows})
+        return self.rows.identities
 
     @property
     def frame_count(self) -> int:
-        return sum(len(row.frames) for row in self.rows)
+        return int(self.rows.starts[-1])
+
+    def locate(self, number: int) -> FrameRef:
+        """A frame by its number, in the order of the shards."""
+        row = int(np.searchsorted(self.rows.starts, number, side="right")) - 1
+        return FrameRef(row, number - int(self.rows.starts[row]))
 
     def read(self, row: int) -> ClipRow:
         """Reads one row, images still compressed."""
@@ -68,41 +91,24 @@ class ClipSource:
         W is the stored side, or ``width`` if that is smaller (shrunk by area averaging). Raises ShardError where the
         image is not a square JPEG or PNG.
         """
-        entry, clip = self.rows[row], self.read(row)
-        stored = decode_image(clip.images[frame])
-        if stored is None:
-            raise ShardError(
-                f"{entry.shard}: clip {entry.clip_id!r}, frame {entry.frames[frame]}: image is not a square JPEG or "
-                "PNG; write the shard again"
-            )
-        image = stored if width is None else shrink(stored, width)
-        return image, clip.landmarks[frame] * np.float32(image.shape[0] / stored.shape[0])
+        return decode_frame(self.rows[row].shard, self.read(row), frame, width)
 
     def read_mattes(self, row: int) -> tuple[bytes, ...] | None:
         """The encoded mattes of a row: its own, or those of its matte shard; None if it has neither."""
-        entry, own = self.rows[row], self.read(row).matte
-        if own is not None or self.mattes is None:
-            return own
+        entry, clip = self.rows[row], self.read(row)
+        if clip.matte is not None or self.mattes is None:
+            return clip.matte
         uri = matte_shard(self.mattes, entry.shard)
-        groups = self._matte_groups.get((uri, entry.group), lambda: read_matte_group(uri, entry.group))
-        if entry.position >= len(groups) or groups[entry.position].key != (entry.clip_id, entry.frames):
-            raise ShardError(f"{uri}: has no mattes of clip {entry.clip_id!r}; run the stage `mattes` again")
-        return groups[entry.position].matte
+        group = self._matte_groups.get((uri, entry.group), lambda: read_matte_group(uri, entry.group))
+        return row_mattes(uri, group, entry.position, clip)
 
     def load_matte(self, row: int, frame: int, side: int) -> np.ndarray:
         """Decodes the matte (side, side) uint8 of a frame; side: of the frame's image as ``load_frame`` gave it.
 
         Raises ShardError where the frame has no matte or a damaged one.
         """
-        entry, mattes = self.rows[row], self.read_mattes(row)
-        name = f"{entry.shard}: clip {entry.clip_id!r}, frame {entry.frames[frame]}"
-        if mattes is None:
-            raise ShardError(f"{name}: has no matte; the stage `mattes` makes them")
-        stored = decode_matte(mattes[frame])
-        matte = None if stored is None else shrink(stored, side)
-        if matte is None or len(matte) != side:
-            raise ShardError(f"{name}: matte is not a PNG of the image's side; run the stage `mattes` again")
-        return matte
+        clip = replace(self.read(row), matte=self.read_mattes(row))
+        return decode_frame_matte(self.rows[row].shard, clip, frame, side)
 
     def split(self, hold_out: int) -> tuple[ClipSource, ClipSource]:
         """Splits the rows into (training, held-out): one identity in ``hold_out`` is held out, by the hash of its name.
@@ -117,20 +123,43 @@ class ClipSource:
 
     def _only(self, identities: set[str]) -> ClipSource:
         subset = object.__new__(ClipSource)
-        subset.name, subset.mattes = self.name, self.mattes
-        subset._groups, subset._matte_groups = self._groups, self._matte_groups
-        subset.rows = [row for row in self.rows if row.identity in identities]
+        subset.name = self.name
+        subset._set(self.rows.of(identities), self.mattes, (self._groups, self._matte_groups))
         return subset
 
     def __getstate__(self) -> dict:
         return {"name": self.name, "rows": self.rows, "mattes": self.mattes, "cache_bytes": self._groups.budget}
 
     def __setstate__(self, state: dict) -> None:
-        self.name, self.rows, self.mattes = state["name"], state["rows"], state["mattes"]
-        self._groups, self._matte_groups = _group_caches(state["cache_bytes"])
+        self.name = state["name"]
+        self._set(state["rows"], state["mattes"], _group_caches(state["cache_bytes"]))
 
 
-class ClipLoader:
+def decode_frame(shard: str, clip: ClipRow, frame: int, width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """``ClipSource.load_frame`` of a row that was read; shard: its URI, for messages."""
+    stored = decode_image(clip.images[frame])
+    if stored is None:
+        raise ShardError(
+            f"{shard}: clip {clip.clip_id!r}, frame {clip.frame[frame]}: image is not a square JPEG or PNG; write the "
+            "shard again"
+        )
+    image = stored if width is None else shrink(stored, width)
+    return image, clip.landmarks[frame] * np.float32(image.shape[0] / stored.shape[0])
+
+
+def decode_frame_matte(shard: str, clip: ClipRow, frame: int, side: int) -> np.ndarray:
+    """``ClipSource.load_matte`` of a row that was read with its mattes; shard: its URI, for messages."""
+    name = f"{shard}: clip {clip.clip_id!r}, frame {clip.frame[frame]}"
+    if clip.matte is None:
+        raise ShardError(f"{name}: has no matte; the stage `mattes` makes them")
+    stored = decode_matte(clip.matte[frame])
+    matte = None if stored is None else shrink(stored, side)
+    if matte is None or len(matte) != side:
+        raise ShardError(f"{name}: matte is not a PNG of the image's side; run the stage `mattes` again")
+    return matte
+
+
+class ClipLoader(LaneLoader):
     """Endless batches from ``start_step`` on; each sample is a (source, driving) pair of frames of one clip.
 
     A batch is a dict of
@@ -140,13 +169,13 @@ class ClipLoader:
         sample_id                            list of B names, ``clip_id/source frame/driving frame``
         offset                               index of this rank's first sample in the global batch
     where B is this rank's part of the global batch. An epoch uses every frame once as the source; the driving frame is
-    another frame of the same clip, in any row, or the source itself if the clip has only one. The global batch of step
-    t depends on (seed, t) alone.
+    another frame of the same clip, in any row of the lane's window, or the source itself if there is no other.
 
     Mirroring and colour gains are drawn per pair, shift, scale and roll per frame; with ``paired_augmentation`` both
     frames share shift, scale and roll, so that their backgrounds stay aligned. ``jitter`` 0 disables everything but
     mirroring. ``mattes`` (clips without them raise ShardError) changes nothing else; they are cropped and mirrored like
-    their images. decoded_bytes: budget of the cache of decoded images; those that do not fit are decoded each time.
+    their images. decoded_bytes: budget of the cache of decoded images, if all clips fit in one window; those that do
+    not fit are decoded each time.
     """
 
     def __init__(
@@ -163,26 +192,49 @@ class ClipLoader:
         paired_augmentation: bool = False,
         mattes: bool = False,
         decoded_bytes: int = 1 << 29,
+        threads: int = 1,
+        device: torch.device | str = "cpu",
+        shuffle_bytes: int = SHUFFLE_BYTES,
+        run_bytes: int = RUN_BYTES,
     ) -> None:
         if not len(source):
             raise ShardError(f"{source.name}: no rows to train on")
-        self.source, self.seed, self.size, self.start_step = source, seed, size, start_step
+        self.source, self.size = source, size
         self.jitter, self.paired_augmentation, self.mattes = jitter, paired_augmentation, mattes
-        self._row_starts = np.cumsum([0] + [len(entry.frames) for entry in source.rows])
-        self._clips = _samples_by_clip(source.rows, self._row_starts)
-        self.schedule = Schedule(source.frame_count, batch_size, seed, rank, world)
+        self.runs = ClipRuns(source.rows, run_bytes)
+        self._shards, self._matte_shards = OpenShards(COLUMNS, lambda name: mattes and name == "matte"), matte_shards()
         self._decoded: ByteBudgetCache[tuple[np.ndarray, ...]] = ByteBudgetCache(
             decoded_bytes, lambda frame: sum(array.nbytes for array in frame)
         )
+        super().__init__(
+            self.runs,
+            seed=seed,
+            batch_size=batch_size,
+            rank=rank,
+            world=world,
+            start_step=start_step,
+            threads=threads,
+            device=device,
+            shuffle_bytes=shuffle_bytes,
+        )
 
-    def __iter__(self) -> Iterator[dict]:
-        return prefetch(self.batch, self.start_step)
+    def _read(self, run: int) -> list[ClipRow]:
+        """The rows of a run, with their mattes if these are asked for."""
+        index, rows, (first, last) = self.source.rows, self.runs.run_rows(run), self.runs.groups[run].tolist()
+        shard = index.shard_uri(index.shard[rows[0]])
+        table, starts = self._shards.read(shard, first, last)
+        positions = starts[index.group[rows] - first] + index.position[rows]
+        clips = [parse_row(table, position, shard) for position in positions.tolist()]
+        if not self.mattes or self.source.mattes is None or clips[0].matte is not None:
+            return clips
+        uri = matte_shard(self.source.mattes, shard)
+        mattes = parse_mattes(self._matte_shards.read(uri, first, last)[0])
+        return [replace(clip, matte=row_mattes(uri, mattes, at, clip)) for at, clip in zip(positions.tolist(), clips)]
 
-    def batch(self, step: int) -> dict:
-        """The batch of one step, loaded on the calling thread."""
-        samples = [self._sample(draw) for draw in self.schedule.step(step)]
+    def _make(self, draws: Sequence[Draw]) -> Batch:
+        samples = [self._sample(draw) for draw in draws]
         gains = [sample["gain"] for sample in samples]
-        batch: dict = {"sample_id": [sample["sample_id"] for sample in samples], "offset": self.schedule.offset}
+        batch: Batch = {"sample_id": [sample["sample_id"] for sample in samples], "offset": self.lanes.offset}
         for role in ("source", "driving"):
             batch[f"{role}_image"] = to_tensor([sample[f"{role}_image"] for sample in samples], gains)
             batch[f"{role}_landmarks"] = torch.from_numpy(np.stack([sample[f"{role}_landmarks"] for sample in samples]))
@@ -190,49 +242,52 @@ class ClipLoader:
                 batch[f"{role}_matte"] = to_tensor([sample[f"{role}_matte"][..., None] for sample in samples])
         return batch
 
-    def _sample(self, draw: Draw) -> dict:
-        source = self._frame(draw.sample)
-        entry = self.source.rows[source.row]
+    def _sample(self, draw: Draw) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, draw.epoch, draw.sample])
-        clip, driving = self._clips[entry.clip_id], source
-        if len(clip) > 1:
-            index = int(np.searchsorted(clip, draw.sample))
-            driving = self._frame(int(clip[(index + int(rng.integers(1, len(clip)))) % len(clip)]))
+        source = self.source.locate(draw.sample)
+        driving = self._driving(draw, source, rng)
         mirrored, gain = bool(rng.integers(2)), draw_gain(rng, self.jitter)
         source_framing, driving_framing = Framing.draw(rng, self.jitter), Framing.draw(rng, self.jitter)
         if self.paired_augmentation:
             driving_framing = source_framing
-        numbers = [self.source.rows[ref.row].frames[ref.frame] for ref in (source, driving)]
-        sample = {"gain": gain, "sample_id": f"{entry.clip_id}/{numbers[0]}/{numbers[1]}"}
+        sample, names = {"gain": gain}, []
         for role, ref, framing in (("source", source, source_framing), ("driving", driving, driving_framing)):
-            image, landmarks, *matte = self._decoded_frame(ref)
+            run, position = self.runs.find(ref.row)
+            clip = draw.window.contents[run].result()[position]
+            names.append(clip.frame[ref.frame])
+            image, landmarks, *matte = self._decode(ref, clip)
             sample[f"{role}_image"] = frame_image(image, framing, mirrored, self.size)
             sample[f"{role}_landmarks"] = frame_landmarks(landmarks, image.shape[0], framing, mirrored, self.size)
             if matte:
                 sample[f"{role}_matte"] = frame_image(matte[0], framing, mirrored, self.size)
-        return sample
+        return sample | {"sample_id": f"{clip.clip_id}/{names[0]}/{names[1]}"}
 
-    def _frame(self, sample: int) -> FrameRef:
-        row = int(np.searchsorted(self._row_starts, sample, side="right")) - 1
-        return FrameRef(row, sample - int(self._row_starts[row]))
+    def _driving(self, draw: Draw, source: FrameRef, rng: np.random.Generator) -> FrameRef:
+        """Another frame of the source's clip in the draw's window, or the source if there is none."""
+        index = self.source.rows
+        rows = index.rows_of_clip(index.clip[source.row])
+        if len(rows) > 1 and not self.lanes.in_one_window:
+            rows = rows[np.isin(self.runs.of_rows(rows), draw.window.runs)]
+        ends = np.cumsum(index.frames[rows])
+        if ends[-1] == 1:
+            return source
+        before = int(np.searchsorted(rows, source.row))
+        number = source.frame + (int(ends[before - 1]) if before else 0)
+        number = (number + int(rng.integers(1, ends[-1]))) % int(ends[-1])
+        row = int(np.searchsorted(ends, number, side="right"))
+        return FrameRef(int(rows[row]), number - (int(ends[row - 1]) if row else 0))
 
-    def _decoded_frame(self, ref: FrameRef) -> tuple[np.ndarray, ...]:
+    def _decode(self, ref: FrameRef, clip: ClipRow) -> tuple[np.ndarray, ...]:
         """The decoded frame, a little larger than the batch's images, its landmarks in its pixels and its matte, if
         mattes are asked for."""
 
-        def load() -> tuple[np.ndarray, ...]:
-            image, landmarks = self.source.load_frame(*ref, working_width(self.size))
-            return image, landmarks, *((self.source.load_matte(*ref, len(image)),) if self.mattes else ())
+        def decode() -> tuple[np.ndarray, ...]:
+            shard = self.source.rows.shard_uri(self.source.rows.shard[ref.row])
+            image, landmarks = decode_frame(shard, clip, ref.frame, working_width(self.size))
+            mattes = (decode_frame_matte(shard, clip, ref.frame, len(image)),) if self.mattes else ()
+            return image, landmarks, *mattes
 
-        return self._decoded.get(ref, load)
-
-
-def _samples_by_clip(rows: Sequence[RowEntry], row_starts: np.ndarray) -> dict[str, np.ndarray]:
-    """Ascending sample indices of each clip's frames; a clip may span several rows."""
-    samples: dict[str, list[np.ndarray]] = {}
-    for entry, start in zip(rows, row_starts):
-        samples.setdefault(entry.clip_id, []).append(np.arange(start, start + len(entry.frames)))
-    return {clip_id: np.concatenate(indices) for clip_id, indices in samples.items()}
+        return self._decoded.get(ref, decode) if self.lanes.in_one_window else decode()
 
 
 def _group_caches(budget: int) -> tuple[ByteBudgetCache[list[ClipRow]], ByteBudgetCache[list[RowMattes]]]:

@@ -14,7 +14,7 @@ from jr2net.storage.parquet import ShardError
 
 def all_frames(source: ClipSource) -> list[FrameRef]:
     """Every frame, in the order of the shards."""
-    return [FrameRef(row, frame) for row, entry in enumerate(source.rows) for frame in range(len(entry.frames))]
+    return [FrameRef(row, frame) for row, count in enumerate(source.rows.frames.tolist()) for frame in range(count)]
 
 
 def load_frames(source: ClipSource, refs: Sequence[FrameRef], size: int, mattes: bool = False) -> dict:
@@ -55,12 +55,11 @@ def same_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple
     A pure function of the rows and the seed; every clip is used equally often. Clips of one frame have no pairs.
     Raises ShardError where no clip has two frames.
     """
-    clips: dict[str, list[FrameRef]] = {}
+    clips: dict[int, list[FrameRef]] = {}
     for ref in all_frames(source):
-        clips.setdefault(source.rows[ref.row].clip_id, []).append(ref)
-    usable = [
-        sorted(refs, key=lambda ref: source.rows[ref.row].frames[ref.frame]) for refs in clips.values() if len(refs) > 1
-    ]
+        clips.setdefault(int(source.rows.clip[ref.row]), []).append(ref)
+    starts = source.rows.first  # rows are runs of the footage: in its order, their frames are too
+    usable = [sorted(refs, key=lambda ref: (starts[ref.row], ref)) for refs in clips.values() if len(refs) > 1]
     if not usable:
         raise ShardError(f"{source.name}: no clip has two frames, which self-reenactment needs; add clips")
     rng = np.random.default_rng([seed, 1])
@@ -102,10 +101,10 @@ def cross_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tupl
 
     Raises ShardError where there are fewer than two identities.
     """
-    people: dict[str, list[FrameRef]] = {}
+    people: dict[int, list[FrameRef]] = {}
     for ref in all_frames(source):
-        people.setdefault(source.rows[ref.row].identity, []).append(ref)
-    names = sorted(people)
+        people.setdefault(int(source.rows.identity[ref.row]), []).append(ref)
+    names = sorted(people, key=source.rows.identity_name)
     if len(names) < 2:
         raise ShardError(f"{source.name}: cross-identity reenactment needs two identities, found {len(names)}")
     rng = np.random.default_rng([seed, 2])

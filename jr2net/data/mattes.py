@@ -17,6 +17,7 @@ from jr2net.images.arrays import decode_image, encode_matte
 from jr2net.images.clip import ClipRow
 from jr2net.images.segmentation import Segmenter
 from jr2net.storage import join
+from jr2net.storage.open_shards import OpenShards
 from jr2net.storage.parquet import ShardError, open_parquet, read_table
 
 _COLUMNS = ["clip_id", "frame", "matte"]
@@ -67,8 +68,25 @@ def read_matte_group(uri: str, group: int) -> list[RowMattes]:
     with open_parquet(uri, _COLUMNS) as file:
         if group >= file.num_row_groups:
             return []
-        rows = read_table(file, uri, group, _COLUMNS).to_pylist()
-    return [RowMattes((row["clip_id"], tuple(row["frame"])), tuple(row["matte"])) for row in rows]
+        return parse_mattes(read_table(file, uri, group, _COLUMNS))
+
+
+def matte_shards() -> OpenShards:
+    """A reader of matte shards, for ``parse_mattes``."""
+    return OpenShards(_COLUMNS)
+
+
+def parse_mattes(table: pa.Table) -> list[RowMattes]:
+    """The rows of a table of a matte shard."""
+    return [RowMattes((row["clip_id"], tuple(row["frame"])), tuple(row["matte"])) for row in table.to_pylist()]
+
+
+def row_mattes(uri: str, mattes: Sequence[RowMattes], position: int, clip: ClipRow) -> tuple[bytes, ...]:
+    """The mattes of a row, from those at the same place of its matte shard ``uri``. Raises ShardError if these are of
+    another row."""
+    if position >= len(mattes) or mattes[position].key != (clip.clip_id, tuple(clip.frame)):
+        raise ShardError(f"{uri}: has no mattes of clip {clip.clip_id!r}; run the stage `mattes` again")
+    return mattes[position].matte
 
 
 def _table(rows: list[ClipRow], make: MakeMattes) -> pa.Table:

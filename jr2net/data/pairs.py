@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -22,11 +21,14 @@ import torch
 
 from jr2net.data.augmentation import Framing, draw_gain, frame_image
 from jr2net.data.cache import ByteBudgetCache
+from jr2net.data.lanes import SHUFFLE_BYTES, Draw
+from jr2net.data.loader import Batch, LaneLoader
+from jr2net.data.pair_index import INDEX, PairIndex, index_pair_shards
 from jr2net.data.shards import list_shards
-from jr2net.data.stream import Draw, Schedule, prefetch
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
 from jr2net.images import arrays
-from jr2net.storage import join, list_files, read_bytes
+from jr2net.storage import exists, join, list_files, read_bytes
+from jr2net.storage.open_shards import OpenShards
 from jr2net.storage.parquet import PARQUET_OPTIONS, ShardError, open_parquet, read_table
 
 DESCRIPTION = "dataset.json"
@@ -145,52 +147,49 @@ def list_pair_shards(uri: str) -> list[str]:
 
 
 class PairSource:
-    """The pairs of some shards, counted from their metadata and read on demand; safe to share between threads.
+    """The pairs of some shards, counted by their index and read on demand; safe to share between threads.
 
     shards: a dataset's folder, a shard, or a list of shards (paths or storage URIs).
-    cache_bytes: how many bytes of encoded images are kept in memory.
+    cache_bytes: how many bytes of encoded images ``read`` keeps in memory.
     """
 
     def __init__(self, shards: str | Sequence[str], cache_bytes: int = 1 << 30) -> None:
-        names = list_pair_shards(shards) if isinstance(shards, str) else list(shards)
-        self.name = shards if isinstance(shards, str) else f"{len(names)} shards"
-        with ThreadPoolExecutor(16) as pool:  # concurrently, because remote storage has high latency
-            counts = list(pool.map(_group_sizes, names))
-        self._entries: list[tuple[str, int, int]] = [
-            (name, group, row)
-            for name, sizes in zip(names, counts)
-            for group, size in enumerate(sizes)
-            for row in range(size)
-        ]
-        if not self._entries:
+        self.name = shards if isinstance(shards, str) else f"{len(shards)} shards"
+        self.index = _open_index(shards)
+        if not len(self):
             raise ShardError(f"{self.name}: no pairs; synthesise them first")
-        self._groups: ByteBudgetCache[list[Pair]] = ByteBudgetCache(
+        self._shards = OpenShards(COLUMNS, lambda name: name.startswith("score"))
+        self._runs: ByteBudgetCache[list[Pair]] = ByteBudgetCache(
             cache_bytes, lambda pairs: sum(len(pair.image) for pair in pairs)
         )
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self.index.samples
 
-    def read(self, index: int) -> Pair:
-        shard, group, row = self._entries[index]
-        return self._groups.get((shard, group), lambda: _read_group(shard, group))[row]
+    def read(self, number: int) -> Pair:
+        run, position = self.index.find(number)
+        return self._runs.get(run, lambda: self.read_run(run))[position]
 
-    def load_image(self, index: int, width: int) -> np.ndarray:
-        """The image of a pair, (W, W, 3) uint8 RGB, downscaled by area to ``width`` if it is larger.
+    def read_run(self, run: int) -> list[Pair]:
+        """All pairs of a run, which are read at once."""
+        shard, first, last = self.index.place(run)
+        return _parse(self._shards.read(shard, first, last)[0], shard)
+
+    def decode(self, number: int, pair: Pair, width: int) -> np.ndarray:
+        """The image of pair ``number``, (W, W, 3) uint8 RGB, downscaled by area to ``width`` if it is larger.
 
         Raises ShardError where it cannot be decoded.
         """
-        pair = self.read(index)
         image = arrays.decode_image(pair.image)
         if image is None:
-            shard = self._entries[index][0]
+            shard = self.index.place(self.index.find(number)[0])[0]
             raise ShardError(
                 f"{shard}: pair {pair.pair_id}: image is not a square JPEG or PNG; synthesise the shard again"
             )
         return arrays.shrink(image, width)
 
 
-class PairLoader:
+class PairLoader(LaneLoader):
     """An endless data loader of batches of pairs, from ``start_step`` on; same contract as ``ClipLoader``.
 
     A batch is a dict of ``image`` (B, 3, S, S) float32 RGB in [0, 1], ``expression`` (B, 51) float32 and ``pair_id``,
@@ -209,20 +208,30 @@ class PairLoader:
         start_step: int = 0,
         jitter: float = 0.1,
         decoded_bytes: int = 1 << 29,
+        threads: int = 1,
+        device: torch.device | str = "cpu",
+        shuffle_bytes: int = SHUFFLE_BYTES,
     ) -> None:
         self.source = PairSource(source) if isinstance(source, str) else source
-        self.seed, self.size, self.start_step, self.jitter = seed, size, start_step, jitter
-        self.schedule = Schedule(len(self.source), batch_size, seed, rank, world)
-        self._decoded: ByteBudgetCache[tuple[np.ndarray, Pair]] = ByteBudgetCache(
-            decoded_bytes, lambda kept: kept[0].nbytes
+        self.size, self.jitter = size, jitter
+        self._decoded: ByteBudgetCache[np.ndarray] = ByteBudgetCache(decoded_bytes, lambda image: image.nbytes)
+        super().__init__(
+            self.source.index,
+            seed=seed,
+            batch_size=batch_size,
+            rank=rank,
+            world=world,
+            start_step=start_step,
+            threads=threads,
+            device=device,
+            shuffle_bytes=shuffle_bytes,
         )
 
-    def __iter__(self) -> Iterator[dict]:
-        return prefetch(self.batch, self.start_step)
+    def _read(self, run: int) -> list[Pair]:
+        return self.source.read_run(run)
 
-    def batch(self, step: int) -> dict:
-        """The batch of one step, loaded on the calling thread."""
-        images, expressions, gains, pair_ids = zip(*(self._sample(draw) for draw in self.schedule.step(step)))
+    def _make(self, draws: Sequence[Draw]) -> Batch:
+        images, expressions, gains, pair_ids = zip(*(self._sample(draw) for draw in draws))
         return {
             "image": arrays.to_tensor(images, gains),
             "expression": torch.from_numpy(np.stack(expressions)),
@@ -232,24 +241,37 @@ class PairLoader:
     def _sample(self, draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
         rng = np.random.default_rng([self.seed, draw.epoch, draw.sample])
         mirrored, gain, framing = bool(rng.integers(2)), draw_gain(rng, self.jitter), Framing.draw(rng, self.jitter)
-        image, pair = self._decoded.get(draw.sample, lambda: self._decode(draw.sample))
+        run, position = draw.window.find(draw.sample)
+        pair = draw.window.contents[run].result()[position]
+        image = self._decode(draw.sample, pair)
         expression = pair.expression[list(MIRROR_ORDER)] if mirrored else pair.expression
         return frame_image(image, framing, mirrored, self.size), expression, gain, pair.pair_id
 
-    def _decode(self, index: int) -> tuple[np.ndarray, Pair]:
-        return self.source.load_image(index, arrays.working_width(self.size)), self.source.read(index)
+    def _decode(self, number: int, pair: Pair) -> np.ndarray:
+        def decode() -> np.ndarray:
+            return self.source.decode(number, pair, arrays.working_width(self.size))
+
+        return self._decoded.get(number, decode) if self.lanes.in_one_window else decode()
 
 
-def _group_sizes(uri: str) -> list[int]:
-    with open_parquet(uri, COLUMNS) as file:
-        return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+def _open_index(shards: str | Sequence[str]) -> PairIndex:
+    if not isinstance(shards, str):
+        return index_pair_shards(shards, COLUMNS)
+    uri = join(shards, INDEX)
+    if not shards.endswith(".parquet") and exists(uri):
+        return PairIndex.open(uri, shards)
+    return index_pair_shards(list_pair_shards(shards), COLUMNS)
 
 
 def _read_group(uri: str, group: int) -> list[Pair]:
     with open_parquet(uri, COLUMNS) as file:
         scores = [name for name in file.schema_arrow.names if name.startswith("score")]
-        table = read_table(file, uri, group, COLUMNS + scores)
-        names = (file.schema_arrow.metadata or {}).get(_NAMES_KEY)
+        return _parse(read_table(file, uri, group, COLUMNS + scores), uri)
+
+
+def _parse(table: pa.Table, uri: str) -> list[Pair]:
+    """The pairs of a table read from the shard ``uri``."""
+    names = (table.schema.metadata or {}).get(_NAMES_KEY)
     order = _column_order(uri, json.loads(names) if names else list(ARKIT_NAMES))
     expression = table["expression"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     if expression.size != table.num_rows * len(ARKIT_NAMES):
@@ -258,6 +280,7 @@ def _read_group(uri: str, group: int) -> list[Pair]:
     images = table["image"].combine_chunks()
     if pa.types.is_struct(images.type):  # else plain bytes, as other software may write them
         images = images.field("bytes")
+    scores = [name for name in table.column_names if name.startswith("score")]
     rows = table.drop_columns(["expression", "image"]).to_pylist()
     return [
         Pair(**{name: row[name] for name in COLUMNS if name in row}, image=image, expression=values,

@@ -1,15 +1,21 @@
 """Training and test clips of a run, by its configuration.
 
 ``prepare`` is the folder or URI of that stage. It holds the studio's clip shards ``train``, ``natural``, ``large`` and
-``turned``; real clips (``data.clips``) are read from where they are. ``mattes`` is the folder or URI of that stage:
-runs with the reenactor flow3d have it.
+``turned``, and the index of every set; real clips (``data.clips``) are read from where they are. ``mattes`` is the
+folder or URI of that stage: runs with the reenactor flow3d have it.
 """
 
 from __future__ import annotations
 
 from jr2net.config import Config
 from jr2net.data.clips import ClipSource
+from jr2net.storage import exists, join
 from jr2net.studio.film import KINDS, Kind
+
+
+def index_name(name: str) -> str:
+    """Path of the index of a set in the stage's folder."""
+    return f"index/{name}.arrow"
 
 
 def studio_kinds(config: Config) -> list[Kind]:
@@ -23,8 +29,8 @@ def training_clips(config: Config, prepare: str, mattes: str | None = None) -> C
     mattes: folder or URI of that stage, for clips with mattes.
     """
     if config.data.clips is None:
-        return _clips(f"{prepare}/train", mattes, "train")
-    clips = _clips(config.data.clips, mattes, "clips")
+        return _clips(prepare, f"{prepare}/train", mattes, "train")
+    clips = _clips(prepare, config.data.clips, mattes, "clips")
     return clips if config.data.test_clips is not None else clips.split(config.data.hold_out)[0]
 
 
@@ -37,13 +43,13 @@ def test_clips(config: Config, prepare: str, mattes: str | None = None) -> dict[
     """
     if config.data.clips is not None:
         if config.data.test_clips is not None:
-            return {"held_out": _clips(config.data.test_clips, mattes, "test_clips")}
-        return {"held_out": _clips(config.data.clips, mattes, "clips").split(config.data.hold_out)[1]}
+            return {"held_out": _clips(prepare, config.data.test_clips, mattes, "test_clips")}
+        return {"held_out": _clips(prepare, config.data.clips, mattes, "clips").split(config.data.hold_out)[1]}
     sets: dict[str, ClipSource] = {
-        kind: _clips(f"{prepare}/{kind}", mattes, kind) for kind in studio_kinds(config) if kind != "train"
+        kind: _clips(prepare, f"{prepare}/{kind}", mattes, kind) for kind in studio_kinds(config) if kind != "train"
     }
     if config.data.test_clips is not None:
-        sets["photographs"] = _clips(config.data.test_clips, None, "test_clips")
+        sets["photographs"] = _clips(prepare, config.data.test_clips, None, "test_clips")
     return sets
 
 
@@ -55,5 +61,10 @@ def sets_with_mattes(config: Config, prepare: str) -> dict[str, str]:
     return {name: uri for name, uri in given.items() if uri is not None}
 
 
-def _clips(uri: str, mattes: str | None, name: str) -> ClipSource:
-    return ClipSource(uri, mattes=f"{mattes}/{name}" if mattes is not None else None)
+def _clips(prepare: str, uri: str, mattes: str | None, name: str) -> ClipSource:
+    index = join(prepare, index_name(name))
+    return ClipSource(
+        uri,
+        mattes=f"{mattes}/{name}" if mattes is not None else None,
+        index=index if exists(index) else None,  # a folder that no stage prepared may have none
+    )

@@ -10,8 +10,7 @@ undetected) and, where known, ``matte`` (grey PNG bytes). The studio's test sets
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 import pyarrow as pa
@@ -21,27 +20,16 @@ import pyarrow.parquet as pq
 from jr2net.face.landmarks import LANDMARKS
 from jr2net.images.clip import ClipRow, ClipTruth
 from jr2net.storage import join, open_filesystem, write_bytes
-from jr2net.storage.parquet import PARQUET_OPTIONS, ShardError, one_line, open_parquet, read_table
+from jr2net.storage.parquet import PARQUET_OPTIONS, ShardError, open_parquet, read_table
 
 ROW_GROUP_BYTES = 1 << 20
 """Bytes of images per row group, which bound the cost of reading one row (a larger row is a group of its own)."""
 
 
-@dataclass(frozen=True)
-class RowEntry:
-    """Index entry of a row, read without its images: shard, row group, position in the group, and metadata."""
-
-    shard: str
-    group: int
-    position: int
-    clip_id: str
-    identity: str
-    frames: tuple[int, ...]
-
-
 _PER_FRAME_WIDTHS = {"expression": 51, "rotation": 3, "translation": 3, "light": 27}
-_INDEX_COLUMNS = ["clip_id", "identity", "frame"]
-_COLUMNS = ["clip_id", "identity", "fps", "frame", "image", "landmarks"]
+COLUMNS = ["clip_id", "identity", "fps", "frame", "image", "landmarks"]
+"""Columns that every clip shard has."""
+
 _OPTIONAL_COLUMNS = ["license", "matte"]
 
 
@@ -89,47 +77,19 @@ def list_shards(uri: str) -> list[str]:
     return [join(uri, name) for name in names]
 
 
-def index_shard(uri: str) -> list[RowEntry]:
-    """Index of a shard's rows, read without their images."""
-    with open_parquet(uri, _COLUMNS) as file:
-        indices = [
-            (group, position)
-            for group in range(file.num_row_groups)
-            for position in range(file.metadata.row_group(group).num_rows)
-        ]
-        try:
-            rows = file.read(_INDEX_COLUMNS, use_threads=False).to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise ShardError(f"{uri}: is damaged ({one_line(error)}); write the shard again") from None
-    for (group, position), row in zip(indices, rows):
-        if not row["frame"] or row["identity"] is None or row["clip_id"] is None:
-            raise ShardError(
-                f"{uri}: row {position} of group {group} has no frame, identity or clip_id; write the shard again"
-            )
-    return [
-        RowEntry(uri, *index, row["clip_id"], row["identity"], tuple(row["frame"])) for index, row in zip(indices, rows)
-    ]
-
-
-def index_shards(uris: Sequence[str]) -> list[RowEntry]:
-    """Index of several shards in order; read concurrently, since remote storage has a high latency."""
-    with ThreadPoolExecutor(16) as pool:
-        return [entry for entries in pool.map(index_shard, uris) for entry in entries]
-
-
 def read_group(uri: str, group: int) -> list[ClipRow]:
     """Reads all rows of one row group, images still compressed."""
-    with open_parquet(uri, _COLUMNS) as file:
+    with open_parquet(uri, COLUMNS) as file:
         names = file.schema_arrow.names
         truth = [name for name in names if name.startswith("truth_")]
-        columns = _COLUMNS + truth + [name for name in _OPTIONAL_COLUMNS if name in names]
+        columns = COLUMNS + truth + [name for name in _OPTIONAL_COLUMNS if name in names]
         table = read_table(file, uri, group, columns)
-    return [_row(table, position, uri) for position in range(table.num_rows)]
+    return [parse_row(table, position, uri) for position in range(table.num_rows)]
 
 
 def read_groups(uri: str) -> Iterator[list[ClipRow]]:
     """Iterates over the row groups of one shard in order."""
-    with open_parquet(uri, _COLUMNS) as file:
+    with open_parquet(uri, COLUMNS) as file:
         groups = file.num_row_groups
     for group in range(groups):
         yield read_group(uri, group)
@@ -192,7 +152,11 @@ def _vectors(parts: Sequence[np.ndarray], width: int) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), width)
 
 
-def _row(table: pa.Table, position: int, uri: str) -> ClipRow:
+def parse_row(table: pa.Table, position: int, uri: str) -> ClipRow:
+    """A row of a table with the columns of a clip shard, or with those of ``COLUMNS`` alone.
+
+    Raises ShardError where the values of a frame are too few or too many.
+    """
     row = table.slice(position, 1)
     clip_id = row["clip_id"][0].as_py()
     images = row["image"][0].as_py()

@@ -18,7 +18,7 @@ import numpy as np
 
 from jr2net import storage
 from jr2net.data.clips import ClipSource
-from jr2net.data.shards import index_shard
+from jr2net.data.index import index_shard
 from jr2net.errors import UserError
 from jr2net.images.arrays import resize
 from jr2net.images.face_detector import FaceDetector
@@ -112,18 +112,20 @@ class ClipFrames:
 
     def __init__(self, clips: ClipSource, size: int) -> None:
         self.clips, self.size = clips, size
-        self._starts = np.cumsum([0] + [len(entry.frames) for entry in clips.rows])
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self.clips.frame_count
 
     def name(self, number: int) -> str:
-        row, frame = self._locate(number)
+        row, frame = self.clips.locate(number)
         entry = self.clips.rows[row]
-        return f"{entry.clip_id}/{entry.frames[frame]}"
+        try:
+            return f"{entry.clip_id}/{self.clips.read(row).frame[frame]}"
+        except ShardError:
+            return f"{entry.clip_id}/{entry.first + frame}"  # the row cannot be read: as if no number were left out
 
     def read(self, number: int) -> SourceImage:
-        shard = self.clips.rows[self._locate(number)[0]].shard
+        shard = self.clips.rows[self.clips.locate(number).row].shard
         try:
             return self._read(number)
         except ShardError:
@@ -134,13 +136,9 @@ class ClipFrames:
             raise SourceError(_reason(error, shard)) from None
 
     def _read(self, number: int) -> SourceImage:
-        row, frame = self._locate(number)
+        row, frame = self.clips.locate(number)
         image, _ = self.clips.load_frame(row, frame, self.size)
         return SourceImage(self.name(number), resize(image, self.size), self.clips.read(row).license)
-
-    def _locate(self, number: int) -> tuple[int, int]:
-        row = int(np.searchsorted(self._starts, number, side="right")) - 1
-        return row, number - int(self._starts[row])
 
 
 class Photos:

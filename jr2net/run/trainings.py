@@ -73,9 +73,18 @@ def build(stage: str, config: Config, model: FaceModel, upstream: Upstream, devi
 
 
 def batches(
-    stage: str, config: Config, upstream: Upstream, rank: int = 0, world: int = 1, start_step: int = 0
+    stage: str,
+    config: Config,
+    upstream: Upstream,
+    rank: int = 0,
+    world: int = 1,
+    start_step: int = 0,
+    device: Device = "cpu",
 ) -> Iterator[Batch]:
-    """This rank's part of every global batch from ``start_step`` on; global batches depend on seed and step alone."""
+    """This rank's part of every global batch from ``start_step`` on; global batches depend on seed and step alone.
+
+    They are made on the worker's cores, but for the one that trains, and copied to a GPU ahead of their use.
+    """
     training = TRAININGS[stage]
     loader = training.loader(
         config,
@@ -87,6 +96,8 @@ def batches(
         world=world,
         start_step=start_step,
         jitter=training.jitter(config),
+        threads=max(1, int(config.scaling.cpus_per_worker) - 1),
+        device=device,
     )
     return iter(loader)
 

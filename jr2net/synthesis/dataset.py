@@ -3,6 +3,7 @@
     sources.json                         what the pairs are made from, written before the first of them
     pairs/3f/pairs-000123.parquet        a shard; subfolders spread the keys over S3's partitions
     _manifests/3f/pairs-000123.json      its checksum, counts and rejects; written when the shard is finished
+    index.arrow                          how many pairs each shard has, for training
     README.md                            the dataset card; its header tells Hugging Face ``datasets`` what is data
     dataset.json                         the dataset is complete: counts, digests, histograms, licences
 
@@ -23,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from jr2net.config import SynthesisConfig
-from jr2net.data.pairs import COLUMNS, DESCRIPTION, Pair, encode_pair_shard
+from jr2net.data.pair_index import INDEX, PairIndex
+from jr2net.data.pairs import COLUMNS, DESCRIPTION, PAIRS_PER_GROUP, Pair, encode_pair_shard
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.storage import iter_files, join, put_once_or_same, read_bytes
 from jr2net.storage.parquet import ShardError
@@ -146,16 +148,24 @@ def describe(
 def finish(
     folder: str, settings: SynthesisConfig, seed: int, digests: Mapping[str, str], image_size: int
 ) -> dict[str, Any]:
-    """Writes the card, then ``dataset.json``, which marks the dataset as complete; returns the latter.
+    """Writes the index and the card, then ``dataset.json``, which marks the dataset as complete; returns the latter.
 
     digests: of all that a pair depends on besides the seed and its number (``pair_digests``), by name.
     """
     description = describe(folder, settings, seed, digests, image_size)
+    index_of(description["shards"]).write(join(folder, INDEX))
     card = encode_card(description)
     put_once_or_same(join(folder, CARD), card)
     description["card"] = {"name": CARD, "sha256": hashlib.sha256(card).hexdigest()}
     put_once_or_same(join(folder, DESCRIPTION), (json.dumps(description, indent=1) + "\n").encode())
     return description
+
+
+def index_of(shards: Mapping[str, Mapping[str, Any]]) -> PairIndex:
+    """The index of the shards of ``dataset.json``."""
+    pairs = [shard["pairs"] for shard in shards.values()]
+    sizes = [shard["bytes"] for shard in shards.values()]
+    return PairIndex.of(list(shards), pairs, sizes, [min(count, PAIRS_PER_GROUP) for count in pairs])
 
 
 def histograms(pairs: Sequence[Pair]) -> np.ndarray:

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from blob_clips import make_row
 
-from jr2net.data.shards import ROW_GROUP_BYTES, index_shard, list_shards, read_clips, read_group, write_clips
+from jr2net.data.index import index_shard, index_shards
+from jr2net.data.shards import ROW_GROUP_BYTES, list_shards, read_clips, read_group, write_clips
 from jr2net.images.clip import ClipTruth
 from jr2net.storage import StorageError
 from jr2net.storage.parquet import ShardError
@@ -47,7 +48,7 @@ def test_large_shards_have_row_groups_that_can_be_read_alone(tmp_path: Path) -> 
     heavy = [replace(make_row(n, 1), images=(bytes(ROW_GROUP_BYTES // 2),)) for n in range(5)]
     path = str(tmp_path / "clips.parquet")
     write_clips(path, heavy)
-    entries = index_shard(path)
+    entries = index_shards([path])
     assert [(entry.group, entry.position) for entry in entries] == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]
     assert all(read_group(path, e.group)[e.position].clip_id == e.clip_id for e in entries)
 
@@ -143,7 +144,6 @@ def test_unwritable_paths_raise(tmp_path: Path) -> None:
 
 def test_real_clips_can_be_read(real_ground: Path) -> None:
     shards = list_shards(str(real_ground / "data" / "clips"))
-    entries = [entry for shard in shards for entry in index_shard(shard)]
-    assert sum(len(entry.frames) for entry in entries) == 3269
+    assert sum(entry.frames for entry in index_shards(shards)) == 3269
     row = next(read_clips(shards[-1]))
     assert row.landmarks.shape == (len(row), 68, 2) and row.truth is None and row.license

@@ -1,0 +1,180 @@
+"""Loaders of clips and pairs over data that is larger than the shuffle buffer: lanes, runs, resume, threads."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from blob_clips import blob_centre, make_row
+from test_clips import same
+from test_pairs import make_pair, write_pairs
+
+from jr2net.data import pair_index, pairs, runs, shards
+from jr2net.data.clips import ClipLoader, ClipSource
+from jr2net.data.loader import LaneLoader
+from jr2net.data.mattes import matte_shard, write_mattes
+from jr2net.data.pairs import PairLoader, PairSource
+from jr2net.data.shards import list_shards, write_clips
+from jr2net.data.transfer import Transfer
+from jr2net.storage.parquet import ShardError
+
+SMALL = 20_000
+"""Bytes of the shuffle buffer; all shards have several times as many."""
+
+GROUP = 1000
+"""Bytes of images in a row group."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Clips and pairs in small row groups: ``clips`` with mattes, ``plain`` without, ``pairs``."""
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "ROW_GROUP_BYTES", GROUP)
+        patch.setattr(pairs, "PAIRS_PER_GROUP", 8)
+        for number in range(4):
+            rows = [make_row(40 * number + n, 2 + n % 5, mattes=True, identity=f"person-{n % 7}") for n in range(40)]
+            write_clips(str(folder / "clips" / f"{number}.parquet"), rows)
+            write_clips(str(folder / "plain" / f"{number}.parquet"), [replace(row, matte=None) for row in rows])
+            write_pairs(str(folder / "pairs" / f"{number}.parquet"), [make_pair(100 * number + n) for n in range(70)])
+    yield folder
+
+
+@pytest.fixture(autouse=True)
+def runs_of_one_row_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the footers of such small shards are as long as the rest of them."""
+    monkeypatch.setattr(runs, "FOOTERS", 0)
+
+
+@pytest.fixture(params=["clips", "pairs"])
+def loader(request: pytest.FixtureRequest, folder: Path) -> Callable[..., LaneLoader]:
+    """A loader of clips or of pairs, by its settings."""
+
+    def make(**settings) -> LaneLoader:
+        settings = {"seed": 5, "batch_size": 6, "size": 32, "shuffle_bytes": SMALL, **settings}
+        if request.param == "clips":
+            return ClipLoader(ClipSource(str(folder / "plain")), run_bytes=1, **settings)
+        source = PairSource(str(folder / "pairs"))
+        source.index = pair_index.PairIndex(source.index.table, run_bytes=1)
+        return PairLoader(source, **settings)
+
+    return make
+
+
+def names(batch: dict) -> list[str]:
+    return batch["sample_id"] if "sample_id" in batch else batch["pair_id"]
+
+
+def test_every_place_has_a_lane(loader) -> None:
+    lanes = loader().lanes
+    assert lanes.count == 6 and not lanes.in_one_window
+
+
+@pytest.mark.parametrize("world", [2, 3, 6])
+def test_batches_do_not_depend_on_the_number_of_workers(loader, world: int) -> None:
+    whole = loader()
+    parts = [loader(rank=rank, world=world) for rank in range(world)]
+    for step in (0, 1, 30):
+        batch, shares = whole.batch(step), [part.batch(step) for part in parts]
+        assert [name for share in shares for name in names(share)] == names(batch)
+        for key, value in batch.items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(torch.cat([share[key] for share in shares]), value), key
+
+
+def test_a_stream_that_was_killed_continues_with_the_next_batch(loader) -> None:
+    stream = iter(loader())
+    batches = [next(stream) for _ in range(25)]
+    stream.close()
+    for start, threads in ((1, 1), (13, 3)):
+        resumed = iter(loader(start_step=start, threads=threads))
+        assert all(same(next(resumed), batches[step]) for step in range(start, 25))
+        resumed.close()
+    assert not any(thread.name.startswith("prefetch") for thread in threading.enumerate())
+
+
+def test_every_epoch_has_every_sample_once(loader) -> None:
+    stream = loader(size=32, jitter=0.0)
+    samples = stream.lanes._lanes[0].runs.samples
+    drawn = Counter((draw.epoch, draw.sample) for step in range(2 * samples // 6) for draw in stream.lanes.step(step))
+    assert all(drawn[0, sample] == 1 for sample in range(samples))
+
+
+def test_pairs_are_two_frames_of_one_clip(folder: Path) -> None:
+    source = ClipSource(str(folder / "plain"))
+    loader = ClipLoader(source, seed=1, batch_size=6, size=32, shuffle_bytes=SMALL, run_bytes=1)
+    numbers = {row.clip_id: set(source.read(n).frame.tolist()) for n, row in enumerate(source.rows)}
+    for step in range(40):
+        for name in loader.batch(step)["sample_id"]:
+            clip, one, other = name.split("/")
+            assert one != other and {int(one), int(other)} <= numbers[clip]
+
+
+def test_people_with_equal_clip_ids_are_not_mixed(tmp_path: Path) -> None:
+    rows = [replace(make_row(n, 2), clip_id="00001", frame=np.arange(2 * n, 2 * n + 2)) for n in range(20)]
+    write_clips(str(tmp_path / "clips.parquet"), rows)
+    loader = ClipLoader(ClipSource(str(tmp_path)), seed=0, batch_size=16, size=32)
+    for step in range(10):
+        pairs = [name.split("/")[1:] for name in loader.batch(step)["sample_id"]]
+        assert all(int(one) // 2 == int(other) // 2 and one != other for one, other in pairs)
+
+
+def test_mattes_beside_the_clips_are_read_with_their_runs(folder: Path, tmp_path: Path) -> None:
+    own = ClipSource(str(folder / "clips"))
+    mattes = {(row.clip_id, tuple(row.frame)): row.matte for row in map(own.read, range(len(own)))}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "ROW_GROUP_BYTES", GROUP)
+        for shard in list_shards(str(folder / "plain")):
+            write_mattes(shard, matte_shard(str(tmp_path), shard), lambda row: mattes[row.clip_id, tuple(row.frame)])
+    beside = ClipSource(str(folder / "plain"), mattes=str(tmp_path))
+    loader = ClipLoader(beside, seed=2, batch_size=6, size=64, shuffle_bytes=SMALL, run_bytes=1, mattes=True)
+    for step in range(8):
+        batch = loader.batch(step)
+        for image, matte in zip(batch["driving_image"], batch["driving_matte"]):
+            assert blob_centre(matte[0].numpy()) == pytest.approx(blob_centre(image[0].numpy()), abs=0.1)
+
+
+def test_runs_are_read_once_and_ahead(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    reading = ClipLoader._read
+    monkeypatch.setattr(ClipLoader, "_read", lambda self, run: (read.append(run), reading(self, run))[1])
+    loader = ClipLoader(
+        ClipSource(str(folder / "plain")), seed=1, batch_size=6, size=32, shuffle_bytes=SMALL, run_bytes=1
+    )
+    stream, steps = iter(loader), 4 * loader.runs.samples // 6
+    for _ in range(steps):
+        next(stream)
+    stream.close()
+    assert 4 * len(loader.runs) < len(read) < 5 * len(loader.runs)
+    assert len(loader._reader._runs) < len(loader.runs) / 2
+
+
+def test_a_data_set_in_one_window_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    reading = PairLoader._read
+    monkeypatch.setattr(PairLoader, "_read", lambda self, run: (read.append(run), reading(self, run))[1])
+    loader = PairLoader(str(folder / "pairs"), seed=1, batch_size=16, size=32)
+    for step in range(100):
+        loader.batch(step)
+    assert sorted(read) == list(range(len(loader.source.index)))
+
+
+def test_errors_of_reading_are_raised_at_their_turn(folder: Path, tmp_path: Path) -> None:
+    write_pairs(str(tmp_path / "pairs.parquet"), [make_pair(n) for n in range(70)])
+    loader = PairLoader(str(tmp_path), seed=0, batch_size=4, size=32)
+    (tmp_path / "pairs.parquet").unlink()
+    stream = iter(loader)
+    with pytest.raises(ShardError, match=r"pairs\.parquet: no such shard"):
+        next(stream)
+
+
+def test_without_a_gpu_batches_stay_as_they_are() -> None:
+    batch = {"image": torch.rand(2, 3), "pair_id": ["a", "b"]}
+    transfer = Transfer("cpu")
+    assert transfer.finish(transfer.begin(batch)) is batch
