@@ -17,7 +17,7 @@ from jr2net.data.lanes import SHUFFLE_BYTES, Draw
 from jr2net.data.loader import Batch, LaneLoader
 from jr2net.data.mattes import RowMattes, matte_shard, matte_shards, parse_mattes, read_matte_group, row_mattes
 from jr2net.data.runs import RUN_BYTES, ClipRuns
-from jr2net.data.shards import COLUMNS, list_shards, parse_row, read_group
+from jr2net.data.shards import COLUMNS, list_shards, parse_rows, read_group
 from jr2net.images.arrays import decode_image, decode_matte, shrink, to_tensor, working_width
 from jr2net.images.clip import ClipRow
 from jr2net.storage.open_shards import OpenShards
@@ -223,13 +223,14 @@ class ClipLoader(LaneLoader):
         index, rows, (first, last) = self.source.rows, self.runs.run_rows(run), self.runs.groups[run].tolist()
         shard = index.shard_uri(index.shard[rows[0]])
         table, starts = self._shards.read(shard, first, last)
-        positions = starts[index.group[rows] - first] + index.position[rows]
-        clips = [parse_row(table, position, shard) for position in positions.tolist()]
+        positions = (starts[index.group[rows] - first] + index.position[rows]).tolist()
+        parsed = parse_rows(table, shard)
+        clips = [parsed[position] for position in positions]
         if not self.mattes or self.source.mattes is None or clips[0].matte is not None:
             return clips
         uri = matte_shard(self.source.mattes, shard)
         mattes = parse_mattes(self._matte_shards.read(uri, first, last)[0])
-        return [replace(clip, matte=row_mattes(uri, mattes, at, clip)) for at, clip in zip(positions.tolist(), clips)]
+        return [replace(clip, matte=row_mattes(uri, mattes, at, clip)) for at, clip in zip(positions, clips)]
 
     def _make(self, draws: Sequence[Draw]) -> Batch:
         samples = [self._sample(draw) for draw in draws]

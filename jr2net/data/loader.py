@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,9 +39,9 @@ class LaneLoader(ABC):
         shuffle_bytes: int = SHUFFLE_BYTES,
     ) -> None:
         self.seed, self.start_step = seed, start_step
-        self.lanes = Lanes(runs, batch_size, seed, rank, world, shuffle_bytes)
         self._threads, self._device = threads, device
-        self._reader: RunReader[Any] = RunReader(self._read)
+        self._begin = partial(Lanes, runs, batch_size, seed, rank, world, shuffle_bytes)
+        self.lanes, self._reader = self._begin(), RunReader(self._read)
         self._planning = threading.Lock()
 
     def __iter__(self) -> Iterator[Batch]:
@@ -54,6 +55,7 @@ class LaneLoader(ABC):
         finally:
             stream.close()  # type: ignore[attr-defined]
             self._reader.close()
+            self.lanes, self._reader = self._begin(), RunReader(self._read)  # for whoever iterates again
 
     def batch(self, step: int) -> Batch:
         """The batch of one step, made on the calling thread."""

@@ -9,11 +9,13 @@ undetected) and, where known, ``matte`` (grey PNG bytes). The studio's test sets
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs
 import pyarrow.parquet as pq
 
@@ -26,7 +28,7 @@ ROW_GROUP_BYTES = 1 << 20
 """Bytes of images per row group, which bound the cost of reading one row (a larger row is a group of its own)."""
 
 
-_PER_FRAME_WIDTHS = {"expression": 51, "rotation": 3, "translation": 3, "light": 27}
+_PER_FRAME_SHAPES = {"expression": (51,), "rotation": (3,), "translation": (3,), "light": (9, 3)}
 COLUMNS = ["clip_id", "identity", "fps", "frame", "image", "landmarks"]
 """Columns that every clip shard has."""
 
@@ -84,7 +86,7 @@ def read_group(uri: str, group: int) -> list[ClipRow]:
         truth = [name for name in names if name.startswith("truth_")]
         columns = COLUMNS + truth + [name for name in _OPTIONAL_COLUMNS if name in names]
         table = read_table(file, uri, group, columns)
-    return [parse_row(table, position, uri) for position in range(table.num_rows)]
+    return parse_rows(table, uri)
 
 
 def read_groups(uri: str) -> Iterator[list[ClipRow]]:
@@ -137,8 +139,8 @@ def _table(rows: Sequence[ClipRow]) -> pa.Table:
         for name in ("identity", "albedo"):
             values = [np.asarray(getattr(truth, name), np.float32) for truth in truths]
             columns[f"truth_{name}"] = _lists([len(value) for value in values], pa.array(np.concatenate(values)))
-        for name, width in _PER_FRAME_WIDTHS.items():
-            columns[f"truth_{name}"] = _lists(lengths, _vectors([getattr(t, name) for t in truths], width))
+        for name, shape in _PER_FRAME_SHAPES.items():
+            columns[f"truth_{name}"] = _lists(lengths, _vectors([getattr(t, name) for t in truths], math.prod(shape)))
     return pa.table(columns)
 
 
@@ -152,44 +154,75 @@ def _vectors(parts: Sequence[np.ndarray], width: int) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), width)
 
 
-def parse_row(table: pa.Table, position: int, uri: str) -> ClipRow:
-    """A row of a table with the columns of a clip shard, or with those of ``COLUMNS`` alone.
+def parse_rows(table: pa.Table, uri: str) -> list[ClipRow]:
+    """The rows of a table with the columns of a clip shard, or with those of ``COLUMNS`` alone. uri: for messages.
 
     Raises ShardError where the values of a frame are too few or too many.
     """
-    row = table.slice(position, 1)
-    clip_id = row["clip_id"][0].as_py()
-    images = row["image"][0].as_py()
-    mattes = row["matte"][0].as_py() if "matte" in table.column_names else None
-    count = len(images or ())
+    return [row for batch in table.to_batches() for row in _parse_batch(batch, uri)]
 
-    def numbers(column: str, shape: tuple[int, ...]) -> np.ndarray:
-        values = row[column].combine_chunks()
-        while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
-            values = values.flatten()
-        flat = values.to_numpy(zero_copy_only=False)
-        if -1 not in shape and flat.size != np.prod(shape, dtype=int):
-            expected = " × ".join(str(side) for side in shape)
-            raise ShardError(
-                f"{uri}: clip {clip_id!r}: {column} has {flat.size} values for {count} images, expected {expected}; "
-                "write the shard again"
-            )
-        return flat.reshape(shape)
 
-    truth = None
-    if "truth_identity" in table.column_names:
-        shapes = {"identity": (-1,), "albedo": (-1,), "light": (count, 9, 3)}
-        shapes |= {name: (count, width) for name, width in _PER_FRAME_WIDTHS.items() if name != "light"}
-        names = [field.name for field in fields(ClipTruth)]
-        truth = ClipTruth(**{name: numbers(f"truth_{name}", shapes[name]).astype(np.float32) for name in names})
-    return ClipRow(
-        clip_id=clip_id,
-        identity=row["identity"][0].as_py(),
-        fps=float(row["fps"][0].as_py() or 0.0),
-        frame=numbers("frame", (count,)).astype(np.int32),
-        images=tuple(images or ()),
-        landmarks=numbers("landmarks", (count, LANDMARKS, 2)).astype(np.float32),
-        truth=truth,
-        license=(row["license"][0].as_py() or "") if "license" in table.column_names else "",
-        matte=tuple(mattes) if mattes is not None else None,
-    )
+def _parse_batch(batch: pa.RecordBatch, uri: str) -> list[ClipRow]:
+    """As ``parse_rows``; whole columns are converted at once, since rows may be many and short."""
+    names, rows = batch.schema.names, range(batch.num_rows)
+    clip_ids, identities, fps = (batch[name].to_pylist() for name in ("clip_id", "identity", "fps"))
+    licenses = batch["license"].to_pylist() if "license" in names else [""] * len(rows)
+    images = _lists_of_bytes(batch["image"])
+    mattes = _lists_of_bytes(batch["matte"]) if "matte" in names else [None] * len(rows)
+    counts = [len(row or ()) for row in images]
+
+    def numbers(column: str, *shape: int, dtype: type = np.float32, per_frame: bool = True) -> list[np.ndarray]:
+        """Of every row, an array (T, *shape), or of any length unless ``per_frame``."""
+        values, bounds = _flatten(batch[column])
+        flat = values.to_numpy(zero_copy_only=False).astype(dtype)
+        parts = [flat[first:last] for first, last in pairwise(bounds)]
+        if not per_frame:
+            return parts
+        for clip_id, count, part in zip(clip_ids, counts, parts):
+            if part.size != math.prod((count, *shape)):
+                expected = " × ".join(str(side) for side in (count, *shape))
+                raise ShardError(
+                    f"{uri}: clip {clip_id!r}: {column} has {part.size} values for {count} images, expected "
+                    f"{expected}; write the shard again"
+                )
+        return [part.reshape(count, *shape) for count, part in zip(counts, parts)]
+
+    frames, landmarks = numbers("frame", dtype=np.int32), numbers("landmarks", LANDMARKS, 2)
+    truths: list[ClipTruth | None] = [None] * len(rows)
+    if "truth_identity" in names:
+        values = {name: numbers(f"truth_{name}", per_frame=False) for name in ("identity", "albedo")}
+        values |= {name: numbers(f"truth_{name}", *shape) for name, shape in _PER_FRAME_SHAPES.items()}
+        truths = [ClipTruth(**{name: column[row] for name, column in values.items()}) for row in rows]
+    return [
+        ClipRow(
+            clip_id=clip_ids[row],
+            identity=identities[row],
+            fps=float(fps[row] or 0.0),
+            frame=frames[row],
+            images=images[row] or (),
+            landmarks=landmarks[row],
+            truth=truths[row],
+            license=licenses[row] or "",
+            matte=mattes[row],
+        )
+        for row in rows
+    ]
+
+
+def _lists_of_bytes(column: pa.Array) -> list[tuple[bytes, ...] | None]:
+    values, bounds = _flatten(column)
+    content, missing = values.to_pylist(), column.is_null().to_pylist()
+    parts = zip(missing, pairwise(bounds))
+    return [None if is_missing else tuple(content[first:last]) for is_missing, (first, last) in parts]
+
+
+def _flatten(column: pa.Array) -> tuple[pa.Array, list[int]]:
+    """All values of a column of lists, or of lists of lists, and where those of every row begin; then their number."""
+    bounds = np.arange(len(column) + 1)
+    while (
+        pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type)
+    ):
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        bounds = np.append(0, np.cumsum(lengths, dtype=np.int64))[bounds]
+        column = column.flatten()
+    return column, bounds.tolist()
