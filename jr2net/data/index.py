@@ -188,16 +188,20 @@ class ClipIndex(Sequence[RowEntry]):
         return order, np.searchsorted(self.clip[order], np.arange(len(self._names("clip")) + 1))
 
     def _column(self, name: str) -> np.ndarray:
-        column = self.table[name].combine_chunks()
-        if isinstance(column, pa.ChunkedArray):  # of no chunks
-            column = pa.array([], SCHEMA.field(name).type)
-        if pa.types.is_dictionary(column.type):
-            column = column.indices
-        values = column.to_numpy()
+        column = self._arrays[name]
+        values = (column.indices if pa.types.is_dictionary(column.type) else column).to_numpy()
         return values if self.selected is None else values[self.selected]
 
     def _names(self, name: str) -> pa.Array:
-        return self.table[name].chunk(0).dictionary
+        return self._arrays[name].dictionary
+
+    @cached_property
+    def _arrays(self) -> dict[str, pa.Array]:
+        """The columns; of one chunk, so that they stay where they are, unless there are no rows."""
+        columns = zip(self.table.column_names, self.table.columns)
+        return {
+            name: column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for name, column in columns
+        }
 
     def __reduce__(self) -> tuple:
         if self.uri is not None:

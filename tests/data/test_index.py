@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from blob_clips import make_row
 
-from jr2net.data.clips import ClipSource
+from jr2net.data.clips import ClipLoader, ClipSource
 from jr2net.data.index import SCHEMA, ClipIndex, index_shard, index_shards, join_indices
 from jr2net.data.runs import FOOTERS, ClipRuns
 from jr2net.data.shards import list_shards, write_clips
@@ -120,6 +121,16 @@ def test_missing_and_damaged_indices_raise(tmp_path: Path) -> None:
     write_bytes(str(tmp_path / "other.arrow"), sink.getvalue().to_pybytes())
     with pytest.raises(ShardError, match=r"other\.arrow: is not an index of clip shards"):
         ClipIndex.open(str(tmp_path / "other.arrow"), "")
+
+
+def test_a_set_without_rows_has_an_index(clip_folder: Path, tmp_path: Path) -> None:
+    shard = tmp_path / "empty.parquet"
+    pq.write_table(pq.read_table(list_shards(str(clip_folder))[0]).slice(0, 0), shard)
+    index_shards([str(shard)]).write(str(tmp_path / "clips.arrow"))
+    for index in (index_shards([str(shard)]), ClipIndex.open(str(tmp_path / "clips.arrow"), "")):
+        assert len(index) == 0 and index.identities == [] and list(index) == [] and len(ClipRuns(index)) == 0
+    with pytest.raises(ShardError, match="no rows to train on"):
+        ClipLoader(ClipSource(str(shard)), seed=0, batch_size=1, size=32)
 
 
 def test_runs_are_neighbouring_row_groups_of_one_shard() -> None:

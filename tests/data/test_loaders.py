@@ -99,6 +99,15 @@ def test_a_stream_that_was_killed_continues_with_the_next_batch(loader) -> None:
     assert not any(thread.name.startswith("prefetch") for thread in threading.enumerate())
 
 
+def test_a_loader_may_be_iterated_again(loader) -> None:
+    loading = loader()
+    for _ in range(2):
+        stream = iter(loading)
+        names_of_first = [names(next(stream)) for _ in range(3)]
+        stream.close()
+        assert names_of_first == [names(loading.batch(step)) for step in range(3)]
+
+
 def test_every_epoch_has_every_sample_once(loader) -> None:
     stream = loader(size=32, jitter=0.0)
     samples = stream.lanes._lanes[0].runs.samples
