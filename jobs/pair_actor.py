@@ -62,8 +62,8 @@ def load_inputs(run: Run) -> SynthesisInputs:
     for name, reason in {**sources.damaged, **captures.damaged}.items():
         print(f"[synthesis] skipped: {name}: {reason}", flush=True)
     for track in captures.tracks:
-        if track.clamped:
-            print(f"[synthesis] {track.name}: {track.clamped} coefficients outside [0, 1] were clamped", flush=True)
+        for note in track.notes:
+            print(f"[synthesis] {track.name}: {note}", flush=True)
     return SynthesisInputs(sources, captures)
 
 

@@ -248,10 +248,11 @@ def pair_digests(
 
 
 def captures_digest(tracks: Sequence[Track]) -> str:
-    """SHA-256 of the tracks' names and coefficients."""
+    """SHA-256 of the tracks' names and coefficients, and of which frames were filled."""
     sha256 = hashlib.sha256()
     for track in tracks:
         sha256.update(f"{track.name} {track.expression.shape}".encode() + track.expression.tobytes())
+        sha256.update(track.seen.tobytes() if track.seen is not None else b"")
     return sha256.hexdigest()
 
 
