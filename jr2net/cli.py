@@ -90,7 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("photo", help="the source photo")
     command.add_argument(
-        "driving_file", metavar="driving", help="the driving file: an ARKit capture (.csv, .json or .parquet) or a video"
+        "driving_file", metavar="driving", help="the driving file: an ARKit capture (.csv, .json, .parquet) or a video"
     )
     command.add_argument(
         "--relative", action="store_true", help="add the change since the first frame to the photo's own"
