@@ -129,6 +129,18 @@ def detect_centre(image: np.ndarray) -> list[Face]:
     return [Face((0.3 * width, 0.3 * height, 0.7 * width, 0.7 * height))]
 
 
+FACE_BOXES = ((0.1, 0.2, 0.4, 0.7), (0.6, 0.3, 0.85, 0.65))
+"""Of ``detect_two``: left, top, right and bottom as fractions of the image's sides."""
+
+
+def detect_two(image: np.ndarray) -> list[Face]:
+    """A detector that finds two faces in every image."""
+    height, width = image.shape[:2]
+    return [
+        Face((left * width, top * height, right * width, bottom * height)) for left, top, right, bottom in FACE_BOXES
+    ]
+
+
 def driving_video(frames: int = 12) -> bytes:
     """An MP4 of 160 × 120 pixels whose frames get brighter."""
     writer = Mp4Writer(160, 120, 25.0, None)
