@@ -86,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
         subparsers,
         "animate",
         "animate a photo with a capture or a video",
-        "jr2net animate me.jpg take.csv -o out.mp4",
+        "jr2net animate me.jpg capture.csv -o out.mp4",
     )
     command.add_argument("photo", help="the source photo")
     command.add_argument(

@@ -77,7 +77,7 @@ def find_columns(titles: Sequence[str], source: str) -> Columns:
     if missing:
         unknown = f" (unknown: {first_few([repr(title[:40]) for title in ignored])})" if ignored else ""
         raise TrackError(
-            f"{source}: column {first_few(missing)} missing{unknown}; export the take with all 52 ARKit blendshapes, "
+            f"{source}: column {first_few(missing)} missing{unknown}; export it with all 52 ARKit blendshapes, "
             "and their names in the first line"
         )
     time = next((meanings[kind][0] for kind in ("timecode", "time", "frame") if kind in meanings), None)

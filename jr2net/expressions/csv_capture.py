@@ -26,11 +26,11 @@ def read_csv(content: bytes, source: str) -> Recording:
     """
     encoding = _encoding(content)
     if encoding is None:
-        raise NotACaptureError(f"{source}: not a CSV text (it holds zero bytes); export the take again")
+        raise NotACaptureError(f"{source}: not a CSV text (it holds zero bytes); export the capture again")
     try:
         return _read(_lines(content, encoding), source)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise NotACaptureError(f"{source}: not a CSV text ({error}); export the take again") from None
+        raise NotACaptureError(f"{source}: not a CSV text ({error}); export the capture again") from None
 
 
 def _lines(content: bytes, encoding: str) -> Iterator[tuple[int, str]]:
@@ -106,7 +106,7 @@ def _complete(row: list[str], titles: Sequence[str], columns: Columns, number: i
         return ["" if index in shapes else cell for index, cell in enumerate(cells)]
     if len(row) != len(titles):
         remedy = (
-            "the file may be cut off, remove the line or export the take again"
+            "the file may be cut off, remove the line or export the capture again"
             if len(row) < len(titles)
             else "if its decimals have commas, save it with semicolons between the columns"
         )

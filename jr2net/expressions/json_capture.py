@@ -63,7 +63,7 @@ def _parse(content: bytes, source: str) -> Any:
         try:
             lines = [json.loads(line) for line in content.splitlines() if line.strip()]
         except (ValueError, RecursionError):
-            raise TrackError(f"{source}: not JSON ({error}); export the take again") from None
+            raise TrackError(f"{source}: not JSON ({error}); export the capture again") from None
         return lines
 
 

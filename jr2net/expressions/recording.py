@@ -19,9 +19,9 @@ _SMALLEST_OF_HUNDRED = 5.0
 
 @dataclass(frozen=True)
 class Track:
-    """A captured take: expressions over time.
+    """A capture: expressions over time.
 
-    name        of the take
+    name        of the capture
     expression  (T, 51) float32 in [0, 1], order of ``ARKIT_NAMES``
     fps         frames per second
     extra       (T,) float32 each: ``tongueOut`` and rotations (radians) that the capture also holds
@@ -73,7 +73,7 @@ class Recording:
 
 
 def to_track(recording: Recording) -> Track:
-    """Raises TrackError for a capture without a face, with a blank column, an unclear scale, or two takes."""
+    """Raises TrackError for a capture without a face, with a blank column, an unclear scale, or two captures in one."""
     source, shapes = recording.source, recording.shapes
     _check_numbers(shapes, source)
     scale = _scale(recording)
@@ -104,10 +104,10 @@ def _check_numbers(shapes: np.ndarray, source: str) -> None:
         raise TrackError(f"{source}: no frames; a capture has a line of column names and one line per frame")
     known = np.isfinite(shapes).any(0)
     if not known.any():
-        raise TrackError(f"{source}: none of its {len(shapes)} frames shows a face; record the take again")
+        raise TrackError(f"{source}: none of its {len(shapes)} frames shows a face; record the capture again")
     if not known.all():
         name = ARKIT_NAMES[int(np.argmin(known))]
-        raise TrackError(f"{source}: column {name} holds no number; fill it or export the take again")
+        raise TrackError(f"{source}: column {name} holds no number; fill it or export the capture again")
 
 
 def _scale(recording: Recording) -> float:

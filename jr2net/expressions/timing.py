@@ -1,8 +1,8 @@
 """When the rows of a capture were recorded: timecodes and timestamps of every kind, and the frames that they mean.
 
-A timecode ``HH:MM:SS:FF.fff`` counts FF ticks of a clock that may be faster than the capture (a take may step by two).
-With ``;`` before FF it is drop-frame timecode (SMPTE 12M): the clock runs at 29.97 or 59.94 Hz, and two or four numbers
-are skipped at the start of each minute but every tenth. ``HH:MM:SS.fff`` has a fraction of a second instead.
+A timecode ``HH:MM:SS:FF.fff`` counts FF ticks of a clock that may be faster than the capture: its numbers may step by
+two. With ``;`` before FF it is drop-frame timecode (SMPTE 12M): the clock runs at 29.97 or 59.94 Hz, and two or four
+numbers are skipped at the start of each minute but every tenth. ``HH:MM:SS.fff`` has a fraction of a second instead.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def timeline(cells: Sequence[str], unit: str, lines: Sequence[int], source: str)
 
     unit   s, ms, us or ns; "frame": frame numbers; empty: timecodes, or a unit that follows from the steps
     lines  of the rows in the file, for the error
-    Raises TrackError where a second take begins, or where a take consists of pauses.
+    Raises TrackError where a second capture begins, or where one consists of pauses.
     """
     seconds = _seconds(cells, unit) if len(cells) > 2 else None
     if seconds is None:
@@ -73,7 +73,7 @@ def timeline(cells: Sequence[str], unit: str, lines: Sequence[int], source: str)
     position, fps = _frames(steps, step)
     if position[-1] > max(_MOST_FRAMES, 2 * len(cells)):
         raise TrackError(
-            f"{source}: {len(cells)} rows over {position[-1] / fps / 3600:.1f} hours; split the take at its pauses"
+            f"{source}: {len(cells)} rows over {position[-1] / fps / 3600:.1f} hours; split the capture at its pauses"
         )
     if unit == "frame":
         notes.append(f"frames are numbered but not timed: {DEFAULT_FPS:g} a second are assumed")
@@ -161,7 +161,7 @@ def _typical(steps: np.ndarray) -> float:
 
 
 def _check_one_take(seconds: np.ndarray, order: np.ndarray, lines: Sequence[int], source: str) -> None:
-    """Raises TrackError where the times begin anew: sorting would interleave two takes frame by frame.
+    """Raises TrackError where the times begin anew: sorting would interleave two captures frame by frame.
 
     Rows that are merely out of order change places a few times for each step back.
     """
@@ -169,7 +169,7 @@ def _check_one_take(seconds: np.ndarray, order: np.ndarray, lines: Sequence[int]
     ascent = np.concatenate([[0], np.cumsum(back)])[order]
     if (np.diff(ascent) != 0).sum() > 10 * back.sum():
         line = lines[int(np.argmin(np.diff(seconds))) + 1]
-        raise TrackError(f"{source}: line {line}: the time begins anew; put each take into a file of its own")
+        raise TrackError(f"{source}: line {line}: the time begins anew; put each capture into a file of its own")
 
 
 def _separate(order: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

@@ -19,7 +19,7 @@ _METADATA, _SEEN = b"track", "seen"
 
 
 def write_track(uri: str, track: Track) -> None:
-    """Writes a take, with a column for each extra, and with ``seen`` where frames were filled."""
+    """Writes a track, with a column for each extra, and with ``seen`` where frames were filled."""
     columns = {name: pa.array(track.expression[:, index]) for index, name in enumerate(ARKIT_NAMES)}
     columns |= {name: pa.array(np.asarray(values, np.float32)) for name, values in track.extra.items()}
     if track.seen is not None:
@@ -41,7 +41,7 @@ def read_track(uri: str) -> Track:
     except ShardError as error:
         raise TrackError(str(error)) from None
     if not sum(table.num_rows for table in tables):
-        raise TrackError(f"{uri}: no frames; a capture has one row per frame: export the take again")
+        raise TrackError(f"{uri}: no frames; a capture has one row per frame: export the capture again")
     table = pa.concat_tables(tables)
     description = json.loads(metadata) if metadata else {}
 
@@ -49,7 +49,7 @@ def read_track(uri: str) -> Track:
         try:
             return table.column(index).to_numpy().astype(np.float32)
         except (ValueError, TypeError, pa.ArrowException):
-            raise TrackError(f"{uri}: column {titles[index]!r} does not hold numbers; export the take again") from None
+            raise TrackError(f"{uri}: column {titles[index]!r} does not hold numbers; export it again") from None
 
     track = to_track(
         Recording(

@@ -31,7 +31,7 @@ _COMPANIONS = ("take.json", "frame_log.csv", "audio_metadata.json", "video_metad
 
 @dataclass(frozen=True)
 class Captures:
-    """Usable takes, sorted by name, and the unusable files of the folder with the reasons."""
+    """Usable captures, sorted by name, and the unusable files of the folder with the reasons."""
 
     tracks: list[Track]
     damaged: Mapping[str, str] = field(default_factory=dict)
@@ -43,41 +43,41 @@ def is_capture(uri: str) -> bool:
 
 
 def read_capture(uri: str) -> Track:
-    """Reads a take: CSV, JSON or Parquet by its file extension, or a folder with one of them. Raises TrackError."""
+    """Reads a capture: CSV, JSON or Parquet by its file extension, or a folder with one of them. Raises TrackError."""
     uri = str(uri)
     if uri.lower().endswith(".parquet"):
         return read_track(uri)
     if uri.lower().endswith(CAPTURE_EXTENSIONS):
         return parse_capture(read_bytes(uri), uri)
-    takes = _takes(uri)
-    if not takes:
+    names = _captures_in(uri)
+    if not names:
         raise TrackError(f"{uri}: a capture is a .csv (Live Link Face), .json (ARKit, Audio2Face) or track .parquet")
-    if len(takes) > 1:
-        raise TrackError(f"{uri}: holds {len(takes)} captures; give one of them, e.g. {join(uri, takes[0])}")
-    return read_capture(join(uri, takes[0]))
+    if len(names) > 1:
+        raise TrackError(f"{uri}: holds {len(names)} captures; give one of them, e.g. {join(uri, names[0])}")
+    return read_capture(join(uri, names[0]))
 
 
 def read_captures(uri: str) -> Captures:
-    """Reads one take, or every capture of a folder. Raises TrackError where no take can be used."""
+    """Reads one capture, or every capture of a folder. Raises TrackError where none can be used."""
     if not _is_folder(uri):
         return Captures([read_capture(uri)])
-    takes = _takes(uri)
-    if not takes:
+    names = _captures_in(uri)
+    if not names:
         extensions = ", ".join(CAPTURE_EXTENSIONS)
-        raise TrackError(f"{uri}: holds no captures ({extensions}); give a take or a folder of takes")
+        raise TrackError(f"{uri}: holds no captures ({extensions}); give one or a folder of them")
     tracks, damaged = [], {}
-    for name in takes:
+    for name in names:
         try:
             tracks.append(read_capture(join(uri, name)))
         except TrackError as error:
             damaged[name] = str(error).replace(join(uri, name), name)
     if not tracks:
-        raise TrackError(f"{uri}: none of {len(takes)} captures can be used, e.g. {damaged[takes[0]]}")
+        raise TrackError(f"{uri}: none of {len(names)} captures can be used, e.g. {damaged[names[0]]}")
     return Captures(tracks, damaged)
 
 
 def parse_capture(content: bytes, source: str) -> Track:
-    """Reads a capture in CSV or JSON. ``source`` names it in errors; its stem is the take's name. Raises TrackError."""
+    """Reads a capture in CSV or JSON. ``source`` is its name in errors; the stem is the track's. Raises TrackError."""
     is_json = content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
     return to_track(read_json(content, source) if is_json else read_csv(content, source))
 
@@ -92,7 +92,7 @@ def _is_folder(uri: str) -> bool:
     return filesystem.get_file_info(path).type == fs.FileType.Directory
 
 
-def _takes(uri: str) -> list[str]:
+def _captures_in(uri: str) -> list[str]:
     """The names of the captures in a folder, sorted; empty if there is no such folder."""
     filesystem, path = open_filesystem(uri)
     infos = filesystem.get_file_info(fs.FileSelector(path)) if _is_folder(uri) else []

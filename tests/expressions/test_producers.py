@@ -112,8 +112,8 @@ def test_a_few_repeated_rows_are_left_out() -> None:
     assert np.array_equal(track.expression, VALUES) and track.notes == ("rows that repeat a time, left out: 1",)
 
 
-def test_a_second_take_in_the_file_is_refused() -> None:
-    with pytest.raises(TrackError, match=r"a\.csv: line 122: the time begins anew; put each take into a file"):
+def test_a_second_capture_in_the_file_is_refused() -> None:
+    with pytest.raises(TrackError, match=r"a\.csv: line 122: the time begins anew; put each capture into a file"):
         parse_capture(text(STAMPS[:120] + STAMPS[:80]).encode(), "a.csv")
 
 
@@ -172,9 +172,9 @@ def test_long_pauses_without_rows_are_left_out() -> None:
     assert len(track) == 200 and track.notes == ("pauses of more than 60 s, left out: 1",)
 
 
-def test_a_take_of_pauses_is_refused() -> None:
+def test_a_capture_of_pauses_is_refused() -> None:
     times = [*(n / 480 for n in range(100)), *(1 + 50 * n for n in range(100))]
-    with pytest.raises(TrackError, match=r"a\.csv: 200 rows over 1\.4 hours; split the take"):
+    with pytest.raises(TrackError, match=r"a\.csv: 200 rows over 1\.4 hours; split the capture"):
         parse_capture(text(times, head="Time (s)").encode(), "a.csv")
 
 
@@ -308,7 +308,7 @@ def test_damaged_files_never_raise_anything_else() -> None:
             assert np.isfinite(track.expression).all() and 0 <= track.expression.min() <= track.expression.max() <= 1
 
 
-def test_the_folder_of_a_take_is_a_capture(tmp_path: Path) -> None:
+def test_the_folder_of_a_recording_is_a_capture(tmp_path: Path) -> None:
     (tmp_path / "MySlate_1_iPhone.csv").write_text(text(STAMPS))
     (tmp_path / "take.json").write_text('{"slate": "MySlate", "take": 1}')
     (tmp_path / "frame_log.csv").write_text("V,0,00:00:00:00\n")

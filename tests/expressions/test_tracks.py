@@ -84,7 +84,7 @@ def test_frame_rates_are_inferred_from_timecodes() -> None:
         (lambda names, rows: (names, []), "a.csv: no frames"),
     ],
 )
-def test_unusable_takes_raise_with_the_reason(values: np.ndarray, change, message: str) -> None:
+def test_unusable_captures_raise_with_the_reason(values: np.ndarray, change, message: str) -> None:
     with pytest.raises(TrackError, match=message):
         parse_csv(make_csv(*change(list(ARKIT_NAMES), values.tolist())), "a.csv")
 
@@ -94,7 +94,7 @@ def test_binary_files_raise() -> None:
         parse_csv(b"\xff\xfe\x00", "a.csv")
 
 
-def test_takes_round_trip_through_parquet(values: np.ndarray, tmp_path: Path) -> None:
+def test_tracks_round_trip_through_parquet(values: np.ndarray, tmp_path: Path) -> None:
     track = Track("smile", values, 59.94, {"tongueOut": values[:, 0]}, clamped=3)
     path = str(tmp_path / "take.parquet")
     write_track(path, track)
@@ -103,7 +103,7 @@ def test_takes_round_trip_through_parquet(values: np.ndarray, tmp_path: Path) ->
     assert (back.name, back.fps, back.clamped) == ("smile", 59.94, 3)
 
 
-def test_folders_of_takes_are_read_in_order(values: np.ndarray, tmp_path: Path) -> None:
+def test_folders_of_captures_are_read_in_order(values: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(make_csv(list(ARKIT_NAMES), values.tolist()))
     write_track(str(tmp_path / "a.parquet"), Track("a", values, 30.0))
     (tmp_path / "LICENSE").write_text("MIT")
@@ -121,7 +121,7 @@ def test_other_files_raise(tmp_path: Path) -> None:
         read_capture(str(tmp_path / "take.parquet"))
 
 
-def test_real_takes_are_read(real_ground: Path) -> None:
+def test_real_captures_are_read(real_ground: Path) -> None:
     lost, track = read_captures(str(real_ground / "data" / "captures")).tracks
     assert (track.name, len(track), track.fps, track.clamped) == ("alex_rom_3", 4033, 30.0, 1)
     assert len(track.seen_frames) == 4030 and len(track.extra) == 10 and track.expression.max(0).min() > 0.1
