@@ -193,10 +193,12 @@ def load_pair_maker(
     listed: SourceList,
     tracks: Sequence[Track] = (),
     device: torch.device | str = "cpu",
+    grown_from: Sequence[int] = (),
 ) -> PairMaker:
     """Loads the networks and opens the sources.
 
-    folders: local folders of ``recnet`` and the reenactor, and the folder or URI of ``prepare``.
+    folders: local folders of ``recnet`` and the reenactor, and the folder or URI of ``prepare``. grown_from: of the
+    dataset, see ``synthesis/plan.py``.
     """
     settings, size = config.synthesis, config.image_size
     reconstructor = Reconstructor.load(folders["recnet"], face_model=model, device=device, optimize=False)
@@ -216,13 +218,9 @@ def load_pair_maker(
     if settings.reenact:
         driving = sources if settings.driving is None else ClipFrames(ClipSource(settings.driving), size)
     digests = pair_digests(config, model, folders, listed, tracks)
-    return PairMaker(
-        PairGenerator(reenactor, reader, embedder),
-        sources,
-        Plan(settings, config.seed, len(sources), digests, tracks, len(driving) if driving is not None else 0),
-        settings,
-        driving,
-    )
+    num_driving = len(driving) if driving is not None else 0
+    plan = Plan(settings, config.seed, len(sources), digests, tracks, num_driving, grown_from)
+    return PairMaker(PairGenerator(reenactor, reader, embedder), sources, plan, settings, driving)
 
 
 def source_folder(config: Config, prepare: str) -> str:
@@ -235,7 +233,7 @@ def pair_digests(
 ) -> dict[str, str]:
     """Digests of everything a pair depends on besides the seed and its number."""
     settings = config.synthesis
-    fields = {"pairs", "pairs_per_shard", "pairs_per_source", "expressions", "reenact", "jpeg_quality", "face_detector"}
+    fields = {"pairs_per_source", "expressions", "reenact", "jpeg_quality", "face_detector"}
     relevant = settings.model_dump(mode="json", include=fields)
     relevant |= {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
     return {
