@@ -53,14 +53,16 @@ def synthesize(run: Run) -> list[str]:
     storage.remove_unfinished(folder)
     inputs = load_inputs(run)
     storage.put_once_or_same(storage.join(folder, dataset.SOURCES), inputs.to_json())
-    missing = dataset.missing_shards(folder, settings)
-    progress = SynthesisProgress(folder, settings.pairs, dataset.planned_in(settings, missing.tolist()))
+    missing = dataset.missing_shards(folder, settings, inputs.grown_from)
+    planned = dataset.planned_in(settings, missing.tolist(), inputs.grown_from)
+    progress = SynthesisProgress(folder, settings.pairs, planned)
     failed = make_shards(run, inputs, missing, progress) if len(missing) else {}
     progress.finish()
     if failed:
-        raise StageError(incomplete_message(folder, failed, dataset.missing_shards(folder, settings)))
+        missing = dataset.missing_shards(folder, settings, inputs.grown_from)
+        raise StageError(incomplete_message(folder, failed, missing))
     digests = pair_digests(run.config, run.model, run.folders("synthesis"), inputs.sources, inputs.tracks)
-    description = dataset.finish(folder, settings, run.config.seed, digests, run.config.image_size)
+    description = dataset.finish(folder, settings, run.config.seed, digests, run.config.image_size, inputs.grown_from)
     print(f"[synthesis] {summary(description)}", flush=True)
     return [DESCRIPTION]
 
