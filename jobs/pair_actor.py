@@ -24,7 +24,7 @@ from jr2net.run.manifest import read_inputs
 from jr2net.storage import StorageError
 from jr2net.storage.parquet import ShardError
 from jr2net.synthesis import dataset
-from jr2net.synthesis.maker import PairMaker, captures_digest, load_pair_maker, source_folder
+from jr2net.synthesis.maker import PairMaker, captures_digest, load_pair_maker, source_folder, validation_maker
 from jr2net.synthesis.preview import contact_sheet, encode_sheet
 
 
@@ -126,6 +126,11 @@ class PairActor:
             "seconds": time.perf_counter() - start,
             "phases": dict(result.seconds),
         }
+
+    def write_validation(self) -> None:
+        """Writes the pairs to validate on. Raises ShardError where none is left."""
+        maker = validation_maker(self.maker, self.config, self.folders["prepare"])
+        dataset.write_validation(self.folder, maker.shard(0))
 
     def preview(self) -> bytes:
         """A contact sheet as PNG."""

@@ -75,6 +75,12 @@ class DataConfig(Section):
         None, description="clip shards to test on; none: hold out one identity in `hold_out` of `clips`"
     )
     hold_out: int = Field(7, ge=2, description="one identity in this many is held out when there are no test clips")
+    validation: int | None = Field(
+        None,
+        ge=2,
+        description="one training identity in this many is held back from all trainings, for `scaling.best`; none: "
+        "nobody is",
+    )
     studio: StudioConfig = StudioConfig()
 
 
@@ -180,7 +186,9 @@ class ScalingConfig(Section):
     log_every: int = Field(100, ge=1, description="steps between writes of the log (which has a record for every step)")
     keep_states: int = Field(2, ge=1, description="number of checkpoints to keep, the newest ones")
     best: str | None = Field(
-        None, description="loss term, e.g. landmark; the weights with its lowest mean are kept in `best/`"
+        None,
+        description="loss term, e.g. landmark; the weights with its lowest mean over the identities that "
+        "`data.validation` holds back are kept in `best/`",
     )
     pictures_every: int = Field(500, ge=0, description="steps between sample images of a training; 0: none")
     max_failures: int = Field(3, ge=0, description="worker failures without progress that a training tolerates")
@@ -216,6 +224,15 @@ class Config(Section):
     recaugnet: RecAugNetConfig
     evaluation: EvaluationConfig = EvaluationConfig()
     scaling: Annotated[ScalingConfig, Effect.NONE] = ScalingConfig()
+
+    @model_validator(mode="after")
+    def _check_validation(self) -> Config:
+        if self.scaling.best is not None and self.data.validation is None:
+            raise ValueError(
+                f"scaling.best = {self.scaling.best!r} is measured on people that no network is trained on: set "
+                "data.validation, e.g. to 20 to hold back one identity in 20"
+            )
+        return self
 
 
 def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:

@@ -3,6 +3,7 @@
     sources.json                         what the pairs are made from, written before the first of them
     pairs/3f/pairs-000123.parquet        a shard; subfolders spread the keys over S3's partitions
     _manifests/3f/pairs-000123.json      its checksum, counts and rejects; written when the shard is finished
+    _validation/pairs.parquet            pairs of people that are held back, if ``data.validation`` is set
     README.md                            the dataset card; its header tells Hugging Face ``datasets`` what is data
     dataset.json                         the dataset is complete: counts, digests, histograms, licences
 
@@ -24,7 +25,14 @@ from typing import Any
 import numpy as np
 
 from jr2net.config import SynthesisConfig
-from jr2net.data.pairs import COLUMNS, DESCRIPTION, Pair, encode_pair_shard, read_description
+from jr2net.data.pairs import (
+    COLUMNS,
+    DESCRIPTION,
+    VALIDATION_SHARD,
+    Pair,
+    encode_pair_shard,
+    read_description,
+)
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.storage import exists, iter_files, join, put_once_or_same, read_bytes, write_bytes
 from jr2net.storage.parquet import ShardError
@@ -79,6 +87,16 @@ def write_shard(folder: str, index: int, result: ShardResult) -> dict[str, Any]:
         put_once_or_same(join(folder, shard_name(index)), content)
     put_once_or_same(join(folder, manifest_name(index)), _compact(manifest))
     return manifest
+
+
+def write_validation(folder: str, result: ShardResult) -> None:
+    """Writes the shard of pairs to validate on, once. Raises ShardError where the gates rejected all of them."""
+    if not result.pairs:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in _counts(result.rejected).items())
+        raise ShardError(
+            f"{folder}: none of {result.planned} pairs to validate on is left ({reasons}); lower the gates"
+        )
+    put_once_or_same(join(folder, VALIDATION_SHARD), encode_pair_shard(VALIDATION_SHARD, result.pairs))
 
 
 def missing_shards(folder: str, settings: SynthesisConfig, grown_from: Sequence[int] = ()) -> np.ndarray:

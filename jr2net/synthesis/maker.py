@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from jr2net.config import Config, SynthesisConfig
 from jr2net.data.clips import ClipSource
 from jr2net.data.pairs import Pair
-from jr2net.data.sets import training_clips
+from jr2net.data.sets import training_clips, validation_clips
 from jr2net.data.sources import ClipFrames, SourceError, SourceImage, SourceList, Sources, open_sources
 from jr2net.expressions.tracks import Track
 from jr2net.face.model import FaceModel
@@ -33,6 +33,9 @@ from jr2net.settings import digest
 from jr2net.synthesis.gates import rejection
 from jr2net.synthesis.pair_generator import GeneratedPairs, PairGenerator, Stopwatch
 from jr2net.synthesis.plan import Plan, PlannedPair
+
+VALIDATION_PAIRS = 256
+"""Number of pairs on which ETNet is validated, before the gates."""
 
 
 class PairGeneratorProtocol(Protocol):
@@ -221,6 +224,18 @@ def load_pair_maker(
     num_driving = len(driving) if driving is not None else 0
     plan = Plan(settings, config.seed, len(sources), digests, tracks, num_driving, grown_from)
     return PairMaker(PairGenerator(reenactor, reader, embedder), sources, plan, settings, driving)
+
+
+def validation_maker(maker: PairMaker, config: Config, prepare: str) -> PairMaker:
+    """``maker`` for one shard of pairs of the people that ``data.validation`` holds back.
+
+    prepare: folder or URI of that stage.
+    """
+    people = ClipFrames(validation_clips(config, prepare), config.image_size)
+    settings = maker.settings.model_copy(update={"pairs": VALIDATION_PAIRS, "pairs_per_shard": VALIDATION_PAIRS})
+    digests = {**maker.plan.digests, "people": "validation"}
+    plan = replace(maker.plan, settings=settings, sources=len(people), digests=digests, grown_from=())
+    return replace(maker, sources=people, plan=plan, settings=settings)
 
 
 def source_folder(config: Config, prepare: str) -> str:

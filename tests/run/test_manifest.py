@@ -140,3 +140,20 @@ def test_a_removal_that_was_interrupted_is_known_and_can_be_completed(
     assert not manifest.is_done(str(tmp_path), INPUTS) and (tmp_path / "state").exists()
     manifest.remove(str(tmp_path))
     assert storage.list_files(str(tmp_path)) == []
+
+
+def test_in_a_bucket_stages_are_continued_and_removed_alike(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    folder = "s3://bucket/records/recnet"
+    written = finished_stage(folder)
+    assert manifest.is_done(folder, INPUTS)
+    manifest.continue_from(folder, written, INPUTS | {"grown_from": [3]}, 3)
+    assert manifest.read_manifest(folder) is None
+    kept = ["earlier/3/manifest.json", "earlier/3/model.json", "inputs.json", "model.json", "state/00000002.pt"]
+    assert storage.list_files(folder) == kept
+    manifest.remove(folder)
+    assert storage.list_files(folder) == [] and manifest.read_inputs(folder) is None
+    manifest.begin(folder, INPUTS)
+    assert manifest.read_inputs(folder) == INPUTS

@@ -15,9 +15,10 @@ import yaml
 from darkening_maker import SETTINGS, SIZE, DarkeningGenerator, MakeMaker
 
 from jr2net import storage
-from jr2net.data.pairs import PairSource, read_description
+from jr2net.data.pairs import VALIDATION_SHARD, PairSource, read_description
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.storage import StorageError
+from jr2net.storage.parquet import ShardError
 from jr2net.synthesis import card, dataset, verify
 from jr2net.synthesis.gates import COLUMNS
 
@@ -121,6 +122,17 @@ def test_a_dataset_grows_by_its_missing_shards(finished: Path, make_maker: MakeM
     assert problems(finished) == []
     source = PairSource(str(finished))
     assert len({source.read(index).pair_id for index in range(len(source))}) == len(source) == 23
+
+
+def test_pairs_to_validate_on_are_no_part_of_the_dataset(finished: Path, make_maker: MakeMaker) -> None:
+    for folder in (finished, finished / "earlier" / "10"):  # as a dataset that grows keeps them
+        dataset.write_validation(str(folder), make_maker(seed=1).shard(0))
+    assert len(PairSource(str(finished / VALIDATION_SHARD))) == 4
+    assert len(PairSource(str(finished))) == 10 and problems(finished) == []
+    scores = dict.fromkeys(COLUMNS, 0.5) | {"score_saturation": 1.0}
+    rejected = make_maker(generator=DarkeningGenerator(scores=scores)).shard(0)
+    with pytest.raises(ShardError, match=r"none of 4 pairs to validate on is left \(4 saturation\)"):
+        dataset.write_validation(str(finished), rejected)
 
 
 def test_grown_from_full_shards_it_is_the_dataset_that_was_planned_so(make_maker: MakeMaker, tmp_path: Path) -> None:
