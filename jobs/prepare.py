@@ -17,7 +17,7 @@ from jobs.command_line import main
 from jobs.stage import run_stage
 from jr2net import storage
 from jr2net.config import Config
-from jr2net.data.sets import studio_kinds
+from jr2net.data.sets import LEFT_OUT, shared_identities, studio_kinds
 from jr2net.data.shards import list_shards, read_clips, write_clips
 from jr2net.face.model import FaceModel
 from jr2net.images.arrays import decode_image
@@ -41,7 +41,21 @@ def prepare(run: Run) -> list[str]:
     given = {name: uri for name in ("clips", "test_clips") if (uri := getattr(data, name)) is not None}
     contents = {name: check_clips(uri) for name, uri in (sets | given).items()}
     storage.write_bytes(storage.join(folder, "clips.json"), json.dumps(contents, indent=1).encode())
-    return ["clips.json", *(film.name for film in films)]
+    return ["clips.json", *(film.name for film in films), *leave_out(run)]
+
+
+def leave_out(run: Run) -> list[str]:
+    """Where clips and test clips are given, writes which identities both show: they are not trained on."""
+    if run.config.data.clips is None or run.config.data.test_clips is None:
+        return []
+    folder = run.folder("prepare")
+    shared = shared_identities(run.config, folder)
+    if shared:
+        print(
+            f"[prepare] {len(shared)} identities are in the test clips too: they are left out of training", flush=True
+        )
+    storage.write_bytes(storage.join(folder, LEFT_OUT), json.dumps(shared, indent=1).encode())
+    return [LEFT_OUT]
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,7 @@ def check_clips(uri: str) -> dict[str, dict[str, object]]:
 def describe_shard(uri: str) -> dict[str, object]:
     """Numbers of identities, clips and frames of a shard. Raises ShardError for an image that cannot be decoded."""
     identities: set[str] = set()
-    clips: set[str] = set()
+    clips: set[tuple[str, str]] = set()
     frames = 0
     for row in read_clips(uri):
         for number, image in zip(row.frame, row.images, strict=True):
@@ -98,7 +112,7 @@ def describe_shard(uri: str) -> dict[str, object]:
                     "remove the shard or write it again"
                 )
         identities.add(row.identity)
-        clips.add(row.clip_id)
+        clips.add((row.identity, row.clip_id))
         frames += len(row.images)
     return {"identities": len(identities), "clips": len(clips), "frames": frames}
 

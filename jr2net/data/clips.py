@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +86,7 @@ class ClipSource:
             return own
         uri = matte_shard(self.mattes, entry.shard)
         groups = self._matte_groups.get((uri, entry.group), lambda: read_matte_group(uri, entry.group))
-        if entry.position >= len(groups) or groups[entry.position].key != (entry.clip_id, entry.frames):
+        if entry.position >= len(groups) or not groups[entry.position].belong_to(*entry.clip, entry.frames):
             raise ShardError(f"{uri}: has no mattes of clip {entry.clip_id!r}; run the stage `mattes` again")
         return groups[entry.position].matte
 
@@ -115,11 +116,30 @@ class ClipSource:
         held_out = set(ranked[: max(1, round(len(ranked) / hold_out))])
         return self._only(set(ranked) - held_out), self._only(held_out)
 
+    def without(self, identities: Iterable[str]) -> ClipSource:
+        """The rows of all other identities. Raises ShardError if there is none."""
+        others = set(self.identities) - set(identities)
+        if not others:
+            raise ShardError(f"{self.name}: every identity is in the test clips too; add clips of other people")
+        return self._only(others)
+
+    def with_pairs(self) -> ClipSource:
+        """The rows of clips that have two frames or more. Raises ShardError if there is none."""
+        frames: Counter[tuple[str, str]] = Counter()
+        for row in self.rows:
+            frames[row.clip] += len(row.frames)
+        paired = self._subset([row for row in self.rows if frames[row.clip] > 1])
+        if not paired.rows:
+            raise ShardError(f"{self.name}: no clip has two frames, which the training of a reenactor needs; add clips")
+        return paired
+
     def _only(self, identities: set[str]) -> ClipSource:
+        return self._subset([row for row in self.rows if row.identity in identities])
+
+    def _subset(self, rows: list[RowEntry]) -> ClipSource:
         subset = object.__new__(ClipSource)
-        subset.name, subset.mattes = self.name, self.mattes
+        subset.name, subset.mattes, subset.rows = self.name, self.mattes, rows
         subset._groups, subset._matte_groups = self._groups, self._matte_groups
-        subset.rows = [row for row in self.rows if row.identity in identities]
         return subset
 
     def __getstate__(self) -> dict:
@@ -194,7 +214,7 @@ class ClipLoader:
         source = self._frame(draw.sample)
         entry = self.source.rows[source.row]
         rng = np.random.default_rng([self.seed, draw.epoch, draw.sample])
-        clip, driving = self._clips[entry.clip_id], source
+        clip, driving = self._clips[entry.clip], source
         if len(clip) > 1:
             index = int(np.searchsorted(clip, draw.sample))
             driving = self._frame(int(clip[(index + int(rng.integers(1, len(clip)))) % len(clip)]))
@@ -227,12 +247,12 @@ class ClipLoader:
         return self._decoded.get(ref, load)
 
 
-def _samples_by_clip(rows: Sequence[RowEntry], row_starts: np.ndarray) -> dict[str, np.ndarray]:
+def _samples_by_clip(rows: Sequence[RowEntry], row_starts: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
     """Ascending sample indices of each clip's frames; a clip may span several rows."""
-    samples: dict[str, list[np.ndarray]] = {}
+    samples: dict[tuple[str, str], list[np.ndarray]] = {}
     for entry, start in zip(rows, row_starts):
-        samples.setdefault(entry.clip_id, []).append(np.arange(start, start + len(entry.frames)))
-    return {clip_id: np.concatenate(indices) for clip_id, indices in samples.items()}
+        samples.setdefault(entry.clip, []).append(np.arange(start, start + len(entry.frames)))
+    return {clip: np.concatenate(indices) for clip, indices in samples.items()}
 
 
 def _group_caches(budget: int) -> tuple[ByteBudgetCache[list[ClipRow]], ByteBudgetCache[list[RowMattes]]]:

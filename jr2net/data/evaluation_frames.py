@@ -55,9 +55,9 @@ def same_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple
     A pure function of the rows and the seed; every clip is used equally often. Clips of one frame have no pairs.
     Raises ShardError where no clip has two frames.
     """
-    clips: dict[str, list[FrameRef]] = {}
+    clips: dict[tuple[str, str], list[FrameRef]] = {}
     for ref in all_frames(source):
-        clips.setdefault(source.rows[ref.row].clip_id, []).append(ref)
+        clips.setdefault(source.rows[ref.row].clip, []).append(ref)
     usable = [
         sorted(refs, key=lambda ref: source.rows[ref.row].frames[ref.frame]) for refs in clips.values() if len(refs) > 1
     ]

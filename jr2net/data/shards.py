@@ -38,6 +38,11 @@ class RowEntry:
     identity: str
     frames: tuple[int, ...]
 
+    @property
+    def clip(self) -> tuple[str, str]:
+        """What names the clip: two people may have clips of one ``clip_id``."""
+        return self.identity, self.clip_id
+
 
 _PER_FRAME_WIDTHS = {"expression": 51, "rotation": 3, "translation": 3, "light": 27}
 _INDEX_COLUMNS = ["clip_id", "identity", "frame"]

@@ -120,7 +120,7 @@ class ClipFrames:
     def name(self, number: int) -> str:
         row, frame = self._locate(number)
         entry = self.clips.rows[row]
-        return f"{entry.clip_id}/{entry.frames[frame]}"
+        return f"{entry.identity}/{entry.clip_id}/{entry.frames[frame]}"
 
     def read(self, number: int) -> SourceImage:
         shard = self.clips.rows[self._locate(number)[0]].shard
