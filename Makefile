@@ -19,10 +19,13 @@ setup: .venv/.ready
 # an older numpy (the conflict that pip would warn about). If it cannot be installed (no network, no wheel for this
 # platform or Python), everything else works, and callers give the box of the face.
 .venv/.ready: pyproject.toml constraints.txt
-	@echo "[setup] installing into .venv"
+	@echo "[setup] 1/3 making .venv, an environment of its own"
 	@test -x $(PYTHON) || python3 -m venv .venv
+	@echo "[setup] 2/3 installing PyTorch, Ray and what else pyproject.toml names: some gigabytes, 3 to 15 minutes without output"
 	@$(INSTALL) --no-warn-conflicts --constraint constraints.txt --editable '.[cluster,serve,test]'
+	@echo "[setup] 3/3 installing the face detector"
 	@$(INSTALL) --no-deps $(DETECTOR) || echo "[setup] the face detector was not installed; to try again: make detector"
+	@echo "[setup] done; it is not repeated until pyproject.toml or constraints.txt change"
 	@touch $@
 
 detector: setup

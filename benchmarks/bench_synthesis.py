@@ -224,6 +224,7 @@ def prepare_run(storage_path: str) -> Run:
     """A run whose stages before synthesis are complete, with noise as data and untrained networks."""
     pairs = SHARDS * PAIRS_PER_SHARD
     overrides = [f"synthesis.pairs={pairs}", f"synthesis.pairs_per_shard={PAIRS_PER_SHARD}"]
+    overrides += [f"synthesis.pairs_per_source={MAX_PAIRS_PER_SOURCE}"]  # as in all but the first passes
     run = Run(load(LAPTOP, [f"storage={storage_path}", *overrides]))
     manifest.begin(run.folder("prepare"), run.inputs("prepare"))
     rng = np.random.default_rng(0)

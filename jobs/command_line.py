@@ -14,6 +14,7 @@ from jr2net.config import Config, load, to_yaml
 from jr2net.errors import UserError
 from jr2net.run.cascade import ALL_STAGES, Run
 from jr2net.run.pretrained import check_pretrained
+from jr2net.run.redo import redo
 from jr2net.settings import ConfigError, absolute_paths
 
 PATHS = (
@@ -52,7 +53,11 @@ def main(
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, e.g. recnet.optimizer.steps=100")
     parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and exit")
     parser.add_argument(
-        "--force", action="append", default=[], choices=ALL_STAGES, help="run this stage even if finished"
+        "--redo",
+        action="append",
+        default=[],
+        choices=ALL_STAGES,
+        help="delete this stage and all that was made from it, so that they are made again",
     )
     parser.add_argument("--relative-to", metavar="FOLDER", help="base of relative paths (default: working directory)")
     options = parser.parse_intermixed_args(arguments)
@@ -65,8 +70,7 @@ def main(
         storage.check_writable(config.storage)
         run = Run(config)
         connect()
-        for stage in options.force:
-            storage.empty_folder(run.folder(stage))
+        redo(run, options.redo)
         work(run, options)
     except UserError as error:
         print(f"error: {root_message(error)}", file=sys.stderr, flush=True)

@@ -53,8 +53,8 @@ def film_mattes(model: FaceModel, config: Config, shard: str, target: str, film:
     rows = film_people(
         model, config.data.studio, config.seed, film.first, film.count, film.kind, config.image_size, mattes=True
     )
-    mattes = {(row.clip_id, tuple(row.frame)): row.matte or () for row in rows}
-    write_mattes(shard, target, lambda row: mattes[row.clip_id, tuple(row.frame)])
+    mattes = {(row.identity, row.clip_id, tuple(row.frame)): row.matte or () for row in rows}
+    write_mattes(shard, target, lambda row: mattes[row.identity, row.clip_id, tuple(row.frame)])
 
 
 @ray.remote

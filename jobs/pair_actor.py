@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -20,19 +20,24 @@ from jr2net.face.load import load_face_model
 from jr2net.images.face_detector import load_face_detector
 from jr2net.process import tune_malloc, use_threads
 from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run
+from jr2net.run.manifest import read_inputs
 from jr2net.storage import StorageError
 from jr2net.storage.parquet import ShardError
 from jr2net.synthesis import dataset
-from jr2net.synthesis.maker import PairMaker, captures_digest, load_pair_maker, source_folder
+from jr2net.synthesis.maker import PairMaker, captures_digest, load_pair_maker, source_folder, validation_maker
 from jr2net.synthesis.preview import contact_sheet, encode_sheet
 
 
 @dataclass(frozen=True)
 class SynthesisInputs:
-    """Sources and captures of a dataset, listed once by the driver and shared by all actors."""
+    """Sources and captures of a dataset, listed once by the driver and shared by all actors.
+
+    grown_from: of the dataset, see ``synthesis/plan.py``.
+    """
 
     sources: SourceList
     captures: Captures
+    grown_from: tuple[int, ...] = ()
 
     @property
     def tracks(self) -> list[Any]:
@@ -62,9 +67,10 @@ def load_inputs(run: Run) -> SynthesisInputs:
     for name, reason in {**sources.damaged, **captures.damaged}.items():
         print(f"[synthesis] skipped: {name}: {reason}", flush=True)
     for track in captures.tracks:
-        if track.clamped:
-            print(f"[synthesis] {track.name}: {track.clamped} coefficients outside [0, 1] were clamped", flush=True)
-    return SynthesisInputs(sources, captures)
+        for note in track.notes:
+            print(f"[synthesis] {track.name}: {note}", flush=True)
+    grown_from = (read_inputs(run.folder("synthesis")) or {}).get("grown_from", ())
+    return SynthesisInputs(sources, captures, dataset.cuts(settings, grown_from))
 
 
 class PairActor:
@@ -74,7 +80,7 @@ class PairActor:
         use_threads(1)  # more threads gain nothing, and bytes must not depend on their number
         tune_malloc()
         self.config, self.folders, self.folder, self.inputs = config, folders, folder, inputs
-        self.maker = self._load(config)
+        self.maker = self._load(config, inputs)
         self.pairs = metrics.Counter("jr2net_synthesis_pairs", "pairs written")
         self.rejected = metrics.Counter("jr2net_synthesis_rejected", "pairs left out", tag_keys=("reason",))
         self.failed = metrics.Counter("jr2net_synthesis_failed_shards", "shards that could not be written")
@@ -107,7 +113,7 @@ class PairActor:
         """Time and size in bytes of a sample of pairs; writes nothing."""
         tree = self.config.model_dump()
         tree["synthesis"] |= {"pairs": 2 * pairs, "pairs_per_shard": pairs}
-        maker = self._load(Config.model_validate(tree))
+        maker = self._load(Config.model_validate(tree), replace(self.inputs, grown_from=()))
         maker.shard(0)  # warms up
         start = time.perf_counter()
         result = maker.shard(1)
@@ -121,15 +127,22 @@ class PairActor:
             "phases": dict(result.seconds),
         }
 
+    def write_validation(self) -> None:
+        """Writes the pairs to validate on. Raises ShardError where none is left."""
+        maker = validation_maker(self.maker, self.config, self.folders["prepare"])
+        dataset.write_validation(self.folder, maker.shard(0))
+
     def preview(self) -> bytes:
         """A contact sheet as PNG."""
         return encode_sheet(contact_sheet(self.maker, self.config.seed))
 
-    def _load(self, config: Config) -> PairMaker:
+    def _load(self, config: Config, inputs: SynthesisInputs) -> PairMaker:
         device = "cuda" if config.scaling.gpus_per_actor > 0 else "cpu"
         model = load_face_model(config.face)
         with ExitStack() as stack:
             local_folders = {name: uri for name, uri in self.folders.items() if name not in NETWORKS}
             for name in set(self.folders) - set(local_folders):
                 local_folders[name] = str(stack.enter_context(storage.local_copy(self.folders[name], NETWORK_FILES)))
-            return load_pair_maker(config, model, local_folders, self.inputs.sources, self.inputs.tracks, device)
+            return load_pair_maker(
+                config, model, local_folders, inputs.sources, inputs.tracks, device, inputs.grown_from
+            )

@@ -19,7 +19,7 @@ from jobs.stage import run_stage
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.data.index import ClipIndex, index_shard, join_indices
-from jr2net.data.sets import index_name, studio_kinds
+from jr2net.data.sets import LEFT_OUT, index_name, shared_identities, studio_kinds
 from jr2net.data.shards import list_shards, read_clips, write_clips
 from jr2net.face.model import FaceModel
 from jr2net.images.arrays import decode_image
@@ -47,7 +47,21 @@ def prepare(run: Run) -> list[str]:
         indices.append(index_name(name))
         index.write(storage.join(folder, indices[-1]))
     storage.write_bytes(storage.join(folder, "clips.json"), json.dumps(contents, indent=1).encode())
-    return ["clips.json", *indices, *(film.name for film in films)]
+    return ["clips.json", *indices, *(film.name for film in films), *leave_out(run)]
+
+
+def leave_out(run: Run) -> list[str]:
+    """Where clips and test clips are given, writes which identities both show: they are not trained on."""
+    if run.config.data.clips is None or run.config.data.test_clips is None:
+        return []
+    folder = run.folder("prepare")
+    shared = shared_identities(run.config, folder)
+    if shared:
+        print(
+            f"[prepare] {len(shared)} identities are in the test clips too: they are left out of training", flush=True
+        )
+    storage.write_bytes(storage.join(folder, LEFT_OUT), json.dumps(shared, indent=1).encode())
+    return [LEFT_OUT]
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,13 @@ from jr2net.training.workers import mean_over_workers, world_size
 class Progress:
     """Collects the log records of a worker; rank 0 prints progress and writes records and sample images.
 
-    folder: of the stage. recent: records written since the caller last cleared the list, with losses averaged over
-    workers.
+    folder: of the stage.
     """
 
     INTERVAL = 10.0  # seconds between two lines of progress
 
     def __init__(self, stage: str, training: Training, rank: int, folder: str) -> None:
         self.stage, self.training, self.rank, self.folder = stage, training, rank, folder
-        self.recent: list[Record] = []
         self._records: list[Record] = []
         self._images: dict[int, Tensor] = {}
         self._board = Board(folder, training.step_number + 1)
@@ -56,6 +54,11 @@ class Progress:
             self._printed = now
             self._print(losses, now - self._start)
 
+    def log_validation(self, losses: dict[str, float]) -> None:
+        """Adds the validation losses after the last step to its record."""
+        self._records[-1]["validation"] = losses
+        self.training.phases.end("report")
+
     def save_images(self, batch: Batch) -> None:
         """Saves sample outputs of the networks for ``batch``, to the stage's folder and for TensorBoard."""
         if self.rank == 0 and (images := self.training.sample_images(batch)) is not None:
@@ -75,7 +78,6 @@ class Progress:
                 print(f"[{self.stage}] warning: {warning}", flush=True)
             write_log(self.folder, records)
             self._board.write(records, self._images)
-        self.recent += records
         self._records, self._images = [], {}
         self.training.phases.end("report")
 

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable
 
 from jr2net.run import manifest
 from jr2net.run.cascade import Run
+from jr2net.run.stage import begin
 
 StageFunction = Callable[[Run], Iterable[str]]
 """Runs a stage and returns the paths of its output files, relative to the stage's folder."""
 
 
 def run_stage(run: Run, stage: str, stage_function: StageFunction) -> None:
-    """Runs ``stage_function`` unless the stage has finished with equal inputs."""
-    folder, inputs = run.folder(stage), run.inputs(stage)
-    if manifest.is_done(folder, inputs):
+    """Runs ``stage_function`` unless the stage has finished. Raises StageError where its files have other inputs."""
+    folder, inputs = run.folder(stage), begin(run, stage)
+    if inputs is None:
         print(f"[{stage}] already done: {folder}", flush=True)
         return
     print(f"[{stage}] started: {folder}", flush=True)
     start = time.monotonic()
-    manifest.begin(folder, inputs)
     outputs = stage_function(run)
     finished = manifest.finish(folder, inputs, outputs, time.monotonic() - start)
     print(f"[{stage}] finished in {finished.seconds:.0f} s", flush=True)

@@ -19,12 +19,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from jobs.ray_settings import LOCAL_SETTINGS, LOOPBACK_SETTINGS
+from jobs.signals import stop_quietly
 
 HOST = "127.0.0.1"
 DASHBOARD_PORT = 8265
@@ -126,17 +125,10 @@ def environment() -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **LOCAL_SETTINGS, **os.environ, "PATH": path}
 
 
-def stop(number: int, frame: FrameType | None) -> NoReturn:
-    """Ends the process with the shell's status for the signal; further ones do not interrupt the clean-up."""
-    signal.signal(number, signal.SIG_IGN)
-    sys.exit(128 + number)
-
-
 def ray_command() -> str:
     return str(Path(sys.executable).with_name("ray"))
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    stop_quietly()
     sys.exit(submit(sys.argv[1:]))

@@ -25,7 +25,7 @@ from jobs.pair_actor import PairActor, SynthesisInputs, load_inputs
 from jobs.stage import run_stage
 from jobs.synthesis_progress import SynthesisProgress
 from jr2net import storage
-from jr2net.data.pairs import DESCRIPTION, read_description
+from jr2net.data.pairs import DESCRIPTION, VALIDATION_SHARD, read_description
 from jr2net.run.cascade import Run, StageError
 from jr2net.synthesis import dataset, verify
 from jr2net.synthesis.maker import pair_digests
@@ -44,7 +44,7 @@ MAX_CONSECUTIVE_FAILURES = 10
 
 
 def synthesize(run: Run) -> list[str]:
-    """Writes the missing shards, then ``dataset.json``, which marks the dataset as complete.
+    """Writes the missing shards, then ``dataset.json``, which marks the dataset as complete; and pairs to validate on.
 
     Raises StageError where shards could not be written.
     """
@@ -53,16 +53,22 @@ def synthesize(run: Run) -> list[str]:
     storage.remove_unfinished(folder)
     inputs = load_inputs(run)
     storage.put_once_or_same(storage.join(folder, dataset.SOURCES), inputs.to_json())
-    missing = dataset.missing_shards(folder, settings)
-    progress = SynthesisProgress(folder, settings.pairs, dataset.planned_in(settings, missing.tolist()))
+    missing = dataset.missing_shards(folder, settings, inputs.grown_from)
+    planned = dataset.planned_in(settings, missing.tolist(), inputs.grown_from)
+    progress = SynthesisProgress(folder, settings.pairs, planned)
     failed = make_shards(run, inputs, missing, progress) if len(missing) else {}
     progress.finish()
     if failed:
-        raise StageError(incomplete_message(folder, failed, dataset.missing_shards(folder, settings)))
+        missing = dataset.missing_shards(folder, settings, inputs.grown_from)
+        raise StageError(incomplete_message(folder, failed, missing))
     digests = pair_digests(run.config, run.model, run.folders("synthesis"), inputs.sources, inputs.tracks)
-    description = dataset.finish(folder, settings, run.config.seed, digests, run.config.image_size)
+    description = dataset.finish(folder, settings, run.config.seed, digests, run.config.image_size, inputs.grown_from)
     print(f"[synthesis] {summary(description)}", flush=True)
-    return [DESCRIPTION]
+    if run.config.data.validation is None:
+        return [DESCRIPTION]
+    if not storage.exists(storage.join(folder, VALIDATION_SHARD)):
+        ray.get(start_actor(run).write_validation.remote())
+    return [DESCRIPTION, VALIDATION_SHARD]
 
 
 def make_shards(

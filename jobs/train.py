@@ -32,11 +32,12 @@ from jr2net.errors import UserError
 from jr2net.face.load import load_face_model
 from jr2net.process import tune_malloc, use_threads
 from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run, upstream
-from jr2net.run.trainings import batches, build, save
+from jr2net.run.trainings import batches, build, save, validation_batches
 from jr2net.training import Divergence, Training
 from jr2net.training import best as best_weights
 from jr2net.training.best import Best
 from jr2net.training.state import StateWriter, newest_step, read_state
+from jr2net.training.validation import validate
 from jr2net.training.workers import broadcast_int, distribute
 
 
@@ -133,6 +134,7 @@ def train_steps(settings: dict[str, Any]) -> None:
             return temporary
 
         states, progress = StateWriter(folder, scaling.keep_states), Progress(stage, training, rank, folder)
+        held_back = validation_batches(stage, config, needed, rank, world) if best else None
         stream = batches(stage, config, needed, rank, world, training.step_number, training.device)
         for batch in stack.enter_context(closing(stream)):  # type: ignore[type-var]
             if training.step_number >= training.steps:
@@ -149,12 +151,16 @@ def train_steps(settings: dict[str, Any]) -> None:
             step = training.step_number
             if scaling.pictures_every and step % scaling.pictures_every == 0:
                 progress.save_images(batch)
+            improved = False
+            if held_back and best and step % scaling.checkpoint_every == 0:
+                validation = validate(training, held_back())
+                progress.log_validation(validation)
+                improved = best.improves(validation)
             if step % scaling.log_every == 0 or step % scaling.checkpoint_every == 0:
                 progress.write()
             if step % scaling.checkpoint_every == 0:
-                if best and best.improves(progress.recent) and rank == 0:
+                if best and improved and rank == 0:
                     best_weights.keep(folder, weights("best"), best, step)
-                progress.recent = []
                 if rank == 0:
                     states.take(step, training.state_dict() | {"best": best.value if best else None})
                 training.phases.end("report")

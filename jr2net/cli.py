@@ -86,11 +86,11 @@ def build_parser() -> argparse.ArgumentParser:
         subparsers,
         "animate",
         "animate a photo with a capture or a video",
-        "jr2net animate me.jpg take.csv -o out.mp4",
+        "jr2net animate me.jpg capture.csv -o out.mp4",
     )
     command.add_argument("photo", help="the source photo")
     command.add_argument(
-        "driving_file", metavar="driving", help="the driving file: a Live Link Face CSV, a track (.parquet) or a video"
+        "driving_file", metavar="driving", help="the driving file: an ARKit capture (.csv, .json, .parquet) or a video"
     )
     command.add_argument(
         "--relative", action="store_true", help="add the change since the first frame to the photo's own"

@@ -26,6 +26,10 @@ RECONSTRUCTIONS = {"json": ".json", "glb": ".glb", "obj": ".obj", "overlay": "_o
 """The output formats of ``reconstruct``, and the suffix of each file's name."""
 
 
+_PROGRESS_S = 5.0
+"""Seconds between lines of progress where it is not shown on a terminal."""
+
+
 class CommandError(UserError):
     """Arguments that cannot be combined, or missing files."""
 
@@ -44,7 +48,7 @@ def reconstruct(options: argparse.Namespace) -> int:
             face.save(folder / f"{names[path]}{RECONSTRUCTIONS[kind]}")
         strongest = sorted(face.expression.items(), key=lambda item: -item[1])[:3]
         values = ", ".join(f"{name} {value:.2f}" for name, value in strongest)
-        return f"{_faces_note(face.photo)}{values} -> {folder}/{names[path]}.*"
+        return f"{_face_note(face.photo)}{values} -> {folder}/{names[path]}.*"
 
     return _process_all(paths, process)
 
@@ -76,26 +80,35 @@ def reenact(options: argparse.Namespace) -> int:
             relative=options.relative,
         )
         result.save(output)
-        return f"{_faces_note(photo)}-> {output}"
+        return f"{_face_note(photo)}-> {output}"
 
     return _process_all(paths, process)
 
 
 def animate(options: argparse.Namespace) -> int:
     _check_not_same_file(options.driving_file, Path(options.output))
+    if options.driving_file.lower().endswith(PHOTO_EXTENSIONS):
+        raise CommandError(
+            f"{options.driving_file}: is a photo, and a film needs a capture or a video; for a photo's expression: "
+            f"jr2net reenact {options.photo} --driving {options.driving_file} -o out.jpg"
+        )
     reenactor = _load_reenactor(options)
+    photo = _open(options.photo, options)
     video = reenactor.animate(
-        _open(options.photo, options),
+        photo,
         options.driving_file,
         pose=options.pose,
         light=options.light,
         relative=options.relative,
         smooth=not options.no_smooth,
     )
-    start = time.monotonic()
-    frames = video.save(options.output, lambda done: _show_progress(done, video.count, time.monotonic() - start))
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+    if note := _face_note(photo):
+        print(f"{options.photo}: {note.rstrip('; ')}", file=sys.stderr)
+    for note in video.notes:
+        print(f"{options.driving_file}: {note}", file=sys.stderr)
+    progress = _Progress(video.count)
+    frames = video.save(options.output, progress.show)
+    progress.end()
     print(f"{options.output}: {frames} frames at {video.fps:g} fps")
     return 0
 
@@ -181,16 +194,21 @@ def _process_all(paths: Sequence[str], process: Callable[[str], str]) -> int:
 
 
 def _open(path: str, options: argparse.Namespace | None) -> Photo:
-    from jr2net.inference.photo import Photo
+    """A photo and its face, as the options choose it; without options, its largest. Raises CommandError."""
+    from jr2net.inference.photo import NoFaceError, Photo
 
-    return Photo.open(path) if options is None else Photo.open(path, face=options.face, box=options.box)
+    try:
+        return Photo.open(path) if options is None else Photo.open(path, face=options.face, box=options.box)
+    except NoFaceError as error:  # --box is that of the photos, not of a driving one
+        raise CommandError(error.message(None if options is None else "--box ")) from None
 
 
-def _faces_note(photo: Photo) -> str:
-    """Tells the user about further faces in the photo."""
-    if photo.faces_found <= 1:
+def _face_note(photo: Photo) -> str:
+    """How sure the detector is of the face, and whether there are others; nothing where the user gave its box."""
+    if not photo.faces_found:
         return ""
-    return f"{photo.faces_found} faces found (--face chooses); "
+    others = f" of {photo.faces_found} (--face chooses)" if photo.faces_found > 1 else ""
+    return f"face{others}, score {photo.face.score:.2f}; "
 
 
 def _check_device(name: str) -> None:
@@ -232,13 +250,26 @@ def _load_reenactor(options: argparse.Namespace) -> Reenactor:
     )
 
 
-def _show_progress(done: int, count: int, seconds: float) -> None:
-    """Shows the frames done, their rate and the time left on one line of a terminal."""
-    if not sys.stderr.isatty():
-        return
-    rate = done / max(seconds, 1e-6)
-    left = f" of {count}, {max(0, count - done) / rate:.0f} s left" if count else ""
-    print(f"\r{done} frames{left}, {rate:.1f} frames/s ", end="", file=sys.stderr, flush=True)
+class _Progress:
+    """Frames done, their rate and the time left: on one line of a terminal, else a line now and then."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.start, self.shown_at = count, time.monotonic(), 0.0
+        self.terminal = sys.stderr.isatty()
+
+    def show(self, done: int) -> None:
+        seconds = time.monotonic() - self.start
+        if not self.terminal and seconds < self.shown_at + _PROGRESS_S:
+            return
+        self.shown_at = seconds
+        rate = done / max(seconds, 1e-6)
+        left = f" of {self.count}, {max(0, self.count - done) / rate:.0f} s left" if self.count else ""
+        line = f"{done} frames{left}, {rate:.1f} frames/s"
+        print(f"\r{line} " if self.terminal else line, end="" if self.terminal else "\n", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self.terminal:
+            print(file=sys.stderr)
 
 
 def _check_not_same_file(source: str, output: Path) -> None:

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,20 @@ from jr2net.errors import UserError
 
 class ConfigError(UserError, ValueError):
     """An invalid configuration; the message names the file or override, the field and the remedy."""
+
+
+class Effect(Enum):
+    """What a setting is to the files that are made with it, beside its type: ``x: Annotated[int, Effect.NONE] = …``.
+
+    Without an effect a setting decides what is made: with another value it would be something else.
+    """
+
+    NONE = "none"
+    """Where, how fast and with how much memory it is made."""
+    EXTENT = "extent"
+    """How much of it is made. With more, what exists stays as it is and the rest is added."""
+    CONTENT = "content"
+    """A path whose files decide, by their names and sizes, wherever they lie."""
 
 
 class Section(BaseModel):

@@ -6,6 +6,10 @@ python -m serve SETTINGS.yaml [key.sub=value …]
 import os
 import sys
 
+from jobs.signals import stop_quietly
+
+if __name__ == "__main__":
+    stop_quietly()
 from jobs.ray_settings import SERVE_SETTINGS
 
 if sys.platform == "linux":  # Ray ships HAProxy for Linux only

@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header, Request, WebSocket
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 
 from serve import problems
 from serve.access import AccessControl
 from serve.documents import DESCRIPTION
+from serve.problems import Problem
 from serve.routers.reconstruction import reconstruction_router
 from serve.routers.reenactment import reenactment_router
 from serve.routers.status import status_router
@@ -24,6 +27,7 @@ from serve.service import Service
 from serve.stream import handle_stream
 
 PAGE = Path(__file__).with_name("page")
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 def create_api(service: Service, access: AccessControl) -> FastAPI:
@@ -38,9 +42,10 @@ def create_api(service: Service, access: AccessControl) -> FastAPI:
             yield
 
     guards = [Depends(admit)]
-    api.include_router(reconstruction_router(service, guards))
-    api.include_router(reenactment_router(service, guards))
-    api.include_router(status_router(service))
+    routers = (reconstruction_router(service, guards), reenactment_router(service, guards), status_router(service))
+    for router in routers:
+        api.include_router(router)
+    _refuse_other_methods(api, [route for router in routers for route in router.routes])
 
     @api.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
@@ -60,3 +65,17 @@ def create_api(service: Service, access: AccessControl) -> FastAPI:
     if service.settings.page and PAGE.is_dir():
         api.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return api
+
+
+def _refuse_other_methods(api: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """405 with ``Allow`` for the other methods of every path; the page, which is mounted at /, would answer 404."""
+    allowed: dict[str, set[str]] = {}
+    for route in routes:
+        if isinstance(route, APIRoute):
+            allowed.setdefault(route.path, set()).update(route.methods or ())
+    for path, methods in allowed.items():
+        api.add_route(path, _refusal(", ".join(sorted(methods))), sorted(_METHODS - methods), include_in_schema=False)
+
+
+def _refusal(methods: str) -> Callable[[Request], Response]:
+    return lambda request: Problem(405, f"this path takes {methods} only", {"Allow": methods}).response

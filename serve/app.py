@@ -9,7 +9,6 @@ Every setting is documented in ``serve/settings.py``.
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Any
 
@@ -17,6 +16,7 @@ import yaml
 from ray import serve
 
 from jobs.ray_settings import connect
+from jobs.signals import stop_quietly
 from jr2net.errors import UserError
 from jr2net.networks.checkpoint import read_description
 from jr2net.settings import absolute_paths
@@ -130,9 +130,7 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     connect(local_worker_hook=WORKER_HOOK)
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # Ray's handler aborts and leaves listening processes behind
+    stop_quietly()  # again: Ray's handlers abort and leave listening processes behind
     serve.start(proxy_location="EveryNode", http_options=settings.http.model_dump())
     serve.run(bind(settings), blocking=True)
     return 0

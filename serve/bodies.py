@@ -105,6 +105,19 @@ async def get_bool(form: FormData, name: str, default: bool) -> bool:
     raise Problem(422, f"{name}: {text[:40]!r} is neither true nor false")
 
 
+async def get_face(form: FormData, name: str = "face") -> int:
+    """The value of a field that selects a face; 0 if it is missing. Raises Problem 422."""
+    return check_face(await get_text(form, name) or "0", name)
+
+
+def check_face(value: Any, name: str = "face") -> int:
+    """Raises Problem 422 unless ``value`` is an index from 0 to 99, as a number or as text."""
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) <= 2):
+        raise Problem(422, f"{name}: {text[:40]!r} is not an index of a face, 0 to 99; the largest is 0")
+    return int(text)
+
+
 def parse_image_format(text: str | None) -> Literal["jpeg", "png"]:
     """Raises Problem 422."""
     if text is None or text == "jpeg":

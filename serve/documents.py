@@ -13,7 +13,8 @@ with that expression.
 Lengths are in millimetres, angles in radians. Pixel coordinates are those of the upright photo, with pixel edges at
 integers. If a photo shows several faces, the largest is used; `face` or `box` selects another one. A box reaches from
 the brows to the chin. The metadata of generated images and videos declares them synthetic. `WS /v1/stream` expects
-`{"source": base64}` first, then any number of `{"expression": {…}}`; each of these returns one JPEG.
+`{"source": base64}` first (with `box` or `face` where they are needed), then any number of `{"expression": {…}}`; each
+of these returns one JPEG.
 """
 
 _PROBLEM = {
@@ -63,6 +64,11 @@ _FACE = {
         "box": {**_NUMBERS, "description": "left, top, right, bottom in pixels of the photo"},
         "score": {"type": "number", "description": "of the detector; 1 if a box was given"},
         "faces_found": {"type": "integer"},
+        "boxes": {
+            "type": "array",
+            "items": _NUMBERS,
+            "description": "of all the faces found, the largest first; `face` is an index of this list",
+        },
         "picture": {"type": "object", "description": "width and height of the upright photo"},
         "camera": {
             "type": "object",
@@ -74,6 +80,21 @@ _RECONSTRUCTION = {
     "type": "object",
     "required": ["model", "faces"],
     "properties": {"model": {"type": "string"}, "faces": {"type": "array", "items": _FACE}},
+}
+
+_CAPTURE = {
+    "type": "object",
+    "required": ["fps", "names", "frames", "notes"],
+    "properties": {
+        "fps": {"type": "number", "description": "frames per second"},
+        "names": {"type": "array", "items": {"type": "string"}, "description": "the 51 ARKit blendshapes"},
+        "frames": {"type": "array", "items": _NUMBERS, "description": "coefficients of each frame, in this order"},
+        "notes": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "what was found and done about it: frames without a face, other scales, ignored columns",
+        },
+    },
 }
 
 RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
@@ -89,13 +110,30 @@ RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
         200: {"description": "the photo with the driving expression", "content": _binary("image/jpeg", "image/png")},
         **_problems(),
     },
-    "video": {200: {"description": "the photo, animated", "content": _binary("video/mp4")}, **_problems()},
+    "video": {
+        200: {
+            "description": "the photo, animated",
+            "content": _binary("video/mp4"),
+            "headers": {
+                "X-Capture-Notes": {
+                    "description": "what was found in a driving capture and done about it, e.g. frames without a face",
+                    "schema": {"type": "string"},
+                }
+            },
+        },
+        **_problems(),
+    },
+    "capture": {
+        200: {"description": "the frames", "content": {"application/json": {"schema": _CAPTURE}}},
+        **_problems(),
+    },
     "model": {**_problems(503)},
     "health": {**_problems(503)},
 }
 
 _FILE = {"type": "string", "format": "binary"}
 _BOOLEAN = {"type": "string", "enum": ["true", "false"], "default": "false"}
+_FACE_INDEX = {"type": "string", "default": "0", "description": "index of the face, the largest first"}
 _BOX = {"type": "string", "description": "left,top,right,bottom in pixels", "example": "120,80,320,300"}
 
 
@@ -113,12 +151,14 @@ BODIES = {
         _binary("image/jpeg", "image/png", "image/webp", "image/avif", "image/tiff", "application/octet-stream")
         | _multipart(["image"], {"image": {"type": "array", "items": _FILE}, "box": {"type": "array", "items": _BOX}})
     ),
+    "capture": _body(_binary("text/csv", "application/json", "application/octet-stream")),
     "reenact": _body(
         _multipart(
             ["source"],
             {
                 "source": _FILE,
                 "box": _BOX,
+                "face": _FACE_INDEX,
                 "expression": {
                     "type": "string",
                     "description": "JSON: ARKit coefficients by name",
@@ -127,6 +167,7 @@ BODIES = {
                 "relative": {**_BOOLEAN, "description": "add the expression to the source's own"},
                 "driving": {**_FILE, "description": "a photo whose expression is used, instead of `expression`"},
                 "driving_box": _BOX,
+                "driving_face": _FACE_INDEX,
                 "pose": {**_BOOLEAN, "description": "use the driving photo's head pose too"},
                 "light": {**_BOOLEAN, "description": "use the driving photo's light too"},
                 "format": {"type": "string", "enum": ["jpeg", "png"], "default": "jpeg"},
@@ -139,7 +180,8 @@ BODIES = {
             {
                 "source": _FILE,
                 "box": _BOX,
-                "driving": {**_FILE, "description": "MP4, MOV, WebM, or a Live Link Face CSV"},
+                "face": _FACE_INDEX,
+                "driving": {**_FILE, "description": "MP4, MOV, WebM, or an ARKit capture (CSV, JSON)"},
                 "relative": {**_BOOLEAN, "description": "add the change since the first frame to the source's own"},
                 "pose": _BOOLEAN,
                 "light": _BOOLEAN,

@@ -2,8 +2,9 @@
 
 400 damaged, cut off, or not JSON                  415 unsupported format
 401 missing or wrong key                           422 readable but impossible (no face, unknown name, out of range)
-408 the body took too long to arrive               429 too many requests of one key
-413 too many bytes, pixels, images or seconds      503 overloaded, or not ready
+405 another method than the path's                 429 too many requests of one key
+408 the body took too long to arrive               503 overloaded, or not ready
+413 too many bytes, pixels, images or seconds
 """
 
 from __future__ import annotations

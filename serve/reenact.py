@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from jr2net.expressions.tracks import TrackError, parse_csv
+from jr2net.expressions.columns import NotACaptureError
+from jr2net.expressions.tracks import Track, TrackError, parse_capture
+from jr2net.images.photo import photo_format
 from jr2net.images.video import Mp4Writer, VideoError, VideoLimits, probe_video, read_video
 from jr2net.inference.compositing import composite
 from jr2net.inference.driving import (
@@ -46,21 +49,52 @@ async def reenact(
     return await asyncio.to_thread(composite_result), result.network
 
 
-async def generate_video(
-    service: Service, source: FittedFace, content: bytes, options: DrivingOptions
-) -> AsyncIterator[bytes]:
-    """The source photo driven by a video or an ARKit CSV, as the chunks of an MP4. Raises Problem before the first."""
-    driving_faces = _faces_from_video if is_video(content) else _faces_from_capture
-    fps, faces = driving_faces(service, source, content, options)
+@dataclass(frozen=True)
+class Driving:
+    """What drives a video: the target face of each frame, their rate, and ``Track.notes`` of a capture."""
 
-    async def generate_frame(driving: FaceArrays) -> tuple[np.ndarray, ModelInfo]:
-        return await reenact(service, source, driving, options.affects_whole_crop)
+    faces: AsyncIterator[FaceArrays]
+    fps: float
+    notes: tuple[str, ...] = ()
+
+
+async def open_driving(service: Service, source: FittedFace, content: bytes, options: DrivingOptions) -> Driving:
+    """The driving faces of a video or a capture. Raises Problem."""
+    if is_video(content):
+        return _driving_video(service, source, content, options)
+    if kind := photo_format(content):
+        raise Problem(415, f"driving: is a photo ({kind}); send it to /v1/reenact, or send a video or a capture")
+    if options.affects_whole_crop:
+        raise Problem(422, "pose and light: a capture drives the expression alone; omit them, or send a video")
+    track = await open_capture(content, "driving")
+    limit = service.settings.limits.video_seconds
+    if len(track) / track.fps > limit:
+        raise Problem(413, f"driving: the capture lasts {len(track) / track.fps:.0f} s; cut it to {limit:g} s")
+    faces = faces_from_capture(track, source.fit.face, options.relative)
+    return Driving(_to_async(faces), track.fps / frame_step(track.fps), track.notes)
+
+
+async def open_capture(content: bytes, name: str) -> Track:
+    """A capture in CSV or JSON. Raises Problem: 415 for a file of another kind, 422 for a capture that is unusable."""
+    try:
+        return await asyncio.to_thread(parse_capture, content, name)
+    except TrackError as error:
+        raise Problem(415 if isinstance(error, NotACaptureError) else 422, str(error)) from None
+
+
+async def generate_video(
+    service: Service, source: FittedFace, driving: Driving, options: DrivingOptions
+) -> AsyncIterator[bytes]:
+    """The source photo, driven, as the chunks of an MP4. Raises Problem before the first."""
+
+    async def generate_frame(face: FaceArrays) -> tuple[np.ndarray, ModelInfo]:
+        return await reenact(service, source, face, options.affects_whole_crop)
 
     writer = None
-    async for image, network in _map_in_order(generate_frame, faces):
+    async for image, network in _map_in_order(generate_frame, driving.faces):
         if writer is None:
             height, width = image.shape[:2]
-            writer = Mp4Writer(width, height, fps, service.mark(network))
+            writer = Mp4Writer(width, height, driving.fps, service.mark(network))
         with service.stage("encode"):
             chunk = await asyncio.to_thread(writer.add, image)
         if chunk:
@@ -69,27 +103,7 @@ async def generate_video(
         yield await asyncio.to_thread(writer.finish)
 
 
-def _faces_from_capture(
-    service: Service, source: FittedFace, content: bytes, options: DrivingOptions
-) -> tuple[float, AsyncIterator[FaceArrays]]:
-    """Frames per second, and the source face with each frame's coefficients. Raises Problem."""
-    if options.affects_whole_crop:
-        raise Problem(422, "pose and light: a capture drives the expression alone; omit them, or send a video")
-    try:
-        track = parse_csv(content, "driving")
-    except TrackError as error:
-        raise Problem(422 if content[:1].isascii() and b"\0" not in content[:512] else 415, str(error)) from None
-    limit = service.settings.limits.video_seconds
-    if len(track) / track.fps > limit:
-        raise Problem(413, f"driving: the capture lasts {len(track) / track.fps:.0f} s; cut it to {limit:g} s")
-    faces = faces_from_capture(track, source.fit.face, options.relative)
-    return track.fps / frame_step(track.fps), _to_async(faces)
-
-
-def _faces_from_video(
-    service: Service, source: FittedFace, content: bytes, options: DrivingOptions
-) -> tuple[float, AsyncIterator[FaceArrays]]:
-    """Frames per second, and the target face of each frame. Raises Problem."""
+def _driving_video(service: Service, source: FittedFace, content: bytes, options: DrivingOptions) -> Driving:
     limits = service.settings.limits
     video_limits = VideoLimits(limits.video_seconds, limits.video_pixels, round(limits.video_seconds * 120))
     try:
@@ -98,7 +112,7 @@ def _faces_from_video(
         raise Problem.from_error(error, "driving") from None
     step = frame_step(shape.fps)
     tracker = VideoTracker(source.fit.face, shape.fps / step, options)
-    return tracker.fps, _track_faces(service, read_video(content, video_limits), step, tracker)
+    return Driving(_track_faces(service, read_video(content, video_limits), step, tracker), tracker.fps)
 
 
 async def _track_faces(

@@ -87,7 +87,7 @@ class Service:
             with self.stage("find"):
                 return Photo.from_image(image, face, box, self.detector, name)
         except NoFaceError as error:
-            raise Problem(422, str(error)) from None
+            raise Problem(422, error.message("driving_box=" if name == "driving" else "box=")) from None
 
     async def fit(self, photo: Photo) -> FittedFace:
         size = (await self.describe())["reconstruction"].size

@@ -14,7 +14,7 @@ from jr2net.images.mark import encode_image
 from jr2net.inference.driving import apply_expression
 from jr2net.inference.face import FittedFace
 from serve.access import AccessControl
-from serve.bodies import check_box, parse_expression, parse_json
+from serve.bodies import check_box, check_face, parse_expression, parse_json
 from serve.problems import INTERNAL_ERROR, Problem, network_errors_as_503
 from serve.reenact import reenact
 from serve.service import Service
@@ -103,8 +103,8 @@ async def _open_source(first: dict[str, Any], service: Service) -> FittedFace:
         raise Problem(400, "source: not base64") from None
     box = first.get("box")
     box = None if box is None else check_box(box)
-    max_side = service.settings.limits.video_side
-    return await service.fit(await service.open_photo(content, box, name="source", max_side=max_side))
+    face, max_side = check_face(first.get("face", 0)), service.settings.limits.video_side
+    return await service.fit(await service.open_photo(content, box, face, name="source", max_side=max_side))
 
 
 async def _close_with(socket: WebSocket, problem: Problem) -> None:

@@ -9,9 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from jr2net import commands
 from jr2net.cli import main
 from jr2net.commands import CommandError, _output_names, find_photos
+from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.images.face_detector import Face
+from jr2net.inference import photo as inference_photo
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = str(ROOT / "serve" / "page" / "sample.jpg")
@@ -63,6 +68,45 @@ def test_a_photo_acts(tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "sample.jpg").is_file()
 
 
+def test_without_a_face_the_options_of_the_command_are_named(tmp_path: Path, capsys, monkeypatch) -> None:
+    empty = tmp_path / "empty.png"
+    Image.new("RGB", (64, 64)).save(empty)
+    monkeypatch.setattr(inference_photo, "installed_detector", lambda: lambda image: [])
+    assert main(["reconstruct", str(empty), "-o", str(tmp_path)]) == 1
+    assert "give its box: --box left,top,right,bottom in pixels" in capsys.readouterr().err
+    assert main(["reenact", SAMPLE, *BOX, "--driving", str(empty), "-o", str(tmp_path / "x.jpg")]) == 1
+    assert "box" not in capsys.readouterr().err  # --box is the photo's own
+    monkeypatch.setattr(inference_photo, "installed_detector", lambda: None)
+    assert main(["reconstruct", str(empty), "-o", str(tmp_path)]) == 1
+    assert "or give the face's box: --box left,top,right,bottom" in capsys.readouterr().err
+
+
+def test_the_score_of_a_detected_face_is_said(tmp_path: Path, capsys, monkeypatch) -> None:
+    faces = [Face((153, 158, 510, 516), 0.9012), Face((0, 0, 40, 40), 0.8)]
+    monkeypatch.setattr(inference_photo, "installed_detector", lambda: lambda image: faces)
+    assert main(["reconstruct", SAMPLE, "--formats", "json", "-o", str(tmp_path)]) == 0
+    assert "face of 2 (--face chooses), score 0.90; " in capsys.readouterr().out
+
+
+def test_a_missing_local_folder_of_weights_is_no_bucket(tmp_path: Path, capsys) -> None:
+    weights = str(tmp_path / "nowhere")
+    assert main(["reconstruct", SAMPLE, *BOX, "--weights", weights, "-o", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "no such file" in said and "bucket" not in said
+
+
+def test_a_film_says_what_was_done_about_its_capture_and_how_far_it_is(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(commands, "_PROGRESS_S", 0.0)
+    lines = [",".join(["Timecode", "BlendShapeCount", *ARKIT_NAMES])]
+    lines += [f"00:00:00:{n:02}" + (",0" if n in (4, 5) else ",51" + ",0.1" * 51) for n in range(8)]
+    (tmp_path / "take.csv").write_text("\n".join(lines))
+    film = str(tmp_path / "x.mp4")
+    assert main(["animate", SAMPLE, str(tmp_path / "take.csv"), *BOX, "-o", film]) == 0
+    said = capsys.readouterr()
+    assert "take.csv: of 8 frames, 2 show no face" in said.err and "\n8 frames of 8, 0 s left" in said.err
+    assert said.out == f"{film}: 8 frames at 30 fps\n"
+
+
 def test_a_face_model_is_converted(tmp_path: Path, real_ground: Path, capsys: pytest.CaptureFixture) -> None:
     model = str(real_ground / "assets" / "ict_narrow_lo.npz")
     assert main(["face", "convert", model, str(tmp_path / "face.npz"), "--vertices", "800"]) == 0
@@ -82,6 +126,7 @@ def test_a_face_model_is_converted(tmp_path: Path, real_ground: Path, capsys: py
         (["reconstruct", SAMPLE, *BOX, "--device", "cuda:99", "-o", "x"], "--device cuda:99: PyTorch finds"),
         (["reconstruct", SAMPLE, *BOX, "--precision", "int8", "-o", "x"], "needs --runtime openvino"),
         (["animate", SAMPLE, "gone.csv", *BOX, "-o", "x.mp4"], "gone.csv"),
+        (["animate", SAMPLE, "other.JPG", *BOX, "-o", "x.mp4"], f"jr2net reenact {SAMPLE} --driving other.JPG -o"),
         (["reconstruct", "gone.jpg", "-o", "x"], "gone.jpg"),
         (["reconstruct", "*.nothing", "-o", "x"], "no photos found"),
     ],

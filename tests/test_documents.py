@@ -65,7 +65,7 @@ def commands() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """me.jpg, other.jpg, holidays/, take.csv, clip.mp4 and a run's folder with networks and pairs."""
+    """me.jpg, other.jpg, holidays/, capture.csv, clip.mp4 and a run's folder with networks and pairs."""
     folder = tmp_path_factory.mktemp("examples")
     shutil.copy(SAMPLE, folder / "me.jpg")
     image = cv2.imread(str(SAMPLE))
@@ -74,7 +74,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cv2.imwrite(str(folder / "holidays" / "beach.jpg"), cv2.resize(image, None, fx=0.75, fy=0.75))
     names = ["Timecode", "BlendShapeCount", *(name[:1].upper() + name[1:] for name in ARKIT_NAMES)]
     rows = [[f"00:00:01:{frame:06.3f}", "52", *[f"{frame / 10}"] * len(ARKIT_NAMES)] for frame in range(3)]
-    (folder / "take.csv").write_text("\n".join(",".join(row) for row in [names, *rows]) + "\n")
+    (folder / "capture.csv").write_text("\n".join(",".join(row) for row in [names, *rows]) + "\n")
     frames = [cv2.cvtColor(np.roll(image, 4 * k, 1), cv2.COLOR_BGR2RGB) for k in range(2)]
     (folder / "clip.mp4").write_bytes(b"".join(encode_mp4(frames, 25, None)))
 
@@ -225,8 +225,8 @@ def test_the_readme_is_short_and_its_tree_is_the_repository() -> None:
         indent, names = re.match(r"( *)([\w./]+(?:, [\w./]+)*)", line).groups()  # type: ignore[union-attr]
         for name in names.split(", "):
             assert (ROOT / ("jr2net" if indent else "") / name).exists(), name
-    rooms = {file.parent.name for file in (ROOT / "jr2net").glob("*/*.py")} - {"weights"}
-    assert not [room for room in rooms if f"{room}/" not in tree]
+    packages = {file.parent.name for file in (ROOT / "jr2net").glob("*/*.py")} - {"weights"}
+    assert not [package for package in packages if f"{package}/" not in tree]
 
 
 def test_model_cards_are_of_the_shipped_weights() -> None:

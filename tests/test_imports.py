@@ -1,6 +1,6 @@
-"""The house keeps its plan: which room may import which, no circles, and nothing of Ray in the library.
+"""Which package may import which, no circles, and nothing of Ray in the library.
 
-The order is the one of ``docs/architecture.md``: data flows down, a room imports only rooms above it.
+The order is the one of ``docs/architecture.md``: data flows down, a package imports only those above it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = (
+PACKAGES = (
     "errors", "process", "settings", "config", "storage",  # the foundation
     "face", "render", "networks", "training",
     "images", "expressions", "studio", "data",
@@ -51,11 +51,11 @@ FILES = sorted(
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
-    room = module_name(path).split(".")[1]
-    allowed = ROOMS[: ROOMS.index(room) + 1]
+def test_a_package_imports_only_packages_above_it(path: Path) -> None:
+    package = module_name(path).split(".")[1]
+    allowed = PACKAGES[: PACKAGES.index(package) + 1]
     wrong = [name for name, _ in imports(path) if name.startswith("jr2net.") and name.split(".")[1] not in allowed]
-    assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}, which lie below {room}"
+    assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}, which lie below {package}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -48,7 +48,7 @@ face.save("me.json")
 reenactor = Reenactor.load()
 reenactor(photo, {"jawOpen": 0.8}).save("out.jpg")
 reenactor(photo, driving=Photo.open("other.jpg"), pose=True).save("out2.jpg")
-reenactor.animate(photo, "take.csv").save("out.mp4")
+reenactor.animate(photo, "capture.csv").save("out.mp4")
 """
 """The library's front door, as the README shows it."""
 EVERY_MODULE = """
@@ -263,7 +263,7 @@ def test_a_newcomer_without_a_detector_says_where_the_face_is(newcomer: Newcomer
 def test_a_newcomer_with_photos(newcomer_with_detector: Newcomer, kind: str) -> None:
     newcomer = newcomer_with_detector
     work = newcomer.folder
-    _write_take(work / "take.csv")
+    _write_capture(work / "capture.csv")
     for photo, other in _photos(kind, work):
         height, width = cv2.imread(str(photo)).shape[:2]
         out = work / photo.stem
@@ -272,7 +272,7 @@ def test_a_newcomer_with_photos(newcomer_with_detector: Newcomer, kind: str) -> 
         _check_files(out / "face")
         newcomer.do("jr2net", "reenact", photo, "--set", "jawOpen=0.8", "-o", f"{photo.stem}/acting.jpg")
         assert cv2.imread(str(out / "acting.jpg")).shape == (height, width, 3)
-        newcomer.do("jr2net", "animate", photo, "take.csv", "-o", f"{photo.stem}/acting.mp4")
+        newcomer.do("jr2net", "animate", photo, "capture.csv", "-o", f"{photo.stem}/acting.mp4")
         assert (out / "acting.mp4").read_bytes()[4:8] == b"ftyp"
 
         (work / "me.jpg").write_bytes(photo.read_bytes())
@@ -300,7 +300,7 @@ def _photos(kind: str, folder: Path) -> list[tuple[Path, Path]]:
     return list(zip(photos, [*photos[1:], photos[0]], strict=True))
 
 
-def _write_take(path: Path, frames: int = 15) -> None:
+def _write_capture(path: Path, frames: int = 15) -> None:
     """Half a second of Live Link Face's CSV: a mouth that opens."""
     names = ["Timecode", "BlendShapeCount", *(name[0].upper() + name[1:] for name in ARKIT_NAMES)]
     rows = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -26,7 +26,7 @@ from jr2net.config.networks import (  # noqa: F401 - all settings can be importe
     RecNetConfig,
     RecNetLossConfig,
 )
-from jr2net.settings import ConfigError, Section, apply_override, validate
+from jr2net.settings import ConfigError, Effect, Section, apply_override, validate
 
 ExpressionKind = Literal[
     "captured", "natural", "large", "random", "dense", "extreme", "sweep", "permuted", "interpolated"
@@ -68,11 +68,19 @@ class StudioConfig(Section):
 class DataConfig(Section):
     """Where training and test images come from."""
 
-    clips: str | None = Field(None, description="folder or URI of clip shards to train on; none: use the studio")
-    test_clips: str | None = Field(
+    clips: Annotated[str | None, Effect.CONTENT] = Field(
+        None, description="folder or URI of clip shards to train on; none: use the studio"
+    )
+    test_clips: Annotated[str | None, Effect.CONTENT] = Field(
         None, description="clip shards to test on; none: hold out one identity in `hold_out` of `clips`"
     )
     hold_out: int = Field(7, ge=2, description="one identity in this many is held out when there are no test clips")
+    validation: int | None = Field(
+        None,
+        ge=2,
+        description="one training identity in this many is held back from all trainings, for `scaling.best`; none: "
+        "nobody is",
+    )
     studio: StudioConfig = StudioConfig()
 
 
@@ -94,19 +102,24 @@ class GatesConfig(Section):
 
 
 class SynthesisConfig(Section):
-    pairs: int = Field(..., ge=1, description="number of (image, coefficients) pairs to synthesise")
+    pairs: Annotated[int, Effect.EXTENT] = Field(
+        ..., ge=1, description="number of (image, coefficients) pairs to synthesise"
+    )
     pairs_per_shard: int = Field(500, ge=1, description="pairs per Parquet shard")
     pairs_per_source: int | None = Field(
-        None, ge=1, description="consecutive pairs per source image; none: spread evenly over the sources, at most 16"
+        None,
+        ge=1,
+        description="consecutive pairs per source image; none: one in the first two passes over the sources, then 2, "
+        "4, 8, and 16 in all later ones",
     )
-    batch_size: int = Field(16, ge=1, description="DCNet's batch size")
-    sources: str | None = Field(
+    batch_size: Annotated[int, Effect.NONE] = Field(16, ge=1, description="DCNet's batch size")
+    sources: Annotated[str | None, Effect.CONTENT] = Field(
         None, description="source images: clip shards or a folder of photos; none: the training clips"
     )
     face_detector: bool = Field(
         True, description="detect and crop the largest face of each photo; false: photos are already face crops"
     )
-    captures: str | None = Field(
+    captures: Annotated[str | None, Effect.CONTENT] = Field(
         None, description="captured expressions: Live Link Face CSV, track Parquet, or a folder of them; none: sampled"
     )
     expressions: dict[ExpressionKind, float] | None = Field(
@@ -114,8 +127,10 @@ class SynthesisConfig(Section):
         description="relative weight of each kind; none: captured if there are captures, else natural 1 : large 3",
     )
     reenact: bool = Field(False, description="take pose and light from the driving frame too (full reenactment)")
-    driving: str | None = Field(None, description="clip shards that provide pose and light; none: the sources")
-    reader: str | None = Field(
+    driving: Annotated[str | None, Effect.CONTENT] = Field(
+        None, description="clip shards that provide pose and light; none: the sources"
+    )
+    reader: Annotated[str | None, Effect.CONTENT] = Field(
         None, description="folder of the ETNet or RecAugNet that re-estimates expressions for the gates; none: RecNet"
     )
     gates: GatesConfig = GatesConfig()
@@ -171,7 +186,9 @@ class ScalingConfig(Section):
     log_every: int = Field(100, ge=1, description="steps between writes of the log (which has a record for every step)")
     keep_states: int = Field(2, ge=1, description="number of checkpoints to keep, the newest ones")
     best: str | None = Field(
-        None, description="loss term, e.g. landmark; the weights with its lowest mean are kept in `best/`"
+        None,
+        description="loss term, e.g. landmark; the weights with its lowest mean over the identities that "
+        "`data.validation` holds back are kept in `best/`",
     )
     pictures_every: int = Field(500, ge=0, description="steps between sample images of a training; 0: none")
     max_failures: int = Field(3, ge=0, description="worker failures without progress that a training tolerates")
@@ -186,10 +203,10 @@ class ScalingConfig(Section):
 class Config(Section):
     """Configuration of a run of the whole cascade."""
 
-    storage: str = Field(..., description="folder or s3:// URI of the run")
+    storage: Annotated[str, Effect.NONE] = Field(..., description="folder or s3:// URI of the run")
     seed: int = Field(0, ge=0, description="random seed of the run")
     image_size: int = Field(224, ge=32, multiple_of=16, description="side of the networks' input images, in pixels")
-    require_pretrained: bool = Field(
+    require_pretrained: Annotated[bool, Effect.NONE] = Field(
         False,
         description="end a job at its start unless recnet.backbone.weights, recnet.embedder, dcnet.vgg19 and "
         "etnet.backbone.weights name existing files; false: what is not given is trained from scratch or left out",
@@ -206,7 +223,16 @@ class Config(Section):
     etnet: ETNetConfig
     recaugnet: RecAugNetConfig
     evaluation: EvaluationConfig = EvaluationConfig()
-    scaling: ScalingConfig = ScalingConfig()
+    scaling: Annotated[ScalingConfig, Effect.NONE] = ScalingConfig()
+
+    @model_validator(mode="after")
+    def _check_validation(self) -> Config:
+        if self.scaling.best is not None and self.data.validation is None:
+            raise ValueError(
+                f"scaling.best = {self.scaling.best!r} is measured on people that no network is trained on: set "
+                "data.validation, e.g. to 20 to hold back one identity in 20"
+            )
+        return self
 
 
 def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from jr2net.config.networks import OptimizerConfig
-from jr2net.settings import Section
+from jr2net.settings import Effect, Section
 
 
 class Flow3DLossConfig(Section):
@@ -36,7 +36,7 @@ class Flow3DLossConfig(Section):
 class Flow3DOptimizerConfig(OptimizerConfig):
     """Adam and its schedule, which runs twice: over phases A1 and A2, and over phase B."""
 
-    steps: int = Field(2600, ge=1, description="number of optimiser steps of all phases")
+    steps: Annotated[int, Effect.EXTENT] = Field(2600, ge=1, description="number of optimiser steps of all phases")
     batch_size: int = Field(8, ge=1, description="global batch size")
     learning_rate: float = Field(4e-4, gt=0, description="Adam's learning rate after warm-up")
     warmup: int = Field(50, ge=0, description="number of linear warm-up steps, of each schedule")
@@ -88,7 +88,9 @@ class Flow3DConfig(Section):
     )
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the networks' moving average, which is saved")
     loss: Flow3DLossConfig = Flow3DLossConfig()
-    vgg19: str | None = Field(None, description="VGG-19 weights of the perceptual loss; none: RecNet's backbone")
+    vgg19: Annotated[str | None, Effect.CONTENT] = Field(
+        None, description="VGG-19 weights of the perceptual loss; none: RecNet's backbone"
+    )
     jitter: float = Field(0.05, ge=0, le=0.5, description="augmentation: shift and scale of the crop")
 
     @model_validator(mode="after")

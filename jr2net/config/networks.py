@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from jr2net.settings import Section
+from jr2net.settings import Effect, Section
 
 
 class BackboneConfig(Section):
@@ -18,13 +18,15 @@ class BackboneConfig(Section):
     points: int = Field(
         0, ge=0, description="learnt keypoints whose coordinates join the pooled features; 0: pooled features only"
     )
-    weights: str | None = Field(None, description="torchvision weights (.pth, .safetensors); none: from scratch")
+    weights: Annotated[str | None, Effect.CONTENT] = Field(
+        None, description="torchvision weights (.pth, .safetensors); none: from scratch"
+    )
 
 
 class OptimizerConfig(Section):
     """Adam and its schedule. The batch size is global, independent of the number of workers."""
 
-    steps: int = Field(..., ge=1, description="number of optimiser steps")
+    steps: Annotated[int, Effect.EXTENT] = Field(..., ge=1, description="number of optimiser steps")
     batch_size: int = Field(..., ge=1, description="global batch size")
     learning_rate: float = Field(..., gt=0, description="Adam's learning rate after warm-up")
     warmup: int = Field(0, ge=0, description="number of linear warm-up steps")
@@ -71,7 +73,9 @@ class RecNetConfig(Section):
     photometric_from: float = Field(
         0.0, ge=0, lt=1, description="fraction of the steps trained on landmarks only, without rendering"
     )
-    embedder: str | None = Field(None, description="TorchScript face embedder of the identity loss; none: off")
+    embedder: Annotated[str | None, Effect.CONTENT] = Field(
+        None, description="TorchScript face embedder of the identity loss; none: off"
+    )
     exchange_identity: bool = Field(
         True, description="swap the identities of the two frames of a clip in every second pair"
     )
@@ -125,7 +129,9 @@ class DCNetConfig(Section):
     )
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the generator's moving average, which is saved")
     loss: DCNetLossConfig = DCNetLossConfig()
-    vgg19: str | None = Field(None, description="VGG-19 weights of the perceptual loss; none: RecNet's backbone")
+    vgg19: Annotated[str | None, Effect.CONTENT] = Field(
+        None, description="VGG-19 weights of the perceptual loss; none: RecNet's backbone"
+    )
     jitter: float = Field(0.05, ge=0, le=0.5, description="augmentation: shift and scale of the crop")
 
     @model_validator(mode="before")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -121,10 +121,29 @@ class ClipSource:
         held_out = set(ranked[: max(1, round(len(ranked) / hold_out))])
         return self._only(set(ranked) - held_out), self._only(held_out)
 
+    def without(self, identities: Iterable[str]) -> ClipSource:
+        """The rows of all other identities. Raises ShardError if there is none."""
+        others = set(self.identities) - set(identities)
+        if not others:
+            raise ShardError(f"{self.name}: every identity is in the test clips too; add clips of other people")
+        return self._only(others)
+
+    def with_pairs(self) -> ClipSource:
+        """The rows of clips that have two frames or more. Raises ShardError if there is none."""
+        rows = self.rows
+        frames = np.bincount(rows.clip, rows.frames)  # of each clip, in all of its rows
+        paired = rows.only(frames[rows.clip] > 1)
+        if not len(paired):
+            raise ShardError(f"{self.name}: no clip has two frames, which the training of a reenactor needs; add clips")
+        return self._subset(paired)
+
     def _only(self, identities: set[str]) -> ClipSource:
+        return self._subset(self.rows.of(identities))
+
+    def _subset(self, rows: ClipIndex) -> ClipSource:
         subset = object.__new__(ClipSource)
         subset.name = self.name
-        subset._set(self.rows.of(identities), self.mattes, (self._groups, self._matte_groups))
+        subset._set(rows, self.mattes, (self._groups, self._matte_groups))
         return subset
 
     def __getstate__(self) -> dict:
@@ -169,7 +188,8 @@ class ClipLoader(LaneLoader):
         sample_id                            list of B names, ``clip_id/source frame/driving frame``
         offset                               index of this rank's first sample in the global batch
     where B is this rank's part of the global batch. An epoch uses every frame once as the source; the driving frame is
-    another frame of the same clip, in any row of the lane's window, or the source itself if there is no other.
+    another frame of the same clip: of those in the lane's window, or, if they are in none, of all; it is the source
+    itself only where the clip has no other frame.
 
     Mirroring and colour gains are drawn per pair, shift, scale and roll per frame; with ``paired_augmentation`` both
     frames share shift, scale and roll, so that their backgrounds stay aligned. ``jitter`` 0 disables everything but
@@ -253,8 +273,7 @@ class ClipLoader(LaneLoader):
             driving_framing = source_framing
         sample, names = {"gain": gain}, []
         for role, ref, framing in (("source", source, source_framing), ("driving", driving, driving_framing)):
-            run, position = self.runs.find(ref.row)
-            clip = draw.window.contents[run].result()[position]
+            clip = self._row(draw, ref.row)
             names.append(clip.frame[ref.frame])
             image, landmarks, *matte = self._decode(ref, clip)
             sample[f"{role}_image"] = frame_image(image, framing, mirrored, self.size)
@@ -264,11 +283,12 @@ class ClipLoader(LaneLoader):
         return sample | {"sample_id": f"{clip.clip_id}/{names[0]}/{names[1]}"}
 
     def _driving(self, draw: Draw, source: FrameRef, rng: np.random.Generator) -> FrameRef:
-        """Another frame of the source's clip in the draw's window, or the source if there is none."""
+        """Another frame of the source's clip, in the draw's window if it has one, or the source if there is none."""
         index = self.source.rows
         rows = index.rows_of_clip(index.clip[source.row])
         if len(rows) > 1 and not self.lanes.in_one_window:
-            rows = rows[np.isin(self.runs.of_rows(rows), draw.window.runs)]
+            near = rows[np.isin(self.runs.of_rows(rows), draw.window.runs)]
+            rows = near if index.frames[near].sum() > 1 else rows
         ends = np.cumsum(index.frames[rows])
         if ends[-1] == 1:
             return source
@@ -277,6 +297,12 @@ class ClipLoader(LaneLoader):
         number = (number + int(rng.integers(1, ends[-1]))) % int(ends[-1])
         row = int(np.searchsorted(ends, number, side="right"))
         return FrameRef(int(rows[row]), number - (int(ends[row - 1]) if row else 0))
+
+    def _row(self, draw: Draw, row: int) -> ClipRow:
+        """A row from the draw's window, or read anew if it lies elsewhere, as few do."""
+        run, position = self.runs.find(row)
+        read = draw.window.contents.get(run)
+        return (self._read(run) if read is None else read.result())[position]
 
     def _decode(self, ref: FrameRef, clip: ClipRow) -> tuple[np.ndarray, ...]:
         """The decoded frame, a little larger than the batch's images, its landmarks in its pixels and its matte, if

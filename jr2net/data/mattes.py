@@ -1,7 +1,7 @@
 """Matte shards: the mattes of clips, beside the clip shards, which stay as they are.
 
-A matte shard has the name and the row groups of its clip shard and, per row, ``clip_id``, ``frame`` (a list of numbers)
-and ``matte`` (a list of grey PNGs, see ``ClipRow``).
+A matte shard has the name and the row groups of its clip shard and, per row, ``identity`` and ``clip_id``, ``frame`` (a
+list of numbers) and ``matte`` (a list of grey PNGs, see ``ClipRow``). Those of version 0.1 have no ``identity``.
 """
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ from jr2net.storage.open_shards import OpenShards
 from jr2net.storage.parquet import ShardError, open_parquet, read_table
 
 _COLUMNS = ["clip_id", "frame", "matte"]
+_IDENTITY = "identity"
 
 
 @dataclass(frozen=True)
 class RowMattes:
-    """The mattes of one row: grey PNGs, one per frame. key: the row's clip_id and frame numbers."""
+    """The mattes of one row: grey PNGs, one per frame; and what names the row. identity: None if it is not known."""
 
-    key: tuple[str, tuple[int, ...]]
+    identity: str | None
+    clip_id: str
+    frames: tuple[int, ...]
     matte: tuple[bytes, ...]
+
+    def belong_to(self, identity: str, clip_id: str, frames: tuple[int, ...]) -> bool:
+        """Whether they are those of this row."""
+        return self.identity in (None, identity) and (self.clip_id, self.frames) == (clip_id, frames)
 
 
 def matte_shard(folder: str, shard: str) -> str:
@@ -68,23 +75,26 @@ def read_matte_group(uri: str, group: int) -> list[RowMattes]:
     with open_parquet(uri, _COLUMNS) as file:
         if group >= file.num_row_groups:
             return []
-        return parse_mattes(read_table(file, uri, group, _COLUMNS))
+        identity = [_IDENTITY] if _IDENTITY in file.schema_arrow.names else []
+        return parse_mattes(read_table(file, uri, group, _COLUMNS + identity))
 
 
 def matte_shards() -> OpenShards:
     """A reader of matte shards, for ``parse_mattes``."""
-    return OpenShards(_COLUMNS)
+    return OpenShards(_COLUMNS, lambda name: name == _IDENTITY)
 
 
 def parse_mattes(table: pa.Table) -> list[RowMattes]:
     """The rows of a table of a matte shard."""
-    return [RowMattes((row["clip_id"], tuple(row["frame"])), tuple(row["matte"])) for row in table.to_pylist()]
+    rows = table.to_pylist()
+    return [RowMattes(row.get(_IDENTITY), row["clip_id"], tuple(row["frame"]), tuple(row["matte"])) for row in rows]
 
 
 def row_mattes(uri: str, mattes: Sequence[RowMattes], position: int, clip: ClipRow) -> tuple[bytes, ...]:
     """The mattes of a row, from those at the same place of its matte shard ``uri``. Raises ShardError if these are of
     another row."""
-    if position >= len(mattes) or mattes[position].key != (clip.clip_id, tuple(clip.frame)):
+    key = clip.identity, clip.clip_id, tuple(clip.frame.tolist())
+    if position >= len(mattes) or not mattes[position].belong_to(*key):
         raise ShardError(f"{uri}: has no mattes of clip {clip.clip_id!r}; run the stage `mattes` again")
     return mattes[position].matte
 
@@ -93,6 +103,7 @@ def _table(rows: list[ClipRow], make: MakeMattes) -> pa.Table:
     mattes = [row.matte if row.matte is not None else make(row) for row in rows]
     return pa.table(
         {
+            _IDENTITY: pa.array([row.identity for row in rows], pa.string()),
             "clip_id": pa.array([row.clip_id for row in rows], pa.string()),
             "frame": pa.array([row.frame.tolist() for row in rows], pa.list_(pa.int32())),
             "matte": pa.array([list(matte) for matte in mattes], pa.list_(pa.binary())),

@@ -62,12 +62,15 @@ class PairIndex:
             raise ShardError(f"{uri}: is not an index of pair shards; remove it, and every shard is opened")
         return PairIndex(table, folder)
 
-    def write(self, uri: str) -> None:
-        """Writes an index file; equal indices have equal bytes."""
+    def encode(self) -> bytes:
+        """The content of an index file; equal indices have equal bytes."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, SCHEMA) as writer:
             writer.write_table(self.table.combine_chunks())
-        write_bytes(uri, sink.getvalue().to_pybytes())
+        return sink.getvalue().to_pybytes()
+
+    def write(self, uri: str) -> None:
+        write_bytes(uri, self.encode())
 
     @property
     def samples(self) -> int:

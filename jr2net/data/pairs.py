@@ -32,6 +32,9 @@ from jr2net.storage.open_shards import OpenShards
 from jr2net.storage.parquet import PARQUET_OPTIONS, ShardError, open_parquet, read_table
 
 DESCRIPTION = "dataset.json"
+VALIDATION_SHARD = "_validation/pairs.parquet"
+"""Shard, beside the dataset, of pairs of people that ``data.validation`` holds back from all trainings."""
+
 PAIRS_PER_GROUP = 64
 COLUMNS = ["pair_id", "image", "expression", "source_id", "track", "frame"]
 IMAGE_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
@@ -140,10 +143,14 @@ def read_description(folder: str) -> dict:
 
 
 def list_pair_shards(uri: str) -> list[str]:
-    """URIs of the Parquet files below a folder, sorted, or of the one file that ``uri`` names."""
+    """URIs of the Parquet files below a folder, sorted, or of the one file that ``uri`` names.
+
+    Those below a folder that begins with an underscore are skipped, as other Parquet readers do.
+    """
     if uri.endswith(".parquet"):
         return [uri]
-    return [join(uri, name) for name in list_files(uri, ".parquet")] or list_shards(uri)
+    names = [name for name in list_files(uri, ".parquet") if not any(part.startswith("_") for part in name.split("/"))]
+    return [join(uri, name) for name in names] or list_shards(uri)
 
 
 class PairSource:

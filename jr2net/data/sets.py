@@ -7,10 +7,16 @@ folder or URI of that stage: runs with the reenactor flow3d have it.
 
 from __future__ import annotations
 
+import json
+
 from jr2net.config import Config
 from jr2net.data.clips import ClipSource
-from jr2net.storage import exists, join
+from jr2net.storage import exists, join, read_bytes
+from jr2net.storage.parquet import ShardError
 from jr2net.studio.film import KINDS, Kind
+
+LEFT_OUT = "left_out.json"
+"""File of the stage ``prepare`` for real clips with given test clips: the identities that both show, not trained on."""
 
 
 def index_name(name: str) -> str:
@@ -24,14 +30,27 @@ def studio_kinds(config: Config) -> list[Kind]:
 
 
 def training_clips(config: Config, prepare: str, mattes: str | None = None) -> ClipSource:
-    """The training set of every network: the studio's people, or the real clips without the held-out identities.
+    """The training set of every network: the studio's people, or the identities of the real clips that are not tested.
 
-    mattes: folder or URI of that stage, for clips with mattes.
+    Those that ``data.validation`` holds back are not in it. mattes: folder or URI of that stage, for clips with mattes.
     """
-    if config.data.clips is None:
-        return _clips(prepare, f"{prepare}/train", mattes, "train")
-    clips = _clips(prepare, config.data.clips, mattes, "clips")
-    return clips if config.data.test_clips is not None else clips.split(config.data.hold_out)[0]
+    people = _not_tested(config, prepare, mattes)
+    return people if config.data.validation is None else people.split(config.data.validation)[0]
+
+
+def validation_clips(config: Config, prepare: str, mattes: str | None = None) -> ClipSource:
+    """The identities that ``data.validation``, which has to be set, holds back from all trainings."""
+    assert config.data.validation is not None, "data.validation is not set"
+    return _not_tested(config, prepare, mattes).split(config.data.validation)[1]
+
+
+def shared_identities(config: Config, prepare: str) -> list[str]:
+    """Sorted identities of the real clips that the given test clips show too: they are left out of training."""
+    if config.data.clips is None or config.data.test_clips is None:
+        return []
+    clips = _clips(prepare, config.data.clips, None, "clips")
+    tests = _clips(prepare, config.data.test_clips, None, "test_clips")
+    return sorted(set(clips.identities) & set(tests.identities))
 
 
 def test_clips(config: Config, prepare: str, mattes: str | None = None) -> dict[str, ClipSource]:
@@ -61,10 +80,34 @@ def sets_with_mattes(config: Config, prepare: str) -> dict[str, str]:
     return {name: uri for name, uri in given.items() if uri is not None}
 
 
+def _not_tested(config: Config, prepare: str, mattes: str | None) -> ClipSource:
+    """The people that no test set shows."""
+    if config.data.clips is None:
+        return _clips(prepare, f"{prepare}/train", mattes, "train")
+    clips = _clips(prepare, config.data.clips, mattes, "clips")
+    if config.data.test_clips is None:
+        return clips.split(config.data.hold_out)[0]
+    return clips.without(_left_out(config, prepare))
+
+
+def _left_out(config: Config, prepare: str) -> list[str]:
+    """The identities that the stage ``prepare`` found to be tested on."""
+    uri = join(prepare, LEFT_OUT)
+    if exists(uri):
+        return json.loads(read_bytes(uri))
+    if shared := shared_identities(config, prepare):
+        raise ShardError(
+            f"{uri} is missing, and {len(shared)} identities of data.clips are in data.test_clips too, e.g. "
+            f"{shared[0]!r}: networks of this run may have been trained on them; use another storage, or give --redo "
+            "prepare"
+        )
+    return []
+
+
 def _clips(prepare: str, uri: str, mattes: str | None, name: str) -> ClipSource:
     index = join(prepare, index_name(name))
     return ClipSource(
         uri,
         mattes=f"{mattes}/{name}" if mattes is not None else None,
-        index=index if exists(index) else None,  # a folder that no stage prepared may have none
+        index=index if exists(index) else None,  # a folder that version 0.1 prepared has none
     )

@@ -119,10 +119,11 @@ class ClipFrames:
     def name(self, number: int) -> str:
         row, frame = self.clips.locate(number)
         entry = self.clips.rows[row]
+        name = f"{entry.identity}/{entry.clip_id}"
         try:
-            return f"{entry.clip_id}/{self.clips.read(row).frame[frame]}"
+            return f"{name}/{self.clips.read(row).frame[frame]}"
         except ShardError:
-            return f"{entry.clip_id}/{entry.first + frame}"  # the row cannot be read: as if no number were left out
+            return f"{name}/{entry.first + frame}"  # the row cannot be read: as if no number were left out
 
     def read(self, number: int) -> SourceImage:
         shard = self.clips.rows[self.clips.locate(number).row].shard

@@ -11,6 +11,7 @@ from jr2net.config import Config
 from jr2net.data.sets import test_clips, training_clips
 from jr2net.evaluation.expression import expression_sweeps
 from jr2net.evaluation.figures import Grid
+from jr2net.evaluation.people import count_people
 from jr2net.evaluation.reconstruction import mean_landmarks, measure_reconstruction
 from jr2net.evaluation.reenactment import Cascade, measure_reenactment
 from jr2net.face.model import FaceModel
@@ -24,13 +25,15 @@ def evaluate(
 ) -> tuple[dict[str, Any], list[Grid]]:
     """Evaluates the networks in ``folders`` (stage -> local folder; ``prepare`` may be a URI) on the run's test sets.
 
-    Returns the metrics of the report (a tree, see ``jr2net.report.result``) and its image grids.
+    Returns the metrics of the report (a tree, see ``jr2net.report.result``) and its image grids. Raises LeakError where
+    a test set shows people of the training set.
     """
     cascade = Cascade.load(folders, config.reenactor, model, device)
-    sets = test_clips(config, folders["prepare"])
-    baseline = mean_landmarks(training_clips(config, folders["prepare"]), config.image_size).to(device)
+    sets, training = test_clips(config, folders["prepare"]), training_clips(config, folders["prepare"])
+    people = count_people(config, folders["prepare"], training, sets)
+    baseline = mean_landmarks(training, config.image_size).to(device)
 
-    result: dict[str, Any] = {"reconstruction": {}, "landmarks": {}, "expression": {}, "reenactment": {}}
+    result: dict[str, Any] = {"reconstruction": {}, "landmarks": {}, "expression": {}, "reenactment": {}, **people}
     grids: list[Grid] = []
     for name, clips in sets.items():
         metrics, grid = measure_reconstruction(name, clips, cascade, config.evaluation.crop_mm, baseline)

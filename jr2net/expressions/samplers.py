@@ -1,6 +1,7 @@
 """Samplers of expressions for synthesis, by kind; each is a pure function of a random generator.
 
-``captured`` draws frames of captured tracks; the other kinds generate expressions that captures rarely contain.
+``captured`` draws frames of captured tracks that show a face; the other kinds generate expressions that captures
+rarely contain.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def sample(kind: str, rng: np.random.Generator, tracks: Sequence[Track]) -> Samp
         if not tracks:
             raise ValueError("expressions of kind 'captured' need synthesis.captures")
         track = tracks[int(rng.integers(len(tracks)))]
-        frame = int(rng.integers(len(track)))
+        frames = track.seen_frames
+        frame = int(frames[rng.integers(len(frames))])
         return Sample(track.expression[frame], track.name, frame)
     if kind not in _SAMPLERS:
         raise ValueError(f"no kind of expression is called {kind!r}; there are {', '.join(KINDS)}")

@@ -44,7 +44,7 @@ def face_glb(model: FaceModel, face: FaceParameters) -> bytes:
     }
     weights = face.expression[0].tolist()
     document = {
-        "asset": {"version": "2.0", "generator": "JR2Net", "copyright": model.license or model.name},
+        "asset": {"version": "2.0", "generator": "JR2Net", "copyright": _credit(model)},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"name": "face", "mesh": 0}],
@@ -57,6 +57,11 @@ def face_glb(model: FaceModel, face: FaceParameters) -> bytes:
         "buffers": [{"byteLength": len(buffer.data)}],
     }
     return _container(document, bytes(buffer.data))
+
+
+def _credit(model: FaceModel) -> str:
+    """The face model that the mesh is made of, with its licence; whose face it shows is another matter."""
+    return f"Mesh, blendshapes and colours from the face model {model.name!r}: {model.license or 'licence not stated'}"
 
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:

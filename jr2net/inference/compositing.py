@@ -21,6 +21,7 @@ from jr2net.render.scene import Generated, Scene
 _MAX_OVERLAY_SIDE = 1024  # pixels
 _MARGIN = 0.04  # around the face, as a fraction of the crop's side; the generated image replaces it too
 _FEATHER = 0.05  # of the crop's side
+_OUTLINE = 3.0  # pixels of the generated image: how far the outline of the face reaches
 
 
 def generated_crops(scene: Scene, generated: Generated) -> list[GeneratedCrop]:
@@ -132,22 +133,39 @@ def _bounding_region(photo: np.ndarray, points: np.ndarray) -> tuple[slice, slic
 
 def _detail(photo: np.ndarray, crop: Crop, generated: GeneratedCrop, window: _Window) -> np.ndarray:
     """(height, width, 3) float32: the photo's detail beyond the generator's resolution, warped with the surface."""
-    covisible = generated.covisible[..., None]
-    source = _bounding_region(photo, crop.to_image(generated.position[generated.covisible > 0], len(generated.image)))
+    position, valid = _correspondence(generated)
+    source = _bounding_region(photo, crop.to_image(position[valid > 0], len(generated.image)))
     if source is None:
         return np.zeros((window.height, window.width, 3), np.float32)
-    # Positions are valid on the face only. They are extrapolated smoothly around it, so that upsampling does not blend
-    # them with invalid ones.
-    known = cv2.GaussianBlur(generated.covisible, (0, 0), 1.5)[..., None]
-    extrapolated = cv2.GaussianBlur(generated.position * covisible, (0, 0), 1.5) / np.maximum(known, 1e-3)
-    position = np.where(covisible > 0, generated.position, extrapolated)
     position = _Window.of(source, crop).crop.to_image(position, len(generated.image))
-    valid = cv2.erode(generated.covisible, np.ones((3, 3), np.uint8))
     # OpenCV has the centre of the first pixel at 0, not at 0.5.
     x, y, opacity = cv2.split(window.resample(np.dstack([position - np.float32(0.5), valid])))
     warped = cv2.remap(photo[source], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     coarse = window.enlarge(window.crop.apply(warped, len(generated.image)))
     return cv2.multiply(cv2.subtract(warped, coarse, dtype=cv2.CV_32F), cv2.merge([opacity] * 3))
+
+
+def _correspondence(generated: GeneratedCrop) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel's detail comes from, and how much of it: positions (S, S, 2) in the source crop, weights (S, S).
+
+    Positions are known on the face only, whose edge goes in steps of a pixel. Displacements vary less: around the face
+    they are extrapolated, so that upsampling blends no unknown ones in; along its outline they are smoothed, so that a
+    moving chin has no steps. Within the face positions stay exact (else closed lids would show the eye's detail), and
+    the detail ends a pixel before what the source does not show.
+    """
+    covisible, side = generated.covisible, len(generated.image)
+    grid = np.stack(np.meshgrid(*[np.arange(side, dtype=np.float32) + 0.5] * 2), -1)
+    displacement = (generated.position - grid) * covisible[..., None]
+    smooth = _blur(displacement, 1.5) / np.maximum(_blur(covisible, 1.5), 1e-3)[..., None]
+    inside = (2 * _blur(generated.changed, _OUTLINE) - 1).clip(0, 1)
+    exact = (inside * covisible)[..., None]
+    position = grid + displacement * exact + smooth * (1 - exact)
+    within, along = cv2.erode(covisible, np.ones((3, 3), np.uint8)), (2 * _blur(covisible, 1.0) - 0.5).clip(0, 1)
+    return position, within * inside + along * (1 - inside)
+
+
+def _blur(values: np.ndarray, pixels: float) -> np.ndarray:
+    return cv2.GaussianBlur(values, (0, 0), pixels)
 
 
 def _soft_mask(mask: np.ndarray) -> np.ndarray:

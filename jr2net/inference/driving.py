@@ -10,6 +10,7 @@ import numpy as np
 from jr2net.expressions.tracks import Track
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.face_detector import FaceDetector
+from jr2net.images.photo import photo_format
 from jr2net.images.video import VideoError
 from jr2net.inference.messages import FaceArrays, Fit, to_face_arrays, to_parameters
 from jr2net.inference.photo import NoFaceError, Photo
@@ -88,12 +89,12 @@ class VideoTracker:
         """The frame (H, W, 3) uint8 with its largest face. Raises NoFaceError if the first frame shows none."""
         try:
             found = Photo.from_image(frame, detector=detector, name="driving, first frame")
-        except NoFaceError:
+        except NoFaceError as error:
             if self._last is None:
-                raise
+                raise NoFaceError(error.message(None)) from None
             return self._last
         crop = self._smooth_crop(found.crop) if self.options.smooth else found.crop
-        self._last = Photo(frame, found.face, crop, found.faces_found)
+        self._last = Photo(frame, found.face, crop, found.faces)
         return self._last
 
     def update(self, fit: Fit) -> FaceArrays:
@@ -126,7 +127,7 @@ def subsample(frames: Iterator[np.ndarray], step: int) -> Iterator[np.ndarray]:
 
 def is_video(content: bytes) -> bool:
     """Whether a file's first bytes are those of an MP4, MOV, WebM or Matroska video."""
-    return content[4:8] == b"ftyp" or content[:4] == b"\x1a\x45\xdf\xa3"
+    return (content[4:8] == b"ftyp" and not photo_format(content)) or content[:4] == b"\x1a\x45\xdf\xa3"
 
 
 def _add_change(origin: FaceParameters, face: FaceParameters, source: FaceParameters) -> FaceParameters:

@@ -65,6 +65,7 @@ class FittedFace:
             "box": rounded(np.array(self.photo.face.box), 3),
             "score": round(self.photo.face.score, 4),
             "faces_found": self.photo.faces_found,
+            "boxes": [rounded(np.array(face.box), 3) for face in self.photo.faces],
             "picture": {"width": width, "height": height},
             "camera": {
                 "size": camera.size,

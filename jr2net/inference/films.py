@@ -36,12 +36,14 @@ class Film:
     frames  (H, W, 3) uint8 RGB each
     fps     frames per second
     count   approximate number of frames; 0 if the driving video does not state it
+    notes   what was found in a driving capture and done about it (``Track.notes``)
     """
 
     frames: Iterator[np.ndarray]
     fps: float
     count: int
     network: ModelInfo
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.frames

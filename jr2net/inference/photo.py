@@ -18,29 +18,42 @@ from jr2net.images.crop import Crop
 from jr2net.images.face_detector import DetectorError, Face, FaceDetector, load_face_detector
 from jr2net.images.photo import MAX_PIXELS, PhotoError, decode_photo
 
-_BOX_HINT = "box=left,top,right,bottom in pixels, from the brows to the chin"
 _INSTALL_COMMAND = "pip install --no-deps mediapipe==0.10.21"
 
 
 class NoFaceError(UserError, ValueError):
-    """The requested face was not found in a photo. The message names the remedy."""
+    """The requested face was not found in a photo. The message names the remedy.
+
+    reason   what is wrong, and a remedy
+    instead  how a remedy goes on that consists in giving the face's box; empty: a box does not help
+    """
+
+    def __init__(self, reason: str, instead: str = "") -> None:
+        self.reason, self.instead = reason, instead
+        super().__init__(self.message("box="))
+
+    def message(self, option: str | None) -> str:
+        """The message for callers who give a box by ``option``, e.g. ``--box``; None: for those who cannot give one."""
+        if not self.instead or option is None:
+            return self.reason
+        return f"{self.reason}{self.instead} {option}left,top,right,bottom in pixels, from the brows to the chin"
 
 
 @dataclass(frozen=True)
 class Photo:
     """One face of a photo.
 
-    image        (H, W, 3) uint8 RGB, upright
-    face         the selected face: its box, the detector's score and, if it was detected, 68 landmarks
-    crop         the square around the face that the networks get
-    faces_found  number of faces that the detector found; 0 if the caller gave the box
-    name         what error messages call the photo
+    image  (H, W, 3) uint8 RGB, upright
+    face   the selected face: its box, the detector's score and, if it was detected, 68 landmarks
+    crop   the square around the face that the networks get
+    faces  all faces that the detector found, the largest first; empty if the caller gave the box
+    name   what error messages call the photo
     """
 
     image: np.ndarray
     face: Face
     crop: Crop
-    faces_found: int = 0
+    faces: tuple[Face, ...] = ()
     name: str = "image"
     _crops: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
@@ -69,7 +82,7 @@ class Photo:
             raise PhotoError(error.kind, f"{name}: {error}") from None
         if box is None and detector is None and (detector := installed_detector()) is None:
             raise NoFaceError(
-                f"{name}: no face detector is installed. Install one ({_INSTALL_COMMAND}), or give {_BOX_HINT}"
+                f"{name}: no face detector is installed. Install one ({_INSTALL_COMMAND})", ", or give the face's box:"
             )
         return Photo.from_image(image, face, box, detector, str(name))
 
@@ -85,24 +98,30 @@ class Photo:
         if box is not None:
             return _photo_with_box(image, box, name)
         if detector is None:
-            raise NoFaceError(f"{name}: no face detector is installed here; give {_BOX_HINT}")
+            raise NoFaceError(f"{name}: no face detector is installed here", "; give the face's box:")
         faces = detector(image)
         if not faces:
             raise NoFaceError(
-                f"{name}: no face was found. Use a photo that shows one from the front, or give its {_BOX_HINT}"
+                f"{name}: no face was found. Use a photo that shows one from the front", ", or give its box:"
             )
         if not 0 <= face < len(faces):
             raise NoFaceError(
                 f"{name}: face {face} was requested, but {len(faces)} were found; indices start at 0, the largest first"
             )
-        return Photo(image, faces[face], faces[face].crop(), len(faces), name)
+        return Photo(image, faces[face], faces[face].crop(), tuple(faces), name)
+
+    @property
+    def faces_found(self) -> int:
+        """Number of faces that the detector found; 0 if the caller gave the box."""
+        return len(self.faces)
 
     def shrunk(self, longest_side: int) -> Photo:
         """The photo with its longest side at most ``longest_side`` pixels, and the same face."""
         image, scale = shrink_to(self.image, longest_side)
         if scale == 1:
             return self
-        return Photo(image, self.face.scaled(scale), self.crop.scaled(scale), self.faces_found, self.name)
+        faces = tuple(face.scaled(scale) for face in self.faces)
+        return Photo(image, self.face.scaled(scale), self.crop.scaled(scale), faces, self.name)
 
     def crop_image(self, size: int) -> np.ndarray:
         """(size, size, 3) uint8: the crop at the input size of a network; cached."""
@@ -135,7 +154,7 @@ def _photo_with_box(image: np.ndarray, box: Sequence[float], name: str) -> Photo
         raise NoFaceError(f"{name}: box {[*face.box]} lies outside the image of {width} × {height} pixels")
     if max(right - left, bottom - top) > 4 * max(width, height):
         raise NoFaceError(f"{name}: box {[*face.box]} is far larger than the image of {width} × {height} pixels")
-    return Photo(image, face, face.crop(), 0, name)
+    return Photo(image, face, face.crop(), (), name)
 
 
 @lru_cache(maxsize=1)

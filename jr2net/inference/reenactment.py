@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from jr2net import storage
 from jr2net.errors import UserError
 from jr2net.expressions.named import expression_from_names
-from jr2net.expressions.tracks import Track, parse_csv, read_capture
+from jr2net.expressions.tracks import Track, is_capture, parse_capture, read_capture
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.arrays import resize, to_tensor
 from jr2net.images.face_detector import FaceDetector
+from jr2net.images.photo import photo_format
 from jr2net.images.video import VideoLimits, probe_video, read_video
 from jr2net.inference.compositing import composite, generated_crops
 from jr2net.inference.driving import (
@@ -202,7 +203,7 @@ class Reenactor:
         detector: FaceDetector | None = None,
         longest_side: int = _VIDEO_SIDE,
     ) -> Film:
-        """Animates a photo, driven by a capture (Live Link Face CSV, Parquet) or by a video.
+        """Animates a photo, driven by a capture (CSV, JSON, Parquet) or by a video.
 
         pose, light, relative, smooth  see ``DrivingOptions``; a capture drives the expression only
         longest_side                   of the generated video, in pixels; larger photos are shrunk
@@ -226,7 +227,7 @@ class Reenactor:
             frames = read_video(content, _NO_LIMITS)
             faces = self._faces_from_video(frames, step, tracker, detector or installed_detector())
         images = self._composite_images(((source, face) for face in faces), options.affects_whole_crop)
-        return Film(images, fps, -(-count // step), self.info)
+        return Film(images, fps, -(-count // step), self.info, track.notes if track is not None else ())
 
     @torch.inference_mode()
     def generate(self, images: Tensor, source: FaceParameters, driving: FaceParameters) -> tuple[Generated, Scene]:
@@ -307,11 +308,16 @@ def _capture_or_video(driving: str | Path | bytes | Track) -> tuple[Track | None
     if isinstance(driving, Track):
         return driving, b""
     if isinstance(driving, bytes):
-        return (None, driving) if is_video(driving) else (parse_csv(driving, "driving"), b"")
+        return (None, driving) if is_video(driving) else (parse_capture(driving, "driving"), b"")
     name = str(driving)
-    if name.lower().endswith((".csv", ".parquet")):
+    if is_capture(name):
         return read_capture(name), b""
-    return None, storage.read_bytes(name)
+    content = storage.read_bytes(name)
+    if photo_format(content):
+        raise ReenactmentError(
+            f"{name}: is a photo, and a film needs a capture or a video; a photo drives a single photo"
+        )
+    return None, content
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -5,6 +5,7 @@
     reenactment.{same_identity,cross_identity}.{CopySource,WarpOnly,<reenactor>}.{l1,l1_face,psnr,ssim,efl_px,…}
     expression.<test set>.<method>.{mae,correlation,spread_ratio,shapes}
     synthesis.{pairs,pairs_per_second}, stages.<name>.seconds
+    identities.{training,left_out,validation,<test set>}, leaks: identities trained and tested on, which has to be 0
 
 Other entries (ground, versions, machine, digests, perceptual_features, config, …) are kept and shown unchanged. A
 number at the level of the methods (``reconstruction.natural.meshes``) is a remark about its test set.

@@ -11,6 +11,7 @@ from jr2net.errors import UserError
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.run import manifest
+from jr2net.run.inputs import record
 from jr2net.run.manifest import Manifest
 
 REENACTORS = ("dcnet", "flow3d")
@@ -85,43 +86,11 @@ class Run:
 
     def inputs(self, stage: str) -> dict[str, Any]:
         """Everything that determines the outputs of ``stage``, independent of the machines it runs on."""
-        return {
-            "stage": stage,
-            "code": manifest.CODE_VERSIONS.get(stage, "1"),
-            "seed": self.config.seed,
-            "image_size": self.config.image_size,
-            "focal_ratio": self.config.face.focal_ratio,
-            "face_model": self.model.digest,
-            "settings": self._settings(stage),
-            "upstream": self.digests(stage),
-        }
+        return self.settings(stage) | {"upstream": self.digests(stage)}
 
-    def _settings(self, stage: str) -> dict[str, Any]:
-        if stage == "prepare":
-            return self._data()
-        if stage == "mattes":
-            return {}
-        sections = {"recaugnet": ("recaugnet", "recnet")}.get(stage, (stage,))
-        tree = self.config.model_dump(mode="json")
-        if stage == "synthesis":
-            for name in ("sources", "captures", "driving", "reader"):
-                if (uri := tree[stage][name]) is not None:
-                    tree[stage][name] = storage.file_sizes(uri)
-        return {name: tree[name] for name in sections}
+    def settings(self, stage: str) -> dict[str, Any]:
+        """The part of ``inputs`` that does not depend on other stages.
 
-    def _data(self) -> dict[str, Any]:
-        """Settings of the data. Clips are identified by name and size, not by path, so that they may be moved."""
-        data = self.config.data
-        settings: dict[str, Any] = {}
-        if data.clips is None:
-            settings["studio"] = data.studio.model_dump(mode="json")
-        else:
-            settings["clips"] = storage.file_sizes(data.clips, ".parquet")
-        if data.test_clips is not None:
-            settings["test_clips"] = storage.file_sizes(data.test_clips, ".parquet")
-        elif data.clips is not None:
-            settings["hold_out"] = data.hold_out
-        # Only if set, so that runs without it stay finished.
-        if data.clips is None and self.config.evaluation.turned:
-            settings["turned"] = True
-        return settings
+        Raises UserError where the face model cannot be loaded or files that count cannot be listed.
+        """
+        return record(self.config, stage, self.model.digest)

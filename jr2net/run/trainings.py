@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,10 +17,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from jr2net import storage
 from jr2net.config import Config, OptimizerConfig
-from jr2net.data.clips import ClipLoader
-from jr2net.data.pairs import PairLoader
-from jr2net.data.sets import training_clips
+from jr2net.data.clips import ClipLoader, ClipSource
+from jr2net.data.pairs import VALIDATION_SHARD, PairLoader
+from jr2net.data.sets import training_clips, validation_clips
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.checkpoint import CheckpointError, load_network, save_network
@@ -42,13 +45,17 @@ N = TypeVar("N", bound=nn.Module)
 Upstream = Mapping[str, str | Path]
 Device = torch.device | str
 
+VALIDATION_SAMPLES = 256
+"""Number of samples that a training is validated on, rounded up to whole batches; a few people are used repeatedly."""
+
 
 @dataclass(frozen=True)
 class TrainingSpec:
     """One training of the cascade.
 
     build    makes the training at step 0
-    loader   makes the loader; keyword arguments as of ``ClipLoader`` and ``PairLoader``
+    loader   makes the loader of the training data, or, if held_back, of the validation data; other keyword arguments
+             as of ``ClipLoader`` and ``PairLoader``
     jitter   augmentation strength of the loader
     network  the network that the finished training produces
     """
@@ -100,6 +107,31 @@ def batches(
         device=device,
     )
     return iter(loader)
+
+
+def validation_batches(
+    stage: str, config: Config, upstream: Upstream, rank: int = 0, world: int = 1
+) -> Callable[[], Iterator[Batch]]:
+    """Each call gives this rank's part of the same batches of people that ``data.validation`` holds back, framed as
+    they are stored."""
+    training, batch_size = TRAININGS[stage], getattr(config, stage).optimizer.batch_size
+    loader = training.loader(
+        config,
+        upstream,
+        held_back=True,
+        seed=config.seed,
+        batch_size=batch_size,
+        size=config.image_size,
+        rank=rank,
+        world=world,
+        jitter=0.0,
+    )
+
+    def once() -> Iterator[Batch]:
+        with closing(iter(loader)) as stream:  # type: ignore[type-var]
+            yield from islice(stream, -(-VALIDATION_SAMPLES // batch_size))
+
+    return once
 
 
 def save(
@@ -197,23 +229,28 @@ def _recnet_training(
     )
 
 
-def _clip_loader(config: Config, upstream: Upstream, **arguments: Any) -> ClipLoader:
-    return ClipLoader(training_clips(config, str(upstream["prepare"])), **arguments)
+def _clips(config: Config, upstream: Upstream, held_back: bool, mattes: str | None = None) -> ClipSource:
+    return (validation_clips if held_back else training_clips)(config, str(upstream["prepare"]), mattes)
 
 
-def _aligned_clip_loader(config: Config, upstream: Upstream, **arguments: Any) -> ClipLoader:
-    """Both frames of a pair share their crop, so that their backgrounds stay aligned."""
-    return _clip_loader(config, upstream, paired_augmentation=True, **arguments)
+def _clip_loader(config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any) -> ClipLoader:
+    return ClipLoader(_clips(config, upstream, held_back), **arguments)
 
 
-def _matted_clip_loader(config: Config, upstream: Upstream, **arguments: Any) -> ClipLoader:
+def _aligned_clip_loader(config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any) -> ClipLoader:
+    """Two frames of each pair, which share their crop, so that their backgrounds stay aligned."""
+    return ClipLoader(_clips(config, upstream, held_back).with_pairs(), paired_augmentation=True, **arguments)
+
+
+def _matted_clip_loader(config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any) -> ClipLoader:
     """As ``_aligned_clip_loader``, with the mattes of both frames."""
-    clips = training_clips(config, str(upstream["prepare"]), str(upstream["mattes"]))
+    clips = _clips(config, upstream, held_back, str(upstream["mattes"])).with_pairs()
     return ClipLoader(clips, paired_augmentation=True, mattes=True, **arguments)
 
 
-def _pair_loader(config: Config, upstream: Upstream, **arguments: Any) -> PairLoader:
-    return PairLoader(str(upstream["synthesis"]), **arguments)
+def _pair_loader(config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any) -> PairLoader:
+    folder = str(upstream["synthesis"])
+    return PairLoader(storage.join(folder, VALIDATION_SHARD) if held_back else folder, **arguments)
 
 
 TRAININGS = {

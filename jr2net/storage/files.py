@@ -218,8 +218,11 @@ def _translate_errors(uri: str, action: str) -> Iterator[None]:
     except StorageError:
         raise
     except FileNotFoundError as error:
-        reason = "no such file" if not is_remote(uri) else f"not found ({error})"
-        raise StorageError(f"{uri}: cannot be {action}: {reason}; check the path and that the bucket exists") from None
+        if is_remote(uri):
+            reason = f"not found ({error}); check the path and that the bucket exists"
+        else:
+            reason = "no such file; check the path"
+        raise StorageError(f"{uri}: cannot be {action}: {reason}") from None
     except OSError as error:
         remedy = _S3_REMEDY if is_remote(uri) else _local_remedy(error)
         raise StorageError(f"{uri}: cannot be {action}: {error}; {remedy}") from None

@@ -108,7 +108,7 @@ The first decodes `image` to a PIL image; the others give its JPEG under `bytes`
 | `pair_id` | string | 32 hex digits, a hash of all that determines the pair; unique |
 | `image` | image | JPEG of quality {settings["jpeg_quality"]}, stored as `{{bytes, path}}`; `path` is null |
 | `expression` | 51 x float32 | coefficients in [0, 1], in the order below |
-| `source_id` | string | the image that was reenacted: clip and frame, or file name |
+| `source_id` | string | the image that was reenacted: identity, clip and frame, or file name |
 | `track` | string | what the expression is from: a capture or a sampler |
 | `frame` | int32 | the frame of the capture, or the pair's number |
 | `score_covisible` | float32 | fraction of the generated face that the source shows too, [0, 1] |
@@ -149,7 +149,7 @@ Settings that are `null` are left to the program.
 - Coefficients are what the reenactor was asked for, not what was measured in the image. It may render them
   incompletely; `score_expression` estimates how well it did.
 - Expressions are distributed as the settings ask, not as people make them.
-- One source image occurs in several pairs: split into training and test sets by `source_id` (its clip), not by row.
+- One source image occurs in several pairs: split into training and test sets by `source_id` (its identity), not by row.
 - Images are as soft as the reenactor's output. Tongue, hair and teeth are not modelled beyond what the face model has.
 - Whom the sources show decides whom the dataset represents. No balance of age, sex or skin colour was enforced.
 """

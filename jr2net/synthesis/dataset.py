@@ -4,11 +4,14 @@
     pairs/3f/pairs-000123.parquet        a shard; subfolders spread the keys over S3's partitions
     _manifests/3f/pairs-000123.json      its checksum, counts and rejects; written when the shard is finished
     index.arrow                          how many pairs each shard has, for training
+    _validation/pairs.parquet            pairs of people that are held back, if ``data.validation`` is set
     README.md                            the dataset card; its header tells Hugging Face ``datasets`` what is data
     dataset.json                         the dataset is complete: counts, digests, histograms, licences
 
 Every file has the same bytes whichever worker writes it. A shard without a manifest, left by a killed worker, is made
 again and compared. ``pairs`` holds Parquet files alone, and Parquet readers skip folders that begin with an underscore.
+A dataset that grows keeps its shards; only ``dataset.json``, the card and the index, which are made from them, are
+replaced.
 """
 
 from __future__ import annotations
@@ -25,9 +28,17 @@ import numpy as np
 
 from jr2net.config import SynthesisConfig
 from jr2net.data.pair_index import INDEX, PairIndex
-from jr2net.data.pairs import COLUMNS, DESCRIPTION, PAIRS_PER_GROUP, Pair, encode_pair_shard
+from jr2net.data.pairs import (
+    COLUMNS,
+    DESCRIPTION,
+    PAIRS_PER_GROUP,
+    VALIDATION_SHARD,
+    Pair,
+    encode_pair_shard,
+    read_description,
+)
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.storage import iter_files, join, put_once_or_same, read_bytes
+from jr2net.storage import exists, iter_files, join, put_once_or_same, read_bytes, write_bytes
 from jr2net.storage.parquet import ShardError
 from jr2net.synthesis.card import CARD, encode_card
 from jr2net.synthesis.gates import COLUMNS as SCORES
@@ -41,6 +52,9 @@ BINS = 10
 
 LOCATIONS = {"sources", "captures", "driving", "reader"}
 """Settings that are paths: a dataset's bytes must not depend on where its inputs lie."""
+
+PLACEMENT = {"batch_size"}
+"""Settings that do not decide what the pairs are."""
 
 _NUMBER = re.compile(r"pairs-(\d+)\.(?:parquet|json)$")
 _READERS = 32
@@ -79,9 +93,19 @@ def write_shard(folder: str, index: int, result: ShardResult) -> dict[str, Any]:
     return manifest
 
 
-def missing_shards(folder: str, settings: SynthesisConfig) -> np.ndarray:
+def write_validation(folder: str, result: ShardResult) -> None:
+    """Writes the shard of pairs to validate on, once. Raises ShardError where the gates rejected all of them."""
+    if not result.pairs:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in _counts(result.rejected).items())
+        raise ShardError(
+            f"{folder}: none of {result.planned} pairs to validate on is left ({reasons}); lower the gates"
+        )
+    put_once_or_same(join(folder, VALIDATION_SHARD), encode_pair_shard(VALIDATION_SHARD, result.pairs))
+
+
+def missing_shards(folder: str, settings: SynthesisConfig, grown_from: Sequence[int] = ()) -> np.ndarray:
     """Numbers of the unfinished shards, ascending. Costs one listing, and one byte of memory per shard."""
-    finished = np.zeros(shard_count(settings), bool)
+    finished = np.zeros(shard_count(settings, grown_from), bool)
     for name, _ in iter_files(join(folder, MANIFESTS)):
         if (found := _NUMBER.search(name)) is not None and int(found[1]) < len(finished):
             finished[int(found[1])] = True
@@ -108,7 +132,12 @@ def read_manifests(folder: str, indices: Iterable[int]) -> Iterator[dict[str, An
 
 
 def describe(
-    folder: str, settings: SynthesisConfig, seed: int, digests: Mapping[str, str], image_size: int
+    folder: str,
+    settings: SynthesisConfig,
+    seed: int,
+    digests: Mapping[str, str],
+    image_size: int,
+    grown_from: Sequence[int] = (),
 ) -> dict[str, Any]:
     """The content of ``dataset.json``, but for the card's checksum, once all shards are finished."""
     shards: dict[str, dict[str, Any]] = {}
@@ -116,7 +145,7 @@ def describe(
     licenses: Counter[str] = Counter()
     quarantined: dict[str, str] = {}
     counts = np.zeros((len(ARKIT_NAMES), BINS), np.int64)
-    for manifest in read_manifests(folder, range(shard_count(settings))):
+    for manifest in read_manifests(folder, range(shard_count(settings, grown_from))):
         if manifest["pairs"]:
             shards[manifest["shard"]] = {name: manifest[name] for name in ("pairs", "bytes", "sha256")}
         rejected.update(manifest["rejected"])
@@ -129,6 +158,7 @@ def describe(
         "planned": settings.pairs,
         "pairs": sum(shard["pairs"] for shard in shards.values()),
         "pairs_per_shard": settings.pairs_per_shard,
+        **({"grown_from": list(grown_from)} if grown_from else {}),
         "image_size": image_size,
         "rejected": _counts(rejected),
         "quarantined": dict(sorted(quarantined.items())),
@@ -136,7 +166,7 @@ def describe(
         "sources": json.loads(read_bytes(join(folder, SOURCES))),
         "digests": dict(digests),
         "seed": seed,
-        "settings": settings.model_dump(mode="json", exclude=LOCATIONS),
+        "settings": settings.model_dump(mode="json", exclude=LOCATIONS | PLACEMENT),
         "histograms": {
             "edges": [edge / BINS for edge in range(BINS + 1)],
             "counts": {name: row.tolist() for name, row in zip(ARKIT_NAMES, counts, strict=True)},
@@ -146,18 +176,25 @@ def describe(
 
 
 def finish(
-    folder: str, settings: SynthesisConfig, seed: int, digests: Mapping[str, str], image_size: int
+    folder: str,
+    settings: SynthesisConfig,
+    seed: int,
+    digests: Mapping[str, str],
+    image_size: int,
+    grown_from: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Writes the index and the card, then ``dataset.json``, which marks the dataset as complete; returns the latter.
 
-    digests: of all that a pair depends on besides the seed and its number (``pair_digests``), by name.
+    digests: of all that a pair depends on besides the seed and its number (``pair_digests``), by name. Those of a
+    smaller dataset are replaced. Raises StorageError where the folder holds another one.
     """
-    description = describe(folder, settings, seed, digests, image_size)
-    index_of(description["shards"]).write(join(folder, INDEX))
+    description = describe(folder, settings, seed, digests, image_size, grown_from)
+    write = write_bytes if _may_replace(folder, description) else put_once_or_same
+    write(join(folder, INDEX), index_of(description["shards"]).encode())
     card = encode_card(description)
-    put_once_or_same(join(folder, CARD), card)
+    write(join(folder, CARD), card)
     description["card"] = {"name": CARD, "sha256": hashlib.sha256(card).hexdigest()}
-    put_once_or_same(join(folder, DESCRIPTION), (json.dumps(description, indent=1) + "\n").encode())
+    write(join(folder, DESCRIPTION), (json.dumps(description, indent=1) + "\n").encode())
     return description
 
 
@@ -177,9 +214,26 @@ def histograms(pairs: Sequence[Pair]) -> np.ndarray:
     return counts
 
 
-def planned_in(settings: SynthesisConfig, indices: Iterable[int]) -> int:
+def planned_in(settings: SynthesisConfig, indices: Iterable[int], grown_from: Sequence[int] = ()) -> int:
     """How many pairs these shards will hold if none is rejected."""
-    return sum(last - first for first, last in (shard_range(settings, index) for index in indices))
+    return sum(last - first for first, last in (shard_range(settings, index, grown_from) for index in indices))
+
+
+def cuts(settings: SynthesisConfig, grown_from: Iterable[int]) -> tuple[int, ...]:
+    """Those of the former sizes of a dataset that are not the end of a full shard, and so change how it is cut."""
+    found: list[int] = []
+    for size in grown_from:
+        if (size - (found[-1] if found else 0)) % settings.pairs_per_shard:
+            found.append(size)
+    return tuple(found)
+
+
+def _may_replace(folder: str, description: Mapping[str, Any]) -> bool:
+    """Whether the folder has no description yet, or that of fewer pairs that were made from the same."""
+    if not exists(join(folder, DESCRIPTION)):
+        return True
+    found = read_description(folder)
+    return found["planned"] < description["planned"] and found["digests"] == description["digests"]
 
 
 def _spread(index: int) -> str:

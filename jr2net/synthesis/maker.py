@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from jr2net.config import Config, SynthesisConfig
 from jr2net.data.clips import ClipSource
 from jr2net.data.pairs import Pair
-from jr2net.data.sets import training_clips
+from jr2net.data.sets import training_clips, validation_clips
 from jr2net.data.sources import ClipFrames, SourceError, SourceImage, SourceList, Sources, open_sources
 from jr2net.expressions.tracks import Track
 from jr2net.face.model import FaceModel
@@ -33,6 +33,9 @@ from jr2net.settings import digest
 from jr2net.synthesis.gates import rejection
 from jr2net.synthesis.pair_generator import GeneratedPairs, PairGenerator, Stopwatch
 from jr2net.synthesis.plan import Plan, PlannedPair
+
+VALIDATION_PAIRS = 256
+"""Number of pairs on which ETNet is validated, before the gates."""
 
 
 class PairGeneratorProtocol(Protocol):
@@ -193,10 +196,12 @@ def load_pair_maker(
     listed: SourceList,
     tracks: Sequence[Track] = (),
     device: torch.device | str = "cpu",
+    grown_from: Sequence[int] = (),
 ) -> PairMaker:
     """Loads the networks and opens the sources.
 
-    folders: local folders of ``recnet`` and the reenactor, and the folder or URI of ``prepare``.
+    folders: local folders of ``recnet`` and the reenactor, and the folder or URI of ``prepare``. grown_from: of the
+    dataset, see ``synthesis/plan.py``.
     """
     settings, size = config.synthesis, config.image_size
     reconstructor = Reconstructor.load(folders["recnet"], face_model=model, device=device, optimize=False)
@@ -216,13 +221,21 @@ def load_pair_maker(
     if settings.reenact:
         driving = sources if settings.driving is None else ClipFrames(ClipSource(settings.driving), size)
     digests = pair_digests(config, model, folders, listed, tracks)
-    return PairMaker(
-        PairGenerator(reenactor, reader, embedder),
-        sources,
-        Plan(settings, config.seed, len(sources), digests, tracks, len(driving) if driving is not None else 0),
-        settings,
-        driving,
-    )
+    num_driving = len(driving) if driving is not None else 0
+    plan = Plan(settings, config.seed, len(sources), digests, tracks, num_driving, grown_from)
+    return PairMaker(PairGenerator(reenactor, reader, embedder), sources, plan, settings, driving)
+
+
+def validation_maker(maker: PairMaker, config: Config, prepare: str) -> PairMaker:
+    """``maker`` for one shard of pairs of the people that ``data.validation`` holds back.
+
+    prepare: folder or URI of that stage.
+    """
+    people = ClipFrames(validation_clips(config, prepare), config.image_size)
+    settings = maker.settings.model_copy(update={"pairs": VALIDATION_PAIRS, "pairs_per_shard": VALIDATION_PAIRS})
+    digests = {**maker.plan.digests, "people": "validation"}
+    plan = replace(maker.plan, settings=settings, sources=len(people), digests=digests, grown_from=())
+    return replace(maker, sources=people, plan=plan, settings=settings)
 
 
 def source_folder(config: Config, prepare: str) -> str:
@@ -235,7 +248,7 @@ def pair_digests(
 ) -> dict[str, str]:
     """Digests of everything a pair depends on besides the seed and its number."""
     settings = config.synthesis
-    fields = {"pairs", "pairs_per_shard", "pairs_per_source", "expressions", "reenact", "jpeg_quality", "face_detector"}
+    fields = {"pairs_per_source", "expressions", "reenact", "jpeg_quality", "face_detector"}
     relevant = settings.model_dump(mode="json", include=fields)
     relevant |= {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
     return {
@@ -248,10 +261,11 @@ def pair_digests(
 
 
 def captures_digest(tracks: Sequence[Track]) -> str:
-    """SHA-256 of the tracks' names and coefficients."""
+    """SHA-256 of the tracks' names and coefficients, and of which frames were filled."""
     sha256 = hashlib.sha256()
     for track in tracks:
         sha256.update(f"{track.name} {track.expression.shape}".encode() + track.expression.tobytes())
+        sha256.update(track.seen.tobytes() if track.seen is not None else b"")
     return sha256.hexdigest()
 
 

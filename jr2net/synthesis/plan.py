@@ -1,9 +1,14 @@
-"""The plan of a dataset: each pair is a pure function of its number, computed shard by shard."""
+"""The plan of a dataset: each pair is a pure function of its number, computed shard by shard.
+
+No pair depends on how many there are: a dataset grows by the numbers that follow. ``grown_from`` holds the numbers of
+pairs, ascending, that it was first made with; the shards of each of these parts stay as they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,8 +18,11 @@ from jr2net.data.stream import epoch_order
 from jr2net.expressions.samplers import WITH_CAPTURES, WITHOUT_CAPTURES, draw_kind, sample
 from jr2net.expressions.tracks import Track
 
+FIRST_PASSES = (1, 1, 2, 4, 8)
+"""Pairs per source in the first passes over the sources, by default, so that small datasets are spread evenly too."""
+
 MAX_PAIRS_PER_SOURCE = 16
-"""Default upper bound: amortises the reconstruction of a source, while a shard still has many people."""
+"""Pairs per source in all later passes: amortises the reconstruction of a source."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +57,7 @@ class Plan:
     digests: Mapping[str, str]
     tracks: Sequence[Track] = ()
     driving: int = 0
-
-    @property
-    def pairs_per_source(self) -> int:
-        even = -(-self.settings.pairs // self.sources)
-        return self.settings.pairs_per_source or min(even, MAX_PAIRS_PER_SOURCE, self.settings.pairs_per_shard)
+    grown_from: Sequence[int] = ()
 
     @property
     def kind_weights(self) -> Mapping[str, float]:
@@ -64,12 +68,23 @@ class Plan:
 
     def shard(self, index: int) -> list[PlannedPair]:
         """The pairs of one shard. Pairs of one source are adjacent; a source is reused only after all others."""
-        first, last = shard_range(self.settings, index)
-        slots = -(-self.settings.pairs_per_shard // self.pairs_per_source)
-        return [self._pair(n, index * slots + (n - first) // self.pairs_per_source) for n in range(first, last)]
+        first, last = shard_range(self.settings, index, self.grown_from)
+        return [self._pair(number) for number in range(first, last)]
 
-    def _pair(self, number: int, slot: int) -> PlannedPair:
-        epoch, position = divmod(slot, self.sources)
+    def place(self, number: int) -> tuple[int, int]:
+        """Where a pair gets its source: the pass over the sources, and the position in its order."""
+        first, each = 0, self.settings.pairs_per_source
+        if each is None:
+            for epoch, share in enumerate(FIRST_PASSES):
+                if number < share * self.sources:
+                    return epoch, number // share
+                number -= share * self.sources
+            first, each = len(FIRST_PASSES), MAX_PAIRS_PER_SOURCE
+        epoch, position = divmod(number, each * self.sources)
+        return first + epoch, position // each
+
+    def _pair(self, number: int) -> PlannedPair:
+        epoch, position = self.place(number)
         pair_id = make_pair_id(self.seed, number, *self.digests.values())
         rng = pair_rng(pair_id)
         sampled = sample(draw_kind(rng, self.kind_weights), rng, self.tracks)
@@ -83,12 +98,21 @@ class Plan:
         )
 
 
-def shard_count(settings: SynthesisConfig) -> int:
+def shard_count(settings: SynthesisConfig, grown_from: Sequence[int] = ()) -> int:
     """Number of shards of a dataset."""
-    return -(-settings.pairs // settings.pairs_per_shard)
+    return sum(-(-(last - first) // settings.pairs_per_shard) for first, last in _parts(settings, grown_from))
 
 
-def shard_range(settings: SynthesisConfig, index: int) -> tuple[int, int]:
-    """Half-open range [first, last) of a shard's pair numbers."""
-    first = index * settings.pairs_per_shard
-    return first, min(first + settings.pairs_per_shard, settings.pairs)
+def shard_range(settings: SynthesisConfig, index: int, grown_from: Sequence[int] = ()) -> tuple[int, int]:
+    """Half-open range [first, last) of a shard's pair numbers. Raises IndexError if there is no such shard."""
+    size, shards = settings.pairs_per_shard, index
+    for first, last in _parts(settings, grown_from):
+        if shards * size < last - first:
+            return first + shards * size, min(first + (shards + 1) * size, last)
+        shards -= -(-(last - first) // size)
+    raise IndexError(f"shard {index} of {shard_count(settings, grown_from)}")
+
+
+def _parts(settings: SynthesisConfig, grown_from: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The ranges of pair numbers that are cut into shards each for itself."""
+    return pairwise((0, *grown_from, settings.pairs))

@@ -8,19 +8,25 @@ from typing import Any
 
 import numpy as np
 
+from jr2net.config import SynthesisConfig
 from jr2net.data.pairs import DESCRIPTION, make_pair_id, read_pairs
 from jr2net.images.arrays import decode_image
 from jr2net.storage import StorageError, iter_files, join, read_bytes
 from jr2net.storage.parquet import ShardError
 from jr2net.synthesis.card import CARD
 from jr2net.synthesis.dataset import MANIFESTS, PAIRS, SOURCES, manifest_name, read_manifests, shard_name
+from jr2net.synthesis.plan import shard_count, shard_range
 
 Description = Mapping[str, Any]
 
 
 def shards_planned(description: Description) -> int:
     """How many shards the dataset was planned to have; those all of whose pairs were rejected have no file."""
-    return -(-description["planned"] // description["pairs_per_shard"])
+    return shard_count(_planned(description), description.get("grown_from", ()))
+
+
+def _planned(description: Description) -> SynthesisConfig:
+    return SynthesisConfig(pairs=description["planned"], pairs_per_shard=description["pairs_per_shard"])
 
 
 def check_objects(folder: str, description: Description) -> list[str]:
@@ -69,8 +75,7 @@ def check_card(folder: str, description: Description) -> list[str]:
 def check_shard(folder: str, index: int, description: Description) -> list[str]:
     """Problems of one shard, every image of which is read and decoded."""
     name = shard_name(index)
-    size, planned = description["pairs_per_shard"], description["planned"]
-    numbers = range(index * size, min((index + 1) * size, planned))
+    numbers = range(*shard_range(_planned(description), index, description.get("grown_from", ())))
     listed = description["shards"].get(name)
     try:
         manifest = next(iter(read_manifests(folder, [index])))

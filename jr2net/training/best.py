@@ -1,33 +1,34 @@
-"""Keeps the best weights of a training so far, by one loss term, in ``best/`` of the stage's folder."""
+"""Keeps the best weights of a training so far, by one validation loss, in ``best/`` of the stage's folder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 
 from jr2net import storage
-from jr2net.training.log import Record
 
 FOLDER = "best"
 
 
 class Best:
-    """Tracks the lowest mean of a loss term over the steps between checkpoints.
+    """Tracks the lowest value of a term of the validation loss.
 
-    term: name of the loss term, lower is better; value: its lowest mean so far, None before the first.
+    term: name of the loss term, lower is better; value: its lowest so far, None before the first.
     """
 
     def __init__(self, term: str, value: float | None = None) -> None:
         self.term, self.value = term, value
 
-    def improves(self, records: Sequence[Record]) -> bool:
-        """Whether the mean over these steps is the lowest so far; if so, stores it. False if no record has the term."""
-        values = [record["losses"][self.term] for record in records if self.term in record["losses"]]
-        if not values or (self.value is not None and fmean(values) >= self.value):
+    def improves(self, losses: Mapping[str, float]) -> bool:
+        """Whether these losses (``training.validation``) are the lowest so far; if so, stores the value.
+
+        False if they do not have the term.
+        """
+        value = losses.get(self.term)
+        if value is None or (self.value is not None and value >= self.value):
             return False
-        self.value = fmean(values)
+        self.value = value
         return True
 
 

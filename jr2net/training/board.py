@@ -47,6 +47,7 @@ class Board:
         for record in records:
             step = record["step"]
             scalars = {f"loss/{term}": value for term, value in record["losses"].items()}
+            scalars |= {f"validation/{term}": value for term, value in record.get("validation", {}).items()}
             scalars |= {f"seconds/{phase}": value for phase, value in record["seconds"].items()}
             scalars |= {name: record[name] for name in ("learning_rate", "images_per_second")}
             for name, value in scalars.items():

@@ -48,3 +48,11 @@ class ETNetTraining(Training):
         values["expression_deviation"] = float(torch.stack(deviations).mean())
         self.step_number += 1
         return values
+
+    def validation_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Squared error and activation loss, whichever is trained."""
+        predicted, truth = self.forward(self.networks["etnet"], batch["image"]), batch["expression"]
+        return {
+            "squared": SQUARED_WEIGHT * (predicted - truth).square().mean(),
+            "activation": ACTIVATION_WEIGHT * losses.activation(predicted, truth),
+        }

@@ -59,6 +59,17 @@ def phase_starts(config: Flow3DConfig) -> tuple[int, int]:
     return round(config.refine_from * config.optimizer.steps), round(config.inpaint_from * config.optimizer.steps)
 
 
+def flow3d_rate(step: int, config: Flow3DConfig, base: float | None = None) -> float:
+    """Learning rate at a step; the schedule runs from warm-up to decay twice: over A1 and A2, and over B.
+
+    ``base`` replaces the configured rate.
+    """
+    first_inpaint = phase_starts(config)[1]
+    steps = config.optimizer.steps - first_inpaint if step >= first_inpaint else first_inpaint
+    settings = config.optimizer.model_copy(update={"steps": max(1, steps)})
+    return learning_rate(step - first_inpaint if step >= first_inpaint else step, settings, base)
+
+
 @dataclass(frozen=True)
 class Targets:
     """What the foregrounds of a micro-batch are compared with.
@@ -111,12 +122,7 @@ class Flow3DTraining(ReenactorTraining):
         return self.phase is Phase.REFINE and started and self.config.loss.adversarial > 0
 
     def rate(self, step: int, name: str | None = None) -> float:
-        """The schedule runs from warm-up to decay twice: over A1 and A2, and over B."""
-        first_inpaint = phase_starts(self.config)[1]
-        steps = self.steps - first_inpaint if step >= first_inpaint else first_inpaint
-        settings = self.settings.model_copy(update={"steps": max(1, steps)})
-        base = None if name is None else self._base_rates[name]
-        return learning_rate(step - first_inpaint if step >= first_inpaint else step, settings, base)
+        return flow3d_rate(step, self.config, None if name is None else self._base_rates[name])
 
     def step(self, batch: Batch) -> dict[str, float]:
         check_mattes(batch)

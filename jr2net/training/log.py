@@ -11,7 +11,8 @@ from typing import Any
 from jr2net import storage
 
 Record = dict[str, Any]
-"""Keys: ``step``, ``losses`` by name, ``learning_rate``, ``images_per_second`` and ``seconds`` by phase."""
+"""Keys: ``step``, ``losses`` by name, ``learning_rate``, ``images_per_second`` and ``seconds`` by phase; at some steps
+also ``validation``, losses by name, and ``warning``."""
 
 
 def write_log(folder: str, records: list[Record]) -> None:

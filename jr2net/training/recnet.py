@@ -66,6 +66,12 @@ class RecNetTraining(Training):
         self.step_number += 1
         return values
 
+    def validation_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """As in training, before identities are swapped; without photometric terms as long as these are not trained."""
+        images = torch.cat([batch["source_image"], batch["driving_image"]])
+        landmarks = torch.cat([batch["source_landmarks"], batch["driving_landmarks"]])
+        return self.losses(self.forward(self.networks["recnet"], images), images, landmarks)
+
     @torch.no_grad()
     def sample_images(self, batch: Batch) -> Tensor:
         """Four source images, and below them the reconstructions rendered over the images."""

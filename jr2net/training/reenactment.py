@@ -50,6 +50,7 @@ class ReenactorTraining(Training):
             learning_rates={"discriminator": config.discriminator_learning_rate, **(rates or {})},
             betas=(0.5, 0.999),
         )
+        self.loss = config.loss
         self.average: Any = copy.deepcopy(reenactor).requires_grad_(False)
         self.recnet = recnet.to(self.device).eval().requires_grad_(False)
         self.perceptual = perceptual
@@ -70,6 +71,16 @@ class ReenactorTraining(Training):
         conditions = conditions.concatenate(conditions)
         real, fake = self.forward(self.wrapped["discriminator"], images, conditions).chunk(2)
         return {"discriminator": losses.discriminator(real, fake)}
+
+    def validation_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted L1 and perceptual distance of the averaged network's image to the driving image."""
+        target = batch["driving_image"]
+        scene = self.scene(batch["source_image"], target, batch.get("source_matte"))
+        generated, weights = self.forward(self.average, scene).picture, self.loss
+        return {
+            "l1": weights.l1 * losses.l1(generated, target),
+            "perceptual": weights.perceptual * losses.perceptual(self.perceptual(generated), self.perceptual(target)),
+        }
 
     @torch.no_grad()
     def sample_images(self, batch: Batch) -> Tensor:

@@ -69,6 +69,10 @@ class Training(ABC):
     def step(self, batch: Batch) -> dict[str, float]:
         """One optimiser step on this worker's part of the global batch; returns the losses by name."""
 
+    @abstractmethod
+    def validation_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Loss terms, each a mean over its samples, of the network that is saved; they mean the same at every step."""
+
     def sample_images(self, batch: Batch) -> Tensor | None:
         """A grid of sample images (3, H, W) in [0, 1] that shows the progress, or None."""
         return None

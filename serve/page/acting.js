@@ -1,16 +1,21 @@
 // Animation: captures play in the page frame by frame; videos, and captures on request, are rendered by the server.
 
-import { reenactWithPhoto, renderVideo } from "./api.js";
-import { parseCapture, writeCapture } from "./capture.js";
+import { readCapture, reconstruct, reenactWithPhoto, renderVideo, sentence } from "./api.js";
+import { complete } from "./blendshapes.js";
+import { writeCapture } from "./capture.js";
 import { createDemo } from "./demonstration.js";
 import { createPlayer } from "./player.js";
 
 const $ = (id) => document.getElementById(id);
 
+const CAPTURE = /\.(csv|tsv|json|jsonl|txt)$/i;
 const DEFAULT_LIMIT = 60; // seconds of a rendered capture, if the server does not state its limit
 
-/** `model` returns the server's description, or null; `applyExpression` updates sliders, mesh and photo. */
-export function initAnimation({ face, model, stage, setStatus, showError, setBusy, applyExpression }) {
+/**
+ * `model` returns the server's description, or null; `applyExpression` updates sliders, mesh and photo; `showDriven` shows
+ * an image that a driving photo made, with the driving face in sliders and mesh.
+ */
+export function initAnimation({ face, model, setStatus, showError, setBusy, applyExpression, showDriven }) {
   let [pending, videoUrl] = [null, ""];
   const player = createPlayer(
     {
@@ -69,23 +74,33 @@ export function initAnimation({ face, model, stage, setStatus, showError, setBus
   };
   const play = (capture) => {
     $("result").hidden = true;
+    $("capture-notes").textContent = (capture.notes ?? []).map(sentence).join(" ");
+    $("capture-notes").hidden = !capture.notes?.length;
     setStatus(`Playing ${capture.name}.`);
     player.load(capture);
   };
+  const driveWithPhoto = async (file) => {
+    const [source, options] = [face().source, switches()];
+    const answers = await send(`Applying the expression of ${file.name} …`, async (signal) =>
+      [await reenactWithPhoto(source, file, options, signal), await reconstruct({ blob: file }, signal)]);
+    if (!answers || face()?.source !== source) return;
+    const [image, { expression, rotation, translation }] = answers;
+    const pose = options.pose === "true" ? { rotation, translation } : null;
+    await showDriven(image, { file, options, expression: complete(expression), pose });
+    const what = ["expression", ...(pose ? ["head pose"] : []), ...(options.light === "true" ? ["light"] : [])];
+    const list = what.join(", ").replace(/, ([^,]*)$/, " and $1");
+    const next = what.length > 1 ? " Moving a slider keeps the expression only." : "";
+    setStatus(`The photo has the ${list} of ${file.name}; the sliders show it.${next}`);
+  };
   const drive = async (file) => {
     if (!face()) return setStatus("Choose a photo first.");
-    try {
-      if (/\.csv$/i.test(file.name) || file.type === "text/csv") return play(parseCapture(await file.text(), file.name));
-    } catch (error) {
-      return showError(error);
-    }
     player.close();
-    if (!file.type.startsWith("image/")) return showVideo(file, { ...switches(), ...smooth() });
-    const image = await send(`Applying the expression of ${file.name} …`, (signal) =>
-      reenactWithPhoto(face().source, file, switches(), signal));
-    if (!image) return;
-    await stage.showImage(image);
-    setStatus(`The photo has the expression of ${file.name}.`);
+    if (file.type.startsWith("image/")) return driveWithPhoto(file);
+    if (!CAPTURE.test(file.name) && !["text/csv", "application/json"].includes(file.type)) {
+      return showVideo(file, { ...switches(), ...smooth() });
+    }
+    const capture = await send(`Reading ${file.name} …`, (signal) => readCapture(file, signal));
+    if (capture && face()) play(capture);
   };
 
   $("driving").addEventListener("change", ({ target }) => {

@@ -8,7 +8,7 @@ export const storeKey = (value) => (value ? sessionStorage.setItem(KEY, value) :
 /** An error response. Its message is the detail of the problem document (RFC 9457), or a fallback for the status. */
 export class Problem extends Error {
   constructor({ title, detail, status }, retryAfter = 1) {
-    super(sentence(detail || FALLBACKS[status] || title || "The server gave no reason"));
+    super(sentence(forUsers(detail) || FALLBACKS[status] || title || "The server gave no reason"));
     this.status = status;
     this.retryAfter = retryAfter; // seconds
   }
@@ -36,7 +36,11 @@ const FALLBACKS = {
   503: "The server is busy or starting; try again in a moment.",
 };
 
-const sentence = (text) => `${text}`.replace(/^./, (first) => first.toUpperCase()).replace(/([^.!?…])$/, "$1.");
+/** Callers of the API give a box by a field; the users of the page mark the face. */
+const forUsers = (detail) =>
+  detail?.replace(/(, or|;) give [^:]*box: box=.*$/, "$1 mark the face").replace(/(, or|;) give [^:]*box: driving_box=.*$/, "");
+
+export const sentence = (text) => `${text}`.replace(/^./, (first) => first.toUpperCase()).replace(/([^.!?…])$/, "$1.");
 
 function formRequest(fields) {
   const body = new FormData();
@@ -50,34 +54,48 @@ function formRequest(fields) {
 
 const imageRequest = (blob) => ({ method: "POST", body: blob, headers: { "Content-Type": blob.type || "application/octet-stream" } });
 const boxField = (box) => (box ? box.join(",") : undefined);
-const reconstructPath = (format, box) => `v1/reconstruct?${new URLSearchParams({ format, ...(box && { box: boxField(box) }) })}`;
+const which = ({ box, face }) => (box ? { box: boxField(box) } : face ? { face: `${face}` } : {});
+const reconstructPath = (format, source) => `v1/reconstruct?${new URLSearchParams({ format, ...which(source) })}`;
 
-// A source is {blob, box}; box is [left, top, right, bottom] in the photo's pixels if the user marked the face.
+// A source is {blob, box, face}: box is [left, top, right, bottom] in the photo's pixels if the user marked the face, and
+// face the index of a detected one, the largest first.
 
 /** Names of the coefficients, sizes and digests of the networks, limits. */
 export const describeModel = async () => (await call("v1/model")).json();
 
 /** The fitted face, with the digest of the network as `model`. */
-export async function reconstruct({ blob, box }, signal) {
-  const { model, faces } = await (await call(reconstructPath("json", box), { ...imageRequest(blob), signal })).json();
+export async function reconstruct(source, signal) {
+  const { model, faces } = await (await call(reconstructPath("json", source), { ...imageRequest(source.blob), signal })).json();
   return { model, ...faces[0] };
 }
 
 /** The mesh of the fitted face as "obj" or "glb". */
-export const fetchMesh = async ({ blob, box }, format, signal) =>
-  (await call(reconstructPath(format, box), { ...imageRequest(blob), signal })).blob();
+export const fetchMesh = async (source, format, signal) =>
+  (await call(reconstructPath(format, source), { ...imageRequest(source.blob), signal })).blob();
 
 /** The photo with 51 named coefficients, as an image. */
-export const reenact = async ({ blob, box }, expression, signal) =>
-  (await call("v1/reenact", { ...formRequest({ source: blob, box: boxField(box), expression }), signal })).blob();
+export const reenact = async (source, expression, signal) =>
+  (await call("v1/reenact", { ...formRequest({ source: source.blob, ...which(source), expression }), signal })).blob();
 
 /** The photo with the expression of a driving photo, as an image. */
-export const reenactWithPhoto = async ({ blob, box }, driving, switches, signal) =>
-  (await call("v1/reenact", { ...formRequest({ source: blob, box: boxField(box), driving, ...switches }), signal })).blob();
+export const reenactWithPhoto = async (source, driving, switches, signal) =>
+  (await call("v1/reenact", { ...formRequest({ source: source.blob, ...which(source), driving, ...switches }), signal })).blob();
 
 /** The photo driven by a video or a capture, as an MP4. */
-export const renderVideo = async ({ blob, box }, driving, switches, signal) =>
-  (await call("v1/reenact/video", { ...formRequest({ source: blob, box: boxField(box), driving, ...switches }), signal })).blob();
+export const renderVideo = async (source, driving, switches, signal) =>
+  (await call("v1/reenact/video", { ...formRequest({ source: source.blob, ...which(source), driving, ...switches }), signal })).blob();
+
+/** A capture file as {name, fps, frames, notes}; each frame holds the 51 coefficients by name. */
+export async function readCapture(file, signal) {
+  const request = { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal };
+  const { fps, names, frames, notes } = await (await call("v1/capture", request)).json();
+  const named = frames.map((values) => Object.fromEntries(names.map((name, index) => [name, values[index]])));
+  return { name: file.name.replace(/\.[^.]*$/, ""), fps, frames: named, notes };
+}
+
+/** The first message of the WebSocket. */
+export const streamSource = (source, encoded) =>
+  ({ source: encoded, ...(source.box ? { box: source.box } : { face: source.face ?? 0 }), ...(getKey() && { key: getKey() }) });
 
 /** The WebSocket that returns an image for every expression; the first message is the source. */
 export function openStream() {

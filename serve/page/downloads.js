@@ -1,6 +1,6 @@
 // Downloads: the fitted mesh, and the coefficients and the image of the current slider values.
 
-import { fetchMesh, reenact } from "./api.js";
+import { fetchMesh, reenact, reenactWithPhoto } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -17,12 +17,16 @@ export function initDownloads({ face, sliders, showError }) {
     const content = JSON.stringify({ expression: sliders.get(), rotation, translation }, null, 2);
     save(new Blob([content], { type: "application/json" }), `${photo.name}.json`);
   });
-  onClick("image", async ({ photo, source }) =>
-    save(await reenact(originalSize(photo, source.box), sliders.get()), `${photo.name}-reenacted.jpg`));
+  onClick("image", async ({ photo, source, driving }) => {
+    const original = originalSize(photo, source);
+    const image = driving ? reenactWithPhoto(original, driving.file, driving.options) : reenact(original, sliders.get());
+    save(await image, `${photo.name}-reenacted.jpg`);
+  });
 }
 
 /** The source at the original resolution of the photo. */
-const originalSize = ({ original, scale }, box) => ({ blob: original, box: box?.map((side) => Math.round(side / scale)) });
+const originalSize = ({ original, scale }, { box, face }) =>
+  ({ blob: original, box: box?.map((side) => Math.round(side / scale)), face });
 
 function save(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });

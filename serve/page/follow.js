@@ -1,13 +1,13 @@
 // Live preview: keeps the photo in sync with the sliders, by WebSocket if possible, else by POST requests. Only the newest
 // expression is sent.
 
-import { getKey, openStream, Problem, reenact } from "./api.js";
+import { openStream, Problem, reenact, streamSource } from "./api.js";
 
 const DEBOUNCE_MS = 90; // slider events within this time become one POST request
 const TIMEOUT_MS = 20000; // without a response the WebSocket is given up
 
 /**
- * @param {{blob: Blob, box?: number[]}} source
+ * @param {{blob: Blob, box?: number[], face?: number}} source
  * @param {{onImage: (image: Blob, ms: number, transport: string) => void, onError: (error: Error) => void}} listener
  */
 export function createPreview(source, listener) {
@@ -51,7 +51,7 @@ function openSocket(source, dequeue, { onImage, onError }, fallBack) {
     if (closed) return;
     socket = openStream();
     socket.onopen = () => {
-      socket.send(JSON.stringify({ source: encoded, ...(source.box && { box: source.box }), ...(getKey() && { key: getKey() }) }));
+      socket.send(JSON.stringify(streamSource(source, encoded)));
       send(pending);
     };
     socket.onmessage = ({ data }) => (typeof data === "string" ? handleMessage(JSON.parse(data)) : handleImage(data));

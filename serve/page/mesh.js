@@ -16,8 +16,9 @@ export function createMeshView(canvas) {
   const camera = new Camera();
   scene.add(new AmbientLight(0xffffff, 0.5), createLight(2.1, -500, 600, 900), createLight(0.7, 900, 100, 200));
   const userRotation = new Group(); // about the centre of the head, in the camera's axes
-  const fittedPose = new Group();
-  scene.add(userRotation.add(fittedPose));
+  const pose = new Group();
+  const headCentre = new Vector3(); // in the model's space
+  scene.add(userRotation.add(pose));
   const surface = new MeshStandardMaterial({ vertexColors: true, roughness: 0.8, polygonOffset: true, polygonOffsetFactor: 1, polygonOffsetUnits: 1 });
   const wireframe = new MeshBasicMaterial({ wireframe: true, color: 0xffffff, transparent: true, opacity: 0.16 });
   let [face, fittedCamera, swinging, drawing] = [null, null, 0, 0];
@@ -38,7 +39,7 @@ export function createMeshView(canvas) {
     /** Shows a fitted face (.glb) in its fitted pose. */
     async load(glb, fit) {
       const loaded = await new GLTFLoader().parseAsync(await glb.arrayBuffer(), "");
-      fittedPose.clear();
+      pose.clear();
       loaded.scene.traverse((node) => (face = node.isMesh ? node : face));
       face.geometry = prepareGeometry(face.geometry);
       face.material = surface;
@@ -48,14 +49,19 @@ export function createMeshView(canvas) {
       for (const object of [face, lines]) {
         object.frustumCulled = false;
         object.position.copy(centre).negate();
-        fittedPose.add(object);
+        pose.add(object);
       }
-      fittedPose.rotation.set(...fit.rotation, "ZYX");
-      const [x, y, z] = fit.translation;
-      userRotation.position.copy(centre.applyEuler(fittedPose.rotation)).add(new Vector3(x, -y, -z));
+      headCentre.copy(centre);
       userRotation.rotation.set(0, 0, 0);
       fittedCamera = fit.camera;
+      this.setPose(fit);
       return this.setExpression(fit.expression);
+    },
+    /** Poses the head in the photo's camera. */
+    setPose({ rotation, translation: [x, y, z] }) {
+      pose.rotation.set(...rotation, "ZYX");
+      userRotation.position.copy(headCentre).applyEuler(pose.rotation).add(new Vector3(x, -y, -z));
+      draw();
     },
     /** Deforms the mesh by 51 named coefficients. */
     setExpression(expression) {

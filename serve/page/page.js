@@ -4,6 +4,7 @@ import { initAnimation } from "./acting.js";
 import { describeModel, fetchMesh, getKey, reconstruct, storeKey } from "./api.js";
 import { complete, NAMES, PRESETS } from "./blendshapes.js";
 import { initDownloads } from "./downloads.js";
+import { showFaces } from "./faces.js";
 import { createPreview } from "./follow.js";
 import { createBoxEditor } from "./marker.js";
 import { readPhoto } from "./photo.js";
@@ -17,7 +18,7 @@ const SAMPLE = { url: "sample.jpg", box: [153, 158, 510, 516] }; // a rendered f
 
 let model = null; // the server's description
 let photo = null; // of `readPhoto`
-let face = null; // {photo, source, fit, preview} once the photo is fitted
+let face = null; // {photo, source, fit, preview} once the photo is fitted; {driving} while a driving photo's result is shown
 let meshView = null;
 let loading = new AbortController();
 
@@ -29,7 +30,7 @@ const sliders = createSliders($("groups"), $("link-sides"), (expression, final) 
   showExpression(expression, final);
 });
 const animation = initAnimation({
-  face: () => face, model: () => model, stage, setStatus, showError, setBusy,
+  face: () => face, model: () => model, setStatus, showError, setBusy, showDriven,
   applyExpression(expression, final) {
     sliders.set(expression);
     showExpression(expression, final);
@@ -39,12 +40,27 @@ const animation = initAnimation({
 /** Updates the mesh immediately, and the photo when the server responds. */
 function showExpression(expression, final) {
   views.showPhoto();
+  if (face.driving?.pose) meshView?.setPose(face.fit);
+  face.driving = null;
   meshView?.setExpression(expression);
   face.preview.request(expression, final);
 }
 
-/** Loads and fits a new photo; without `file`, fits the current one again. `box`: of the face, if the user marked it. */
-async function loadPhoto(file, box) {
+/** Shows the image that a driving photo made, and its expression and pose in sliders and mesh. */
+async function showDriven(image, driving) {
+  face.driving = driving;
+  sliders.set(driving.expression);
+  meshView?.setExpression(driving.expression);
+  meshView?.setPose(driving.pose ?? face.fit);
+  views.showPhoto();
+  await stage.showImage(image);
+}
+
+/**
+ * Loads and fits a new photo; without `file`, fits the current one again. `box`: of the face, if the user marked it;
+ * `index`: of a detected face, the largest first.
+ */
+async function loadPhoto(file, box, index = 0) {
   loading.abort();
   const { signal } = (loading = new AbortController());
   animation.close();
@@ -66,7 +82,7 @@ async function loadPhoto(file, box) {
       return showBoxEditor(true);
     }
     setStatus("Fitting the face …");
-    const source = { blob: photo.working, box };
+    const source = { blob: photo.working, box, face: index };
     const [fit, glb] = await Promise.all([reconstruct(source, signal), fetchMesh(source, "glb", signal)]);
     fit.expression = complete(fit.expression);
     signal.throwIfAborted();
@@ -75,6 +91,7 @@ async function loadPhoto(file, box) {
     sliders.set(fit.expression);
     showFacts(fit);
     setEnabled(true);
+    await showFaces($("faces"), photo, fit, index, (chosen) => loadPhoto(null, undefined, chosen));
     await showMesh(glb, fit);
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -95,7 +112,8 @@ async function showMesh(glb, fit) {
     stage.onLayout(meshView.setFrame);
     views.presentMesh();
     views.setMeshEnabled(true);
-    setStatus("Face fitted. Drag the mesh to rotate it. Move a slider to change the expression.");
+    const others = fit.faces_found > 1 ? ` The photo shows ${fit.faces_found} faces; choose another one below it.` : "";
+    setStatus(`Face fitted. Drag the mesh to rotate it. Move a slider to change the expression.${others}`);
   } catch (error) {
     console.warn(error);
     views.setLayer("photo");

@@ -10,6 +10,7 @@ export function initViews({ stage, face, mesh }) {
   const setLayer = (layer) => {
     for (const input of document.querySelectorAll("[name=layer]")) input.checked = input.value === layer;
     stage.setLayer(layer);
+    $("opacity-control").hidden = layer !== "both";
   };
   const rotate = () => {
     if (reducedMotion.matches) mesh()?.rotateBy(0.4, 0);
@@ -21,8 +22,15 @@ export function initViews({ stage, face, mesh }) {
   };
   $("layers").addEventListener("change", ({ target }) => {
     layerChosen = true;
-    stage.setLayer(target.value);
+    setLayer(target.value);
   });
+  const showOpacity = () => {
+    const { value, min, max } = $("opacity");
+    $("view").style.setProperty("--mesh-opacity", value);
+    $("opacity").style.setProperty("--value", (value - min) / (max - min));
+  };
+  $("opacity").addEventListener("input", showOpacity);
+  showOpacity();
   $("show-landmarks").addEventListener("change", ({ target }) => stage.setLandmarks(face().fit.landmarks, target.checked));
   $("zoom").addEventListener("change", ({ target }) => stage.zoom(face().fit.camera, target.checked));
   $("rotate").addEventListener("click", () => {

@@ -1,4 +1,7 @@
-"""``POST /v1/reenact`` and ``/v1/reenact/video``: a photo with another expression, as an image or as a video."""
+"""``POST /v1/reenact`` and ``/v1/reenact/video``: a photo with another expression, as an image or as a video.
+
+``POST /v1/capture``: the frames of a capture, for callers that drive a photo frame by frame.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,16 @@ from collections.abc import AsyncIterator, Sequence
 
 from fastapi import APIRouter, Request
 from fastapi.params import Depends
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.datastructures import FormData
 
+from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.mark import encode_image
 from jr2net.inference.driving import DrivingOptions, apply_driving, apply_expression
-from jr2net.inference.face import FittedFace
+from jr2net.inference.face import FittedFace, rounded
 from serve.bodies import (
     get_bool,
+    get_face,
     get_file,
     get_text,
     media_type,
@@ -28,8 +33,14 @@ from serve.bodies import (
 )
 from serve.documents import BODIES, RESPONSES
 from serve.problems import Problem, network_errors_as_503
-from serve.reenact import generate_video, reenact
+from serve.reenact import generate_video, open_capture, open_driving, reenact
 from serve.service import Service
+
+_PHOTO_FIELDS = (
+    "source", "box", "face", "expression", "driving", "driving_box", "driving_face", "relative", "pose", "light",
+    "format",
+)  # fmt: skip
+_VIDEO_FIELDS = ("source", "box", "face", "driving", "relative", "pose", "light", "smooth")
 
 
 def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
@@ -40,8 +51,7 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
     async def reenact_photo(request: Request) -> Response:
         """Gives a photo another expression: named coefficients, or the expression of a driving photo."""
         form = await read_multipart(request)
-        known = ("source", "box", "expression", "driving", "driving_box", "relative", "pose", "light", "format")
-        reject_unknown_fields(form, known)
+        reject_unknown_fields(form, _PHOTO_FIELDS)
         text, driving = await get_text(form, "expression"), await get_file(form, "driving")
         options = await _options(form)
         if (text is None) == (driving is None):
@@ -53,13 +63,14 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
         expression = None if text is None else parse_expression(parse_json(text, "expression"), options.relative)
         image_format = parse_image_format(await get_text(form, "format"))
         driving_box = parse_box(await get_text(form, "driving_box"), "driving_box")
+        driving_face = await get_face(form, "driving_face")
         with network_errors_as_503():
             source = await open_source(form)
             if expression is not None:
                 face = apply_expression(source.fit.face, expression, options.relative)
             else:
                 assert driving is not None
-                driving_photo = await service.open_photo(driving, driving_box, name="driving")
+                driving_photo = await service.open_photo(driving, driving_box, driving_face, name="driving")
                 driving_fit = (await service.fit(driving_photo)).fit
                 face = apply_driving(source.fit.face, driving_fit.face, options)
             image, network = await reenact(service, source, face, options.affects_whole_crop)
@@ -71,16 +82,28 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
     async def reenact_video(request: Request) -> Response:
         """Animates a photo with a driving video or an ARKit capture. The MP4 can be played while it is generated."""
         form = await read_multipart(request)
-        reject_unknown_fields(form, ("source", "box", "driving", "relative", "pose", "light", "smooth"))
-        driving = await get_file(form, "driving")
-        if not driving:
-            raise Problem(422, "driving: send a video (MP4, MOV, WebM) or a Live Link Face CSV as a file")
+        reject_unknown_fields(form, _VIDEO_FIELDS)
+        content = await get_file(form, "driving")
+        if not content:
+            raise Problem(422, "driving: send a video (MP4, MOV, WebM) or an ARKit capture (CSV, JSON) as a file")
         options = await _options(form)
         with network_errors_as_503():
             source = await open_source(form, limits.video_side)
+            driving = await open_driving(service, source, content, options)
             chunks = generate_video(service, source, driving, options)
             first = await anext(chunks, b"")
-        return StreamingResponse(_chain(first, chunks), media_type="video/mp4")
+        notes = "; ".join(driving.notes).encode("ascii", "replace").decode()
+        headers = {"X-Capture-Notes": " ".join(notes.split())[:1000]} if notes else {}
+        return StreamingResponse(_chain(first, chunks), media_type="video/mp4", headers=headers)
+
+    @router.post("/v1/capture", responses=RESPONSES["capture"], openapi_extra=BODIES["capture"])
+    async def read_capture(request: Request) -> Response:
+        """The frames of a capture in CSV or JSON: on one scale, at a fixed rate, gaps bridged or held."""
+        track = await open_capture(await read_body(request, limits), "capture")
+        document = {"fps": track.fps, "names": list(ARKIT_NAMES), "notes": list(track.notes)}
+        return await asyncio.to_thread(
+            lambda: JSONResponse({**document, "frames": rounded(track.expression, 4)})
+        )  # of long captures it takes seconds
 
     async def read_multipart(request: Request) -> FormData:
         if media_type(request) != "multipart/form-data":
@@ -91,8 +114,8 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
         content = await get_file(form, "source")
         if content is None:
             raise Problem(422, "source: missing; send the photo as a file")
-        box = parse_box(await get_text(form, "box"))
-        return await service.fit(await service.open_photo(content, box, name="source", max_side=max_side))
+        box, face = parse_box(await get_text(form, "box")), await get_face(form)
+        return await service.fit(await service.open_photo(content, box, face, name="source", max_side=max_side))
 
     return router
 

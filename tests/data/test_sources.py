@@ -33,10 +33,11 @@ def test_frames_of_clips_are_numbered(tmp_path: Path) -> None:
     write_clips(str(tmp_path / "a.parquet"), [make_row(0, 2), make_row(1, 3)])
     sources = open_sources(str(tmp_path), list_sources(str(tmp_path)), SIZE)
     assert [sources.name(n) for n in range(len(sources))] == [
-        "clip-0/10", "clip-0/12", "clip-1/10", "clip-1/12", "clip-1/14",
+        "person-0/clip-0/10", "person-0/clip-0/12",
+        "person-1/clip-1/10", "person-1/clip-1/12", "person-1/clip-1/14",
     ]  # fmt: skip
     image = sources.read(3)
-    assert image.source_id == "clip-1/12" and image.image.shape == (SIZE, SIZE, 3)
+    assert image.source_id == "person-1/clip-1/12" and image.image.shape == (SIZE, SIZE, 3)
 
 
 def test_a_shard_with_a_damaged_index_is_skipped(tmp_path: Path) -> None:

@@ -66,18 +66,25 @@ def test_frame_rates_are_inferred_from_timecodes() -> None:
     ("change", "message"),
     [
         (lambda names, rows: (names[1:], [row[1:] for row in rows]), "a.csv: column eyeBlinkLeft missing"),
-        (lambda names, rows: ([*names, "smile"], [[*row, 0] for row in rows]), "a.csv: unknown column 'smile'"),
+        (
+            lambda names, rows: (["smile", *names[1:]], rows),
+            r"a.csv: column eyeBlinkLeft missing \(unknown: 'smile'\)",
+        ),
         (
             lambda names, rows: ([*names, "jawOpen"], [[*row, 0] for row in rows]),
             "a.csv: column 'jawOpen' occurs twice",
         ),
         (lambda names, rows: (names, [*rows, rows[0][:9]]), "a.csv: line 72 has 10 values for 52 columns"),
         (lambda names, rows: (names, [["x", *rows[0][1:]], *rows]), "a.csv: line 2, eyeBlinkLeft: 'x' is not a number"),
-        (lambda names, rows: (names, [["nan", *rows[0][1:]]]), "a.csv: frame 0, eyeBlinkLeft: not a finite number"),
+        (lambda names, rows: (names, [["nan", *rows[0][1:]]]), "a.csv: column eyeBlinkLeft holds no number"),
+        (lambda names, rows: (names, [["", *row[1:]] for row in rows]), "a.csv: column eyeBlinkLeft holds no number"),
+        (lambda names, rows: (names, [[""] * 51 for row in rows]), "a.csv: none of its 70 frames shows a face"),
+        (lambda names, rows: (names, [["7", *rows[0][1:]], *rows]), "a.csv: line 2, eyeBlinkLeft: 7 fits no scale"),
+        (lambda names, rows: (names, [[*row, 0.5] for row in rows]), "a.csv: line 2 has 53 values for 52 columns"),
         (lambda names, rows: (names, []), "a.csv: no frames"),
     ],
 )
-def test_unusable_takes_raise_with_the_reason(values: np.ndarray, change, message: str) -> None:
+def test_unusable_captures_raise_with_the_reason(values: np.ndarray, change, message: str) -> None:
     with pytest.raises(TrackError, match=message):
         parse_csv(make_csv(*change(list(ARKIT_NAMES), values.tolist())), "a.csv")
 
@@ -87,7 +94,7 @@ def test_binary_files_raise() -> None:
         parse_csv(b"\xff\xfe\x00", "a.csv")
 
 
-def test_takes_round_trip_through_parquet(values: np.ndarray, tmp_path: Path) -> None:
+def test_tracks_round_trip_through_parquet(values: np.ndarray, tmp_path: Path) -> None:
     track = Track("smile", values, 59.94, {"tongueOut": values[:, 0]}, clamped=3)
     path = str(tmp_path / "take.parquet")
     write_track(path, track)
@@ -96,7 +103,7 @@ def test_takes_round_trip_through_parquet(values: np.ndarray, tmp_path: Path) ->
     assert (back.name, back.fps, back.clamped) == ("smile", 59.94, 3)
 
 
-def test_folders_of_takes_are_read_in_order(values: np.ndarray, tmp_path: Path) -> None:
+def test_folders_of_captures_are_read_in_order(values: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(make_csv(list(ARKIT_NAMES), values.tolist()))
     write_track(str(tmp_path / "a.parquet"), Track("a", values, 30.0))
     (tmp_path / "LICENSE").write_text("MIT")
@@ -114,8 +121,10 @@ def test_other_files_raise(tmp_path: Path) -> None:
         read_capture(str(tmp_path / "take.parquet"))
 
 
-def test_a_real_take_is_read(real_ground: Path) -> None:
-    track = read_captures(str(real_ground / "data" / "captures")).tracks[0]
-    assert (track.name, len(track), track.fps, track.clamped) == ("alex_rom_3", 4030, 30.0, 1)
-    assert len(track.extra) == 10 and track.expression.max(0).min() > 0.1
+def test_real_captures_are_read(real_ground: Path) -> None:
+    lost, track = read_captures(str(real_ground / "data" / "captures")).tracks
+    assert (track.name, len(track), track.fps, track.clamped) == ("alex_rom_3", 4033, 30.0, 1)
+    assert len(track.seen_frames) == 4030 and len(track.extra) == 10 and track.expression.max(0).min() > 0.1
     assert track.expression[0, ARKIT_NAMES.index("jawRight")] == pytest.approx(0.0185036063)
+    assert (lost.name, len(lost), lost.fps, len(lost.seen_frames)) == ("S88-001", 1942, 30.0, 1939 - 277)
+    assert any("277 show no face and 3 are missing (longest gap 4.3 s)" in note for note in lost.notes)

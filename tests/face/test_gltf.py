@@ -1,5 +1,7 @@
 import io
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +73,14 @@ def test_targets_are_named_and_weighted_by_the_expression(model, face):
     document, _ = _read(face_glb(model, face[1]))
     assert document["meshes"][0]["extras"]["targetNames"] == list(ARKIT_NAMES)
     assert document["meshes"][0]["weights"] == pytest.approx(face.expression[1].tolist())
+
+
+def test_the_face_model_and_its_licence_are_credited(model, face):
+    credit = _read(face_glb(model, face))[0]["asset"]["copyright"]
+    holder = (Path(__file__).parents[2] / "LICENSE").read_text().splitlines()[2]
+    assert "'procedural face': MIT License, " in credit and credit.endswith(holder.replace("C", "c", 1))
+    bare = _read(face_glb(replace(model, name="mine", license=""), face))[0]["asset"]["copyright"]
+    assert bare.endswith("the face model 'mine': licence not stated")
 
 
 def test_accessors_have_correct_bounds(model, face):

@@ -9,9 +9,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 
-from jr2net.images.photo import PhotoError, decode_photo
+from jr2net.images.photo import PhotoError, decode_photo, photo_format
 
 RED = (200, 40, 20)
 
@@ -65,6 +65,58 @@ def test_sixteen_bits():
         assert np.array_equal(decoded[0, :, 0], np.round(grey[0] / 65535 * 255).astype(np.uint8))
     floats = decode_photo(_encode(Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32)[None]), "TIFF"))
     assert floats[0, 0, 0] == 0 and floats[0, -1, 0] == 255
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_grey_is_scaled_by_its_significant_bits(bits):
+    ramp = np.linspace(0, 0.95, 64)
+    grey = (ramp * (2**bits - 1)).astype(np.uint16)[None].repeat(8, 0)
+    for encoded in (_encode(Image.fromarray(grey), "PNG"), _encode(Image.fromarray(grey.astype(np.float32)), "TIFF")):
+        assert np.abs(decode_photo(encoded)[0, :, 0] - ramp * 255).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("header", "kind", "words"),
+    [
+        (
+            b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf",
+            "format",
+            "HEIC, the format of iPhones, is not read; save the photo as JPEG",
+        ),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "format", "HEIC"),
+        (b"GIF89a", "format", "GIF is not a supported image format; send one of JPEG"),
+        (b"BM", "format", "BMP is not a supported image format"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(header, kind, words):
+    with pytest.raises(PhotoError, match=words) as raised:
+        decode_photo(header + bytes(100))
+    assert raised.value.kind == kind
+
+
+@pytest.mark.parametrize("brand", [b"avif\0\0\0\0mif1", b"mif1\0\0\0\0avif"])
+def test_without_avif_the_error_names_it(monkeypatch, brand):
+    monkeypatch.setattr(features, "check", lambda name: False)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: (_ for _ in ()).throw(UnidentifiedImageError))
+    with pytest.raises(PhotoError, match="AVIF is not read by this installation of Pillow; save the photo as JPEG"):
+        decode_photo(b"\0\0\0\x14ftyp" + brand + bytes(100))
+
+
+def test_photos_are_told_from_other_files_by_their_first_bytes():
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"):
+        assert photo_format(_encode(_photo(), kind)) == kind
+    for other in (b"", b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", b"Timecode,JawOpen"):
+        assert photo_format(other) == ""
+
+
+def test_public_photos_of_more_than_8_bits_are_visible(real_ground):
+    folder = real_ground / "cases" / "img"
+    if not folder.is_dir():
+        pytest.skip(f"no public cases: {folder} does not exist")
+    for name in ("grey16_12bit_range.png", "float_1020.tif"):
+        assert 95 < decode_photo((folder / name).read_bytes()).mean() < 125
+    with pytest.raises(PhotoError, match="HEIC"):
+        decode_photo((folder / "heic_named.jpg").read_bytes())
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -94,14 +94,22 @@ def test_a_submitted_job_rejects_relative_paths(monkeypatch: pytest.MonkeyPatch)
         resolve_paths(load(SMOKE), None)
 
 
-def test_a_forced_stage_is_emptied(tmp_path: Path) -> None:
-    written = tmp_path / "run" / "recnet" / "manifest.json"
-    written.parent.mkdir(parents=True)
-    written.write_text("{}")
-    assert run("--config", SMOKE, f"storage={tmp_path}/run", "--force", "dcnet") == 0
-    assert written.exists()
-    assert run("--config", SMOKE, f"storage={tmp_path}/run", "--force", "recnet") == 0
-    assert not written.exists()
+def test_only_redo_deletes_a_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def prepare(*arguments: str) -> int:
+        given = ["--config", SMOKE, f"storage={tmp_path}/run", *arguments]
+        return main("a job", lambda run, options: run_stage(run, "prepare", lambda run: []), given)
+
+    written = tmp_path / "run" / "prepare" / "manifest.json"
+    assert prepare() == 0
+    before = written.read_bytes()
+    assert prepare("data.studio.people=13") == 1
+    error = capsys.readouterr().err
+    assert "  data.studio.people: 12 -> 13\n" in error and "--redo prepare" in error and "Traceback" not in error
+    assert prepare("--redo", "recnet") == 0  # there is none
+    assert written.read_bytes() == before
+    assert prepare("data.studio.people=13", "--redo", "prepare") == 0
+    assert f"[redo] deletes {tmp_path}/run/prepare: 2 files, " in capsys.readouterr().out
+    assert written.read_bytes() != before
 
 
 def test_a_face_model_of_another_basis_is_one_error_and_keeps_the_run(

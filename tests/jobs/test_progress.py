@@ -29,18 +29,20 @@ def run(training: Training, folder: Path, steps: int, rank: int = 0) -> Progress
         training.phases.end("data")
         progress.log_step(training.step(training.batch))  # type: ignore[attr-defined]
     progress.save_images(training.batch)  # type: ignore[attr-defined]
+    progress.log_validation({"landmark": 0.5})
     progress.write()
     return progress
 
 
 def test_every_step_is_in_the_log_and_on_tensorboard(training: Training, tmp_path: Path) -> None:
-    progress = run(training, tmp_path, 3)
+    run(training, tmp_path, 3)
     records = read_log(str(tmp_path))
     assert [record["step"] for record in records] == [1, 2, 3]
     assert {"data", "forward", "render", "backward", "optimizer"} <= set(records[0]["seconds"])
-    assert records == progress.recent
+    assert [record.get("validation") for record in records] == [None, None, {"landmark": 0.5}]
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("loss/photometric")] == [1, 2, 3]
+    assert [(event.step, event.value) for event in events.Scalars("validation/landmark")] == [(3, 0.5)]
     assert {"seconds/render", "images_per_second", "learning_rate"} <= set(events.Tags()["scalars"])
     assert events.Tags()["images"] == ["pictures"]
     assert (tmp_path / "pictures" / "00000003.jpg").stat().st_size > 0

@@ -1,4 +1,4 @@
-"""Drills: a training that is killed and resumed ends with the same bytes."""
+"""Long tests: a training that is killed and resumed ends with the same bytes."""
 
 from __future__ import annotations
 

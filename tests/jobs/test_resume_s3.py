@@ -1,4 +1,4 @@
-"""Drills: trainings killed and resumed on a real S3 server, also behind a proxy that fails one request in twenty."""
+"""Long tests: trainings killed and resumed on a real S3 server, also behind a proxy that fails one request in 20."""
 
 from __future__ import annotations
 

@@ -29,6 +29,8 @@ def test_the_cascade_writes_a_complete_report(finished: Path) -> None:
     report = json.loads((finished / "evaluation" / "report.json").read_text())
     assert missing(report) == []
     assert report["synthesis"]["pairs"] == 16
+    assert report["leaks"] == 0
+    assert report["identities"] == {"training": 12, "left_out": 0, "natural": 4, "large": 4}
     assert "<svg" in (finished / "evaluation" / "report.html").read_text()
 
 

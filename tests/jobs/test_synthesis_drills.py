@@ -1,4 +1,4 @@
-"""Drills: with kills and storage faults, a dataset ends equal to that of an uninterrupted run on one worker.
+"""Long tests: with kills and storage faults, a dataset ends equal to that of an uninterrupted run on one worker.
 
 2,000 pairs in 40 shards on a cluster of two nodes on this machine, one actor each.
 """

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from stages import SMOKE, finish, run_at
 
 from jr2net import storage
 from jr2net.config import load
 from jr2net.run import manifest
-from jr2net.run.cascade import ALL_STAGES, REENACTORS, Run, StageError, networks, stages, upstream
+from jr2net.run.cascade import ALL_STAGES, REENACTORS, StageError, networks, stages, upstream
 
 STAGES = ("prepare", "recnet", "dcnet", "synthesis", "etnet", "recaugnet", "evaluation")  # with DCNet, the default
-SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
-
-
-def run_at(folder: Path, *overrides: str, face: str = "digest of a face model") -> Run:
-    """A run with a stub face model that has a digest only."""
-    run = Run(load(SMOKE, [f"storage={folder}", *overrides]))
-    run.__dict__["model"] = SimpleNamespace(digest=face)
-    return run
-
-
-def finish(run: Run, stage: str) -> None:
-    """Finishes a stage with one output file."""
-    manifest.begin(run.folder(stage), run.inputs(stage))
-    storage.write_bytes(storage.join(run.folder(stage), "output"), stage.encode())
-    manifest.finish(run.folder(stage), run.inputs(stage), ["output"], 1.0)
 
 
 @pytest.mark.parametrize("reenactor", REENACTORS)
@@ -64,7 +49,10 @@ def test_another_reenactor_trains_nothing_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "changed"),
     [
-        ("recnet.optimizer.steps=9", {"recnet", "recaugnet"}),
+        ("recnet.optimizer.steps=9", {"recnet"}),
+        ("recnet.loss.landmark=1", {"recnet", "recaugnet"}),
+        ("synthesis.pairs=17", {"synthesis"}),
+        ("synthesis.batch_size=4", set()),
         ("dcnet.width=16", {"dcnet"}),
         ("flow3d.depth=4", set()),
         ("reenactor=flow3d", {"synthesis", "evaluation"}),

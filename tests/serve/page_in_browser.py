@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -25,8 +27,12 @@ from jr2net.inference.messages import Fit, GeneratedCrop, ModelInfo, ReenactRequ
 from jr2net.render.renderer import landmarks_2d
 from serve.access import AccessControl
 from serve.api import create_api
+from serve.page.libraries import bundle
 from serve.service import Service
 from serve.settings import check_settings
+
+if TYPE_CHECKING:
+    from playwright import sync_api
 
 SIZE = 64
 FITTED_SMILE = 0.25
@@ -129,6 +135,18 @@ def detect_centre(image: np.ndarray) -> list[Face]:
     return [Face((0.3 * width, 0.3 * height, 0.7 * width, 0.7 * height))]
 
 
+FACE_BOXES = ((0.1, 0.2, 0.4, 0.7), (0.6, 0.3, 0.85, 0.65))
+"""Of ``detect_two``: left, top, right and bottom as fractions of the image's sides."""
+
+
+def detect_two(image: np.ndarray) -> list[Face]:
+    """A detector that finds two faces in every image."""
+    height, width = image.shape[:2]
+    return [
+        Face((left * width, top * height, right * width, bottom * height)) for left, top, right, bottom in FACE_BOXES
+    ]
+
+
 def driving_video(frames: int = 12) -> bytes:
     """An MP4 of 160 × 120 pixels whose frames get brighter."""
     writer = Mp4Writer(160, 120, 25.0, None)
@@ -144,3 +162,96 @@ def capture(frames: int = 40, fps: int = 30) -> bytes:
         stamp = f"10:00:{frame // fps:02d}:{frame % fps:06.3f}"
         lines.append(",".join([stamp, str(len(values)), *(f"{value:.3f}" for value in values)]))
     return "\n".join(lines).encode()
+
+
+PHOTO = {"name": "someone.png", "mimeType": "image/png", "buffer": photo()}
+OpenPage = Callable[..., "sync_api.Page"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    path = find_browser()
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=120_000)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(toy_model) -> Iterator[str]:
+    if not bundle.BUNDLE.is_file():
+        try:
+            bundle.bundle()
+        except bundle.BundleError as error:
+            pytest.skip(f"the page's 3D library is missing: {error}")
+    with serving(toy_model) as address:
+        yield address
+
+
+@pytest.fixture
+def open_page(browser, address) -> Iterator[OpenPage]:
+    """Opens the page. Afterwards its console must be empty, except for allowed messages, and all requests local."""
+    errors: list[str] = []
+    contexts = []
+
+    def open_at(url: str = address, allowed: str = "^$", width: int = 1280, **options) -> sync_api.Page:
+        def record(message: str) -> None:
+            if not re.search(allowed, message):
+                errors.append(message)
+
+        options = {"reduced_motion": "reduce", "viewport": {"width": width, "height": 844}} | options
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: message.type in ("error", "warning") and record(message.text))
+        page.on("pageerror", lambda error: record(str(error)))
+        page.on(
+            "request",
+            lambda request: request.url.startswith((url, "blob:", "data:")) or record(f"requested {request.url}"),
+        )
+        page.goto(url)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def fit(page: sync_api.Page) -> None:
+    """Chooses the photo and accepts the box of the face, because this server has no detector."""
+    from playwright.sync_api import expect
+
+    page.set_input_files("#photo", PHOTO)
+    page.click("#box-use")
+    expect(page.locator("#status")).to_contain_text("Face fitted")
+
+
+def wait_for_image(page: sync_api.Page, previous: str | None = None) -> str:
+    """Waits for a generated image other than the previous one. Returns its URL."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("#provenance")).to_be_visible()
+    image = page.locator("#image")
+    if previous is not None:
+        expect(image).not_to_have_attribute("src", previous)
+    return image.get_attribute("src")
+
+
+def centre_brightness(page: sync_api.Page) -> float:
+    """Brightness, 0 to 255, of the centre of the displayed photo."""
+    pixels = cv2.imdecode(np.frombuffer(page.locator("#view").screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    height, width = pixels.shape
+    return float(pixels[height // 2 - 5 : height // 2 + 5, width // 2 - 5 : width // 2 + 5].mean())
+
+
+def download(page: sync_api.Page, button: str) -> bytes:
+    with page.expect_download() as started:
+        page.click(button)
+    return Path(started.value.path()).read_bytes()
+
+
+def set_slider(page: sync_api.Page, name: str, value: float) -> None:
+    page.locator(f"#{name}").evaluate("(slider) => slider.closest('details').open = true")
+    page.locator(f"#{name}").fill(str(value))

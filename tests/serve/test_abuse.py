@@ -143,6 +143,7 @@ def _corrupt_driving_files(valid: bytes) -> Iterator[Request]:
         header + "\n" + "0,nan" + ",0" * 50,
         "Timecode,Nothing\n0,0", header + "," + ARKIT_NAMES[0] + "\n" + "0," * 52 + "0",
         header + "\n" + "0,inf" + ",0" * 50, header + ("\n" + "0," * 51 + "0") * 5_000, '"' * 999, "a\rb\nc",
+        "[" * 100_000, "{}", "[1, 2]", '{"fps": 1e999, "frames": [{"jawOpen": "x"}]}',
     ]  # fmt: skip
     files = [capture.encode() for capture in captures]
     files += [b"\0\0\0\x18ftypmp42" + generator.integers(0, 256, n * 50, np.uint8).tobytes() for n in range(30)]
@@ -152,6 +153,7 @@ def _corrupt_driving_files(valid: bytes) -> Iterator[Request]:
     for content in files:
         form = {"source": ("a", valid), "driving": ("b", content)}
         yield "/v1/reenact/video", {"files": form, "data": {"box": "5,5,30,30"}}
+        yield "/v1/capture", {"content": content, "headers": {"Content-Type": "text/csv"}}
 
 
 @pytest.fixture(scope="module")

@@ -99,6 +99,7 @@ def test_a_frame_without_a_face_repeats_the_previous_one(detecting_client):
         (capture(0), {}, 422, "no frames"),
         (b"Timecode,JawOpen\n0,0", {}, 422, "missing"),
         (b"\0\1\2\3\4\5\6\7\x8f", {}, 415, "not a CSV"),
+        (make_photo(), {}, 415, "is a photo (PNG); send it to /v1/reenact"),
         (capture(9), {"pose": "true"}, 422, "a capture drives the expression alone"),
         (capture(400), {}, 413, "cut it to 10 s"),
         (clip(3)[:900], {}, 400, "damaged"),
@@ -112,6 +113,42 @@ def test_invalid_driving_files_are_rejected_before_the_video_starts(
     response = request_video(client, driving, **data)
     assert response.status_code == status, response.text
     assert detail in response.json()["detail"]
+
+
+def lossy_capture() -> bytes:
+    """A capture of 12 frames, of which four show no face, with a column that is no blendshape."""
+    header, *lines = capture(12).decode().splitlines()
+    lines[4:8] = [line.split(",")[0] + "," for line in lines[4:8]]
+    return "\n".join([header + ",Fröhlich", *(line + ",0" if line.count(",") > 1 else line for line in lines)]).encode()
+
+
+def test_frames_without_a_face_are_bridged_and_said(client):
+    response = request_video(client, lossy_capture())
+    assert len(frames_of(response)) == 12
+    notes = response.headers["x-capture-notes"]
+    assert "ignored columns: Fr?hlich; " in notes and "of 12 frames, 4 show no face" in notes
+    assert "x-capture-notes" not in request_video(client, capture(40)).headers
+
+
+def test_a_capture_is_returned_frame_by_frame(client):
+    answer = client.post("/v1/capture", content=lossy_capture(), headers={"Content-Type": "text/csv"})
+    document = answer.json()
+    assert answer.status_code == 200 and document["names"] == list(ARKIT_NAMES) and document["fps"] == 30
+    jaw = [frame[ARKIT_NAMES.index("jawOpen")] for frame in document["frames"]]
+    assert jaw == pytest.approx([n / 12 for n in range(12)], abs=1e-4)
+    assert any("4 show no face" in note for note in document["notes"])
+    for content, status in ((b"Timecode,JawOpen\n0,0", 422), (make_photo(), 415), (b"", 400)):
+        assert client.post("/v1/capture", content=content).status_code == status
+
+
+def test_the_stream_takes_the_face_that_is_chosen(networks, face_model, settings):
+    faces = [Face((10, 10, 60, 60)), Face((80, 80, 120, 120))]
+    client = make_client(networks, face_model, settings, detector=lambda photo: faces)
+    source = base64.b64encode(make_photo()).decode()
+    for face, answer in ((1, "ready"), (2, "face 2 was requested"), ("x", "not an index")):
+        with client.websocket_connect("/v1/stream") as socket:
+            socket.send_text(json.dumps({"source": source, "face": face}))
+            assert answer in json.dumps(socket.receive_json())
 
 
 def first_message(**more) -> str:

@@ -198,9 +198,40 @@ def test_face_selects_a_detected_face(networks, face_model, settings):
         query = {"face": number}
         (found,) = client.post("/v1/reconstruct", content=make_photo(), params=query, headers=PNG).json()["faces"]
         assert found["box"] == list(face.box) and found["faces_found"] == 2
+        assert found["boxes"] == [list(face.box) for face in faces]
     assert "face 2 was requested" in problem(
         client.post("/v1/reconstruct", content=make_photo(), params={"face": 2}, headers=PNG), 422
     )
+
+
+def test_reenactment_takes_the_face_that_is_chosen(networks, face_model, settings):
+    faces = [Face((10, 10, 60, 60)), Face((80, 80, 120, 120))]
+    client = make_client(networks, face_model, settings, detector=lambda photo: faces)
+    photo = np.array(Image.open(io.BytesIO(make_photo())).convert("RGB")).astype(int)
+
+    def changed(**data) -> np.ndarray:
+        """Where a photo changes."""
+        files, fields = {"source": make_photo()}, {"expression": '{"jawOpen": 1}', "format": "png", **data}
+        response = client.post("/v1/reenact", files=files, data=fields)
+        assert response.status_code == 200, response.text
+        return np.abs(np.array(Image.open(io.BytesIO(response.content))) - photo).max(-1) > 0
+
+    assert changed()[:70, :70].any() and not changed()[80:, 80:].any()
+    assert changed(face="1")[75:, 75:].any() and not changed(face="1")[:60, :60].any()
+    both = {"source": make_photo(), "driving": make_photo()}
+    for fields, detail in (
+        ({"face": "2"}, "face 2 was requested"),
+        ({"face": "-1"}, "face: '-1' is not an index"),
+        ({"driving_face": "one"}, "driving_face: 'one' is not an index"),
+        ({"driving_face": "9"}, "driving: face 9 was requested"),
+    ):
+        assert detail in problem(client.post("/v1/reenact", files=both, data=fields), 422)
+
+
+def test_without_a_driving_face_its_own_field_is_named(networks, face_model, settings):
+    client = make_client(networks, face_model, settings, detector=lambda photo: [])
+    files = {"source": make_photo(), "driving": make_photo()}
+    assert "give its box: driving_box=left" in problem(client.post("/v1/reenact", files=files, data={"box": BOX}), 422)
 
 
 def test_requests_need_a_valid_key(networks, face_model, settings, monkeypatch):
@@ -278,10 +309,24 @@ def test_cross_origin_requests_are_not_allowed(client):
     assert "access-control-allow-origin" not in client.get("/healthz", headers={"Origin": "https://x.example"}).headers
 
 
+PATHS = {
+    "/v1/reconstruct": "POST", "/v1/reenact": "POST", "/v1/reenact/video": "POST", "/v1/capture": "POST",
+    "/v1/model": "GET",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "allowed"), PATHS.items())
+def test_other_methods_are_refused_with_those_allowed(networks, face_model, weights, path, allowed):
+    client = make_client(networks, face_model, make_settings(weights, page=True))
+    for method in {"GET", "HEAD", "POST", "PUT", "DELETE"} - {allowed}:
+        response = client.request(method, path)
+        assert response.status_code == 405 and response.headers["allow"] == allowed, method
+    assert problem(client.delete(path), 405) == f"this path takes {allowed} only"
+    assert client.get("/v1/nothing").status_code == 404 and client.get("/").status_code == 200
+
+
 def test_openapi_describes_every_path(client):
     document = client.get("/openapi.json").json()
-    assert {"/v1/reconstruct", "/v1/reenact", "/v1/reenact/video", "/v1/model", "/healthz", "/readyz"} == set(
-        document["paths"]
-    )
+    assert set(document["paths"]) == PATHS.keys() | {"/healthz", "/readyz"}
     documentation = client.get("/docs")
     assert documentation.status_code == 200 and "//" not in documentation.text.replace("<!--", "").split("<body>")[0]

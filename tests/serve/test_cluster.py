@@ -1,4 +1,4 @@
-"""Drills on a real cluster: no request is lost or mixed up while replicas die, weights change and deployments scale."""
+"""Long tests on a cluster: no request is lost or mixed up while replicas die, weights change and deployments scale."""
 
 from __future__ import annotations
 

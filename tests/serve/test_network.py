@@ -162,8 +162,8 @@ class Server:
 
 
 @contextmanager
-def serving(log: Path, *overrides: str, **environment: str) -> Iterator[Server]:
-    """Runs the server, on free ports where they can be configured."""
+def serving(log: Path, *overrides: str, end: int = signal.SIGTERM, **environment: str) -> Iterator[Server]:
+    """Runs the server, on free ports where they can be configured; ``end`` is the signal that ends it, quietly."""
     names = ("http", "RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT")
     names += ("RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",)
     with ExitStack() as sockets:
@@ -186,13 +186,20 @@ def serving(log: Path, *overrides: str, **environment: str) -> Iterator[Server]:
             time.sleep(0.5)
         yield server
         children = process.children(recursive=True)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
+        process.send_signal(end)
+        assert process.wait(60) == 128 + end
+        assert "Traceback" not in log.read_text()
         assert psutil.wait_procs(children, 60)[1] == [], "processes are left behind"
     finally:
         if process.poll() is None:
             for each in [*process.children(recursive=True), process]:
                 each.kill()
+
+
+@pytest.mark.drill
+def test_ctrl_c_ends_the_server_quietly(tmp_path):
+    with serving(tmp_path / "log", end=signal.SIGINT) as server:
+        assert server.get("http", "/healthz").status_code == 200
 
 
 def _ready(server: Server) -> bool:

@@ -6,114 +6,20 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import trimesh
-from page_in_browser import FITTED_SMILE, FLAGS, capture, detect_centre, driving_video, find_browser, photo, serving
+from page_in_browser import FITTED_SMILE, centre_brightness, download, fit, serving, set_slider, wait_for_image
 
 from jr2net.face.arkit import ARKIT_NAMES
-from serve.page.libraries import bundle
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the page's drills drive a browser with playwright")
+sync_api = pytest.importorskip("playwright.sync_api", reason="the page's long tests drive a browser with playwright")
 expect = sync_api.expect
 expect.set_options(timeout=60_000)  # for busy machines
 
 pytestmark = pytest.mark.drill
-PHOTO = {"name": "someone.png", "mimeType": "image/png", "buffer": photo()}
-OpenPage = Callable[..., "sync_api.Page"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    path = find_browser()
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=120_000)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def address(toy_model) -> Iterator[str]:
-    if not bundle.BUNDLE.is_file():
-        try:
-            bundle.bundle()
-        except bundle.BundleError as error:
-            pytest.skip(f"the page's 3D library is missing: {error}")
-    with serving(toy_model) as address:
-        yield address
-
-
-@pytest.fixture
-def open_page(browser, address) -> Iterator[OpenPage]:
-    """Opens the page. Afterwards its console must be empty, except for allowed messages, and all requests local."""
-    errors: list[str] = []
-    contexts = []
-
-    def open_at(url: str = address, allowed: str = "^$", width: int = 1280, **options) -> sync_api.Page:
-        def record(message: str) -> None:
-            if not re.search(allowed, message):
-                errors.append(message)
-
-        options = {"reduced_motion": "reduce", "viewport": {"width": width, "height": 844}} | options
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
-        page.on("console", lambda message: message.type in ("error", "warning") and record(message.text))
-        page.on("pageerror", lambda error: record(str(error)))
-        page.on(
-            "request",
-            lambda request: request.url.startswith((url, "blob:", "data:")) or record(f"requested {request.url}"),
-        )
-        page.goto(url)
-        return page
-
-    yield open_at
-    for context in contexts:
-        context.close()
-    assert errors == []
-
-
-def fit(page: sync_api.Page) -> None:
-    """Chooses the photo and accepts the box of the face, because this server has no detector."""
-    page.set_input_files("#photo", PHOTO)
-    page.click("#box-use")
-    expect(page.locator("#status")).to_contain_text("Face fitted")
-
-
-def wait_for_image(page: sync_api.Page, previous: str | None = None) -> str:
-    """Waits for a generated image other than the previous one. Returns its URL."""
-    expect(page.locator("#provenance")).to_be_visible()
-    image = page.locator("#image")
-    if previous is not None:
-        expect(image).not_to_have_attribute("src", previous)
-    return image.get_attribute("src")
-
-
-def centre_brightness(page: sync_api.Page) -> float:
-    """Brightness, 0 to 255, of the centre of the displayed photo."""
-    pixels = cv2.imdecode(np.frombuffer(page.locator("#view").screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
-    height, width = pixels.shape
-    return float(pixels[height // 2 - 5 : height // 2 + 5, width // 2 - 5 : width // 2 + 5].mean())
-
-
-def download(page: sync_api.Page, button: str) -> bytes:
-    with page.expect_download() as started:
-        page.click(button)
-    return Path(started.value.path()).read_bytes()
-
-
-def count_frames(video: bytes, folder: Path) -> int:
-    (folder / "video.mp4").write_bytes(video)
-    return int(cv2.VideoCapture(str(folder / "video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT))
-
-
-def set_slider(page: sync_api.Page, name: str, value: float) -> None:
-    page.locator(f"#{name}").evaluate("(slider) => slider.closest('details').open = true")
-    page.locator(f"#{name}").fill(str(value))
 
 
 def test_the_photo_is_fitted_and_updated_by_the_sliders(open_page):
@@ -204,51 +110,16 @@ def test_left_and_right_move_together_or_separately(open_page):
     expect(page.locator("#eyeBlinkLeft")).to_have_value("0")
 
 
-def test_a_capture_plays_and_is_rendered(open_page, tmp_path):
+def test_the_mesh_lets_the_face_shine_through(open_page):
     page = open_page()
     fit(page)
-    page.set_input_files("#driving", {"name": "take.csv", "mimeType": "text/csv", "buffer": capture()})
-    expect(page.locator("#capture-name")).to_have_text("take")
-    expect(page.locator("#play")).to_have_text("Play")  # it has ended
-    expect(page.locator("#jawOpen")).to_have_value("1")
-    wait_for_image(page)
-    page.click("#render")
-    expect(page.locator("#result")).to_be_visible()
-    assert count_frames(download(page, "#video-download"), tmp_path) == 40
-    page.locator("#seek").fill("0")
-    expect(page.locator("#jawOpen")).to_have_value("0")
-
-
-def test_a_broken_capture_is_explained(open_page):
-    page = open_page()
-    fit(page)
-    page.set_input_files(
-        "#driving", {"name": "take.csv", "mimeType": "text/csv", "buffer": b"Timecode,JawOpen\n1,0.5\n"}
-    )
-    expect(page.locator("#problem")).to_contain_text("take.csv lacks eyeBlinkRight")
-    page.click("#problem-close")
-    expect(page.locator("#problem")).to_be_hidden()
-
-
-def test_a_video_and_another_photo_drive_the_photo(open_page, toy_model, tmp_path):
-    with serving(toy_model, detector=detect_centre) as address:
-        page = open_page(address)
-        page.set_input_files("#photo", PHOTO)
-        expect(page.locator("#status")).to_contain_text("Face fitted")  # detected
-        page.set_input_files("#driving", PHOTO)
-        expect(page.locator("#status")).to_contain_text("has the expression of someone.png")
-        wait_for_image(page)
-        page.set_input_files("#driving", {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": driving_video(12)})
-        expect(page.locator("#result")).to_be_visible()
-        assert count_frames(download(page, "#video-download"), tmp_path) == 12
-        page.close()
-
-
-def test_a_driving_photo_without_a_face_is_explained(open_page):
-    page = open_page(allowed="status of 422")
-    fit(page)
-    page.set_input_files("#driving", PHOTO)
-    expect(page.locator("#problem")).to_contain_text("no face detector")
+    opacity = "getComputedStyle(document.getElementById('mesh')).opacity"
+    assert page.evaluate(opacity) == "0.6"
+    page.locator("#opacity").fill("0.3")
+    assert page.evaluate(opacity) == "0.3"
+    page.check("[name=layer][value=mesh]", force=True)
+    expect(page.locator("#opacity")).to_be_hidden()
+    assert page.evaluate(opacity) == "1"
 
 
 def test_downloads(open_page, toy_model):
@@ -311,6 +182,11 @@ def test_the_page_fits_a_phone(open_page, scheme):
     page = open_page(width=360, color_scheme=scheme, has_touch=True, is_mobile=True)
     fit(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.evaluate("document.getElementById('problem-detail').textContent = 'a reason in many words '.repeat(9)")
+    page.evaluate("document.getElementById('problem').hidden = false")
+    dismiss = page.locator("#problem-close").bounding_box()
+    assert dismiss["width"] > 50 and dismiss["height"] < 40, "in one line"
+    page.click("#problem-close")
     set_slider(page, "jawOpen", 0.8)
     wait_for_image(page)
     page.locator("#jawOpen").scroll_into_view_if_needed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import yaml
 from darkening_maker import SETTINGS, SIZE, DarkeningGenerator, MakeMaker
 
 from jr2net import storage
-from jr2net.data.pairs import PairSource, read_description
+from jr2net.data.pair_index import INDEX
+from jr2net.data.pairs import VALIDATION_SHARD, PairSource, read_description
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.storage import StorageError
+from jr2net.storage.parquet import ShardError
 from jr2net.synthesis import card, dataset, verify
 from jr2net.synthesis.gates import COLUMNS
 
@@ -89,6 +92,77 @@ def test_a_shard_without_manifest_is_written_again_with_equal_bytes(finished: Pa
 def test_a_different_shard_is_not_overwritten(finished: Path, make_maker: MakeMaker) -> None:
     with pytest.raises(StorageError, match=r"pairs-000001\.parquet: exists with other content"):
         dataset.write_shard(str(finished), 1, make_maker(seed=1).shard(1))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def grow(folder: Path, make_maker: MakeMaker, pairs: int, grown_from: tuple[int, ...]) -> list[int]:
+    """Makes the shards that a larger dataset lacks, as the job does; returns their numbers."""
+    settings = SETTINGS.model_copy(update={"pairs": pairs})
+    cuts = dataset.cuts(settings, grown_from)
+    maker = make_maker(pairs=pairs)
+    maker = replace(maker, plan=replace(maker.plan, grown_from=cuts))
+    missing = dataset.missing_shards(str(folder), settings, cuts).tolist()
+    for index in missing:
+        dataset.write_shard(str(folder), index, maker.shard(index))
+    dataset.finish(str(folder), settings, 0, DIGESTS, SIZE, cuts)
+    return missing
+
+
+def test_a_dataset_grows_by_its_missing_shards(finished: Path, make_maker: MakeMaker) -> None:
+    before = contents(finished)
+    assert grow(finished, make_maker, 17, (10,)) == [3, 4]
+    description = read_description(str(finished))
+    assert description["pairs"] == description["planned"] == 17 and description["grown_from"] == [10]
+    assert problems(finished) == []
+    assert grow(finished, make_maker, 23, (10, 17)) == [5, 6]
+    after = contents(finished)
+    assert {name for name in before if after[name] != before[name]} == {card.CARD, "dataset.json", INDEX}
+    assert problems(finished) == []
+    source = PairSource(str(finished))
+    assert len({source.read(index).pair_id for index in range(len(source))}) == len(source) == 23
+
+
+def test_pairs_to_validate_on_are_no_part_of_the_dataset(finished: Path, make_maker: MakeMaker) -> None:
+    for folder in (finished, finished / "earlier" / "10"):  # as a dataset that grows keeps them
+        dataset.write_validation(str(folder), make_maker(seed=1).shard(0))
+    assert len(PairSource(str(finished / VALIDATION_SHARD))) == 4
+    assert len(PairSource(str(finished))) == 10 and problems(finished) == []
+    scores = dict.fromkeys(COLUMNS, 0.5) | {"score_saturation": 1.0}
+    rejected = make_maker(generator=DarkeningGenerator(scores=scores)).shard(0)
+    with pytest.raises(ShardError, match=r"none of 4 pairs to validate on is left \(4 saturation\)"):
+        dataset.write_validation(str(finished), rejected)
+
+
+def test_grown_from_full_shards_it_is_the_dataset_that_was_planned_so(make_maker: MakeMaker, tmp_path: Path) -> None:
+    for name, sizes in (("grown", (4, 12, 18)), ("planned", (18,))):
+        storage.write_bytes(f"{tmp_path}/{name}/{dataset.SOURCES}", json.dumps(SOURCES).encode())
+        for step, pairs in enumerate(sizes):
+            grow(tmp_path / name, make_maker, pairs, sizes[:step])
+    assert contents(tmp_path / "grown") == contents(tmp_path / "planned")
+
+
+def test_cuts_are_former_ends_within_a_shard() -> None:
+    assert dataset.cuts(SETTINGS, [4, 8]) == ()
+    assert dataset.cuts(SETTINGS, [4, 10, 14, 18, 19]) == (10, 19)
+
+
+def test_the_description_of_another_dataset_is_not_replaced(finished: Path, make_maker: MakeMaker) -> None:
+    before = contents(finished)
+    larger = SETTINGS.model_copy(update={"pairs": 12})
+    for settings, digests in ((larger, {"recnet": "abd"}), (SETTINGS.model_copy(update={"pairs": 8}), DIGESTS)):
+        with pytest.raises(StorageError, match="exists with other content"):
+            dataset.finish(str(finished), settings, 0, digests, SIZE)
+    assert contents(finished) == before
+
+
+def test_the_description_does_not_depend_on_placement(finished: Path) -> None:
+    before = contents(finished)
+    dataset.finish(str(finished), SETTINGS.model_copy(update={"batch_size": 7}), 0, DIGESTS, SIZE)
+    assert contents(finished) == before
+    assert set(read_description(str(finished))["settings"]).isdisjoint(dataset.PLACEMENT)
 
 
 def test_shards_of_rejected_pairs_have_a_manifest_only(make_maker: MakeMaker, tmp_path: Path) -> None:

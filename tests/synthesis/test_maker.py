@@ -55,7 +55,7 @@ def test_an_unreadable_source_is_quarantined(make_maker: MakeMaker, clips: str) 
     result = make_maker(sources=sources, pairs=12, pairs_per_shard=12, pairs_per_source=2).shard(0)
     assert len(result.pairs) == 10 and result.rejected == {"source": 2}
     (name, reason), *others = result.quarantined.items()
-    assert name == "clip 1/0" and not others
+    assert name == "person 1/clip 1/0" and not others
     assert "not a square JPEG or PNG" in reason and str(Path(damaged).parent) not in reason
 
 

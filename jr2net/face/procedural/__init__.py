@@ -37,5 +37,5 @@ def build_procedural_face() -> FaceModel:
         mirror=torch.from_numpy(head.mirror),
         uv=tensor(head.uv),
         name="procedural face",
-        license="that of this software",
+        license="MIT License, copyright (c) 2026 The JR2Net on Ray authors",
     )

@@ -1,0 +1,35 @@
+"""Who is trained and tested on: a test set must not show anybody whom a network was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jr2net.config import Config
+from jr2net.data.clips import ClipSource
+from jr2net.data.sets import shared_identities, validation_clips
+from jr2net.errors import UserError
+
+
+class LeakError(UserError, ValueError):
+    """A test set that shows people of the training set; the message names them."""
+
+
+def count_people(config: Config, prepare: str, training: ClipSource, tests: Mapping[str, ClipSource]) -> dict[str, Any]:
+    """``identities``: numbers of identities by set, and of those left out of training as they are tested on; ``leaks``:
+    number of those that are trained, or validated, and tested on, which is 0. Raises LeakError where it is not.
+    """
+    trained = set(training.identities)
+    counts = {"training": len(trained), "left_out": len(shared_identities(config, prepare))}
+    if config.data.validation is not None:
+        held_back = set(validation_clips(config, prepare).identities)
+        counts["validation"] = len(held_back)
+        trained |= held_back
+    for name, clips in tests.items():
+        if leaks := sorted(trained.intersection(clips.identities)):
+            raise LeakError(
+                f"test set {name}: {len(leaks)} of {len(clips.identities)} identities are in the training set too, "
+                f"e.g. {leaks[0]!r}: its figures would be meaningless; test on other people"
+            )
+        counts[name] = len(clips.identities)
+    return {"identities": counts, "leaks": 0}

@@ -1,0 +1,36 @@
+"""Deletes stages so that they are made again. Nothing else deletes what a stage has made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jr2net import storage
+from jr2net.run import manifest
+from jr2net.run.cascade import ALL_STAGES, Run
+
+
+def redo(run: Run, stages: Iterable[str]) -> None:
+    """Deletes ``stages`` and all that was made from them, and says what it deletes.
+
+    Last stages first, so that, interrupted anywhere, no stage is left whose inputs are gone. Settings and files of the
+    stages are checked before: raises UserError where they could not be made again.
+    """
+    doomed = with_dependents(run, stages)
+    for stage in doomed:
+        run.settings(stage)
+    for stage in reversed(doomed):
+        sizes = storage.file_sizes(run.folder(stage))
+        print(f"[redo] deletes {run.folder(stage)}: {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB", flush=True)
+        manifest.remove(run.folder(stage))
+
+
+def with_dependents(run: Run, stages: Iterable[str]) -> list[str]:
+    """Those of ``stages`` that exist, and the stages that were made from them, in the order in which they run."""
+    found, existing = set(stages), []
+    for stage in ALL_STAGES:
+        record = manifest.read_inputs(run.folder(stage))
+        if record is not None and found & record["upstream"].keys():
+            found.add(stage)
+        if stage in found and storage.list_files(run.folder(stage)):
+            existing.append(stage)
+    return existing

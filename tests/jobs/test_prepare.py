@@ -1,0 +1,42 @@
+"""The parts of the stage ``prepare`` that need no cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_run import SMOKE, noise_clips
+
+from jobs.prepare import describe_shard, leave_out
+from jr2net.config import load
+from jr2net.data.sets import LEFT_OUT
+from jr2net.data.shards import write_clips
+from jr2net.run.cascade import Run
+
+
+def test_clips_of_two_people_with_one_id_are_two(tmp_path: Path) -> None:
+    shard = str(tmp_path / "clips.parquet")
+    rows = noise_clips(0, 32)[:3]
+    for row in rows:
+        object.__setattr__(row, "clip_id", "00001")
+    write_clips(shard, rows)
+    assert describe_shard._function(shard) == {"identities": 3, "clips": 3, "frames": 9}
+
+
+def test_people_of_the_test_clips_are_reported_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    people = noise_clips(0, 32)
+    write_clips(str(tmp_path / "clips" / "a.parquet"), people[:8])
+    write_clips(str(tmp_path / "tests" / "a.parquet"), people[5:])
+    given = [f"data.clips={tmp_path}/clips", f"data.test_clips={tmp_path}/tests"]
+    run = Run(load(SMOKE, [f"storage={tmp_path}/run", *given]))
+    assert leave_out(run) == [LEFT_OUT]
+    assert "[prepare] 3 identities are in the test clips too: they are left out of training" in capsys.readouterr().out
+    written = json.loads((tmp_path / "run" / "prepare" / LEFT_OUT).read_text())
+    assert written == ["person-0-5", "person-0-6", "person-0-7"]
+
+
+@pytest.mark.parametrize("given", [[], ["data.clips={}/clips"], ["data.test_clips={}/tests"]])
+def test_otherwise_nothing_is_written(tmp_path: Path, given: list[str]) -> None:
+    run = Run(load(SMOKE, [f"storage={tmp_path}/run", *(setting.format(tmp_path) for setting in given)]))
+    assert leave_out(run) == [] and not (tmp_path / "run").exists()

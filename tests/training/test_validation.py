@@ -1,0 +1,49 @@
+"""Validation measures the network that is saved, and leaves the training as it is."""
+
+from __future__ import annotations
+
+import pytest
+import small_trainings as small
+import torch
+
+from jr2net.face.model import FaceModel
+from jr2net.training.validation import validate
+
+TERMS = {
+    "recnet": {"regularization", "light_grey", "landmark", "photometric", "albedo_variance"},
+    "recaugnet": {"regularization", "light_grey", "landmark", "photometric", "albedo_variance"},
+    "etnet": {"squared", "activation"},
+} | {network: {"l1", "perceptual"} for network in ("dcnet", "dcnet-paper", "flow3d")}
+
+
+@pytest.mark.parametrize("network", small.NETWORKS)
+def test_validation_changes_nothing_and_repeats(network: str, toy_model: FaceModel) -> None:
+    batch = small.batch(toy_model, 4)
+    validated, plain = (small.training(network, toy_model, 4) for _ in range(2))
+    for step in range(3):
+        assert validated.step(batch) == plain.step(batch), step
+        losses = validate(validated, [batch, batch])
+        assert losses == validate(validated, [batch]) and losses.keys() == TERMS[network]
+        assert all(0 <= value < float("inf") for value in losses.values())
+    assert all(torch.equal(value, small.weights(plain)[name]) for name, value in small.weights(validated).items())
+
+
+@pytest.mark.parametrize("network", ["recnet", "dcnet", "etnet"])
+def test_the_mean_is_over_samples(network: str, toy_model: FaceModel) -> None:
+    """However they are split into batches and micro-batches."""
+    batch = small.batch(toy_model, 5)
+    training = small.training(network, toy_model, 5)
+    whole = validate(training, [batch])
+    parts = [{key: value[part] for key, value in batch.items()} for part in (slice(0, 3), slice(3, 5))]
+    assert validate(training, parts) == pytest.approx(whole, rel=1e-5)
+    training.accumulate = 2
+    assert validate(training, [batch]) == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_reenactor_is_validated_by_its_average(toy_model: FaceModel) -> None:
+    training, batch = small.training("dcnet", toy_model, 4), small.batch(toy_model, 4)
+    before = validate(training, [batch])
+    with torch.no_grad():
+        for parameter in training.networks["dcnet"].parameters():
+            parameter.mul_(0.5)
+    assert validate(training, [batch]) == before
