@@ -125,6 +125,36 @@ def test_pairs_are_two_frames_of_one_clip(folder: Path) -> None:
             assert one != other and {int(one), int(other)} <= numbers[clip]
 
 
+def test_frames_outside_of_the_window_are_pairs_too(tmp_path: Path) -> None:
+    """Clips of two frames, each in a shard of its own: as a rule the window has one of them."""
+    for shard in range(2):
+        rows = [make_row(number, 2, mattes=True) for number in range(30)]
+        halves = [
+            replace(
+                row,
+                frame=row.frame[shard : shard + 1],
+                images=row.images[shard : shard + 1],
+                landmarks=row.landmarks[shard : shard + 1],
+                truth=None,
+                matte=row.matte[shard : shard + 1] if row.matte else None,
+            )
+            for row in rows
+        ]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shards, "ROW_GROUP_BYTES", 1)
+            write_clips(str(tmp_path / f"{shard}.parquet"), halves)
+    settings = {"seed": 0, "batch_size": 4, "size": 64, "shuffle_bytes": 5000, "run_bytes": 1, "mattes": True}
+    loader = ClipLoader(ClipSource(str(tmp_path)).with_pairs(), **settings)
+    outside = 0
+    for step in range(30):
+        draws, batch = loader.lanes.step(step), loader.batch(step)
+        assert all(name.split("/")[1] != name.split("/")[2] for name in batch["sample_id"])
+        outside += sum((draw.sample + 30) % 60 not in draw.window.samples for draw in draws)
+        for image, matte in zip(batch["driving_image"], batch["driving_matte"]):
+            assert blob_centre(matte[0].numpy()) == pytest.approx(blob_centre(image[0].numpy()), abs=0.1)
+    assert outside > 50
+
+
 def test_people_with_equal_clip_ids_are_not_mixed(tmp_path: Path) -> None:
     rows = [replace(make_row(n, 2), clip_id="00001", frame=np.arange(2 * n, 2 * n + 2)) for n in range(20)]
     write_clips(str(tmp_path / "clips.parquet"), rows)
