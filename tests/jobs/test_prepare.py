@@ -10,6 +10,7 @@ from tiny_run import SMOKE, noise_clips
 
 from jobs.prepare import describe_shard, leave_out
 from jr2net.config import load
+from jr2net.data.index import join_indices
 from jr2net.data.sets import LEFT_OUT
 from jr2net.data.shards import write_clips
 from jr2net.run.cascade import Run
@@ -21,7 +22,9 @@ def test_clips_of_two_people_with_one_id_are_two(tmp_path: Path) -> None:
     for row in rows:
         object.__setattr__(row, "clip_id", "00001")
     write_clips(shard, rows)
-    assert describe_shard._function(shard) == {"identities": 3, "clips": 3, "frames": 9}
+    contents, index = describe_shard._function(shard)
+    assert contents == {"identities": 3, "clips": 3, "frames": 9}
+    assert len(set(join_indices(["clips.parquet"], [index]).clip)) == 3
 
 
 def test_people_of_the_test_clips_are_reported_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
