@@ -12,12 +12,13 @@ from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
+from pydantic import BaseModel, TypeAdapter
 
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.settings import Effect
+
+_JSON = TypeAdapter(Any)
 
 CODE_VERSIONS = {"synthesis": "3"}
 """Version of a stage's code, "1" if not listed. Raise it when a stage's output changes its meaning or format."""
@@ -134,7 +135,7 @@ def _walk(kind: type[BaseModel], prefix: str = "", default: BaseModel | None = N
         elif isinstance(value, BaseModel):
             yield f"{prefix}{name}", Setting(effect, None)
         else:
-            yield f"{prefix}{name}", Setting(effect, value if value is ... else to_jsonable_python(value))
+            yield f"{prefix}{name}", Setting(effect, value if value is ... else _JSON.dump_python(value, mode="json"))
 
 
 SETTINGS: Mapping[str, Setting] = dict(_walk(Config))
@@ -142,7 +143,7 @@ SETTINGS: Mapping[str, Setting] = dict(_walk(Config))
 
 
 def _value(config: Config, name: str) -> Any:
-    value = to_jsonable_python(attrgetter(name)(config))
+    value = _JSON.dump_python(attrgetter(name)(config), mode="json")
     if SETTINGS[name].effect is Effect.CONTENT and value is not None:
         return storage.file_sizes(value, _SUFFIXES.get(name, ""))
     return value
