@@ -22,6 +22,7 @@ from jr2net.networks.flow3d.warping import Cycle
 from jr2net.networks.motion import fill
 from jr2net.render.renderer import landmarks_2d
 from jr2net.render.scene import Scene
+from jr2net.render.view_synthesis import synthesize_view
 from jr2net.training import losses
 from jr2net.training.reenactment import Perceptual, ReenactorTraining, update_average
 from jr2net.training.schedule import learning_rate
@@ -194,7 +195,11 @@ class Flow3DTraining(ReenactorTraining):
     def warp(self, source: Tensor, scene: Scene) -> Cycle:
         """Warps the source foreground (B, 4, S, S) to the driving view and back."""
         faces = scene.source_face, scene.driving_face
-        priors = (self.flow3d.prior(*pair, source.shape[-1]) for pair in (faces, faces[::-1]))
+        back = synthesize_view(scene.driving, scene.source, self.model.faces, scene.source_image, self.camera)
+        priors = (
+            self.flow3d.prior(*faces, scene.driving, scene.view.position),
+            self.flow3d.prior(*faces[::-1], scene.source, back.position),
+        )
         return self.forward(self.wrapped["warping"], source, *map(self.flow3d.coefficients, faces), *priors)
 
     def warp_losses(self, cycle: Cycle, target: Targets) -> dict[str, Tensor]:
