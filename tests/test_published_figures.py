@@ -52,15 +52,17 @@ DOCUMENT: Figures = {
         "RecNet 0.93 = train_job_vs_bare_loop (recnet, laptop)", "DCNet 0.90 = train_job_vs_bare_loop (dcnet, laptop)",
     ),
     "1 to 2 workers, paper's sizes": (
-        "DCNet 1.73 = train_scaling_1_to_2 (dcnet, paper)", "RecNet 1.51 = train_scaling_1_to_2 (recnet, paper) on 2 thread",
+        "DCNet 1.73 = train_scaling_1_to_2 (dcnet, paper)",
+        "RecNet 1.51 = train_scaling_1_to_2 (recnet, paper) on 2 thread",
     ),
     "1 to 2 workers, `laptop`": (
         "DCNet 1.39 = train_scaling_1_to_2 (dcnet, laptop)", "RecNet 1.23 = train_scaling_1_to_2 (recnet, laptop)",
     ),
-    "saving states": ("0.1 % = max state_saving_share",),
+    "saving states": ("0.2 % = max state_saving_share",),
     "paper's sizes on a GPU": (),
     "2 workers: 167 pairs/s": (
-        "167 pairs = synthesis_job_pairs_per_s (2 workers)", "172 pairs = synthesis_bare_loop_pairs_per_s (2 processes)",
+        "167 pairs = synthesis_job_pairs_per_s (2 workers)",
+        "172 pairs = synthesis_bare_loop_pairs_per_s (2 processes)",
         "0.98 = synthesis_job_vs_bare_loop",
     ),
     "1 to 2 workers |": ("1.76 = synthesis_scaling_1_to_2",),
@@ -104,10 +106,12 @@ DOCUMENT: Figures = {
         f"both bf16 1.23 = serve_reenact_vs_fastapi {LARGE}, bf16)",
     ),
     "latency of `/v1/reconstruct` at half of saturation, 64 px": (
-        f"p50 100 ms = serve_p50_ms {SMALL}, 50% of saturation)", f"p99 204 ms = serve_p99_ms {SMALL}, 50% of saturation)",
+        f"p50 100 ms = serve_p50_ms {SMALL}, 50% of saturation)",
+        f"p99 204 ms = serve_p99_ms {SMALL}, 50% of saturation)",
     ),
     "latency of `/v1/reconstruct` at half of saturation, 224 px": (
-        f"p50 158 ms = serve_p50_ms {LARGE}, 50% of saturation)", f"p99 226 ms = serve_p99_ms {LARGE}, 50% of saturation)",
+        f"p50 158 ms = serve_p50_ms {LARGE}, 50% of saturation)",
+        f"p99 226 ms = serve_p99_ms {LARGE}, 50% of saturation)",
     ),
     "PyTorch bf16": (
         "0.006 = expression_change (PyTorch, bf16, of spread)", "0.0004 = landmark_change (PyTorch, bf16, mean)",
