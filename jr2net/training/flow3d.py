@@ -16,7 +16,7 @@ from jr2net.face.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
 from jr2net.face.model import FaceModel
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.flow3d.blocks import centres
-from jr2net.networks.flow3d.network import Flow3D, check_size, hole_of, premultiplied, shading
+from jr2net.networks.flow3d.network import Flow3D, check_size, hole_of, premultiplied
 from jr2net.networks.flow3d.refine import Foreground
 from jr2net.networks.flow3d.warping import Cycle
 from jr2net.networks.motion import fill
@@ -154,12 +154,12 @@ class Flow3DTraining(ReenactorTraining):
             self.phases.end("render")
             target = self.targets(microbatch, scene)
             cycle = self.warp(target.source, scene)
-            matte = self.forward(self.wrapped["matte"], scene.source_image)
-            terms = {"matte": self.config.loss.matte * losses.matte(matte, target.source[:, 3:])}
+            matte = self.forward(self.wrapped["matte"], torch.cat([scene.source_image, microbatch["driving_image"]]))
+            mattes = torch.cat([target.source[:, 3:], target.driving[:, 3:]])
+            terms = {"matte": self.config.loss.matte * losses.matte(matte, mattes)}
             terms |= self.warp_losses(cycle, target)
             if "refine" in trained:
-                shaded = shading(scene.conditions)
-                foreground = self.forward(self.wrapped["refine"], cycle.there, target.source, shaded)
+                foreground = self.forward(self.wrapped["refine"], cycle.there, target.source, scene.conditions)
                 terms |= self.refine_losses(foreground, target, scene)
                 generated = {"target": target.driving[:, :3], "generated": foreground.image.detach(), "scene": scene}
                 generated_batches.append(microbatch | generated)

@@ -21,7 +21,6 @@ from jr2net.networks.flow3d.geometry import coefficients, dilate, head_motion, s
 from jr2net.networks.flow3d.refine import Foreground, Refine
 from jr2net.networks.flow3d.warping import Prior, Tensors, Warping
 from jr2net.networks.precision import in_float32
-from jr2net.render.conditions import Conditions
 from jr2net.render.renderer import Rendering
 from jr2net.render.scene import Generated, Scene
 
@@ -106,15 +105,15 @@ class Flow3D(nn.Module):
         source, driving = (self.coefficients(face) for face in (scene.source_face, scene.driving_face))
         prior = self.prior(scene.source_face, scene.driving_face, scene.driving, scene.view.position)
         warped = self.warping.warp(code.foreground, code.volume, source, driving, prior)
-        foreground = self.refine(warped, code.foreground, shading(scene.conditions))
+        foreground = self.refine(warped, code.foreground, scene.conditions)
         return compose(scene.source_image, code, foreground)
 
     def encode(self, source_image: Tensor, matte: Tensor | None = None) -> SourceCode:
         """Source images (B, 3, S, S) in [0, 1] and mattes (B, 1, S, S), predicted if None. Raises ImageSizeError."""
         check_size(source_image)
         matte = self.matte(source_image).float() if matte is None else matte
-        hole = hole_of(matte)
-        inpainted = self.inpaint(source_image, hole).float()
+        inpainted = self.inpaint(source_image, hole_of(matte)).float()
+        hole = dilate(matte, 0)
         foreground = premultiplied(source_image, matte)
         volume = self.warping.lift(foreground)
         return SourceCode(foreground, volume, hole, torch.where(hole > 0, inpainted, source_image))
@@ -157,11 +156,6 @@ def premultiplied(image: Tensor, matte: Tensor) -> Tensor:
 def hole_of(matte: Tensor) -> Tensor:
     """(B, 1, S, S): 1 where a matte (B, 1, S, S) or its surroundings show the person, else 0."""
     return dilate(matte, max(1, round(_MARGIN * matte.shape[-1])))
-
-
-def shading(conditions: Conditions) -> Tensor:
-    """(B, 7, S, S): normals, irradiance and mask of the driving face."""
-    return torch.cat([conditions.normal, conditions.light, conditions.mask], dim=1)
 
 
 def check_size(image: Tensor) -> None:
