@@ -43,10 +43,11 @@ class Flow3DOptimizerConfig(OptimizerConfig):
 
 
 class Flow3DConfig(Section):
-    prior: Literal["none", "pose"] = Field(
-        "pose",
-        description="motion to which the predicted flow is added: none, as in the paper, or the head's rigid motion at "
-        "each voxel, which is learnt with far fewer steps",
+    prior: Literal["none", "pose", "mesh"] = Field(
+        "mesh",
+        description="motion to which the predicted flow is added: none, as in the paper; pose, the head's rigid motion "
+        "at each voxel, which is learnt with far fewer steps; or mesh, with the motion of the reconstructed face added "
+        "to it, which makes large expressions move that no training frame shows",
     )
     channels: int = Field(8, ge=1, description="channels of the feature volume")
     depth: int = Field(8, ge=1, description="depth of the feature volume, in voxels")

@@ -16,12 +16,13 @@ from jr2net.face.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
 from jr2net.face.model import FaceModel
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.flow3d.blocks import centres
-from jr2net.networks.flow3d.network import Flow3D, check_size, hole_of, premultiplied, shading
+from jr2net.networks.flow3d.network import Flow3D, check_size, hole_of, premultiplied
 from jr2net.networks.flow3d.refine import Foreground
 from jr2net.networks.flow3d.warping import Cycle
 from jr2net.networks.motion import fill
 from jr2net.render.renderer import landmarks_2d
 from jr2net.render.scene import Scene
+from jr2net.render.view_synthesis import synthesize_view
 from jr2net.training import losses
 from jr2net.training.reenactment import Perceptual, ReenactorTraining, update_average
 from jr2net.training.schedule import learning_rate
@@ -153,12 +154,12 @@ class Flow3DTraining(ReenactorTraining):
             self.phases.end("render")
             target = self.targets(microbatch, scene)
             cycle = self.warp(target.source, scene)
-            matte = self.forward(self.wrapped["matte"], scene.source_image)
-            terms = {"matte": self.config.loss.matte * losses.matte(matte, target.source[:, 3:])}
+            matte = self.forward(self.wrapped["matte"], torch.cat([scene.source_image, microbatch["driving_image"]]))
+            mattes = torch.cat([target.source[:, 3:], target.driving[:, 3:]])
+            terms = {"matte": self.config.loss.matte * losses.matte(matte, mattes)}
             terms |= self.warp_losses(cycle, target)
             if "refine" in trained:
-                shaded = shading(scene.conditions)
-                foreground = self.forward(self.wrapped["refine"], cycle.there, target.source, shaded)
+                foreground = self.forward(self.wrapped["refine"], cycle.there, target.source, scene.conditions)
                 terms |= self.refine_losses(foreground, target, scene)
                 generated = {"target": target.driving[:, :3], "generated": foreground.image.detach(), "scene": scene}
                 generated_batches.append(microbatch | generated)
@@ -194,7 +195,11 @@ class Flow3DTraining(ReenactorTraining):
     def warp(self, source: Tensor, scene: Scene) -> Cycle:
         """Warps the source foreground (B, 4, S, S) to the driving view and back."""
         faces = scene.source_face, scene.driving_face
-        priors = (self.flow3d.prior(*pair, source.shape[-1]) for pair in (faces, faces[::-1]))
+        back = synthesize_view(scene.driving, scene.source, self.model.faces, scene.source_image, self.camera)
+        priors = (
+            self.flow3d.prior(*faces, scene.driving, scene.view.position),
+            self.flow3d.prior(*faces[::-1], scene.source, back.position),
+        )
         return self.forward(self.wrapped["warping"], source, *map(self.flow3d.coefficients, faces), *priors)
 
     def warp_losses(self, cycle: Cycle, target: Targets) -> dict[str, Tensor]:

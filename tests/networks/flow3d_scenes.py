@@ -13,6 +13,7 @@ from jr2net.face.parameters import FaceParameters
 from jr2net.networks.flow3d.network import Flow3D
 from jr2net.render.conditions import Conditions
 from jr2net.render.scene import Scene
+from jr2net.render.view_synthesis import View
 
 SMALL: dict[str, Any] = {
     "channels": 4,
@@ -36,6 +37,7 @@ class Maps:
     light: Tensor
     normal: Tensor
     mask: Tensor
+    depth: Tensor
 
 
 def network(**settings: Any) -> Flow3D:
@@ -75,7 +77,7 @@ def scene(batch: int, side: int, device: str = "cpu", matte: bool = True) -> Sce
     conditions = Conditions(noise(3) * mask, noise(3) * mask, mask, noise(3), mask, noise(3), noise(3))
     person = torch.zeros(batch, 1, side, side, device=device)
     person[..., side // 4 :, side // 4 : -side // 4] = 1
-    maps: Any = Maps(conditions.light, conditions.normal, mask)
-    view: Any = None
+    maps: Any = Maps(conditions.light, conditions.normal, mask, 1000 * mask)
+    view = View(noise(2).permute(0, 2, 3, 1) * side, noise(3) * mask, mask, mask)
     source, driving = faces(batch, 1, device), faces(batch, 2, device)
     return Scene(noise(3), maps, maps, view, conditions, source, driving, person if matte else None)

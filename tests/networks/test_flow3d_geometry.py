@@ -6,9 +6,13 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from flow3d_scenes import faces
 
+from jr2net.config import FaceConfig
+from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.camera import Camera, to_camera
+from jr2net.face.load import load_face_model
 from jr2net.face.parameters import FaceParameters
 from jr2net.networks.flow3d.geometry import (
     HALF_DEPTH,
@@ -16,10 +20,13 @@ from jr2net.networks.flow3d.geometry import (
     dilate,
     head_motion,
     image_flow,
+    surface_motion,
     voxel_centres,
     warp_image,
     warp_volume,
+    with_surface,
 )
+from jr2net.render.scene import set_scene
 
 CPU = torch.device("cpu")
 
@@ -85,6 +92,35 @@ def test_the_prior_moves_voxels_as_the_camera_sees_the_mesh_move() -> None:
     expected = torch.cat([camera.project(seen) / 32 - 1, (seen[:, 2:] - source.translation[0, 2]) / HALF_DEPTH], dim=1)
     there = (own + flow)[0].permute(1, 2, 3, 0).reshape(-1, 3)
     torch.testing.assert_close(there, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_face_without_an_expression_of_its_own_adds_nothing_to_the_heads_motion() -> None:
+    """Where mesh and head move alike, the surface's motion beside the head's is 0; an open jaw adds to it."""
+    model, camera = load_face_model(FaceConfig()), Camera.default(64)
+    neutral = model.neutral(1)
+    pose = {"rotation": torch.tensor([[0.1, -0.2, 0.05]]), "translation": torch.tensor([[5.0, -4.0, 1050.0]])}
+    source = neutral.replace(**pose)
+    driving = neutral.replace(rotation=torch.tensor([[-0.1, 0.2, 0.0]]), translation=torch.tensor([[0.0, 6.0, 1100.0]]))
+    image = torch.rand(1, 3, 64, 64)
+
+    def motion(target: FaceParameters) -> torch.Tensor:
+        scene = set_scene(model, camera, image, source, target)
+        return surface_motion(scene.view.position, scene.driving, source, target, 5.0)
+
+    assert motion(driving).abs().max() < 1e-3
+    expression = torch.zeros(1, 51)
+    expression[:, ARKIT_NAMES.index("jawOpen")] = 0.8
+    moved = motion(driving.replace(expression=expression))
+    assert moved[:, 1].min() < -0.05  # the open chin's pixels come from above
+    assert moved[:, 0].abs().mean() < moved[:, 1].abs().mean()
+
+
+def test_a_surfaces_motion_is_split_into_what_a_coarse_flow_holds_and_the_rest() -> None:
+    surface, flow = torch.rand(2, 2, 16, 16), torch.zeros(2, 3, 4, 4, 4)
+    coarse, detail = with_surface(flow, surface)
+    whole = F.interpolate(coarse[:, :2, 0], size=16, mode="bilinear", align_corners=False) + detail
+    torch.testing.assert_close(whole, surface)
+    assert coarse[:, 2].abs().max() == 0
 
 
 def test_coefficients_leave_identity_out() -> None:

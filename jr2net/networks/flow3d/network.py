@@ -17,11 +17,11 @@ from jr2net.config import Flow3DConfig
 from jr2net.errors import UserError
 from jr2net.face.parameters import FaceParameters
 from jr2net.networks.flow3d.background import Inpaint, MatteHead
-from jr2net.networks.flow3d.geometry import coefficients, dilate, head_motion
+from jr2net.networks.flow3d.geometry import coefficients, dilate, head_motion, surface_motion, with_surface
 from jr2net.networks.flow3d.refine import Foreground, Refine
-from jr2net.networks.flow3d.warping import Tensors, Warping
+from jr2net.networks.flow3d.warping import Prior, Tensors, Warping
 from jr2net.networks.precision import in_float32
-from jr2net.render.conditions import Conditions
+from jr2net.render.renderer import Rendering
 from jr2net.render.scene import Generated, Scene
 
 _ARCHITECTURE = (
@@ -103,17 +103,17 @@ class Flow3D(nn.Module):
         if code is None:
             code = self.encode(scene.source_image, scene.matte)
         source, driving = (self.coefficients(face) for face in (scene.source_face, scene.driving_face))
-        prior = self.prior(scene.source_face, scene.driving_face, scene.source_image.shape[-1])
+        prior = self.prior(scene.source_face, scene.driving_face, scene.driving, scene.view.position)
         warped = self.warping.warp(code.foreground, code.volume, source, driving, prior)
-        foreground = self.refine(warped, code.foreground, shading(scene.conditions))
+        foreground = self.refine(warped, code.foreground, scene.conditions)
         return compose(scene.source_image, code, foreground)
 
     def encode(self, source_image: Tensor, matte: Tensor | None = None) -> SourceCode:
         """Source images (B, 3, S, S) in [0, 1] and mattes (B, 1, S, S), predicted if None. Raises ImageSizeError."""
         check_size(source_image)
         matte = self.matte(source_image).float() if matte is None else matte
-        hole = hole_of(matte)
-        inpainted = self.inpaint(source_image, hole).float()
+        inpainted = self.inpaint(source_image, hole_of(matte)).float()
+        hole = dilate(matte, 0)
         foreground = premultiplied(source_image, matte)
         volume = self.warping.lift(foreground)
         return SourceCode(foreground, volume, hole, torch.where(hole > 0, inpainted, source_image))
@@ -122,11 +122,21 @@ class Flow3D(nn.Module):
         """(B, 57): what the flow depends on."""
         return coefficients(face, self.focal_ratio)
 
-    def prior(self, source: FaceParameters, driving: FaceParameters, side: int) -> Tensor | None:
-        """(B, 3, D, h, w): the motion to which the flow is added, or None; ``side`` of the images in pixels."""
+    def prior(
+        self, source: FaceParameters, driving: FaceParameters, rendering: Rendering, position: Tensor
+    ) -> Prior | None:
+        """The motion to which the flow is added, or None.
+
+        rendering: of the driving face; position (B, S, S, 2): of its pixels in the source view (``View.position``).
+        """
+        side = position.shape[1]
         if self.config.prior == "none":
             return None
-        return head_motion(source, driving, self.focal_ratio, (self.config.depth, side // 4, side // 4))
+        flow = head_motion(source, driving, self.focal_ratio, (self.config.depth, side // 4, side // 4))
+        if self.config.prior == "pose":
+            return Prior(flow)
+        surface = surface_motion(position, rendering, source, driving, self.focal_ratio)
+        return Prior(*with_surface(flow, surface))
 
 
 def compose(source_image: Tensor, code: SourceCode, foreground: Foreground) -> Generated:
@@ -146,11 +156,6 @@ def premultiplied(image: Tensor, matte: Tensor) -> Tensor:
 def hole_of(matte: Tensor) -> Tensor:
     """(B, 1, S, S): 1 where a matte (B, 1, S, S) or its surroundings show the person, else 0."""
     return dilate(matte, max(1, round(_MARGIN * matte.shape[-1])))
-
-
-def shading(conditions: Conditions) -> Tensor:
-    """(B, 7, S, S): normals, irradiance and mask of the driving face."""
-    return torch.cat([conditions.normal, conditions.light, conditions.mask], dim=1)
 
 
 def check_size(image: Tensor) -> None:

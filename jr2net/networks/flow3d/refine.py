@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from jr2net.config import Flow3DConfig
 from jr2net.networks.flow3d.blocks import Transformer, UNet, clamp, opacity
 from jr2net.networks.flow3d.warping import Tensors, Warped
+from jr2net.render.conditions import CHANNELS, Conditions
 
 # Scale of the predicted corrections. It keeps the first optimiser steps from destroying the initial output.
 _CORRECTION = 1 / 8
@@ -20,7 +21,11 @@ _TEXTURE = 2.0
 # Colours are divided by at least this opacity.
 _OPACITY = 1 / 16
 
-SHADING_CHANNELS = 3 + 3 + 1
+SHADING = ("normal", "light", "mask")
+"""Maps of the driving rendering (``Conditions``) that the refinement sees."""
+
+SHADING_WITH_FACE = (*SHADING, "covisible", "rendered")
+"""The same with ``prior: mesh``."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +50,26 @@ class Refine(nn.Module):
 
     The U-Net sees both, the source foreground, the projected features (at 1/4 of the side), and the driving
     rendering's normals, irradiance and mask, so that it can relight. It is 0 at initialisation: the output is then the
-    blend of the two.
+    blend of the two. With ``prior: mesh``, the rendered face takes the texture's place where the source hides the face.
     """
 
     def __init__(self, config: Flow3DConfig) -> None:
         super().__init__()
         widths = config.refine_widths
         bottom = Transformer(widths[-1], config.refine_blocks, config.refine_heads)
-        inputs = 3 * 4 + SHADING_CHANNELS
+        self.maps = SHADING_WITH_FACE if config.prior == "mesh" else SHADING
+        inputs = 3 * 4 + sum(CHANNELS[name] for name in self.maps)
         self.network = UNet(inputs, 3 + 1 + 1, widths, bottom, depth=2, joined=config.projection_width)
 
-    def forward(self, warped: Warped, source: Tensor, shading: Tensor) -> Foreground:
-        """source (B, 4, S, S): the source foreground; shading (B, 7, S, S): normal, light, mask of the driving face."""
-        x = torch.cat([warped.texture, warped.decoded, source, shading], dim=1)
+    def forward(self, warped: Warped, source: Tensor, conditions: Conditions) -> Foreground:
+        """source (B, 4, S, S): the source foreground."""
+        texture = warped.texture
+        if "rendered" in self.maps:
+            face = torch.cat([conditions.rendered, torch.ones_like(conditions.mask)], dim=1)
+            texture = torch.lerp(texture, face.to(texture), (conditions.mask * (1 - conditions.covisible)).to(texture))
+        x = torch.cat([texture, warped.decoded, source, conditions.stack(self.maps)], dim=1)
         predicted = self.network(x, warped.projected.features)
-        blend = warped.decoded + torch.sigmoid(predicted[:, 4:] + _TEXTURE) * (warped.texture - warped.decoded)
+        blend = warped.decoded + torch.sigmoid(predicted[:, 4:] + _TEXTURE) * (texture - warped.decoded)
         premultiplied, matte = blend[:, :3], blend[:, 3:]
         colour = premultiplied / matte.clamp(min=_OPACITY)
         return Foreground(

@@ -31,6 +31,18 @@ class Tensors:
 
 
 @dataclass(frozen=True)
+class Prior:
+    """Motion that is known before anything is learnt, as a backward offset, see ``geometry``.
+
+    flow    (B, 3, D, h, w)
+    detail  (B, 2, S, S)  what is finer than the flow, for the warp at full resolution; or None
+    """
+
+    flow: Tensor
+    detail: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Projected(Tensors):
     """A volume (B, C, D, h, w) seen from its front.
 
@@ -139,17 +151,18 @@ class Warping(nn.Module):
         self.decoder = Decoder(config)
 
     def warp(
-        self, foreground: Tensor, volume: Tensor, source: Tensor, driving: Tensor, prior: Tensor | None = None
+        self, foreground: Tensor, volume: Tensor, source: Tensor, driving: Tensor, prior: Prior | None = None
     ) -> Warped:
         """The source foreground (B, 4, S, S) and its volume in the driving view.
 
-        source, driving (B, 57): the faces' coefficients; prior (B, 3, D, h, w): motion to which the flow is added.
+        source, driving (B, 57): the faces' coefficients; prior: motion to which the flow is added.
         """
         flow = self.flow(volume, source, driving)
-        flow = flow if prior is None else flow + prior
+        flow = flow if prior is None else flow + prior.flow
+        detail = None if prior is None else prior.detail
         warped = warp_volume(volume, flow)
         projected = self.projection(warped)
-        texture = warp_image(foreground, image_flow(flow, projected.weight))
+        texture = warp_image(foreground, image_flow(flow, projected.weight), detail)
         return Warped(warped, flow, projected, self.decoder(projected.features), texture)
 
     def forward(
@@ -157,14 +170,14 @@ class Warping(nn.Module):
         foreground: Tensor,
         source: Tensor,
         driving: Tensor,
-        prior: Tensor | None = None,
-        inverse_prior: Tensor | None = None,
+        prior: Prior | None = None,
+        inverse_prior: Prior | None = None,
     ) -> Cycle:
         """As ``warp``, and back; ``inverse_prior``: the prior of the way back."""
         volume = self.lift(foreground)
         there = self.warp(foreground, volume, source, driving, prior)
         flow = self.flow(there.volume, driving, source)
-        flow = flow if inverse_prior is None else flow + inverse_prior
+        flow = flow if inverse_prior is None else flow + inverse_prior.flow
         returned = self.projection(warp_volume(there.volume, flow))
         still = self.projection(volume)
         back, still_decoded = self.decoder(torch.cat([returned.features, still.features])).chunk(2)
