@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
-    "errors", "process", "settings", "config", "storage",  # the foundation
+    "errors", "process", "device", "settings", "config", "storage",  # the foundation
     "face", "render", "networks", "training",
     "images", "expressions", "studio", "data",
     "inference", "synthesis", "evaluation", "run", "report",

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from jr2net.device import to_device
+
 Batch = dict[str, Any]
 
 
@@ -30,7 +32,7 @@ class Transfer:
             return Copied(batch, None)
         with torch.cuda.stream(self._stream):
             copies = {
-                name: value.pin_memory().to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
+                name: to_device(value, self.device) if isinstance(value, Tensor) else value
                 for name, value in batch.items()
             }
             return Copied(copies, self._stream.record_event())

@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 
 from jr2net.config import Config
+from jr2net.device import constant
+
+TO_CAMERA = (1.0, -1.0, -1.0)
+"""From model axes, or those of light, to camera axes and back: y and z are flipped."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,12 @@ class Camera:
     def project(self, points: Tensor) -> Tensor:
         """Camera-space points (..., 3) in mm to pixels (..., 2)."""
         depth = points[..., 2:]
-        centre = points.new_tensor(self.centre)
+        centre = constant(self.centre, points)
         return self.focal * points[..., :2] / depth + centre
 
     def unproject(self, pixels: Tensor, depth: Tensor) -> Tensor:
         """Pixels (..., 2) at depths (...) in mm to camera-space points (..., 3): ``D K⁻¹ p`` of Eq. 2."""
-        centre = pixels.new_tensor(self.centre)
+        centre = constant(self.centre, pixels)
         return torch.cat([(pixels - centre) / self.focal * depth[..., None], depth[..., None]], dim=-1)
 
 
@@ -69,5 +73,5 @@ def rotation_matrix(rotation: Tensor) -> Tensor:
 
 def to_camera(vertices: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
     """Model-space vertices (B, N, 3) to camera space (B, N, 3), mm; rotation (B, 3), translation (B, 3)."""
-    flipped = rotation_matrix(rotation) * rotation.new_tensor([1.0, -1.0, -1.0])[:, None]
+    flipped = rotation_matrix(rotation) * constant(TO_CAMERA, rotation)[:, None]
     return vertices @ flipped.transpose(-1, -2) + translation[:, None]

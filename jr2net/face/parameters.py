@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from jr2net.device import to_device
+
 
 @dataclass(frozen=True)
 class FaceParameters:
@@ -42,7 +44,7 @@ class FaceParameters:
         return FaceParameters(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
 
     def to(self, device: torch.device | str) -> FaceParameters:
-        return self.map(lambda value: value.to(device))
+        return self.map(lambda value: to_device(value, torch.device(device)))
 
     def detach(self) -> FaceParameters:
         return self.map(Tensor.detach)

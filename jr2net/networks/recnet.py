@@ -68,7 +68,7 @@ class RecNet(nn.Module):
         translation = torch.stack(
             [_SHIFT_MM * shift_x, _SHIFT_MM * shift_y, START_DISTANCE * (_LOG_DISTANCE * log_distance).exp()], dim=-1
         )
-        light = ambient(START_LIGHT).to(features) + self.light(features).view(-1, SH_BASES, 3)
+        light = ambient(START_LIGHT, features.device).to(features.dtype) + self.light(features).view(-1, SH_BASES, 3)
         return FaceParameters(
             identity=self.identity(features),
             expression=self.expression(features),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors.torch
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from jr2net import storage
 from jr2net.errors import UserError
+
+N = TypeVar("N", bound=nn.Module)
 
 
 class WeightsError(UserError, ValueError):
@@ -37,12 +40,17 @@ def load_embedder(path: str | Path, device: torch.device | str = "cpu") -> nn.Mo
     """A frozen TorchScript face embedder: image (B, 3, S, S) in [0, 1] to embedding (B, C). Raises WeightsError."""
     content = _read(path)
     try:
-        embedder = torch.jit.load(io.BytesIO(content), device).eval()
+        embedder = torch.jit.load(io.BytesIO(content), device)
     except RuntimeError as error:
         raise WeightsError(f"{path}: is not a TorchScript module ({error}); save it with `torch.jit.save`") from None
-    for parameter in embedder.parameters():
+    return freeze(embedder)
+
+
+def freeze(network: N) -> N:
+    """A network in evaluation mode whose parameters need no gradients, TorchScript or not; changes it in place."""
+    for parameter in network.eval().parameters():
         parameter.requires_grad_(False)
-    return embedder
+    return network
 
 
 def _read(path: str | Path) -> bytes:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from jr2net.device import constant
 from jr2net.face.camera import Camera
 from jr2net.render.shading import CYCLES
 
@@ -96,7 +97,7 @@ def fragments_of(pix_to_face: Tensor, vertices: Tensor, faces: Tensor, camera: C
     within = pixel - batch_index * (height * width)
     row = torch.div(within, width, rounding_mode="floor")
     centre = torch.stack([within - row * width, row]).to(vertices.dtype) + 0.5
-    ray = (centre - vertices.new_tensor(camera.centre)[:, None]) / camera.focal
+    ray = (centre - constant(camera.centre, vertices)[:, None]) / camera.focal
     triangle = pix_to_face.flatten().index_select(0, pixel)
     corner = faces.t().index_select(1, triangle) + batch_index * vertices.shape[1]
     weight = _Barycentric.apply(vertices.flatten(0, 1).t(), corner, ray)

@@ -8,7 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from jr2net.face.camera import Camera, to_camera
+from jr2net.device import constant
+from jr2net.face.camera import TO_CAMERA, Camera, to_camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.render.rasterizer import Fragments, rasterize
@@ -98,7 +99,7 @@ def render_mesh(
     vertices_camera: Tensor, faces: Tensor, albedo: Tensor, light: Tensor, camera: Camera, backend: str = "torch"
 ) -> Rendering:
     """Renders any mesh: vertices (B, N, 3) in camera space, albedo (B|1, N, 3), light (B, 9, 3)."""
-    normals = vertex_normals(vertices_camera, faces) * vertices_camera.new_tensor([1.0, -1.0, -1.0])
+    normals = vertex_normals(vertices_camera, faces) * constant(TO_CAMERA, vertices_camera)
     return Rendering(vertices_camera, normals, rasterize(vertices_camera, faces, camera, backend), albedo, light)
 
 

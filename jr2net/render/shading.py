@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from jr2net.device import constant
 from jr2net.face.light import _BAND0, _BAND1, _BAND2, _BAND2_ZZ
 
 CYCLES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))  # i, i + 1, i + 2 modulo 3
@@ -124,8 +125,8 @@ class _Irradiance(torch.autograd.Function):
         normal, illumination, basis = ctx.saved_tensors
         normals = light = None
         if ctx.needs_input_grad[0]:
-            scale = [_BAND0, _BAND1, _BAND1, _BAND1, _BAND2, _BAND2, _BAND2_ZZ, _BAND2, 0.5 * _BAND2]
-            weighted = illumination * illumination.new_tensor(scale)[:, None]
+            scale = (_BAND0, _BAND1, _BAND1, _BAND1, _BAND2, _BAND2, _BAND2_ZZ, _BAND2, 0.5 * _BAND2)
+            weighted = illumination * constant(scale, illumination)[:, None]
             h0, hy, hz, hx, hxy, hyz, hzz, hxz, hxx = (weighted @ gradient).unbind(1)
             x, y, z = normal.unbind(1)
             square = h0.sub_(hzz)  # common factor of x², y² and z²

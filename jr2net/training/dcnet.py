@@ -51,10 +51,11 @@ class DCNetTraining(ReenactorTraining):
             return self.generator_losses(generated, target, scene)
 
         self.networks["discriminator"].requires_grad_(False)
-        values = self.backward_and_step("dcnet", generator_losses, self.microbatches(batch))
+        gradients = [self.backward("dcnet", generator_losses, self.microbatches(batch))]
         self.networks["discriminator"].requires_grad_(True)
         if self.adversarial:
-            values |= self.backward_and_step("discriminator", self.discriminator_losses, generated_batches)
+            gradients.append(self.backward("discriminator", self.discriminator_losses, generated_batches))
+        values = self.update(gradients)
 
         update_average(self.average, self.networks["dcnet"], self.config.ema, self.step_number)
         self.phases.end("optimizer")
@@ -67,8 +68,10 @@ class DCNetTraining(ReenactorTraining):
         emphasis = 1 + weights.face_emphasis * scene.driving.mask
         terms = {"l1": weights.l1 * losses.l1(generated, target, emphasis)}
         if weights.perceptual > 0:
+            with torch.no_grad():
+                features = self.forward(self.perceptual, target)
             terms["perceptual"] = weights.perceptual * losses.perceptual(
-                self.perceptual(generated), self.perceptual(target)
+                self.forward(self.perceptual, generated), features
             )
         if self.adversarial:
             logits = self.forward(self.networks["discriminator"], generated, scene.conditions)

@@ -44,8 +44,8 @@ class ETNetTraining(Training):
                 return {"squared": SQUARED_WEIGHT * (predicted - truth).square().mean()}
             return {"activation": ACTIVATION_WEIGHT * losses.activation(predicted, truth)}
 
-        values = self.backward_and_step("etnet", losses_of, self.microbatches(batch))
-        values["expression_deviation"] = float(torch.stack(deviations).mean())
+        gradients = self.backward("etnet", losses_of, self.microbatches(batch))
+        values = self.update([gradients], {"expression_deviation": torch.stack(deviations).mean()})
         self.step_number += 1
         return values
 

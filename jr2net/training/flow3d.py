@@ -131,7 +131,7 @@ class Flow3DTraining(ReenactorTraining):
         phase = self.phase
         if phase is Phase.INPAINT:
             trained: tuple[str, ...] = ("inpaint",)
-            values = self.backward_and_step(trained, self.background_losses, self.microbatches(batch))
+            values = self.update([self.backward(trained, self.background_losses, self.microbatches(batch))])
         else:
             trained = ("warping", "matte") if phase is Phase.WARP else ("warping", "matte", "refine")
             values = self._foreground_step(batch, trained)
@@ -166,11 +166,11 @@ class Flow3DTraining(ReenactorTraining):
             return terms
 
         self.networks["discriminator"].requires_grad_(False)
-        values = self.backward_and_step(trained, foreground_losses, self.microbatches(batch))
+        gradients = [self.backward(trained, foreground_losses, self.microbatches(batch))]
         self.networks["discriminator"].requires_grad_(True)
         if self.adversarial:
-            values |= self.backward_and_step("discriminator", self.discriminator_losses, generated_batches)
-        return values
+            gradients.append(self.backward("discriminator", self.discriminator_losses, generated_batches))
+        return self.update(gradients)
 
     @torch.no_grad()
     def targets(self, microbatch: Batch, scene: Scene) -> Targets:
@@ -275,7 +275,7 @@ class Flow3DTraining(ReenactorTraining):
 
     def _features(self, *images: Tensor) -> list[list[Tensor]]:
         """Perceptual features of several batches of images (B, 3 or 4, S, S); an opacity is left out."""
-        layers = self.perceptual(torch.cat([image[:, :3] for image in images]))
+        layers = self.forward(self.perceptual, torch.cat([image[:, :3] for image in images]))
         return [list(maps) for maps in zip(*(layer.chunk(len(images)) for layer in layers), strict=True)]
 
 

@@ -13,6 +13,7 @@ from jr2net.config import OptimizerConfig, RecNetLossConfig
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
+from jr2net.networks.weights import freeze
 from jr2net.render.renderer import landmarks_2d, render
 from jr2net.training import losses
 from jr2net.training.pictures import grid
@@ -45,8 +46,8 @@ class RecNetTraining(Training):
         self.loss = loss
         self.exchange = exchange
         self.photometric_from = photometric_from
-        self.embedder = embedder.to(self.device) if embedder is not None else None
-        self.skin = self.model.has_label("skin")
+        self.embedder = freeze(embedder.to(self.device)) if embedder is not None else None
+        self.skin = self.model.has_label("skin").nonzero().squeeze(1)
         self.skin_and_lips = self.model.has_label("skin", "lips")
 
     def step(self, batch: Batch) -> dict[str, float]:
@@ -61,8 +62,8 @@ class RecNetTraining(Training):
                 parameters = exchange_identity(parameters, microbatch.get("offset", 0))
             return self.losses(parameters, images, landmarks)
 
-        values = self.backward_and_step("recnet", losses_of, self.microbatches(batch))
-        values["expression_deviation"] = float(torch.stack(deviations).mean())
+        gradients = self.backward("recnet", losses_of, self.microbatches(batch))
+        values = self.update([gradients], {"expression_deviation": torch.stack(deviations).mean()})
         self.step_number += 1
         return values
 
@@ -105,8 +106,10 @@ class RecNetTraining(Training):
         }
         if self.embedder is not None:
             composed = torch.lerp(images, image, rendering.mask)
+            with torch.no_grad():
+                embedding = self.forward(self.embedder, images)
             terms["identity_feature"] = weights.identity_feature * losses.identity_feature(
-                self.embedder(composed), self.embedder(images)
+                self.forward(self.embedder, composed), embedding
             )
         return terms
 

@@ -60,7 +60,7 @@ class ReenactorTraining(Training):
     @torch.no_grad()
     def scene(self, source_image: Tensor, driving_image: Tensor, source_matte: Tensor | None = None) -> Scene:
         """Reconstructs and renders source and driving images (B, 3, S, S)."""
-        parameters = self.recnet(torch.cat([source_image, driving_image]))
+        parameters = self.forward(self.recnet, torch.cat([source_image, driving_image]))
         source, driving = parameters[: len(source_image)], parameters[len(source_image) :]
         return set_scene(self.model, self.camera, source_image, source, recombine(source, driving), source_matte)
 
@@ -104,5 +104,4 @@ def update_average(average: nn.Module, network: nn.Module, ema: float, steps: in
     steps: how many steps the network was trained for before this one; the decay is smaller than ``ema`` in first steps.
     """
     decay = min(ema, (1 + steps) / (10 + steps))
-    for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-        mean.lerp_(value, 1 - decay)
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)

@@ -6,9 +6,11 @@ test, a notebook) wraps the networks if needed, provides batches and saves the s
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,15 +19,33 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from jr2net.config import OptimizerConfig
+from jr2net.device import to_device
 from jr2net.networks.precision import in_bfloat16
-from jr2net.training.guard import LossMonitor, check_finite
+from jr2net.training.guard import Divergence, LossMonitor, check_finite
 from jr2net.training.phases import Phases
 from jr2net.training.schedule import learning_rate
-from jr2net.training.workers import world_size
+from jr2net.training.workers import gather, world_size
 
 Batch = dict[str, Any]
 Losses = Callable[[Batch], dict[str, Tensor]]
 """Micro-batch -> weighted loss terms by name, each a mean over its samples."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a micro-batch has contributed to gradients: its loss terms on the device, its weight and its samples."""
+
+    terms: dict[str, Tensor]
+    weight: float
+    samples: list[object]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients that the parameters of networks hold, by the names of the networks, and where they come from."""
+
+    names: tuple[str, ...]
+    parts: list[Part]
 
 
 class Training(ABC):
@@ -38,6 +58,8 @@ class Training(ABC):
     phases       time per phase
     accumulate   number of micro-batches per worker and step (gradient accumulation)
     bf16         whether networks compute in bfloat16 (autocast); weights, rendering and losses stay float32
+    checks_first whether losses are checked before each backward and not after the last one: on CPUs, where reading them
+                 costs nothing and the backward of NaN coordinates (``grid_sample``) crashes
     """
 
     def __init__(
@@ -55,7 +77,7 @@ class Training(ABC):
         self.steps = optimizer.steps
         self.step_number = 0
         self.phases = Phases()
-        self.accumulate, self.bf16 = 1, False
+        self.accumulate, self.bf16, self.checks_first = 1, False, self.device.type == "cpu"
         self._monitors = {name: LossMonitor() for name in networks}
         self._base_rates = {name: (learning_rates or {}).get(name, optimizer.learning_rate) for name in networks}
         self._optimizers = {
@@ -96,7 +118,7 @@ class Training(ABC):
 
         ``offset`` is the index of a micro-batch's first sample in the global batch.
         """
-        batch = {k: v.to(self.device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        batch = {k: to_device(v, self.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
         size = _size(batch)
         count = min(self.accumulate, size)
         if count == 1:
@@ -108,49 +130,88 @@ class Training(ABC):
             for first, last in pairwise(size * i // count for i in range(count + 1))
         ]
 
-    def backward_and_step(
-        self, names: str | Sequence[str], losses: Losses, microbatches: Sequence[Batch]
-    ) -> dict[str, float]:
-        """Backward through the weighted sum of ``losses`` of all micro-batches, then one clipped optimiser step.
+    def backward(self, names: str | Sequence[str], losses: Losses, microbatches: Sequence[Batch]) -> Gradients:
+        """Backward through the weighted sum of ``losses`` of all micro-batches; ``update`` changes the weights.
 
-        names: the network, or the networks, whose parameters are updated; the gradient of each is clipped by itself.
-        Every one of them must take part in the losses: with several workers it is an error otherwise. Returns each loss
-        term; its mean over workers is the value of the global batch. Raises NonFiniteLoss or ExplodingLoss before the
-        weights are changed.
+        names: the network, or the networks, whose parameters get gradients. Every one of them must take part in the
+        losses: with several workers it is an error otherwise. The host does not wait for a GPU.
         """
         names = (names,) if isinstance(names, str) else tuple(names)
         for name in names:
-            optimizer, rate = self._optimizers[name], self.rate(self.step_number, name)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.zero_grad(set_to_none=True)
-        values: dict[str, float] = {}
+            self._optimizers[name].zero_grad(set_to_none=True)
+        parts = []
         for microbatch in microbatches:
             with ExitStack() as stack:
                 if microbatch is not microbatches[-1]:
                     for name in names:
                         stack.enter_context(self.no_sync(name))
                 terms = losses(microbatch)
-                term_values = {term: float(loss.detach()) for term, loss in terms.items()}
-                self._monitors[names[0]].check(term_values, self.step_number, _samples(microbatch))
                 weight = self._weight(microbatch, microbatches)
+                part = Part({term: loss.detach() for term, loss in terms.items()}, weight, _samples(microbatch))
+                if self.checks_first:
+                    self._monitor(names[0], {term: float(loss) for term, loss in part.terms.items()}, part)
                 self.phases.end("forward")
                 total = torch.stack(list(terms.values())).sum()
                 (total if weight == 1 else weight * total).backward()
                 self.phases.end("backward")
-            for term, value in term_values.items():
-                values[term] = values.get(term, 0.0) + weight * value
-        for name in names:
-            parameters = [p for group in self._optimizers[name].param_groups for p in group["params"]]
-            norm = nn.utils.clip_grad_norm_(parameters, self.settings.clip_gradient)
-            values[f"{name}_gradient"] = float(norm)
-        check_finite(
-            values, self.step_number, [sample for microbatch in microbatches for sample in _samples(microbatch)]
-        )
-        for name in names:
-            self._optimizers[name].step()
+            parts.append(part)
+        return Gradients(names, parts)
+
+    def update(self, gradients: Sequence[Gradients], logged: Mapping[str, Tensor] | None = None) -> dict[str, float]:
+        """One clipped optimiser step with all gradients; the gradient of each network is clipped by itself.
+
+        Returns each loss term (its mean over workers is the value of the global batch), each gradient's norm and the
+        numbers ``logged``. All of them are copied to the host at once, and checked before any weight is changed. Raises
+        NonFiniteLoss or ExplodingLoss.
+        """
+        networks = [name for each in gradients for name in each.names]
+        norms = [nn.utils.clip_grad_norm_(self._parameters(name), self.settings.clip_gradient) for name in networks]
+        losses = [value for each in gradients for part in each.parts for value in part.terms.values()]
+        logged = logged or {}
+        numbers = iter(torch.stack([*losses, *norms, *logged.values()]).tolist())
+        terms = [[{term: next(numbers) for term in part.terms} for part in each.parts] for each in gradients]
+        norm = {name: next(numbers) for name in networks}
+
+        self._check(gradients, terms, norm)
+        for name in networks:
+            optimizer, rate = self._optimizers[name], self.rate(self.step_number, name)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
         self.phases.end("optimizer")
-        return values
+        values: dict[str, float] = {}
+        for each, of_parts in zip(gradients, terms, strict=True):
+            for part, of_part in zip(each.parts, of_parts, strict=True):
+                for term, value in of_part.items():
+                    values[term] = values.get(term, 0.0) + part.weight * value
+            values |= {f"{name}_gradient": norm[name] for name in each.names}
+        return values | {name: next(numbers) for name in logged}
+
+    def _check(
+        self, gradients: Sequence[Gradients], terms: Sequence[Sequence[dict[str, float]]], norm: dict[str, float]
+    ) -> None:
+        """Raises Divergence where a loss or a gradient's norm is not finite, or a loss explodes."""
+        error: Divergence | None = None
+        if not self.checks_first:
+            try:
+                for each, of_parts in zip(gradients, terms, strict=True):
+                    for part, of_part in zip(each.parts, of_parts, strict=True):
+                        self._monitor(each.names[0], of_part, part)
+            except Divergence as found:
+                error = found
+        if not all(map(math.isfinite, norm.values())):  # on all workers alike, whosever samples are to blame
+            error = next((found for found in gather(error) if found is not None), None)
+        if error is not None:
+            raise error
+        for each in gradients:
+            samples = [sample for part in each.parts for sample in part.samples]
+            check_finite({f"{name}_gradient": norm[name] for name in each.names}, self.step_number, samples)
+
+    def _monitor(self, name: str, terms: dict[str, float], part: Part) -> None:
+        self._monitors[name].check(terms, self.step_number, part.samples)
+
+    def _parameters(self, name: str) -> list[nn.Parameter]:
+        return [parameter for group in self._optimizers[name].param_groups for parameter in group["params"]]
 
     def state_dict(self) -> dict[str, Any]:
         """The complete state of the training; together with the position in the data (the step) it resumes exactly.

@@ -5,6 +5,8 @@ With a single process, or without a process group, all functions do nothing.
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import torch
 import torch.distributed
 from torch import nn
@@ -13,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from jr2net.training.shared_gradients import share_gradients
 
 _ONE_BUCKET_MB = 1024
+
+T = TypeVar("T")
 
 
 def world_size() -> int:
@@ -48,6 +52,15 @@ def broadcast_int(number: int | None, device: torch.device | str = "cpu") -> int
     value = torch.tensor(-1 if number is None else number, device=device)
     torch.distributed.broadcast(value, 0)
     return None if value.item() < 0 else int(value.item())
+
+
+def gather(value: T) -> list[T]:
+    """The values of all workers, in their order; every worker must call it. They are pickled."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def mean_over_workers(losses: list[dict[str, float]], device: torch.device | str = "cpu") -> list[dict[str, float]]:

@@ -29,7 +29,7 @@ NETWORKS = (*SECTIONS, "dcnet-paper")
 BACKBONE = BackboneConfig(layers=10, width=8)
 
 
-def configuration(samples: int, steps: int = 8, generator: str = "warp") -> Config:
+def configuration(samples: int, steps: int = 8, generator: str = "warp", prior: str = "pose") -> Config:
     """samples: global batch size. Of DCNet's steps the second half is adversarial, with ``paper`` all of them.
 
     The quarters of flow3d's steps are phase A1, A2, A2 with adversarial training, and B.
@@ -43,39 +43,38 @@ def configuration(samples: int, steps: int = 8, generator: str = "warp") -> Conf
     overrides += ["flow3d.flow_code=8", "flow3d.projection_width=8", "flow3d.refine_widths=[8, 8, 8, 16]"]
     overrides += ["flow3d.refine_blocks=1", "flow3d.inpaint_widths=[8, 8]", "flow3d.matte_widths=[8, 8]"]
     overrides += [
-        "flow3d.prior=pose",
+        f"flow3d.prior={prior}",
         "flow3d.source_learning_rate=0.003",
         "flow3d.loss={style: 1, feature_matching: 1}",
     ]
     return load(Path(__file__).parents[2] / "configs" / "laptop.yaml", [*overrides, "recnet.photometric_from=0"])
 
 
-def training(network: str, model: FaceModel, samples: int, steps: int = 8) -> Training:
-    """A training at step 0, identical in every process."""
-    config = configuration(samples, steps, "paper" if network == "dcnet-paper" else "warp")
+def training(
+    network: str, model: FaceModel, samples: int, steps: int = 8, device: torch.device | str = "cpu"
+) -> Training:
+    """A training at step 0, identical in every process; ``flow3d-mesh`` has the mesh as prior, the others the pose."""
+    generator, prior = "paper" if network == "dcnet-paper" else "warp", "mesh" if network == "flow3d-mesh" else "pose"
+    config = configuration(samples, steps, generator, prior)
     torch.manual_seed(0)
-    recnet = RecNet(model.sizes, BACKBONE)
+    recnet, camera = RecNet(model.sizes, BACKBONE), Camera.from_config(config)
     if network == "recnet":
-        return RecNetTraining(recnet, model, Camera.from_config(config), config.recnet.optimizer, config.recnet.loss)
+        return RecNetTraining(recnet, model, camera, config.recnet.optimizer, config.recnet.loss, device)
     if network in ("dcnet", "dcnet-paper"):
         discriminator = PatchDiscriminator(8, conditions=condition_names(config.dcnet))
         dcnet = DCNet(config.dcnet)
         if isinstance(dcnet, WarpDCNet):
             # Zero-initialised, it samples the source at pixel centres, where bilinear sampling is not differentiable.
             torch.nn.init.normal_(dcnet.motion.weight, std=0.1)
-        return DCNetTraining(
-            dcnet, discriminator, recnet, recnet.features, model, Camera.from_config(config), config.dcnet
-        )
-    if network == "flow3d":
+        return DCNetTraining(dcnet, discriminator, recnet, recnet.features, model, camera, config.dcnet, device)
+    if network in ("flow3d", "flow3d-mesh"):
         discriminator, flow3d = PatchDiscriminator(8), Flow3D(config.flow3d)
         torch.nn.init.normal_(flow3d.warping.flow.output.weight, std=0.1)  # as above
-        return Flow3DTraining(
-            flow3d, discriminator, recnet, recnet.features, model, Camera.from_config(config), config.flow3d
-        )
+        return Flow3DTraining(flow3d, discriminator, recnet, recnet.features, model, camera, config.flow3d, device)
     if network == "etnet":
-        return ETNetTraining(ETNet(BACKBONE), config.etnet.optimizer)
+        return ETNetTraining(ETNet(BACKBONE), config.etnet.optimizer, device)
     augmented = RecAugNet(recnet, ETNet(BACKBONE))
-    return RecNetTraining(augmented, model, Camera.from_config(config), config.recaugnet.optimizer, config.recnet.loss)
+    return RecNetTraining(augmented, model, camera, config.recaugnet.optimizer, config.recnet.loss, device)
 
 
 def batch(model: FaceModel, samples: int) -> dict:

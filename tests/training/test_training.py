@@ -164,6 +164,23 @@ def test_non_finite_loss_raises_before_the_weights_change(build: Build, batch: d
             assert torch.equal(value, before[name][key])
 
 
+def test_non_finite_loss_of_the_discriminator_raises_before_any_weights_change(
+    config: Config, toy_model: FaceModel, batch: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = dcnet_training(config, toy_model)
+    training.step_number = training.steps // 2
+    assert training.adversarial
+    losses = training.discriminator_losses
+    broken = lambda microbatch: {name: loss * torch.nan for name, loss in losses(microbatch).items()}  # noqa: E731
+    monkeypatch.setattr(training, "discriminator_losses", broken)
+    before = copy.deepcopy({name: network.state_dict() for name, network in training.networks.items()})
+    with pytest.raises(NonFiniteLoss, match="step 4: discriminator became NaN or infinite on samples sample-0"):
+        training.step(batch)
+    for name, network in training.networks.items():
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, before[name][key])
+
+
 def test_exchange_swaps_identities_in_every_second_pair(toy_model: FaceModel) -> None:
     faces = toy_model.neutral(6).replace(identity=torch.arange(6.0)[:, None].expand(6, 4))
     assert exchange_identity(faces).identity[:, 0].tolist() == [0, 4, 2, 3, 1, 5]

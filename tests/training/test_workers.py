@@ -20,7 +20,7 @@ import torch.multiprocessing
 
 from jr2net.face.model import FaceModel
 from jr2net.process import use_threads
-from jr2net.training import Training
+from jr2net.training import NonFiniteLoss, Training
 from jr2net.training.workers import broadcast_int, distribute, mean_over_workers
 
 AGREEMENT = 0.01  # of the step
@@ -63,6 +63,12 @@ def worker(
     torch.distributed.destroy_process_group()
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def on_workers(
     world: int,
     network: str,
@@ -73,14 +79,11 @@ def on_workers(
     steps: int = 1,
     start: float = 0.5,
 ) -> list:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     # Processes forked from this one would inherit locks held by its threads and deadlock.
     torch.multiprocessing.set_forkserver_preload(["jr2net.training"])
     torch.multiprocessing.start_processes(
         worker,
-        (world, port, network, model, batch, accumulate, steps, start, str(out)),
+        (world, free_port(), network, model, batch, accumulate, steps, start, str(out)),
         nprocs=world,
         start_method="forkserver",
     )
@@ -131,6 +134,35 @@ def test_two_workers_match_one(
     difference = torch.cat([(first[key] - after[key]).flatten() for key in after]).abs()
     assert update.abs().max() > 1e-4
     assert (difference > AGREEMENT * update.abs().max()).float().mean() < OUTLIERS
+
+
+def diverging_worker(rank: int, port: int, model: FaceModel, batch: dict, out: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
+    use_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    training = small.training("etnet", model, len(batch["sample_id"]), TOTAL)
+    training.wrap(distribute)
+    training.checks_first = False  # as on GPUs
+    before = small.weights(training)
+    with pytest.raises(NonFiniteLoss) as caught:
+        training.step(small.local_batch(batch, rank, 2))
+    assert all(torch.equal(value, before[key]) for key, value in small.weights(training).items())
+    Path(out, f"{rank}.txt").write_text(str(caught.value))
+    torch.distributed.destroy_process_group()
+
+
+def test_all_workers_blame_the_samples_of_the_one_whose_loss_is_not_finite(
+    toy_model: FaceModel, tmp_path: Path
+) -> None:
+    batch = small.batch(toy_model, 4)
+    batch["image"][3, 0, 3, 3] = torch.nan  # of the second worker; its gradients reach the first
+    torch.multiprocessing.set_forkserver_preload(["jr2net.training"])
+    torch.multiprocessing.start_processes(
+        diverging_worker, (free_port(), toy_model, batch, str(tmp_path)), nprocs=2, start_method="forkserver"
+    )
+    messages = [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)]
+    assert messages[0] == messages[1]
+    assert messages[0].startswith("step 0: activation became NaN or infinite on samples sample-2, sample-3;")
 
 
 @pytest.mark.drill

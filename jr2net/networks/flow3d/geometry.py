@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jr2net.face.camera import rotation_matrix
+from jr2net.device import constant
+from jr2net.face.camera import TO_CAMERA, rotation_matrix
 from jr2net.face.parameters import FaceParameters
 from jr2net.networks.flow3d.blocks import centres
 from jr2net.networks.precision import in_float32
@@ -91,7 +92,7 @@ def moved_with_head(own: Tensor, source: FaceParameters, driving: FaceParameters
     distance = driving.translation[:, 2].view(-1, 1, 1, 1) + HALF_DEPTH * own[:, 2]
     point = torch.stack([own[:, 0] * distance / ratio, own[:, 1] * distance / ratio, distance], dim=1)
     to_source = rotation_matrix(source.rotation) @ rotation_matrix(driving.rotation).transpose(-1, -2)
-    flip = to_source.new_tensor([1.0, -1.0, -1.0])
+    flip = constant(TO_CAMERA, to_source)
     to_source = flip[:, None] * to_source * flip  # model axes to camera axes
     moved = torch.einsum("bij,bjzyx->bizyx", to_source, point - _as_volume(driving.translation))
     moved = moved + _as_volume(source.translation)
