@@ -31,7 +31,7 @@ def evaluate(
     cascade = Cascade.load(folders, config.reenactor, model, device)
     sets, training = test_clips(config, folders["prepare"]), training_clips(config, folders["prepare"])
     people = count_people(config, folders["prepare"], training, sets)
-    baseline = mean_landmarks(training, config.image_size).to(device)
+    baseline = mean_landmarks(training, config.image_size)
 
     result: dict[str, Any] = {"reconstruction": {}, "landmarks": {}, "expression": {}, "reenactment": {}, **people}
     grids: list[Grid] = []

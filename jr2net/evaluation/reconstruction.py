@@ -9,6 +9,7 @@ from torch import Tensor
 
 from jr2net.data.clips import ClipSource
 from jr2net.data.evaluation_frames import all_frames, load_frames
+from jr2net.device import to_device
 from jr2net.evaluation.figures import Grid, overlay_grid
 from jr2net.evaluation.metrics.expression import expression_errors
 from jr2net.evaluation.metrics.geometry import expression_rmse_mm, geometry_errors
@@ -29,9 +30,11 @@ def measure_reconstruction(
     name: str, clips: ClipSource, cascade: Cascade, crop_mm: float, baseline: Tensor
 ) -> tuple[dict[str, dict[str, Any]], Grid]:
     """Metrics by section of the report (``landmarks``; with ground truth also ``reconstruction`` and ``expression``)
-    and an overlay grid of one test set. ``baseline`` (68, 2): the mean landmarks of the training set."""
-    frames = _frames(clips, cascade.camera.size)
-    images, detected = frames["image"], frames["landmarks"]
+    and an overlay grid of one test set. ``baseline`` (68, 2): the mean landmarks of the training set.
+
+    Images stay on the CPU, batches of them apart; what is measured is on the device of the cascade."""
+    frames, device = _frames(clips, cascade.camera.size), cascade.model.mean.device
+    images, detected, baseline = frames["image"], frames["landmarks"].to(device), baseline.to(device)
     fits = {
         "RecNet": _fit(cascade.recnet, images),
         "RecAugNet": _fit(cascade.recaugnet, images),
@@ -46,6 +49,7 @@ def measure_reconstruction(
 
     truth = ground_truth(frames)
     if truth is not None:
+        truth = truth.to(device)
         mean_face = truth.map(torch.zeros_like)
         predictions = {"MeanFace": mean_face, **fits}
         metrics["reconstruction"] = _geometry(cascade.model, predictions, truth, crop_mm)
@@ -54,7 +58,7 @@ def measure_reconstruction(
     return metrics, overlay_grid(
         f"Overlays: {name.replace('_', ' ')}",
         "Fitted meshes over images of held-out people; dots: detected landmarks.",
-        images[shown],
+        images[shown].to(device),
         {method: parameters[shown] for method, parameters in fits.items()}
         | {"ground truth": truth[shown] if truth is not None else None},
         cascade.model,
@@ -86,8 +90,7 @@ def _frames(clips: ClipSource, size: int) -> dict[str, Any]:
 
 def _fit(reconstructor: Reconstructor, images: Tensor) -> FaceParameters:
     device = reconstructor.model.mean.device
-    predicted = (reconstructor.predict(batch.to(device)) for batch in images.split(BATCH))
-    return FaceParameters.concatenate(predicted).to("cpu")
+    return FaceParameters.concatenate(reconstructor.predict(to_device(batch, device)) for batch in images.split(BATCH))
 
 
 def _nme(predicted: Tensor, detected: Tensor) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from jr2net.data.clips import ClipSource, FrameRef
 from jr2net.data.evaluation_frames import cross_identity_pairs, load_frames, same_identity_pairs
+from jr2net.device import to_device
 from jr2net.evaluation.figures import Grid, image_grid
 from jr2net.evaluation.metrics.images import compare_images
 from jr2net.evaluation.metrics.landmarks import efl
@@ -110,8 +111,9 @@ def _reenact(clips: ClipSource, pairs: Pairs, cascade: Cascade) -> Iterator[Reen
     device = cascade.model.mean.device
     for first in range(0, len(pairs), BATCH):
         sources, drivers = zip(*pairs[first : first + BATCH])
-        source_image = load_frames(clips, sources, cascade.camera.size)["image"].to(device)
-        driving_image = load_frames(clips, drivers, cascade.camera.size)["image"].to(device)
+        source_image, driving_image = (
+            to_device(load_frames(clips, refs, cascade.camera.size)["image"], device) for refs in (sources, drivers)
+        )
         source, driving = cascade.recnet.predict(source_image), cascade.recnet.predict(driving_image)
         generated, scene = cascade.reenactor.generate(source_image, source, recombine(source, driving))
         yield ReenactedBatch(cascade.title, driving_image, scene, generated.picture)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from jr2net.data.clips import ClipSource
 from jr2net.data.evaluation_frames import load_frames
+from jr2net.device import to_device
 from jr2net.errors import UserError
 from jr2net.evaluation.metrics.images import kept_violations, masked_error
 from jr2net.evaluation.metrics.landmarks import efl
@@ -25,6 +26,8 @@ from jr2net.render.scene import Generated, Scene, recombine
 
 TURNED = 25.0
 """Pairs whose yaw differs by more than this many degrees are also measured apart."""
+
+Number = Tensor | float
 
 BASELINES = ("CopySource", "WarpOnly")
 
@@ -89,8 +92,8 @@ def reenactment_table(
         for name, reenactor in reenactors.items():
             start = _now(batch.images)
             generated, scene = reenactor.generate(batch.images, batch.source, batch.driving)
-            totals.add(name, "seconds", torch.tensor(_now(batch.images) - start), torch.tensor(len(batch.images)))
-            totals.add(name, "kept", generated.kept.sum(), torch.tensor(generated.kept.numel()))
+            totals.add(name, "seconds", _now(batch.images) - start, len(batch.images))
+            totals.add(name, "kept", generated.kept.sum(), generated.kept.numel())
             totals.count(name, "kept_changed", kept_violations(generated.picture, batch.images, generated.kept))
             _measure(totals, name, generated.picture, batch, reader, scene)
         assert scene is not None
@@ -101,7 +104,7 @@ def reenactment_table(
                 "remarks", "expression_mae_of_driving", *_difference(batch.read.expression, batch.true_expression)
             )
         for region, mask in batch.masks(scene).items():
-            totals.add("remarks", f"{region}_pixels", mask.sum(), torch.tensor(mask.numel()))
+            totals.add("remarks", f"{region}_pixels", mask.sum(), mask.numel())
     remarks = {"pairs": len(pairs), **totals.means("remarks")}
     return {**remarks, **{name: totals.means(name) for name in (*BASELINES, *reenactors)}}
 
@@ -131,17 +134,20 @@ class _Batch:
     def __init__(self, clips: ClipSource, pairs: Pairs, reader: Reconstructor, faces: Reconstructor) -> None:
         device, size = reader.model.mean.device, reader.camera.size
         sources, drivers = (load_frames(clips, refs, size, mattes=True) for refs in zip(*pairs))
-        self.images, self.target = sources["image"].to(device), drivers["image"].to(device)
-        self.mattes = [frames["matte"].to(device) if "matte" in frames else None for frames in (sources, drivers)]
+        sources, drivers = (
+            {name: to_device(value, device) if isinstance(value, Tensor) else value for name, value in frames.items()}
+            for frames in (sources, drivers)
+        )
+        self.images, self.target = sources["image"], drivers["image"]
+        self.mattes = [frames.get("matte") for frames in (sources, drivers)]
         self.source, self.fit = faces.predict(self.images), faces.predict(self.target)
         self.driving = recombine(self.source, self.fit)
         self.read = reader.predict(self.target)
         self.landmarks = landmarks_2d(reader.model, self.read, reader.camera)
-        truth = drivers.get("truth_expression")
-        self.true_expression = None if truth is None else truth.to(device)
-        rotations = [frames.get("truth_rotation", fit.rotation.cpu()) for frames, fit in
+        self.true_expression = drivers.get("truth_expression")
+        rotations = [frames.get("truth_rotation", fit.rotation) for frames, fit in
                      ((sources, self.source), (drivers, self.fit))]  # fmt: skip
-        self.turned = ((rotations[0] - rotations[1])[:, 1].abs().rad2deg() > TURNED).to(device)
+        self.turned = (rotations[0] - rotations[1])[:, 1].abs().rad2deg() > TURNED
 
     def masks(self, scene: Scene) -> dict[str, Tensor]:
         masks = region_masks(scene.driving.mask, *self.mattes)
@@ -149,26 +155,29 @@ class _Batch:
 
 
 class _Totals:
-    """Sums and weights of every metric of every method."""
+    """Sums and weights of every metric of every method; those of a GPU stay there until the means are asked for."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
+        self.sums: dict[str, dict[str, list[Number]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
 
-    def add(self, method: str, metric: str, total: Tensor, weight: Tensor) -> None:
+    def add(self, method: str, metric: str, total: Number, weight: Number) -> None:
         sums = self.sums[method][metric]
-        sums[0] += float(total)
-        sums[1] += float(weight)
+        sums[0] = sums[0] + _double(total)
+        sums[1] = sums[1] + _double(weight)
 
-    def count(self, method: str, metric: str, number: int) -> None:
+    def count(self, method: str, metric: str, number: Number) -> None:
         """Adds to a metric that is a number and no mean."""
         sums = self.sums[method][metric]
-        sums[0], sums[1] = sums[0] + number, 1.0
+        sums[0], sums[1] = sums[0] + _double(number), 1.0
 
     def means(self, method: str) -> dict[str, float]:
         """Mean by metric; NaN where nothing was measured."""
-        return {
-            metric: total / weight if weight else float("nan") for metric, (total, weight) in self.sums[method].items()
-        }
+        sums = {metric: (float(total), float(weight)) for metric, (total, weight) in self.sums[method].items()}
+        return {metric: total / weight if weight else float("nan") for metric, (total, weight) in sums.items()}
+
+
+def _double(number: Number) -> Number:
+    return number.double() if isinstance(number, Tensor) else float(number)
 
 
 def _measure(totals: _Totals, method: str, images: Tensor, batch: _Batch, reader: Reconstructor, scene: Scene) -> None:
@@ -183,9 +192,9 @@ def _measure(totals: _Totals, method: str, images: Tensor, batch: _Batch, reader
         totals.add(method, "expression_mae", *_difference(read.expression, batch.true_expression))
 
 
-def _difference(expression: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _difference(expression: Tensor, target: Tensor) -> tuple[Tensor, int]:
     """Sum of the absolute differences of coefficients (B, 51), and their number."""
-    return (expression - target).abs().sum(), torch.tensor(expression.numel())
+    return (expression - target).abs().sum(), expression.numel()
 
 
 def _now(images: Tensor) -> float:

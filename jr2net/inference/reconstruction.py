@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jr2net.device import to_device
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
@@ -103,7 +104,7 @@ class Reconstructor:
     def fit(self, crops: Sequence[np.ndarray]) -> list[Fit]:
         """Fits face crops (side, side, 3) uint8 RGB of any side, in one forward pass."""
         images = to_tensor([resize(crop, self.camera.size) for crop in crops])
-        faces = self.predict(images.to(self.model.mean.device))
+        faces = self.predict(to_device(images, self.model.mean.device))
         landmarks = landmarks_2d(self.model, faces, self.camera).cpu().numpy()
         fields = {name: value.float().cpu().numpy() for name, value in faces.state().items()}
         return [

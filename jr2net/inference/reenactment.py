@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from jr2net import storage
+from jr2net.device import to_device
 from jr2net.errors import UserError
 from jr2net.expressions.named import expression_from_names
 from jr2net.expressions.tracks import Track, is_capture, parse_capture, read_capture
@@ -243,7 +244,7 @@ class Reenactor:
     def reenact(self, requests: Sequence[ReenactRequest]) -> list[ReenactResult]:
         """Generates the crop of each request, in one forward pass."""
         device = self.model.mean.device
-        images = to_tensor([resize(request.crop, self.camera.size) for request in requests]).to(device)
+        images = to_device(to_tensor([resize(request.crop, self.camera.size) for request in requests]), device)
         source = to_parameters([request.source for request in requests]).to(device)
         driving = to_parameters([request.driving for request in requests]).to(device)
         generated, scene = self.generate(images, source, driving)

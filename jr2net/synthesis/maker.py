@@ -19,6 +19,7 @@ from jr2net.data.clips import ClipSource
 from jr2net.data.pairs import Pair
 from jr2net.data.sets import training_clips, validation_clips
 from jr2net.data.sources import ClipFrames, SourceError, SourceImage, SourceList, Sources, open_sources
+from jr2net.device import to_device
 from jr2net.expressions.tracks import Track
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
@@ -134,9 +135,10 @@ class PairMaker:
             pairs, source_indices = [pairs[index] for index in usable], [source_indices[index] for index in usable]
             if not pairs:
                 return
-        source_index = torch.tensor(source_indices, device=faces.identity.device)
-        source = faces[source_index]
-        expression = torch.from_numpy(np.stack([pair.expression for pair in pairs])).to(source.expression)
+        source_index, device = torch.tensor(source_indices), faces.identity.device
+        source = faces[to_device(source_index, device)]
+        expression = torch.from_numpy(np.stack([pair.expression for pair in pairs])).to(source.expression.dtype)
+        expression = to_device(expression, device)
         target = source.replace(expression=expression)
         if driving_images:
             with self.network_lock, result.seconds("reconstruct"):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jr2net.device import to_device
 from jr2net.face.parameters import FaceParameters
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
@@ -65,7 +66,7 @@ class PairGenerator:
     @torch.inference_mode()
     def reconstruct(self, images: Tensor) -> FaceParameters:
         """Predicts the parameters of source images (B, 3, S, S)."""
-        images = images.to(self._device)
+        images = to_device(images, self._device)
         return FaceParameters.concatenate(in_halves(self._reconstructor.predict, images))
 
     @torch.inference_mode()
@@ -79,23 +80,24 @@ class PairGenerator:
     ) -> GeneratedPairs:
         """Reenacts source images with the parameters ``target`` (B faces); the result is on the CPU.
 
-        images (N, 3, S, S) and faces: the sources and their parameters; source_index (B,) int64: the source of each
-        target.
+        images (N, 3, S, S) and faces: the sources and their parameters; source_index (B,) int64, best on the CPU: the
+        source of each target.
         """
         stopwatch = Stopwatch() if stopwatch is None else stopwatch
-        images = images.to(self._device)
+        images = to_device(images, self._device)
 
         def generate(source_index: Tensor, target: FaceParameters) -> GeneratedPairs:
             return self._generate(images, faces, source_index, target, stopwatch)
 
-        return GeneratedPairs.concatenate(in_halves(generate, source_index.to(self._device), target))
+        return GeneratedPairs.concatenate(in_halves(generate, source_index, target))
 
     def _generate(
         self, images: Tensor, faces: FaceParameters, source_index: Tensor, target: FaceParameters, stopwatch: Stopwatch
     ) -> GeneratedPairs:
         reenactor = self.reenactor
         with stopwatch("render"):
-            unique_index, rendering_index = source_index.unique(return_inverse=True)
+            indices = (source_index, *source_index.unique(return_inverse=True))
+            source_index, unique_index, rendering_index = (to_device(index, self._device) for index in indices)
             rendered = render(reenactor.model, faces[unique_index], reenactor.camera)
             rendered.image, rendered.depth, rendered.normal, rendered.light  # noqa: B018  cached for `take`
             source = rendered.take(rendering_index) if len(unique_index) < len(source_index) else rendered
@@ -120,7 +122,7 @@ class PairGenerator:
                 gates.saturation(generated, mask),
             )
             return GeneratedPairs(
-                generated.cpu(), {n: score.cpu() for n, score in zip(gates.COLUMNS, scores, strict=True)}
+                generated.cpu(), dict(zip(gates.COLUMNS, torch.stack(scores).cpu().unbind(), strict=True))
             )
 
     @cached_property

@@ -41,9 +41,9 @@ def masked_error(generated: Tensor, target: Tensor, mask: Tensor) -> tuple[Tenso
     return weighted.sum((1, 2, 3)), mask.sum((1, 2, 3)) * generated.shape[1]
 
 
-def kept_violations(generated: Tensor, source: Tensor, kept: Tensor) -> int:
-    """Number of pixels with ``kept`` (B, 1, H, W) 1 in which images (B, 3, H, W) are not equal to the bit."""
-    return int(((generated != source).any(1, keepdim=True) & (kept == 1)).sum())
+def kept_violations(generated: Tensor, source: Tensor, kept: Tensor) -> Tensor:
+    """(): number of pixels with ``kept`` (B, 1, H, W) 1 in which images (B, 3, H, W) are not equal to the bit."""
+    return ((generated != source).any(1, keepdim=True) & (kept == 1)).sum()
 
 
 def psnr(generated: Tensor, target: Tensor) -> Tensor:

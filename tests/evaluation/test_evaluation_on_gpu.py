@@ -1,0 +1,129 @@
+"""Evaluation on a GPU that only pretends: it mixes no devices, finds what a CPU finds, and reads results at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from jr2net.config import BackboneConfig, Config, load
+from jr2net.data.clips import ClipSource
+from jr2net.data.evaluation_frames import same_identity_pairs
+from jr2net.data.shards import write_clips
+from jr2net.evaluation import evaluate, reconstruction, reenactment, reenactors
+from jr2net.evaluation.reenactment import Cascade, measure_reenactment
+from jr2net.evaluation.reenactors import reenactment_table
+from jr2net.face.model import FaceModel
+from jr2net.networks.checkpoint import save_network
+from jr2net.networks.dcnet import DCNet
+from jr2net.networks.etnet import ETNet
+from jr2net.networks.flow3d.network import Flow3D
+from jr2net.networks.recaugnet import RecAugNet
+from jr2net.networks.recnet import RecNet
+from jr2net.studio.film import film_people
+from tests.pretended_gpu import pretended_gpu
+
+SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
+REENACTORS = ("dcnet", "flow3d")
+PEOPLE = 3
+MEASURES_TIME = {"seconds"}
+
+
+@pytest.fixture(scope="module")
+def folders(procedural_model: FaceModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A few people's clips, and untrained networks."""
+    folder = tmp_path_factory.mktemp("run")
+    config = configuration("dcnet", folder)
+    for kind in ("train", "natural", "large"):
+        people = film_people(procedural_model, config.data.studio, 0, 0, PEOPLE, kind, config.image_size)
+        write_clips(str(folder / "prepare" / kind / "people.parquet"), people)
+    turned = film_people(procedural_model, config.data.studio, 0, 0, PEOPLE, "turned", config.image_size, mattes=True)
+    write_clips(str(folder / "turned" / "people.parquet"), turned)
+    torch.manual_seed(0)
+    recnet, backbone = RecNet(procedural_model.sizes, config.recnet.backbone), BackboneConfig(layers=10, width=8)
+    networks = {
+        "recnet": recnet,
+        "recaugnet": RecAugNet(recnet, ETNet(backbone)),
+        "dcnet": DCNet(config.dcnet),
+        "flow3d": Flow3D(config.flow3d),
+    }
+    for name, network in networks.items():
+        save_network(network, folder / name, {"image_size": 32, "focal_ratio": 5.0}, procedural_model.digest, {})
+    return {name: str(folder / name) for name in (*networks, "prepare", "turned")}
+
+
+def configuration(reenactor: str, folder: str | Path) -> Config:
+    small = ["flow3d.channels=4", "flow3d.depth=4", "flow3d.refine_blocks=1"]
+    return load(SMOKE, [f"storage={folder}", f"reenactor={reenactor}", *small])
+
+
+def approximately(tree: Any) -> Any:
+    """A tree of numbers to compare another one with, but for rounding and for what measures time."""
+    if isinstance(tree, dict):
+        return {key: approximately(value) for key, value in tree.items() if key not in MEASURES_TIME}
+    return pytest.approx(tree, rel=1e-3, abs=1e-4, nan_ok=True) if isinstance(tree, float) else tree
+
+
+def without_times(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: without_times(value) for key, value in tree.items() if key not in MEASURES_TIME}
+    return tree
+
+
+@pytest.mark.parametrize("reenactor", REENACTORS)
+def test_evaluation_finds_what_it_finds_on_a_cpu(
+    reenactor: str, folders: dict[str, str], procedural_model: FaceModel
+) -> None:
+    config = configuration(reenactor, folders["prepare"])
+    expected, grids = evaluate(config, procedural_model, folders, "cpu")
+    with pretended_gpu() as gpu:
+        result, grids_on_gpu = evaluate(config, procedural_model, folders, gpu.device)
+    assert result == approximately(expected)
+    assert [(grid.title, len(grid.rows)) for grid in grids_on_gpu] == [(grid.title, len(grid.rows)) for grid in grids]
+
+
+def test_a_comparison_finds_what_it_finds_on_a_cpu(folders: dict[str, str], procedural_model: FaceModel) -> None:
+    clips = ClipSource(folders["turned"])
+    pairs = same_identity_pairs(clips, 3, seed=0)
+
+    def table(device: torch.device | str) -> dict[str, Any]:
+        cascades = {name: Cascade.load(folders, name, procedural_model, device) for name in REENACTORS}
+        compared = {name: cascade.reenactor for name, cascade in cascades.items()}
+        return reenactment_table(compared, clips, pairs, cascades["dcnet"].recaugnet, cascades["dcnet"].recnet)
+
+    expected = table("cpu")
+    with pretended_gpu() as gpu:
+        assert without_times(table(gpu.device)) == approximately(expected)
+
+
+@pytest.mark.parametrize("measured", ["metrics", "table", "fits"])
+def test_reads_do_not_grow_with_the_number_of_batches(
+    measured: str, folders: dict[str, str], procedural_model: FaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What batches find stays on the device until all are done; batches are uploaded from pinned memory."""
+    clips = ClipSource(folders["turned"])
+    monkeypatch.setattr(reenactment, "GRID_ROWS", 1)
+
+    def measure(batch_size: int) -> tuple[Counter[str], Counter[str]]:
+        for module in (reconstruction, reenactment, reenactors):
+            monkeypatch.setattr(module, "BATCH", batch_size)
+        cascade = Cascade.load(folders, "dcnet", procedural_model, gpu.device)
+        gpu.traffic.clear()
+        with torch.inference_mode():
+            if measured == "metrics":
+                measure_reenactment(clips, cascade, 4, seed=0)
+            elif measured == "table":
+                pairs = same_identity_pairs(clips, 4, seed=0)
+                reenactment_table({"DCNet": cascade.reenactor}, clips, pairs, cascade.recaugnet)
+            else:
+                images = torch.rand(4, 3, cascade.camera.size, cascade.camera.size)
+                reconstruction._fit(cascade.recnet, images)
+        return gpu.places("read"), gpu.places("upload")
+
+    with pretended_gpu() as gpu:
+        measure(4)  # constants are uploaded once
+        reads, uploads = measure(4)
+        assert measure(1) == (reads, uploads)
