@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,13 @@ DATA_DEPENDENT = {
     aten.equal.default,
 }
 """Operations for which the host waits, since the size of the output (or the output) is known to the device alone."""
+
+
+IN_BFLOAT16 = ("conv2d", "conv3d", "linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "scaled_dot_product_attention")
+"""Operations that autocast computes in bfloat16, as on CUDA."""
+
+IN_THE_WIDEST = ("grid_sampler", "index_put", "scatter_add")
+"""Operations that autocast computes in the widest dtype of their operands, as on CUDA."""
 
 
 class DeviceMix(RuntimeError):
@@ -172,8 +180,7 @@ class PretendedGpu(TorchDispatchMode):
 @contextmanager
 def pretended_gpu() -> Iterator[PretendedGpu]:
     """Switches the device on: ``tensor.to(gpu.device)``, ``network.to(gpu.device)`` and all that follows."""
-    if torch._C._get_privateuse1_backend_name() != TYPE:
-        _setup_privateuseone_for_python_backend(TYPE, _Module())
+    _register()
     torch._C._set_only_lift_cpu_tensors(True)  # `torch.tensor(…, device=…)` is then made on the host and copied
     try:
         # The device has no thread of its own.
@@ -181,6 +188,29 @@ def pretended_gpu() -> Iterator[PretendedGpu]:
             yield gpu
     finally:
         torch._C._set_only_lift_cpu_tensors(False)
+
+
+@cache
+def _register() -> list[torch.library.Library]:
+    """Makes the type of device known to PyTorch, and to autocast; registrations end with the libraries returned."""
+    _setup_privateuseone_for_python_backend(TYPE, _Module())
+    everything, operations = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
+    everything.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    for name in (*IN_BFLOAT16, *IN_THE_WIDEST):
+        operations.impl(name, partial(_autocast, getattr(aten, name), name in IN_BFLOAT16), "AutocastPrivateUse1")
+    return [everything, operations]
+
+
+def _autocast(operation: Any, narrow: bool, *args: Any, **kwargs: Any) -> Any:
+    old, new = (torch.float32, torch.bfloat16) if narrow else (torch.bfloat16, torch.float32)
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    needed = narrow or any(tensor.dtype == torch.float32 for tensor in tensors)
+
+    def cast(leaf: Any) -> Any:
+        return leaf.to(new) if needed and isinstance(leaf, torch.Tensor) and leaf.dtype == old else leaf
+
+    with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)):
+        return operation(*tree_map(cast, args), **tree_map(cast, kwargs))
 
 
 def _held(leaf: Any) -> Any:

@@ -32,10 +32,10 @@ def expression_sweeps(clips: ClipSource, cascade: Cascade) -> Grid:
     device = cascade.model.mean.device
     source_image = load_frames(clips, [FrameRef(0, 0)], cascade.camera.size)["image"].to(device)
     source = cascade.recnet.predict(source_image)
-    sweeps = {}
+    sweeps, coefficients = {}, torch.tensor(COEFFICIENTS, device=device)
     for name in SHAPES:
         expression = torch.zeros(len(COEFFICIENTS), len(ARKIT_NAMES), device=device)
-        expression[:, ARKIT_NAMES.index(name)] = torch.tensor(COEFFICIENTS, device=device)
+        expression[:, ARKIT_NAMES.index(name)] = coefficients
         sources = source.map(lambda value: value.expand(len(COEFFICIENTS), *value.shape[1:]))
         images = source_image.expand(len(COEFFICIENTS), -1, -1, -1)
         generated, _ = cascade.reenactor.generate(images, sources, sources.replace(expression=expression))

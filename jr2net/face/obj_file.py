@@ -60,6 +60,7 @@ def face_obj(model: FaceModel, face: FaceParameters) -> bytes:
     """
     if not len(face):
         raise ValueError("no face to write; give a batch of at least one")
+    face = face.to(model.mean.device)
     shape = model.shape(face.identity[:1], face.expression[:1])[0].detach().cpu().numpy()
     colour = model.reflectance(face.albedo[:1])[0].detach().clamp(0, 1).cpu().numpy()
     triangles = model.faces.cpu().numpy() + 1

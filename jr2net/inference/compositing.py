@@ -78,6 +78,7 @@ def draw_mesh(
     side = int(np.clip(round(crop.side), camera.size, max(_MAX_OVERLAY_SIDE, camera.size)))
     scale = side / camera.size
     fine = Camera(side, camera.focal * scale, (camera.centre[0] * scale, camera.centre[1] * scale))
+    face = face.to(model.mean.device)
     vertices = to_camera(model.shape(face.identity, face.expression), face.rotation, face.translation)
     grey, light = torch.full_like(model.mean, 0.75), ambient(0.35, model.mean.device)
     light[2] = 1.2  # from the camera, so that shading shows the shape

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -211,6 +213,34 @@ def test_errors_of_reading_are_raised_at_their_turn(folder: Path, tmp_path: Path
     stream = iter(loader)
     with pytest.raises(ShardError, match=r"pairs\.parquet: no such shard"):
         next(stream)
+
+
+def test_batches_are_copied_from_pinned_memory_on_a_stream_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA device's calls are replaced; the order of what is asked of the two streams is what matters."""
+    asked: list[str] = []
+    copying, computing = Mock(name="copying"), Mock(name="computing")
+    copying.record_event.side_effect = lambda: asked.append("record") or "event"
+    computing.wait_event.side_effect = lambda event: asked.append(f"wait for the {event}")
+
+    @contextmanager
+    def on(stream: Mock) -> Iterator[None]:
+        assert stream is copying
+        asked.append("begin")
+        yield
+        asked.append("end")
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: copying)
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: computing)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda value: asked.append("pin") or value)
+    to = lambda value, device, non_blocking: asked.append(f"copy to {device}, {non_blocking}") or value  # noqa: E731
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda value, stream: asked.append("in use"))
+    transfer = Transfer("cuda:0")
+    copied = transfer.begin({"image": torch.rand(2, 3), "pair_id": ["a", "b"]})
+    assert asked == ["begin", "pin", "copy to cuda:0, True", "record", "end"]
+    transfer.finish(copied)
+    assert asked[5:] == ["wait for the event", "in use"]
 
 
 def test_without_a_gpu_batches_stay_as_they_are() -> None:

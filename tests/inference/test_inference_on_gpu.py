@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from jr2net.config import BackboneConfig, DCNetConfig, Flow3DConfig
+from jr2net.face.camera import Camera
+from jr2net.face.gltf import face_glb
 from jr2net.face.model import FaceModel
+from jr2net.face.obj_file import face_obj
+from jr2net.images.crop import Crop
+from jr2net.inference.compositing import draw_mesh
 from jr2net.inference.messages import Fit, ModelInfo, ReenactRequest, ReenactResult
 from jr2net.inference.reconstruction import Precision, Reconstructor
 from jr2net.inference.reenactment import Reenactor
@@ -75,6 +80,21 @@ def test_reconstruction(precision: Precision, toy_model: FaceModel) -> None:
         np.testing.assert_allclose(fit.landmarks, other.landmarks, atol=30 * TOLERANCE[precision])
         for name, value in fit.face.items():
             np.testing.assert_allclose(value, other.face[name], rtol=TOLERANCE[precision], atol=TOLERANCE[precision])
+
+
+def test_a_fitted_face_is_drawn_and_written_with_a_model_on_the_gpu(toy_model: FaceModel) -> None:
+    """Fits are arrays of the host; the model that came with their network is on its device."""
+    face, photo = toy_model.neutral(1), np.full((64, 64, 3), 128, np.uint8)
+    crop, camera = Crop((32.0, 32.0), 64.0), Camera.default(SIZE)
+    drawn, obj, glb = (
+        draw_mesh(photo, crop, toy_model, face, camera),
+        face_obj(toy_model, face),
+        face_glb(toy_model, face),
+    )
+    with pretended_gpu() as gpu:
+        model = toy_model.to(gpu.device)
+        assert np.abs(draw_mesh(photo, crop, model, face, camera).astype(int) - drawn).max() <= 1
+        assert (face_obj(model, face), face_glb(model, face)) == (obj, glb)
 
 
 @pytest.mark.parametrize(

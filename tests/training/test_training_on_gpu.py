@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import small_trainings as small
 import torch
@@ -42,6 +44,16 @@ def test_a_step_reads_once_and_computes_what_a_cpu_does(network: str, accumulate
             assert computed == pytest.approx(values, rel=0.01, abs=1e-5)
         images = training.sample_images(batch)
         assert images is None or images.device == gpu.device
+
+
+@pytest.mark.parametrize("network", ["recnet", "flow3d-mesh"])
+def test_a_step_in_bfloat16(network: str, toy_model: FaceModel) -> None:
+    with pretended_gpu() as gpu:
+        training = small.training(network, toy_model, 3, STEPS, gpu.device)
+        training.bf16 = True
+        for losses in steps(training, small.batch(toy_model, 3), gpu):
+            assert all(map(math.isfinite, losses.values()))
+        assert all(p.dtype == torch.float32 for network in training.networks.values() for p in network.parameters())
 
 
 def test_pinned_and_moved_batches_are_not_copied_again(toy_model: FaceModel) -> None:
