@@ -51,6 +51,12 @@ def main(
         extend(parser)
     parser.add_argument("--config", required=True, help="a file of configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, e.g. recnet.optimizer.steps=100")
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        metavar="N",
+        help="scale the file's batch sizes, learning rates and steps from scaling.workers to N GPUs",
+    )
     parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and exit")
     parser.add_argument(
         "--redo",
@@ -62,7 +68,7 @@ def main(
     parser.add_argument("--relative-to", metavar="FOLDER", help="base of relative paths (default: working directory)")
     options = parser.parse_intermixed_args(arguments)
     try:
-        config = resolve_paths(load(options.config, options.overrides), options.relative_to)
+        config = resolve_paths(load(options.config, options.overrides, options.gpus), options.relative_to)
         if options.print_config:
             print(to_yaml(config), end="")
             return 0

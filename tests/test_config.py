@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,61 @@ def test_bad_override_names_the_field(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(LAPTOP, [override])
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["scaling.workers=9", "scaling.elastic=[1, 9]"])
+def test_more_workers_than_samples_are_an_error(setting: str) -> None:
+    field, _, value = setting.partition("=")
+    small = r"\(dcnet\.optimizer\.batch_size = 8\)"
+    message = rf"laptop\.yaml: .*{re.escape(f'{field} = {value}')}: more workers .*{small}.* at most 8 workers"
+    with pytest.raises(ConfigError, match=message):
+        load(LAPTOP, [setting])
+    assert load(LAPTOP, [setting.replace("9", "8")])
+
+
+def test_the_batch_of_the_other_reenactor_does_not_limit_the_workers() -> None:
+    assert load(LAPTOP, ["scaling.workers=9", "reenactor=flow3d", "flow3d.optimizer.batch_size=9"])
+
+
+@pytest.mark.parametrize("stem", ["paper", "paper-flow3d"])
+def test_sizes_follow_the_number_of_gpus(stem: str) -> None:
+    path = CONFIGS / f"{stem}.yaml"
+    one, four = load(path), load(path, gpus=32)
+    assert load(path, gpus=8) == one
+    for name in ("recnet", "dcnet", "flow3d", "etnet", "recaugnet"):
+        before, after = getattr(one, name).optimizer, getattr(four, name).optimizer
+        assert after.batch_size == 4 * before.batch_size and after.warmup == before.warmup
+        assert after.steps * after.batch_size == pytest.approx(before.steps * before.batch_size, rel=1e-3)
+        assert after.learning_rate == pytest.approx(2 * before.learning_rate)
+    assert four.dcnet.discriminator_learning_rate == pytest.approx(2 * one.dcnet.discriminator_learning_rate)
+    assert four.flow3d.source_learning_rate == pytest.approx(2 * one.flow3d.source_learning_rate)
+    assert four.dcnet.ema == pytest.approx(one.dcnet.ema**4, abs=1e-6)
+    assert (four.scaling.workers, four.scaling.synthesis_actors) == (32, 64)
+    assert load(path, ["dcnet.optimizer.batch_size=40"], gpus=32).dcnet.optimizer.batch_size == 40
+
+
+def test_sizes_for_fewer_gpus() -> None:
+    config = load(CONFIGS / "paper.yaml", gpus=2)
+    assert (config.recnet.optimizer.batch_size, config.recnet.optimizer.steps) == (8, 750000)
+    assert config.recnet.optimizer.learning_rate == 5e-5
+
+
+def test_sizes_for_gpus_need_a_configuration_for_gpus() -> None:
+    with pytest.raises(ConfigError, match=r"laptop\.yaml: scaling\.gpu is false"):
+        load(LAPTOP, gpus=8)
+    with pytest.raises(ConfigError, match="--gpus 0: give at least 1"):
+        load(CONFIGS / "paper.yaml", gpus=0)
+
+
+def test_the_documents_table_of_sizes_is_what_the_rule_gives() -> None:
+    text = (CONFIGS.parent / "docs" / "training.md").read_text()
+    rows = re.findall(r"^\| (\d+) \|(( [\d.e, -]+ \|){4})$", text, re.MULTILINE)
+    assert [row[0] for row in rows] == ["8", "16", "32", "64"]
+    for gpus, cells, _ in rows:
+        config = load(CONFIGS / "paper.yaml", gpus=int(gpus))
+        optimizers = [getattr(config, name).optimizer for name in ("recnet", "dcnet", "etnet", "recaugnet")]
+        expected = [[each.batch_size, each.steps, each.learning_rate] for each in optimizers]
+        assert [[float(number) for number in cell.split(",")] for cell in cells.strip(" |").split("|")] == expected
 
 
 def test_a_bare_name_is_a_configuration_of_the_package() -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
 
 from jr2net.config.flow3d import Flow3DConfig
+from jr2net.config.gpus import scaled_to
 from jr2net.config.networks import (  # noqa: F401 - all settings can be imported from here
     BackboneConfig,
     DCNetConfig,
@@ -234,10 +235,28 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_every_worker_has_a_sample(self) -> Config:
+        scaling = self.scaling
+        field, given, workers = "workers", str(scaling.workers), scaling.workers
+        if scaling.elastic is not None:
+            field, given, workers = "elastic", str(list(scaling.elastic)), scaling.elastic[1]
+        trained = ("recnet", self.reenactor, "etnet", "recaugnet")
+        sizes = {name: getattr(self, name).optimizer.batch_size for name in trained}
+        small = [f"{name}.optimizer.batch_size = {size}" for name, size in sizes.items() if size < workers]
+        if small:
+            raise ValueError(
+                f"scaling.{field} = {given}: more workers than samples in a global batch ({', '.join(small)}), and "
+                f"every worker needs one; use at most {min(sizes.values())} workers, larger batches, or --gpus N, that "
+                "scales both"
+            )
+        return self
 
-def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+
+def load(path: str | Path, overrides: Iterable[str] = (), gpus: int | None = None) -> Config:
     """Loads a YAML file, applies ``key.sub=value`` overrides (values are YAML) and validates strictly.
 
+    gpus: the sizes of the file are scaled to this number of GPUs (``config/gpus.py``) before overrides are applied.
     A bare name, e.g. ``laptop``, is a configuration that comes with the package. Raises ConfigError, which names the
     file, the field and the remedy.
     """
@@ -251,9 +270,19 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected a mapping of sections at the top, got {type(tree).__name__}")
+    if gpus is not None:
+        tree = _scaled(validate(Config, tree, str(path)), gpus, path)
     for override in overrides:
         apply_override(tree, override, "recnet.optimizer.steps=100")
     return validate(Config, tree, str(path))
+
+
+def _scaled(config: Config, gpus: int, path: Path) -> dict[str, Any]:
+    if not config.scaling.gpu:
+        raise ConfigError(f"{path}: scaling.gpu is false, so its sizes are for CPUs; omit --gpus, or take another file")
+    if gpus < 1:
+        raise ConfigError(f"--gpus {gpus}: give at least 1")
+    return scaled_to(config.model_dump(mode="json"), gpus)
 
 
 def to_yaml(config: Config) -> str:
