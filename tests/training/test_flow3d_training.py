@@ -20,7 +20,7 @@ TRAINED = {
     0: {"warping", "matte"},
     2: {"warping", "matte", "refine"},
     4: {"warping", "matte", "refine", "discriminator"},
-    6: {"inpaint"},
+    6: {"inpaint", "matte"},
 }
 """First step of each quarter of eight steps -> the networks that learn in it."""
 

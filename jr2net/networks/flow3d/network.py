@@ -132,11 +132,12 @@ class Flow3D(nn.Module):
         side = position.shape[1]
         if self.config.prior == "none":
             return None
-        flow = head_motion(source, driving, self.focal_ratio, (self.config.depth, side // 4, side // 4))
-        if self.config.prior == "pose":
+        size, body = (self.config.depth, side // 4, side // 4), self.config.prior == "mesh"
+        flow = head_motion(source, driving, self.focal_ratio, size, body)
+        if not body:
             return Prior(flow)
-        surface = surface_motion(position, rendering, source, driving, self.focal_ratio)
-        return Prior(*with_surface(flow, surface))
+        surface, added = surface_motion(position, rendering, source, driving, self.focal_ratio)
+        return Prior(with_surface(flow, added), surface, rendering.mask.to(surface))
 
 
 def compose(source_image: Tensor, code: SourceCode, foreground: Foreground) -> Generated:

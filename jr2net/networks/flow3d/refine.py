@@ -50,7 +50,8 @@ class Refine(nn.Module):
 
     The U-Net sees both, the source foreground, the projected features (at 1/4 of the side), and the driving
     rendering's normals, irradiance and mask, so that it can relight. It is 0 at initialisation: the output is then the
-    blend of the two. With ``prior: mesh``, the rendered face takes the texture's place where the source hides the face.
+    blend of the two. With ``prior: mesh``, the face is the texture, and where the source hides
+    it, or shows background there, the rendered face.
     """
 
     def __init__(self, config: Flow3DConfig) -> None:
@@ -63,13 +64,17 @@ class Refine(nn.Module):
 
     def forward(self, warped: Warped, source: Tensor, conditions: Conditions) -> Foreground:
         """source (B, 4, S, S): the source foreground."""
-        texture = warped.texture
+        texture, mask = warped.texture, conditions.mask.to(warped.texture)
         if "rendered" in self.maps:
             face = torch.cat([conditions.rendered, torch.ones_like(conditions.mask)], dim=1)
-            texture = torch.lerp(texture, face.to(texture), (conditions.mask * (1 - conditions.covisible)).to(texture))
+            shown = conditions.covisible.to(mask) * texture[:, 3:]
+            texture = torch.lerp(texture, face.to(texture), mask * (1 - shown))
         x = torch.cat([texture, warped.decoded, source, conditions.stack(self.maps)], dim=1)
         predicted = self.network(x, warped.projected.features)
-        blend = warped.decoded + torch.sigmoid(predicted[:, 4:] + _TEXTURE) * (texture - warped.decoded)
+        weight = torch.sigmoid(predicted[:, 4:] + _TEXTURE)
+        if "rendered" in self.maps:
+            weight = torch.maximum(weight, mask)
+        blend = warped.decoded + weight * (texture - warped.decoded)
         premultiplied, matte = blend[:, :3], blend[:, 3:]
         colour = premultiplied / matte.clamp(min=_OPACITY)
         return Foreground(
