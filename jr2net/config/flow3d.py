@@ -49,6 +49,13 @@ class Flow3DConfig(Section):
         "at each voxel, which is learnt with far fewer steps; or mesh, with the motion of the reconstructed face added "
         "to it, which makes large expressions move that no training frame shows",
     )
+    separate_background: bool = Field(
+        True, description="draw the person alone, in front of an inpainted background; false: draw the whole image"
+    )
+    shortcut: bool = Field(
+        True,
+        description="give the refinement the source warped at full resolution; false: colours come from the volume",
+    )
     channels: int = Field(8, ge=1, description="channels of the feature volume")
     depth: int = Field(8, ge=1, description="depth of the feature volume, in voxels")
     lift_width: int = Field(16, ge=1, description="channels of the lift at full resolution; doubled at 1/2 and 1/4")

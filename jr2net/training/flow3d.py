@@ -132,6 +132,8 @@ class Flow3DTraining(ReenactorTraining):
 
     def step(self, batch: Batch) -> dict[str, float]:
         check_mattes(batch)
+        if not self.config.separate_background:
+            batch = batch | {f"{role}_matte": torch.ones_like(batch[f"{role}_matte"]) for role in ("source", "driving")}
         check_size(batch["source_image"])
         phase = self.phase
         if phase is Phase.INPAINT:

@@ -116,6 +116,28 @@ def test_with_the_mesh_as_prior_the_face_is_the_source_s_own_where_it_shows_it_a
     assert (foreground.matte[conditions.mask > 0] == 1).all()
 
 
+def test_without_a_shortcut_all_colours_come_from_the_volume() -> None:
+    inputs = scene(1, 64)
+    for shortcut in (True, False):
+        flow3d = network(shortcut=shortcut)
+        perturb(flow3d)
+        code = flow3d.encode(inputs.source_image, inputs.matte)
+        coefficients = [flow3d.coefficients(face) for face in (inputs.source_face, inputs.driving_face)]
+        warped = flow3d.warping.warp(code.foreground, code.volume, *coefficients)
+        other = replace(warped, texture=1 - warped.texture)
+        a, b = (flow3d.refine(w, code.foreground, inputs.conditions).colour for w in (warped, other))
+        assert torch.equal(a, b) is not shortcut
+
+
+def test_without_a_separate_background_the_whole_image_is_drawn() -> None:
+    flow3d = network(separate_background=False)
+    perturb(flow3d)
+    inputs = scene(1, 64)
+    generated = flow3d(inputs)
+    assert not generated.kept.any()
+    assert torch.equal(flow3d(replace(inputs, matte=None)).picture, generated.picture)
+
+
 def test_where_kept_is_one_the_source_is_copied_to_the_bit() -> None:
     flow3d = network()
     perturb(flow3d)

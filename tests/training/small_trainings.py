@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -43,15 +44,14 @@ def configuration(samples: int, steps: int = 8, generator: str = "warp") -> Conf
     overrides += ["flow3d.flow_code=8", "flow3d.projection_width=8", "flow3d.refine_widths=[8, 8, 8, 16]"]
     overrides += ["flow3d.refine_blocks=1", "flow3d.inpaint_widths=[8, 8]", "flow3d.matte_widths=[8, 8]"]
     overrides += [
-        "flow3d.prior=pose",
         "flow3d.source_learning_rate=0.003",
         "flow3d.loss={style: 1, feature_matching: 1}",
     ]
     return load(Path(__file__).parents[2] / "configs" / "laptop.yaml", [*overrides, "recnet.photometric_from=0"])
 
 
-def training(network: str, model: FaceModel, samples: int, steps: int = 8) -> Training:
-    """A training at step 0, identical in every process."""
+def training(network: str, model: FaceModel, samples: int, steps: int = 8, **flow3d: Any) -> Training:
+    """A training at step 0, identical in every process; flow3d: settings of that section."""
     config = configuration(samples, steps, "paper" if network == "dcnet-paper" else "warp")
     torch.manual_seed(0)
     recnet = RecNet(model.sizes, BACKBONE)
@@ -67,10 +67,11 @@ def training(network: str, model: FaceModel, samples: int, steps: int = 8) -> Tr
             dcnet, discriminator, recnet, recnet.features, model, Camera.from_config(config), config.dcnet
         )
     if network == "flow3d":
-        discriminator, flow3d = PatchDiscriminator(8), Flow3D(config.flow3d)
-        torch.nn.init.normal_(flow3d.warping.flow.output.weight, std=0.1)  # as above
+        settings = config.flow3d.model_copy(update=flow3d)
+        discriminator, reenactor = PatchDiscriminator(8), Flow3D(settings)
+        torch.nn.init.normal_(reenactor.warping.flow.output.weight, std=0.1)  # as above
         return Flow3DTraining(
-            flow3d, discriminator, recnet, recnet.features, model, Camera.from_config(config), config.flow3d
+            reenactor, discriminator, recnet, recnet.features, model, Camera.from_config(config), settings
         )
     if network == "etnet":
         return ETNetTraining(ETNet(BACKBONE), config.etnet.optimizer)

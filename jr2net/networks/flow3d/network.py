@@ -25,8 +25,9 @@ from jr2net.render.renderer import Rendering
 from jr2net.render.scene import Generated, Scene
 
 _ARCHITECTURE = (
-    "prior", "channels", "depth", "lift_width", "lift_blocks", "flow_code", "flow_widths", "flow_blocks",
-    "projection_width", "refine_widths", "refine_blocks", "refine_heads", "inpaint_widths", "matte_widths",
+    "prior", "separate_background", "shortcut", "channels", "depth", "lift_width", "lift_blocks", "flow_code",
+    "flow_widths", "flow_blocks", "projection_width", "refine_widths", "refine_blocks", "refine_heads",
+    "inpaint_widths", "matte_widths",
 )  # fmt: skip
 
 _MULTIPLE = 16
@@ -92,7 +93,9 @@ class Flow3D(nn.Module):
 
     @classmethod
     def from_architecture(cls, architecture: Mapping[str, Any]) -> Flow3D:
-        config = Flow3DConfig.model_validate({name: architecture[name] for name in _ARCHITECTURE})
+        """A setting that the architecture does not name has its default."""
+        given = {name: architecture[name] for name in _ARCHITECTURE if name in architecture}
+        config = Flow3DConfig.model_validate(given)
         return cls(config, architecture["focal_ratio"])
 
     def forward(self, scene: Scene, code: SourceCode | None = None) -> Generated:
@@ -111,7 +114,10 @@ class Flow3D(nn.Module):
     def encode(self, source_image: Tensor, matte: Tensor | None = None) -> SourceCode:
         """Source images (B, 3, S, S) in [0, 1] and mattes (B, 1, S, S), predicted if None. Raises ImageSizeError."""
         check_size(source_image)
-        matte = self.matte(source_image).float() if matte is None else matte
+        if not self.config.separate_background:
+            matte = torch.ones_like(source_image[:, :1])
+        elif matte is None:
+            matte = self.matte(source_image).float()
         inpainted = self.inpaint(source_image, hole_of(matte)).float()
         hole = dilate(matte, 0)
         foreground = premultiplied(source_image, matte)
