@@ -7,7 +7,7 @@ of face-vid2vid and LivePortrait, the conditioning that of PIRenderer and MegaPo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -59,6 +59,15 @@ class SourceCode(Tensors):
     def take(self, index: Tensor) -> SourceCode:
         """The codes of the portraits ``index`` (M,) int64, with repetition allowed."""
         return self.map(lambda value: value[index])
+
+    def concatenate(self, *others: SourceCode) -> SourceCode:
+        """This code and others as one batch."""
+        codes = (self, *others)
+        return SourceCode(*(torch.cat([getattr(code, field.name) for code in codes]) for field in fields(self)))
+
+    @property
+    def nbytes(self) -> int:
+        return sum(getattr(self, field.name).nbytes for field in fields(self))
 
 
 class Flow3D(nn.Module):
