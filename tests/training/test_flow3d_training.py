@@ -41,8 +41,8 @@ def batch(toy_model: FaceModel) -> dict:
 
 def test_phases_are_a_function_of_the_step() -> None:
     config = Flow3DConfig()
-    assert (config.optimizer.steps, *phase_starts(config)) == (2600, 1200, 2100)
-    phases = [phase_at(step, config) for step in (0, 1199, 1200, 2099, 2100, 2599)]
+    assert (config.optimizer.steps, *phase_starts(config)) == (3000, 500, 2500)
+    phases = [phase_at(step, config) for step in (0, 499, 500, 2499, 2500, 2999)]
     assert phases == [Phase.WARP, Phase.WARP, Phase.REFINE, Phase.REFINE, Phase.INPAINT, Phase.INPAINT]
 
 
