@@ -26,7 +26,7 @@ class Flow3DLossConfig(Section):
         0.05, ge=0, description="weight of the features within the cyclic and the identity loss, relative to L1"
     )
     total_variation: float = Field(0.05, ge=0, description="weight of the flow's total variation")
-    matte: float = Field(5.0, ge=0, description="weight of the loss of each predicted matte")
+    matte: float = Field(15.0, ge=0, description="weight of the loss of each predicted matte")
     adversarial: float = Field(0.2, ge=0, description="weight of the adversarial (hinge) loss")
     feature_matching: float = Field(0.0, ge=0, description="weight of the distance of the discriminator's features")
     face_emphasis: float = Field(1.0, ge=0, description="extra L1 weight inside the driving face's mask")
@@ -36,7 +36,7 @@ class Flow3DLossConfig(Section):
 class Flow3DOptimizerConfig(OptimizerConfig):
     """Adam and its schedule, which runs twice: over phases A1 and A2, and over phase B."""
 
-    steps: Annotated[int, Effect.EXTENT] = Field(2600, ge=1, description="number of optimiser steps of all phases")
+    steps: Annotated[int, Effect.EXTENT] = Field(3000, ge=1, description="number of optimiser steps of all phases")
     batch_size: int = Field(8, ge=1, description="global batch size")
     learning_rate: float = Field(4e-4, gt=0, description="Adam's learning rate after warm-up")
     warmup: int = Field(50, ge=0, description="number of linear warm-up steps, of each schedule")
@@ -48,6 +48,13 @@ class Flow3DConfig(Section):
         description="motion to which the predicted flow is added: none, as in the paper; pose, the head's rigid motion "
         "at each voxel, which is learnt with far fewer steps; or mesh, with the motion of the reconstructed face added "
         "to it, which makes large expressions move that no training frame shows",
+    )
+    separate_background: bool = Field(
+        True, description="draw the person alone, in front of an inpainted background; false: draw the whole image"
+    )
+    shortcut: bool = Field(
+        True,
+        description="give the refinement the source warped at full resolution; false: colours come from the volume",
     )
     channels: int = Field(8, ge=1, description="channels of the feature volume")
     depth: int = Field(8, ge=1, description="depth of the feature volume, in voxels")
@@ -70,22 +77,22 @@ class Flow3DConfig(Section):
         (12, 24, 48, 48), min_length=1, description="channels of the inpainting's dilated U-Net at 1, 1/2, 1/4, …"
     )
     matte_widths: tuple[int, ...] = Field(
-        (12, 24, 48, 48), min_length=1, description="channels of the matte head's dilated U-Net at 1, 1/2, 1/4, …"
+        (16, 32, 64, 64), min_length=1, description="channels of the matte head's dilated U-Net at 1, 1/2, 1/4, …"
     )
     discriminator_width: int = Field(24, ge=1, description="channels of the discriminator's first layer")
     optimizer: Flow3DOptimizerConfig = Flow3DOptimizerConfig()
     discriminator_learning_rate: float = Field(4e-4, gt=0, description="the discriminator's learning rate")
     source_learning_rate: float = Field(
-        1e-3, gt=0, description="learning rate of the networks that see the source image alone: inpainting, matte head"
+        2e-3, gt=0, description="learning rate of the networks that see the source image alone: inpainting, matte head"
     )
     refine_from: float = Field(
-        0.4615, ge=0, le=1, description="fraction of the steps after which refinement is trained too (phase A2)"
+        0.1667, ge=0, le=1, description="fraction of the steps after which refinement is trained too (phase A2)"
     )
     adversarial_from: float = Field(
         0.7, ge=0, le=1, description="fraction of the steps after which adversarial training starts, within phase A2"
     )
     inpaint_from: float = Field(
-        0.8077, ge=0, le=1, description="fraction of the steps after which inpainting alone is trained (phase B)"
+        0.8333, ge=0, le=1, description="fraction of the steps after which inpainting alone is trained (phase B)"
     )
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the networks' moving average, which is saved")
     loss: Flow3DLossConfig = Flow3DLossConfig()

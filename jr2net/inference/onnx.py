@@ -61,7 +61,13 @@ def export_reconstructor(reconstructor: Reconstructor, path: str | Path) -> Expo
 
 
 def export_reenactor(reenactor: Reenactor, path: str | Path) -> Exported:
-    """Exports DCNet: the maps ``SCENE_INPUTS`` to ``generated`` (B, 3, S, S) in [0, 1]; checked in the same way."""
+    """Exports DCNet: the maps ``SCENE_INPUTS`` to ``generated`` (B, 3, S, S) in [0, 1]; checked in the same way.
+
+    Raises ExportError for flow3d, which samples volumes: ONNX has that from opset 20 on, and the exporter does not
+    write it.
+    """
+    if reenactor.info.kind != "dcnet":
+        raise ExportError(f"{reenactor.info.kind}: only DCNet can be exported to ONNX; run this network with PyTorch")
     network, examples = _SceneFromMaps(reenactor.network), [scene_maps(_example(reenactor, count)) for count in (2, 3)]
     return _export(network, examples, SCENE_INPUTS, ("generated",), path, reenactor.info)
 

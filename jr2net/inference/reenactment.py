@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ from jr2net.inference.messages import (
     to_parameters,
 )
 from jr2net.inference.photo import Photo, installed_detector
+from jr2net.inference.portraits import PortraitCodes
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.weights import REENACTMENT, as_face_model, checkpoint_folder, load_checkpoint
 from jr2net.networks.checkpoint import CheckpointError
@@ -69,6 +70,7 @@ class Reenactor:
 
     reconstructor  fits the faces of photos; None if callers pass fitted faces only (``generate``, ``reenact``)
     batch_size     largest number of images in one forward pass
+    portraits      what the network has computed of the latest crops
     """
 
     network: nn.Module
@@ -76,6 +78,7 @@ class Reenactor:
     info: ModelInfo
     reconstructor: Reconstructor | None = None
     batch_size: int = 8
+    portraits: PortraitCodes = field(default_factory=PortraitCodes)
 
     @staticmethod
     def load(
@@ -231,23 +234,33 @@ class Reenactor:
         return Film(images, fps, -(-count // step), self.info, track.notes if track is not None else ())
 
     @torch.inference_mode()
-    def generate(self, images: Tensor, source: FaceParameters, driving: FaceParameters) -> tuple[Generated, Scene]:
-        """Generates images from source crops (B, 3, S, S) in [0, 1]; also returns the scene that DCNet got.
+    def encode(self, images: Tensor) -> Any:
+        """What the network computes of source crops (B, 3, S, S) alone (``render.scene``); None if it gains nothing."""
+        encode: Callable[[Tensor], Any] = self.network.encode  # type: ignore[assignment]
+        return encode(images)
+
+    @torch.inference_mode()
+    def generate(
+        self, images: Tensor, source: FaceParameters, driving: FaceParameters, code: Any = None
+    ) -> tuple[Generated, Scene]:
+        """Generates images from source crops (B, 3, S, S) in [0, 1]; also returns the scene that the network got.
 
         source   the faces of the crops
         driving  the target faces (``recombine``)
+        code     what the network has computed of the crops already (``render.scene``), or None
         """
         scene = set_scene(self.model, self.camera, images, source, driving)
-        return self.network(scene), scene
+        return self.network(scene, code), scene
 
     @torch.inference_mode()
     def reenact(self, requests: Sequence[ReenactRequest]) -> list[ReenactResult]:
-        """Generates the crop of each request, in one forward pass."""
+        """Generates the crop of each request, in one forward pass. Of crops seen before, less is computed."""
         device = self.model.mean.device
         images = to_device(to_tensor([resize(request.crop, self.camera.size) for request in requests]), device)
         source = to_parameters([request.source for request in requests]).to(device)
         driving = to_parameters([request.driving for request in requests]).to(device)
-        generated, scene = self.generate(images, source, driving)
+        code = self.portraits.of([request.crop for request in requests], images, self.encode)
+        generated, scene = self.generate(images, source, driving, code)
         return [ReenactResult(crop, self.info) for crop in generated_crops(scene, generated)]
 
     def warm_up(self, batch_size: int = 1) -> None:

@@ -60,9 +60,12 @@ class DCNet(nn.Module):
         optimizer = {"steps": 1, "batch_size": 1, "learning_rate": 1.0}
         return cls(DCNetConfig.model_validate(values | {"optimizer": optimizer}))
 
-    def forward(self, scene: Scene) -> Generated:
+    def forward(self, scene: Scene, code: None = None) -> Generated:
         """Scene of B (source, driving) pairs to generated images (B, 3, S, S) in [0, 1]; ``kept`` is 0."""
         raise NotImplementedError
+
+    def encode(self, source_image: Tensor) -> None:
+        """Nothing: the encoders of the source take a seventh of the time, and need its rendering."""
 
 
 def condition_names(config: DCNetConfig) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class PaperDCNet(DCNet):
         self.fine = nn.ModuleList(ModulatedBlock(widths[i], config.width) for i in reversed(range(config.scales)))
         self.output = nn.Conv2d(config.width, 3, 3, 1, 1)
 
-    def forward(self, scene: Scene) -> Generated:
+    def forward(self, scene: Scene, code: None = None) -> Generated:
         source, image = scene.source, scene.source_image
         features = self.texture(image, source.light, source.normal, source.mask)
         sizes = [image.shape[-2:], *(feature.shape[-2:] for feature in features)]

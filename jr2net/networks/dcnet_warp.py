@@ -65,7 +65,7 @@ class WarpDCNet(DCNet):
         self.motion = _zero_convolution(widths[1], 1 + 2)
         self.output = _zero_convolution(config.width, 3)
 
-    def forward(self, scene: Scene) -> Generated:
+    def forward(self, scene: Scene, code: None = None) -> Generated:
         """Scene of B (source, driving) pairs to generated images (B, 3, S, S) in [0, 1]."""
         source_image, source, conditions, position = (
             scene.source_image,

@@ -14,6 +14,8 @@ def in_bfloat16(device: torch.device, network: Callable[..., Any], *arguments: A
     """Runs a network in bfloat16 (autocast); the output is converted to float32."""
     with torch.autocast(device.type, torch.bfloat16):
         output = network(*arguments)
+    if output is None:
+        return None
     if isinstance(output, list):
         return [item.float() for item in output]
     return output.float() if isinstance(output, Tensor) else output.map(Tensor.float)
@@ -34,6 +36,10 @@ class Bfloat16(nn.Module):
 
     def forward(self, *arguments: Any) -> Any:
         return in_bfloat16(next(self.network.parameters()).device, self.network, *arguments)
+
+    def encode(self, source_image: Tensor) -> Any:
+        """As the network's, see ``render.scene``."""
+        return in_bfloat16(source_image.device, self.network.encode, source_image)  # type: ignore[arg-type]
 
 
 def prepare(network: nn.Module, precision: str = "fp32") -> nn.Module:

@@ -1,4 +1,9 @@
-"""A reenactor's input and output: ``network(scene: Scene) -> Generated``, whichever reenactor it is."""
+"""A reenactor's input and output, whichever reenactor it is.
+
+``network(scene: Scene) -> Generated`` generates images. ``network.encode(source_image)`` computes what depends on the
+source images alone, once for each portrait: ``network(scene, code)`` then generates the same images in less time. A
+network that gains nothing by it returns None.
+"""
 
 from __future__ import annotations
 

@@ -101,10 +101,12 @@ class PairGenerator:
             rendered = render(reenactor.model, faces[unique_index], reenactor.camera)
             rendered.image, rendered.depth, rendered.normal, rendered.light  # noqa: B018  cached for `take`
             source = rendered.take(rendering_index) if len(unique_index) < len(source_index) else rendered
+            portraits = images[unique_index]
             images, before = images[source_index], faces.expression[source_index]
             scene = set_scene(reenactor.model, reenactor.camera, images, faces[source_index], target, rendering=source)
         with stopwatch("dcnet"):
-            generated = reenactor.network(scene).picture
+            code = reenactor.encode(portraits)
+            generated = reenactor.network(scene, None if code is None else code.take(rendering_index)).picture
         with stopwatch("gates"):
             predicted = self._reconstructor.predict(generated)
             after = predicted.expression

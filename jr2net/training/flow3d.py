@@ -16,6 +16,7 @@ from jr2net.face.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
 from jr2net.face.model import FaceModel
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.flow3d.blocks import centres
+from jr2net.networks.flow3d.geometry import dilate
 from jr2net.networks.flow3d.network import Flow3D, check_size, hole_of, premultiplied
 from jr2net.networks.flow3d.refine import Foreground
 from jr2net.networks.flow3d.warping import Cycle
@@ -40,7 +41,7 @@ class MatteError(UserError, ValueError):
 
 
 class Phase(StrEnum):
-    """A1 trains the warp, A2 the refinement too, B the inpainting alone."""
+    """A1 trains the warp, A2 the refinement too, B the inpainting alone. The matte head learns in all of them."""
 
     WARP = "warp"
     REFINE = "refine"
@@ -76,12 +77,14 @@ class Targets:
     """What the foregrounds of a micro-batch are compared with.
 
     source, driving  (B, 4, S, S)  premultiplied RGBA of both frames
+    background       (B, 3, S, S)  the driving frame's own, smoothly continued behind the person
     …_features                     perceptual features of both, in front of black
     emphasis         (B, 1, S, S)  weight of each pixel of the driving view
     """
 
     source: Tensor
     driving: Tensor
+    background: Tensor
     source_features: list[Tensor]
     driving_features: list[Tensor]
     emphasis: Tensor
@@ -123,15 +126,19 @@ class Flow3DTraining(ReenactorTraining):
         return self.phase is Phase.REFINE and started and self.config.loss.adversarial > 0
 
     def rate(self, step: int, name: str | None = None) -> float:
+        if name == "matte":
+            return learning_rate(step, self.config.optimizer, self._base_rates[name])
         return flow3d_rate(step, self.config, None if name is None else self._base_rates[name])
 
     def step(self, batch: Batch) -> dict[str, float]:
         check_mattes(batch)
+        if not self.config.separate_background:
+            batch = batch | {f"{role}_matte": torch.ones_like(batch[f"{role}_matte"]) for role in ("source", "driving")}
         check_size(batch["source_image"])
         phase = self.phase
         if phase is Phase.INPAINT:
-            trained: tuple[str, ...] = ("inpaint",)
-            values = self.update([self.backward(trained, self.background_losses, self.microbatches(batch))])
+            trained: tuple[str, ...] = ("inpaint", "matte")
+            values = self.update([self.backward(trained, self._source_losses, self.microbatches(batch))])
         else:
             trained = ("warping", "matte") if phase is Phase.WARP else ("warping", "matte", "refine")
             values = self._foreground_step(batch, trained)
@@ -153,13 +160,13 @@ class Flow3DTraining(ReenactorTraining):
             scene = self.scene(*(microbatch[key] for key in ("source_image", "driving_image", "source_matte")))
             self.phases.end("render")
             target = self.targets(microbatch, scene)
-            cycle = self.warp(target.source, scene)
-            matte = self.forward(self.wrapped["matte"], torch.cat([scene.source_image, microbatch["driving_image"]]))
-            mattes = torch.cat([target.source[:, 3:], target.driving[:, 3:]])
-            terms = {"matte": self.config.loss.matte * losses.matte(matte, mattes)}
+            terms, matte = self.matte_losses(microbatch)
+            # The refinement learns with the mattes that it will see.
+            source = premultiplied(scene.source_image, matte) if "refine" in trained else target.source
+            cycle = self.warp(source, scene)
             terms |= self.warp_losses(cycle, target)
             if "refine" in trained:
-                foreground = self.forward(self.wrapped["refine"], cycle.there, target.source, scene.conditions)
+                foreground = self.forward(self.wrapped["refine"], cycle.there, source, scene.conditions)
                 terms |= self.refine_losses(foreground, target, scene)
                 generated = {"target": target.driving[:, :3], "generated": foreground.image.detach(), "scene": scene}
                 generated_batches.append(microbatch | generated)
@@ -179,7 +186,8 @@ class Flow3DTraining(ReenactorTraining):
             premultiplied(microbatch[f"{role}_image"], microbatch[f"{role}_matte"]) for role in ("source", "driving")
         )
         of_source, of_driving = self._features(source, driving)
-        return Targets(source, driving, of_source, of_driving, self.emphasis(scene))
+        background = fill(microbatch["driving_image"], 1 - dilate(microbatch["driving_matte"], 0))
+        return Targets(source, driving, background, of_source, of_driving, self.emphasis(scene))
 
     def emphasis(self, scene: Scene) -> Tensor:
         """(B, 1, S, S): weight of each pixel, larger on the driving face, and largest around its eyes and mouth."""
@@ -191,6 +199,15 @@ class Flow3DTraining(ReenactorTraining):
         nearest = (x[:, :, None] + y[..., None]).amin(1, keepdim=True)
         near = torch.exp(-nearest / (2 * (2 * _NEAR) ** 2))
         return 1 + weights.face_emphasis * scene.driving.mask + weights.feature_emphasis * near
+
+    def matte_losses(self, microbatch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """The weighted loss of the matte head on both frames, and the source's predicted matte, without a graph."""
+        images, mattes = (
+            torch.cat([microbatch[f"{role}_{kind}"] for role in ("source", "driving")]) for kind in ("image", "matte")
+        )
+        predicted = self.forward(self.wrapped["matte"], images)
+        terms = {"matte": self.config.loss.matte * losses.matte(predicted, mattes)}
+        return terms, predicted[: len(images) // 2].detach().float()
 
     def warp(self, source: Tensor, scene: Scene) -> Cycle:
         """Warps the source foreground (B, 4, S, S) to the driving view and back."""
@@ -228,8 +245,11 @@ class Flow3DTraining(ReenactorTraining):
         """Weighted losses of A2: the refined foreground."""
         weights, image, driving = self.config.loss, foreground.image, target.driving
         (features,) = self._features(image)
+        # In front of the background, an opacity that is wrong costs what it costs in the picture.
+        picture = image + (1 - foreground.matte) * target.background
+        truth = driving[:, :3] + (1 - driving[:, 3:]) * target.background
         terms = {
-            "l1": weights.l1 * losses.l1(image, driving[:, :3], target.emphasis),
+            "l1": weights.l1 * losses.l1(picture, truth, target.emphasis),
             "perceptual": weights.perceptual * losses.perceptual(features, target.driving_features),
             "opacity": weights.matte * losses.matte(foreground.matte, driving[:, 3:]),
         }
@@ -244,6 +264,10 @@ class Flow3DTraining(ReenactorTraining):
                     real = self.forward(discriminator.features, driving[:, :3], conditions)
                 terms["feature_matching"] = weights.feature_matching * losses.feature_matching(found, real)
         return terms
+
+    def _source_losses(self, microbatch: Batch) -> dict[str, Tensor]:
+        """Weighted losses of the networks that see the source image alone."""
+        return self.background_losses(microbatch) | self.matte_losses(microbatch)[0]
 
     def background_losses(self, microbatch: Batch) -> dict[str, Tensor]:
         """Weighted losses of B, on the source's hole where the driving frame reveals it, and on a hole elsewhere."""

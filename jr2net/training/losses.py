@@ -74,7 +74,8 @@ def cyclic_warp(
 
 def total_variation(flow: Tensor) -> Tensor:
     """Sum over the axes of the mean absolute difference of neighbouring voxels of a flow (B, 3, D, h, w)."""
-    return torch.stack([flow.diff(dim=axis).abs().mean() for axis in (2, 3, 4)]).sum()
+    axes = [axis for axis in (2, 3, 4) if flow.shape[axis] > 1]
+    return torch.stack([flow.diff(dim=axis).abs().mean() for axis in axes]).sum()
 
 
 def matte(predicted: Tensor, truth: Tensor) -> Tensor:

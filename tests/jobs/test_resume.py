@@ -14,9 +14,10 @@ import pytest
 from jr2net.training.log import read_log
 from jr2net.training.state import newest_step
 
-NETWORKS = ("recnet", "dcnet", "etnet", "recaugnet")
+NETWORKS = ("recnet", "dcnet", "flow3d", "etnet", "recaugnet")
 STEPS = 400
 SETTINGS = [f"{network}.optimizer.steps={STEPS}" for network in NETWORKS]
+SETTINGS += ["flow3d.flow_widths=[4, 8]", "flow3d.refine_widths=[8, 8, 16]", "flow3d.refine_blocks=1"]
 SETTINGS += ["scaling.checkpoint_every=20", "scaling.log_every=20", "scaling.pictures_every=0"]
 TIMEOUT_S = 600
 
@@ -73,7 +74,8 @@ def kill_after(stage: str, step: int, kill: Callable[[str], None], storage: str,
 
 def killed_and_resumed(stage: str, storage: str, start, submit) -> str:
     """Trains ``stage`` while a worker, all workers and the driver are killed; resumes it and returns all logs."""
-    job = ("jobs/train.py", stage, f"storage={storage}", *SETTINGS)
+    settings = [f"storage={storage}", *SETTINGS, *(["reenactor=flow3d"] if stage == "flow3d" else [])]
+    job = ("jobs/train.py", stage, *settings)
     process = start(*job)
     logs = []
     for step, kill in ((0, kill_worker), (100, kill_every_worker), (200, kill_driver)):
@@ -90,10 +92,16 @@ def killed_and_resumed(stage: str, storage: str, start, submit) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed(submit, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Storage of an uninterrupted cascade."""
+    """Storage of an uninterrupted cascade, with both reenactors trained."""
     storage = tmp_path_factory.mktemp("undisturbed") / "run"
-    status, log = submit("jobs/cascade.py", f"storage={storage}", *SETTINGS)
-    assert status == 0, log
+    settings = (f"storage={storage}", *SETTINGS)
+    for job in (
+        ["jobs/cascade.py"],
+        ["jobs/mattes.py", "reenactor=flow3d"],
+        ["jobs/train.py", "flow3d", "reenactor=flow3d"],
+    ):
+        status, log = submit(*job, *settings)
+        assert status == 0, log
     return storage
 
 

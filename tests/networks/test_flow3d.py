@@ -100,6 +100,44 @@ def test_flow_depends_on_pose_and_expression_but_not_on_identity() -> None:
         assert torch.equal(flow3d(changed).picture, reference), name
 
 
+def test_with_the_mesh_as_prior_the_face_is_the_source_s_own_where_it_shows_it_and_rendered_elsewhere() -> None:
+    flow3d, inputs = network(), scene(1, 64)
+    covisible = inputs.conditions.mask.clone()
+    covisible[..., :32] = 0  # the source hides one half of the face
+    conditions = replace(inputs.conditions, covisible=covisible)
+    code = flow3d.encode(inputs.source_image, torch.ones(1, 1, 64, 64))
+    coefficients = [flow3d.coefficients(face) for face in (inputs.source_face, inputs.driving_face)]
+    warped = flow3d.warping.warp(code.foreground, code.volume, *coefficients)
+    foreground = flow3d.refine(warped, code.foreground, conditions)
+    face, shown = (mask.expand(-1, 3, -1, -1) > 0 for mask in (conditions.mask, covisible))
+    torch.testing.assert_close(foreground.colour[shown], warped.texture[:, :3][shown])
+    hidden = face & ~shown
+    torch.testing.assert_close(foreground.colour[hidden], conditions.rendered[hidden])
+    assert (foreground.matte[conditions.mask > 0] == 1).all()
+
+
+def test_without_a_shortcut_all_colours_come_from_the_volume() -> None:
+    inputs = scene(1, 64)
+    for shortcut in (True, False):
+        flow3d = network(shortcut=shortcut)
+        perturb(flow3d)
+        code = flow3d.encode(inputs.source_image, inputs.matte)
+        coefficients = [flow3d.coefficients(face) for face in (inputs.source_face, inputs.driving_face)]
+        warped = flow3d.warping.warp(code.foreground, code.volume, *coefficients)
+        other = replace(warped, texture=1 - warped.texture)
+        a, b = (flow3d.refine(w, code.foreground, inputs.conditions).colour for w in (warped, other))
+        assert torch.equal(a, b) is not shortcut
+
+
+def test_without_a_separate_background_the_whole_image_is_drawn() -> None:
+    flow3d = network(separate_background=False)
+    perturb(flow3d)
+    inputs = scene(1, 64)
+    generated = flow3d(inputs)
+    assert not generated.kept.any()
+    assert torch.equal(flow3d(replace(inputs, matte=None)).picture, generated.picture)
+
+
 def test_where_kept_is_one_the_source_is_copied_to_the_bit() -> None:
     flow3d = network()
     perturb(flow3d)

@@ -11,7 +11,7 @@ from flow3d_scenes import faces
 
 from jr2net.config import FaceConfig
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.face.camera import Camera, to_camera
+from jr2net.face.camera import Camera, rotation_matrix, to_camera
 from jr2net.face.load import load_face_model
 from jr2net.face.parameters import FaceParameters
 from jr2net.networks.flow3d.geometry import (
@@ -105,7 +105,7 @@ def test_a_face_without_an_expression_of_its_own_adds_nothing_to_the_heads_motio
 
     def motion(target: FaceParameters) -> torch.Tensor:
         scene = set_scene(model, camera, image, source, target)
-        return surface_motion(scene.view.position, scene.driving, source, target, 5.0)
+        return surface_motion(scene.view.position, scene.driving, source, target, 5.0)[1]
 
     assert motion(driving).abs().max() < 1e-3
     expression = torch.zeros(1, 51)
@@ -115,12 +115,26 @@ def test_a_face_without_an_expression_of_its_own_adds_nothing_to_the_heads_motio
     assert moved[:, 0].abs().mean() < moved[:, 1].abs().mean()
 
 
-def test_a_surfaces_motion_is_split_into_what_a_coarse_flow_holds_and_the_rest() -> None:
-    surface, flow = torch.rand(2, 2, 16, 16), torch.zeros(2, 3, 4, 4, 4)
-    coarse, detail = with_surface(flow, surface)
-    whole = F.interpolate(coarse[:, :2, 0], size=16, mode="bilinear", align_corners=False) + detail
-    torch.testing.assert_close(whole, surface)
-    assert coarse[:, 2].abs().max() == 0
+def test_a_surfaces_motion_is_added_at_all_depths() -> None:
+    flow, motion = torch.zeros(2, 3, 4, 4, 4), torch.rand(2, 2, 16, 16)
+    added = with_surface(flow, motion)
+    torch.testing.assert_close(added[:, :2, 3], F.avg_pool2d(motion, 4))
+    assert torch.equal(added[:, :, 0], added[:, :, 3])
+    assert added[:, 2].abs().max() == 0
+
+
+def test_the_body_follows_the_neck_and_does_not_turn_with_the_head() -> None:
+    """Seen at a head that turns about the base of its neck: far below it nothing moves, the forehead does."""
+    neck, size = torch.tensor([0.0, -130.0, -20.0]), (5, 32, 32)
+    turned = face((0.0, 0.6, 0.0), (0.0, -60.0, 1080.0))
+    flip = torch.tensor([1.0, -1.0, -1.0])
+    origin = turned.translation[0] + flip * ((rotation_matrix(turned.rotation)[0] - torch.eye(3)) @ neck)
+    still = face((0.0, 0.0, 0.0), tuple(origin.tolist()))
+    flow = head_motion(still, turned, 5.0, size, body=True)
+    below = flow[:, :2, :, -2:]  # at least 145 mm below the head's origin
+    assert below.abs().max() < 1e-5
+    assert flow[:, 0, 2, 8].abs().min() < 0.2 < flow[:, 0, 0, 8].abs().max()
+    assert torch.equal(flow[:, :, :, :8], head_motion(still, turned, 5.0, size)[:, :, :, :8])
 
 
 def test_coefficients_leave_identity_out() -> None:

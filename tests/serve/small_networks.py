@@ -10,7 +10,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-from jr2net.config import BackboneConfig, DCNetConfig, FaceConfig, OptimizerConfig
+from jr2net.config import BackboneConfig, DCNetConfig, FaceConfig, Flow3DConfig, OptimizerConfig
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.inference.messages import Fit, ModelInfo, ReenactRequest, ReenactResult
@@ -18,6 +18,7 @@ from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
 from jr2net.networks.checkpoint import save_network
 from jr2net.networks.dcnet import DCNet
+from jr2net.networks.flow3d.network import Flow3D
 from jr2net.networks.recnet import RecNet
 from serve.access import AccessControl
 from serve.api import create_api
@@ -57,7 +58,7 @@ def face_model() -> FaceModel:
 
 
 def write_networks(folder: Path, model: FaceModel, seed: int, size: int = SIZE) -> dict[str, str]:
-    """Saves an untrained RecNet whose outputs depend on the image, and an untrained DCNet; returns their folders."""
+    """Saves an untrained RecNet whose outputs depend on the image, a DCNet and a flow3d; returns their folders."""
     torch.manual_seed(seed)
     recnet = RecNet(model.sizes, BackboneConfig(layers=10, width=8))
     for head in (recnet.identity, recnet.albedo, recnet.expression.linear, recnet.rotation):
@@ -66,7 +67,8 @@ def write_networks(folder: Path, model: FaceModel, seed: int, size: int = SIZE) 
         DCNetConfig(width=8, scales=2, blocks=1, optimizer=OptimizerConfig(steps=1, batch_size=1, learning_rate=1e-3))
     )
     folders = {}
-    for name, network in (("recnet", recnet), ("dcnet", dcnet)):
+    flow3d = Flow3D(Flow3DConfig(flow_widths=(4, 8), refine_widths=(8, 8, 16), refine_blocks=1))
+    for name, network in (("recnet", recnet), ("dcnet", dcnet), ("flow3d", flow3d)):
         folders[name] = str(folder / name)
         save_network(network, folders[name], {"image_size": size, "focal_ratio": 5.0}, model.digest, {})
     return folders

@@ -30,6 +30,7 @@ from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.inference.photo import Photo
 from jr2net.inference.reconstruction import Reconstructor
+from jr2net.inference.reenactment import Reenactor
 from serve import app
 
 pytestmark = pytest.mark.drill
@@ -98,14 +99,17 @@ def address(cluster: Cluster) -> Iterator[str]:
 
 
 def deploy(
-    folders: dict[str, str], replicas: int = 1, reconstruction_resources: dict[str, float] | None = None
+    folders: dict[str, str],
+    replicas: int = 1,
+    reconstruction_resources: dict[str, float] | None = None,
+    reenactor: str = "dcnet",
 ) -> None:
     scale = {"min_replicas": replicas, "max_replicas": replicas, "num_cpus": 0.2, "graceful_shutdown_timeout_s": 60}
     scale |= {"upscale_delay_s": 0, "downscale_delay_s": 0}
     sections = {"reconstruction": {"weights": folders["recnet"], "max_batch_size": 8, **scale}}
     sections["reconstruction"]["resources"] = reconstruction_resources or {}
     sections |= {
-        "reenactment": {"weights": folders["dcnet"], **scale},
+        "reenactment": {"weights": folders[reenactor], **scale},
         "ingress": {"num_cpus": 0.2, "resources": {"steady": 1}},
     }
     settings = make_settings(folders, **sections, attempts=10, limits={"requests_per_second": 1000, "burst": 1000})
@@ -151,9 +155,21 @@ class Load:
             time.sleep(0.1)
 
 
+class ReenactmentLoad(Load):
+    """The same with reenactments; every picture names the network that made it. ``expected``: by these digests."""
+
+    def send(self, client: httpx.Client, seed: int) -> None:
+        files, data = {"source": ("a.png", make_photo(seed))}, {"box": BOX, "expression": '{"jawOpen": 1}'}
+        response = client.post("/v1/reenact", files=files, data=data)
+        made_by = [digest for digest in self.expected if digest.encode() in response.content]
+        if response.status_code != 200 or len(made_by) != 1:
+            self.errors.append(f"{response.status_code}: {response.content[:200]!r}")
+        self.digests += made_by
+
+
 @contextmanager
-def load(address: str, expected: dict[str, list[list[float]]]) -> Iterator[Load]:
-    running_load = Load(address, expected)
+def load(address: str, expected: dict[str, list[list[float]]], kind: type[Load] = Load) -> Iterator[Load]:
+    running_load = kind(address, expected)
     with ThreadPoolExecutor(CLIENTS) as clients:
         for first in range(CLIENTS):
             clients.submit(running_load.run, itertools.islice(itertools.cycle(SEEDS), first, None))
@@ -205,6 +221,25 @@ def test_replaced_weights_lose_no_request(address, versions, expected):
         new = next(digest for digest in expected if digest != running_load.digests[0])
         wait_until(lambda: new in running_load.digests[seen:] or running_load.errors, "response of the new weights")
     assert running_load.digests[-1] == new
+
+
+def test_another_reenactor_loses_no_request(address, versions, face_model):
+    """From DCNet to flow3d and back, while pictures are asked for."""
+    digests = {
+        name: Reenactor.load_network(versions["a"][name], face_model).info.digest for name in ("dcnet", "flow3d")
+    }
+    deploy(versions["a"])
+    wait_until(lambda: num_running("Reenactment") == 1, "replica")
+    with load(address, {digest: [] for digest in digests.values()}, ReenactmentLoad) as running_load:
+        for reenactor in ("flow3d", "dcnet"):
+            seen = len(running_load.digests)
+            deploy(versions["a"], reenactor=reenactor)
+            wanted = digests[reenactor]
+            wait_until(
+                lambda seen=seen, wanted=wanted: wanted in running_load.digests[seen:] or running_load.errors, reenactor
+            )
+            running_load.wait_for(2 * CLIENTS)
+    assert running_load.digests[-1] == digests["dcnet"]
 
 
 def test_scaling_loses_no_request(address, versions, expected):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,7 +30,7 @@ NETWORKS = (*SECTIONS, "dcnet-paper")
 BACKBONE = BackboneConfig(layers=10, width=8)
 
 
-def configuration(samples: int, steps: int = 8, generator: str = "warp", prior: str = "pose") -> Config:
+def configuration(samples: int, steps: int = 8, generator: str = "warp") -> Config:
     """samples: global batch size. Of DCNet's steps the second half is adversarial, with ``paper`` all of them.
 
     The quarters of flow3d's steps are phase A1, A2, A2 with adversarial training, and B.
@@ -43,7 +44,6 @@ def configuration(samples: int, steps: int = 8, generator: str = "warp", prior: 
     overrides += ["flow3d.flow_code=8", "flow3d.projection_width=8", "flow3d.refine_widths=[8, 8, 8, 16]"]
     overrides += ["flow3d.refine_blocks=1", "flow3d.inpaint_widths=[8, 8]", "flow3d.matte_widths=[8, 8]"]
     overrides += [
-        f"flow3d.prior={prior}",
         "flow3d.source_learning_rate=0.003",
         "flow3d.loss={style: 1, feature_matching: 1}",
     ]
@@ -51,11 +51,15 @@ def configuration(samples: int, steps: int = 8, generator: str = "warp", prior: 
 
 
 def training(
-    network: str, model: FaceModel, samples: int, steps: int = 8, device: torch.device | str = "cpu"
+    network: str,
+    model: FaceModel,
+    samples: int,
+    steps: int = 8,
+    device: torch.device | str = "cpu",
+    **flow3d: Any,
 ) -> Training:
-    """A training at step 0, identical in every process; ``flow3d-mesh`` has the mesh as prior, the others the pose."""
-    generator, prior = "paper" if network == "dcnet-paper" else "warp", "mesh" if network == "flow3d-mesh" else "pose"
-    config = configuration(samples, steps, generator, prior)
+    """A training at step 0, identical in every process; flow3d: settings of that section."""
+    config = configuration(samples, steps, "paper" if network == "dcnet-paper" else "warp")
     torch.manual_seed(0)
     recnet, camera = RecNet(model.sizes, BACKBONE), Camera.from_config(config)
     if network == "recnet":
@@ -67,10 +71,11 @@ def training(
             # Zero-initialised, it samples the source at pixel centres, where bilinear sampling is not differentiable.
             torch.nn.init.normal_(dcnet.motion.weight, std=0.1)
         return DCNetTraining(dcnet, discriminator, recnet, recnet.features, model, camera, config.dcnet, device)
-    if network in ("flow3d", "flow3d-mesh"):
-        discriminator, flow3d = PatchDiscriminator(8), Flow3D(config.flow3d)
-        torch.nn.init.normal_(flow3d.warping.flow.output.weight, std=0.1)  # as above
-        return Flow3DTraining(flow3d, discriminator, recnet, recnet.features, model, camera, config.flow3d, device)
+    if network == "flow3d":
+        settings = config.flow3d.model_copy(update=flow3d)
+        discriminator, reenactor = PatchDiscriminator(8), Flow3D(settings)
+        torch.nn.init.normal_(reenactor.warping.flow.output.weight, std=0.1)  # as above
+        return Flow3DTraining(reenactor, discriminator, recnet, recnet.features, model, camera, settings, device)
     if network == "etnet":
         return ETNetTraining(ETNet(BACKBONE), config.etnet.optimizer, device)
     augmented = RecAugNet(recnet, ETNet(BACKBONE))

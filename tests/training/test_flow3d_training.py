@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import small_trainings as small
 import torch
@@ -20,7 +22,7 @@ TRAINED = {
     0: {"warping", "matte"},
     2: {"warping", "matte", "refine"},
     4: {"warping", "matte", "refine", "discriminator"},
-    6: {"inpaint"},
+    6: {"inpaint", "matte"},
 }
 """First step of each quarter of eight steps -> the networks that learn in it."""
 
@@ -39,8 +41,8 @@ def batch(toy_model: FaceModel) -> dict:
 
 def test_phases_are_a_function_of_the_step() -> None:
     config = Flow3DConfig()
-    assert (config.optimizer.steps, *phase_starts(config)) == (2600, 1200, 2100)
-    phases = [phase_at(step, config) for step in (0, 1199, 1200, 2099, 2100, 2599)]
+    assert (config.optimizer.steps, *phase_starts(config)) == (3000, 500, 2500)
+    phases = [phase_at(step, config) for step in (0, 499, 500, 2499, 2500, 2999)]
     assert phases == [Phase.WARP, Phase.WARP, Phase.REFINE, Phase.REFINE, Phase.INPAINT, Phase.INPAINT]
 
 
@@ -79,7 +81,7 @@ def test_every_parameter_of_a_phase_learns(training: Flow3DTraining, batch: dict
 
 
 def test_a_warp_is_learnt(toy_model: FaceModel) -> None:
-    training, batch = small.training("flow3d", toy_model, 3, 200), small.batch(toy_model, 3)
+    training, batch = small.training("flow3d", toy_model, 3, 200, prior="pose"), small.batch(toy_model, 3)
     values = [training.step(batch) for _ in range(50)]
     assert all(values[-1][term] < 0.7 * values[0][term] for term in ("warp", "cycle", "identity", "matte"))
 
@@ -199,3 +201,12 @@ def test_total_variation_matte_style_and_inside_by_hand() -> None:
     mask = torch.zeros(2, 1, 2, 2)
     mask[0, 0, 0, 0] = 1
     assert float(losses.inside(torch.ones(2, 3, 2, 2), torch.zeros(2, 3, 2, 2), mask)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("changed", [{"depth": 1}, {"shortcut": False}, {"separate_background": False}])
+def test_the_ablations_take_a_step_of_each_phase(toy_model: FaceModel, batch: dict, changed: dict) -> None:
+    training = small.training("flow3d", toy_model, 3, **changed)
+    for step, _ in PHASES:
+        training.step_number = step
+        values = training.step(batch)
+        assert all(math.isfinite(value) for value in values.values())

@@ -13,7 +13,7 @@ from jr2net.training import Training
 from tests.pretended_gpu import DeviceMix, PretendedGpu, pretended_gpu
 
 STEPS = 8
-CASES = [*((name, 1) for name in (*small.NETWORKS, "flow3d-mesh")), ("recnet", 2), ("dcnet", 2)]
+CASES = [*((name, 1) for name in small.NETWORKS), ("recnet", 2), ("dcnet", 2)]
 RENDERING = {"render/rasterize_torch.py", "render/fragments.py"}
 """Where the host has to know how many pixels a mesh covers."""
 
@@ -46,7 +46,7 @@ def test_a_step_reads_once_and_computes_what_a_cpu_does(network: str, accumulate
         assert images is None or images.device == gpu.device
 
 
-@pytest.mark.parametrize("network", ["recnet", "flow3d-mesh"])
+@pytest.mark.parametrize("network", ["recnet", "flow3d"])
 def test_a_step_in_bfloat16(network: str, toy_model: FaceModel) -> None:
     with pretended_gpu() as gpu:
         training = small.training(network, toy_model, 3, STEPS, gpu.device)

@@ -36,7 +36,7 @@ class MatteHead(nn.Module):
     def __init__(self, config: Flow3DConfig) -> None:
         super().__init__()
         widths = config.matte_widths
-        self.network = UNet(3, 1, widths, Dilated(widths[-1]))
+        self.network = UNet(3, 1, widths, Dilated(widths[-1]), depth=2)
 
     def forward(self, image: Tensor) -> Tensor:
         return opacity(torch.sigmoid(self.network(2 * image - 1)))

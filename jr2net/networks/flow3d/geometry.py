@@ -1,4 +1,4 @@
-"""Coordinates of images and volumes, warps, and the head's rigid motion.
+"""Coordinates of images and volumes, warps, and the motion of head, body and face.
 
 One convention: an image and a volume span [-1, 1] along every axis, pixels and voxels are the centres of equal cells
 (``align_corners=False``), and coordinates are in the order x, y, z. Flows are backward offsets in these units: the
@@ -27,6 +27,12 @@ _DISTANCE = 216.0
 
 COEFFICIENTS = 51 + 3 + 3
 
+_NECK = (0.0, -130.0, -20.0)
+"""Base of an average adult's neck, about which the head turns: mm from the head's origin, y upwards, z to the front."""
+
+_BODY, _HEAD = -145.0, -105.0
+"""Heights above the head's origin, mm: what is below the first belongs to the body, above the second to the head."""
+
 _LARGEST = 0.5
 """Largest motion of the surface beside the head's, as a coordinate: what is larger is an error of the fit."""
 
@@ -54,17 +60,17 @@ def warp_volume(volume: Tensor, flow: Tensor) -> Tensor:
         return F.grid_sample(volume.float(), grid, padding_mode="border", align_corners=False)
 
 
-def warp_image(image: Tensor, flow: Tensor, detail: Tensor | None = None) -> Tensor:
-    """Samples an image (B, C, S, S) at each pixel plus ``flow`` (B, 2, h, w), interpolated to S × S.
-
-    detail (B, 2, S, S): added to the interpolated flow.
-    """
+def warp_image(image: Tensor, flow: Tensor) -> Tensor:
+    """Samples an image (B, C, S, S) at each pixel plus ``flow`` (B, 2, h, w), which is interpolated to S × S."""
     with in_float32(image):
         height, width = image.shape[-2:]
-        offset = F.interpolate(flow.float(), size=(height, width), mode="bilinear", align_corners=False)
-        offset = offset if detail is None else offset + detail.float()
-        grid = voxel_centres((1, height, width), flow.device)[:, :2, 0] + offset
+        grid = voxel_centres((1, height, width), flow.device)[:, :2, 0] + enlarged(flow.float(), image)
         return F.grid_sample(image.float(), grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+
+
+def enlarged(flow: Tensor, image: Tensor) -> Tensor:
+    """A flow (B, 2, h, w), interpolated to the size of an image (B, C, S, S)."""
+    return F.interpolate(flow, size=image.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def image_flow(flow: Tensor, weight: Tensor) -> Tensor:
@@ -74,28 +80,37 @@ def image_flow(flow: Tensor, weight: Tensor) -> Tensor:
 
 
 def head_motion(
-    source: FaceParameters, driving: FaceParameters, focal_ratio: float, size: tuple[int, int, int]
+    source: FaceParameters, driving: FaceParameters, focal_ratio: float, size: tuple[int, int, int], body: bool = False
 ) -> Tensor:
-    """(B, 3, D, h, w): flow from the driving to the source view, as if everything moved rigidly with the head."""
+    """(B, 3, D, h, w): flow from the driving to the source view, as if everything moved rigidly with the head.
+
+    body: what is below the chin keeps its orientation instead and follows the base of the neck.
+    """
     with in_float32(source.rotation):
         own = voxel_centres(size, source.rotation.device)
-        return moved_with_head(own, source, driving, focal_ratio) - own
+        return moved_with_head(own, source, driving, focal_ratio, body) - own
 
 
-def moved_with_head(own: Tensor, source: FaceParameters, driving: FaceParameters, focal_ratio: float) -> Tensor:
+def moved_with_head(
+    own: Tensor, source: FaceParameters, driving: FaceParameters, focal_ratio: float, body: bool = False
+) -> Tensor:
     """Coordinates (B or 1, 3, D, h, w) in the driving view to those in the source view (B, 3, D, h, w).
 
     What is at X in the driving camera's space is at R_s R_dᵀ (X − t_d) + t_s in the source camera's. The rotations are
-    those of camera space, where y points down and z forward.
+    those of camera space, where y points down and z forward. body: see ``head_motion``.
     """
     ratio = 2 * focal_ratio
     distance = driving.translation[:, 2].view(-1, 1, 1, 1) + HALF_DEPTH * own[:, 2]
     point = torch.stack([own[:, 0] * distance / ratio, own[:, 1] * distance / ratio, distance], dim=1)
-    to_source = rotation_matrix(source.rotation) @ rotation_matrix(driving.rotation).transpose(-1, -2)
-    flip = constant(TO_CAMERA, to_source)
-    to_source = flip[:, None] * to_source * flip  # model axes to camera axes
-    moved = torch.einsum("bij,bjzyx->bizyx", to_source, point - _as_volume(driving.translation))
-    moved = moved + _as_volume(source.translation)
+    flip = constant(TO_CAMERA, source.rotation)  # model axes to camera axes
+    to_source, to_driving = (flip[:, None] * rotation_matrix(face.rotation) for face in (source, driving))
+    of_head = torch.einsum("bji,bjzyx->bizyx", to_driving, point - _as_volume(driving.translation))
+    moved = torch.einsum("bij,bjzyx->bizyx", to_source, of_head) + _as_volume(source.translation)
+    if body:
+        neck = constant(_NECK, source.rotation)
+        with_neck = source.translation - driving.translation + (to_source - to_driving) @ neck
+        height = ((of_head[:, 1:2] - _BODY) / (_HEAD - _BODY)).clamp(0, 1)
+        moved = torch.lerp(point + _as_volume(with_neck), moved, height * height * (3 - 2 * height))
     depth = moved[:, 2].clamp(min=1.0)
     origin = source.translation[:, 2].view(-1, 1, 1, 1)
     return torch.stack([ratio * moved[:, 0] / depth, ratio * moved[:, 1] / depth, (depth - origin) / HALF_DEPTH], dim=1)
@@ -103,31 +118,30 @@ def moved_with_head(own: Tensor, source: FaceParameters, driving: FaceParameters
 
 def surface_motion(
     position: Tensor, rendering: Rendering, source: FaceParameters, driving: FaceParameters, focal_ratio: float
-) -> Tensor:
-    """(B, 2, S, S): x and y of what the expression adds to the head's rigid motion on the driving face, 0 elsewhere.
+) -> tuple[Tensor, Tensor]:
+    """Motion of the visible surface of the driving face, and what the expression adds to that of head and body.
 
+    Both are backward offsets (B, 2, S, S) in x and y, 0 beside the face.
     position (B, S, S, 2): of each driving pixel's surface point in the source view, in pixels (``View.position``);
     rendering: of the driving face.
     """
     with in_float32(position):
         side, depth = position.shape[1], rendering.depth.float()
-        x, y, _ = voxel_centres((1, side, side), position.device).expand(len(position), -1, -1, -1, -1).unbind(1)
+        own = voxel_centres((1, side, side), position.device)[:, :, 0].expand(len(position), -1, -1, -1)
         z = (depth - driving.translation[:, 2].view(-1, 1, 1, 1)) / HALF_DEPTH
-        rigid = moved_with_head(torch.stack([x, y, z], dim=1), source, driving, focal_ratio)[:, :2, 0]
+        at_surface = torch.cat([own[:, :2], z], dim=1)[:, :, None]
+        rigid = moved_with_head(at_surface, source, driving, focal_ratio, body=True)[:, :2, 0]
         moved = position.float().permute(0, 3, 1, 2) * (2 / side) - 1
-        return torch.where(rendering.mask > 0, (moved - rigid).clamp(-_LARGEST, _LARGEST), 0)
+        added = (moved - rigid).clamp(-_LARGEST, _LARGEST)
+        seen = rendering.mask > 0
+        return torch.where(seen, rigid + added - own[:, :2], 0), torch.where(seen, added, 0)
 
 
-def with_surface(flow: Tensor, surface: Tensor) -> tuple[Tensor, Tensor]:
-    """Adds a motion of the visible surface (B, 2, S, S) to a flow (B, 3, D, h, w), at all depths.
-
-    Also returns what the flow's resolution loses of it: (B, 2, S, S), to be added where the flow warps an image.
-    """
+def with_surface(flow: Tensor, motion: Tensor) -> Tensor:
+    """Adds a motion of the visible surface (B, 2, S, S) to a flow (B, 3, D, h, w), at all depths."""
     with in_float32(flow):
-        coarse = F.adaptive_avg_pool2d(surface, (flow.shape[-2], flow.shape[-1]))
-        enlarged = F.interpolate(coarse, size=surface.shape[-2:], mode="bilinear", align_corners=False)
-        offset = torch.cat([coarse, torch.zeros_like(coarse[:, :1])], dim=1)
-        return flow + offset[:, :, None], surface - enlarged
+        coarse = F.adaptive_avg_pool2d(motion, (flow.shape[-2], flow.shape[-1]))
+        return flow + torch.cat([coarse, torch.zeros_like(coarse[:, :1])], dim=1)[:, :, None]
 
 
 def _as_volume(translation: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ of face-vid2vid and LivePortrait, the conditioning that of PIRenderer and MegaPo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -25,8 +25,9 @@ from jr2net.render.renderer import Rendering
 from jr2net.render.scene import Generated, Scene
 
 _ARCHITECTURE = (
-    "prior", "channels", "depth", "lift_width", "lift_blocks", "flow_code", "flow_widths", "flow_blocks",
-    "projection_width", "refine_widths", "refine_blocks", "refine_heads", "inpaint_widths", "matte_widths",
+    "prior", "separate_background", "shortcut", "channels", "depth", "lift_width", "lift_blocks", "flow_code",
+    "flow_widths", "flow_blocks", "projection_width", "refine_widths", "refine_blocks", "refine_heads",
+    "inpaint_widths", "matte_widths",
 )  # fmt: skip
 
 _MULTIPLE = 16
@@ -58,6 +59,19 @@ class SourceCode(Tensors):
     def take(self, index: Tensor) -> SourceCode:
         """The codes of the portraits ``index`` (M,) int64, with repetition allowed."""
         return self.map(lambda value: value[index])
+
+    def row(self, index: int) -> SourceCode:
+        """A copy of the code of one portrait, as a batch of one."""
+        return self.map(lambda value: value[index : index + 1].clone(memory_format=torch.contiguous_format))
+
+    def concatenate(self, *others: SourceCode) -> SourceCode:
+        """This code and others as one batch."""
+        codes = (self, *others)
+        return SourceCode(*(torch.cat([getattr(code, field.name) for code in codes]) for field in fields(self)))
+
+    @property
+    def nbytes(self) -> int:
+        return sum(getattr(self, field.name).nbytes for field in fields(self))
 
 
 class Flow3D(nn.Module):
@@ -92,7 +106,9 @@ class Flow3D(nn.Module):
 
     @classmethod
     def from_architecture(cls, architecture: Mapping[str, Any]) -> Flow3D:
-        config = Flow3DConfig.model_validate({name: architecture[name] for name in _ARCHITECTURE})
+        """A setting that the architecture does not name has its default."""
+        given = {name: architecture[name] for name in _ARCHITECTURE if name in architecture}
+        config = Flow3DConfig.model_validate(given)
         return cls(config, architecture["focal_ratio"])
 
     def forward(self, scene: Scene, code: SourceCode | None = None) -> Generated:
@@ -111,7 +127,10 @@ class Flow3D(nn.Module):
     def encode(self, source_image: Tensor, matte: Tensor | None = None) -> SourceCode:
         """Source images (B, 3, S, S) in [0, 1] and mattes (B, 1, S, S), predicted if None. Raises ImageSizeError."""
         check_size(source_image)
-        matte = self.matte(source_image).float() if matte is None else matte
+        if not self.config.separate_background:
+            matte = torch.ones_like(source_image[:, :1])
+        elif matte is None:
+            matte = self.matte(source_image).float()
         inpainted = self.inpaint(source_image, hole_of(matte)).float()
         hole = dilate(matte, 0)
         foreground = premultiplied(source_image, matte)
@@ -132,11 +151,12 @@ class Flow3D(nn.Module):
         side = position.shape[1]
         if self.config.prior == "none":
             return None
-        flow = head_motion(source, driving, self.focal_ratio, (self.config.depth, side // 4, side // 4))
-        if self.config.prior == "pose":
+        size, body = (self.config.depth, side // 4, side // 4), self.config.prior == "mesh"
+        flow = head_motion(source, driving, self.focal_ratio, size, body)
+        if not body:
             return Prior(flow)
-        surface = surface_motion(position, rendering, source, driving, self.focal_ratio)
-        return Prior(*with_surface(flow, surface))
+        surface, added = surface_motion(position, rendering, source, driving, self.focal_ratio)
+        return Prior(with_surface(flow, added), surface, rendering.mask.to(surface))
 
 
 def compose(source_image: Tensor, code: SourceCode, foreground: Foreground) -> Generated:

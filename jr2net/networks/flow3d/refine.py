@@ -50,26 +50,33 @@ class Refine(nn.Module):
 
     The U-Net sees both, the source foreground, the projected features (at 1/4 of the side), and the driving
     rendering's normals, irradiance and mask, so that it can relight. It is 0 at initialisation: the output is then the
-    blend of the two. With ``prior: mesh``, the rendered face takes the texture's place where the source hides the face.
+    blend of the two. With ``prior: mesh``, the face is the texture, and where the source hides
+    it, or shows background there, the rendered face.
     """
 
     def __init__(self, config: Flow3DConfig) -> None:
         super().__init__()
         widths = config.refine_widths
         bottom = Transformer(widths[-1], config.refine_blocks, config.refine_heads)
+        self.shortcut = config.shortcut
         self.maps = SHADING_WITH_FACE if config.prior == "mesh" else SHADING
         inputs = 3 * 4 + sum(CHANNELS[name] for name in self.maps)
         self.network = UNet(inputs, 3 + 1 + 1, widths, bottom, depth=2, joined=config.projection_width)
 
     def forward(self, warped: Warped, source: Tensor, conditions: Conditions) -> Foreground:
         """source (B, 4, S, S): the source foreground."""
-        texture = warped.texture
-        if "rendered" in self.maps:
+        texture = warped.texture if self.shortcut else warped.decoded
+        mask = conditions.mask.to(texture)
+        if self.shortcut and "rendered" in self.maps:
             face = torch.cat([conditions.rendered, torch.ones_like(conditions.mask)], dim=1)
-            texture = torch.lerp(texture, face.to(texture), (conditions.mask * (1 - conditions.covisible)).to(texture))
+            shown = conditions.covisible.to(mask) * texture[:, 3:]
+            texture = torch.lerp(texture, face.to(texture), mask * (1 - shown))
         x = torch.cat([texture, warped.decoded, source, conditions.stack(self.maps)], dim=1)
         predicted = self.network(x, warped.projected.features)
-        blend = warped.decoded + torch.sigmoid(predicted[:, 4:] + _TEXTURE) * (texture - warped.decoded)
+        weight = torch.sigmoid(predicted[:, 4:] + _TEXTURE)
+        if self.shortcut and "rendered" in self.maps:
+            weight = torch.maximum(weight, mask)
+        blend = warped.decoded + weight * (texture - warped.decoded)
         premultiplied, matte = blend[:, :3], blend[:, 3:]
         colour = premultiplied / matte.clamp(min=_OPACITY)
         return Foreground(

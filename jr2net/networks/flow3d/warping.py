@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from jr2net.config import Flow3DConfig
 from jr2net.networks.flow3d.blocks import Residual3d, convolution
 from jr2net.networks.flow3d.flow import DenseFlow
-from jr2net.networks.flow3d.geometry import image_flow, warp_image, warp_volume
+from jr2net.networks.flow3d.geometry import enlarged, image_flow, warp_image, warp_volume
 
 # Initial logit of the decoded colours and opacity: the background is kept from the first step on.
 _TRANSPARENT = -3.0
@@ -34,12 +34,14 @@ class Tensors:
 class Prior:
     """Motion that is known before anything is learnt, as a backward offset, see ``geometry``.
 
-    flow    (B, 3, D, h, w)
-    detail  (B, 2, S, S)  what is finer than the flow, for the warp at full resolution; or None
+    flow     (B, 3, D, h, w)
+    surface  (B, 2, S, S)  the same of the driving face's visible surface, for the warp at full resolution; or None
+    face     (B, 1, S, S)  1 where that surface is, else 0; or None
     """
 
     flow: Tensor
-    detail: Tensor | None = None
+    surface: Tensor | None = None
+    face: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,16 @@ class Warping(nn.Module):
 
         source, driving (B, 57): the faces' coefficients; prior: motion to which the flow is added.
         """
-        flow = self.flow(volume, source, driving)
-        flow = flow if prior is None else flow + prior.flow
-        detail = None if prior is None else prior.detail
+        learnt = self.flow(volume, source, driving)
+        flow = learnt if prior is None else learnt + prior.flow
         warped = warp_volume(volume, flow)
         projected = self.projection(warped)
-        texture = warp_image(foreground, image_flow(flow, projected.weight), detail)
+        offset = image_flow(flow, projected.weight)
+        if prior is not None and prior.surface is not None and prior.face is not None:
+            # On the face the mesh knows the surface: no average over depths replaces it.
+            on_face = enlarged(image_flow(learnt, projected.weight), foreground) + prior.surface
+            offset = torch.lerp(enlarged(offset, foreground), on_face, prior.face)
+        texture = warp_image(foreground, offset)
         return Warped(warped, flow, projected, self.decoder(projected.features), texture)
 
     def forward(
