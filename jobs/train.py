@@ -194,10 +194,10 @@ def train_steps(settings: dict[str, Any]) -> int | None:
 
 
 def report(progress: Progress, finished: str | None = None) -> None:
-    """Gives Ray the newest numbers of the log, for its dashboard, for Tune and for ``Result``; never waits for storage.
+    """Gives Ray the newest numbers of the log, for its dashboard, Tune and ``Result``. Every worker must call it.
 
-    finished: the folder of the network. Ray's ``Result`` has the numbers of a report with a checkpoint alone: this one
-    is a file that names the folder.
+    finished: for the last report, the folder of the network. Ray's ``Result`` has the numbers of a report with a
+    checkpoint alone: this one is a file that names the folder. The others do not wait for the storage.
     """
     if finished is None:
         ray.train.report(progress.metrics, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)

@@ -17,7 +17,8 @@ from jr2net.training.state import newest_step
 NETWORKS = ("recnet", "dcnet", "etnet", "recaugnet")
 STEPS = 400
 SETTINGS = [f"{network}.optimizer.steps={STEPS}" for network in NETWORKS]
-SETTINGS += ["scaling.checkpoint_every=20", "scaling.log_every=20", "scaling.pictures_every=0"]
+SETTINGS += ["scaling.checkpoint_every=50", "scaling.log_every=20", "scaling.pictures_every=0"]
+SETTINGS += ["scaling.checkpoint_every_s=0.5"]  # so states are also saved at steps that differ from run to run
 TIMEOUT_S = 600
 
 

@@ -22,10 +22,10 @@ from jr2net.training.state import newest_step, saved_steps
 pytestmark = pytest.mark.drill
 
 ROOT = Path(__file__).parents[2]
-STEPS = 600
+STEPS = 400
 SETTINGS = [f"recnet.optimizer.steps={STEPS}", "scaling.log_every=20", "scaling.pictures_every=0"]
 ON_NOTICE_ONLY = ["scaling.checkpoint_every=100000", "scaling.checkpoint_every_s=0", "scaling.max_failures=0"]
-TIMEOUT_S = 600
+TIMEOUT_S = 1800
 DEADLINE_S = 120  # of AWS
 
 Job = Callable[..., subprocess.Popen]
