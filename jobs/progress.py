@@ -11,7 +11,7 @@ from jr2net.images.arrays import encode_jpeg, to_arrays
 from jr2net.training import Training
 from jr2net.training.board import Board
 from jr2net.training.guard import collapse_warning
-from jr2net.training.log import Record, write_log
+from jr2net.training.log import Record, scalars, write_log
 from jr2net.training.training import Batch
 from jr2net.training.workers import mean_over_workers, world_size
 
@@ -19,7 +19,7 @@ from jr2net.training.workers import mean_over_workers, world_size
 class Progress:
     """Collects the log records of a worker; rank 0 prints progress and writes records and sample images.
 
-    folder: of the stage.
+    folder: of the stage. metrics: the newest values of all numbers in the log, up to the last ``write``.
     """
 
     INTERVAL = 10.0  # seconds between two lines of progress
@@ -28,6 +28,7 @@ class Progress:
         self.stage, self.training, self.rank, self.folder = stage, training, rank, folder
         self._records: list[Record] = []
         self._images: dict[int, Tensor] = {}
+        self.metrics: dict[str, float] = {}
         self._board = Board(folder, training.step_number + 1)
         self._first = training.step_number
         self._start = self._printed = time.monotonic()
@@ -72,6 +73,8 @@ class Progress:
         """Writes the records since the last call, with losses averaged over workers. Every worker must call it."""
         losses = mean_over_workers([record["losses"] for record in self._records], self.training.device)
         records = [{**record, "losses": mean} for record, mean in zip(self._records, losses)]
+        for record in records:
+            self.metrics |= {"step": record["step"], **scalars(record)}
         if self.rank == 0 and records:
             if warning := collapse_warning(records):
                 records[-1]["warning"] = warning
@@ -80,6 +83,12 @@ class Progress:
             self._board.write(records, self._images)
         self._records, self._images = [], {}
         self.training.phases.end("report")
+
+    def finish(self, message: str = "") -> None:
+        """Waits until everything is written; prints ``message``, if there is one."""
+        self._board.finish()
+        if message and self.rank == 0:
+            print(f"[{self.stage}] {message}", flush=True)
 
     def _print(self, losses: dict[str, float], seconds: float) -> None:
         step, steps = self.training.step_number, self.training.steps

@@ -6,10 +6,13 @@ python jobs/train.py recnet --config configs/laptop.yaml [key=value …]
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import tempfile
+import time
 import warnings
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -17,13 +20,14 @@ from typing import Any
 
 import ray.train
 import torch
-from ray.exceptions import RayActorError
-from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint, CheckpointUploadMode, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2.api.callback import RayTrainCallback
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from torch import nn
 
 from jobs.command_line import main
+from jobs.notices import Notices, Request, StateBeforeResize, StopAtSignal, ended
 from jobs.progress import Progress
 from jobs.stage import run_stage
 from jr2net import storage
@@ -36,50 +40,50 @@ from jr2net.run.trainings import batches, build, save, validation_batches
 from jr2net.training import Divergence, Training
 from jr2net.training import best as best_weights
 from jr2net.training.best import Best
-from jr2net.training.state import StateWriter, newest_step, read_state
+from jr2net.training.state import StateWriter, newest_step, read_newest, unpack
 from jr2net.training.validation import validate
-from jr2net.training.workers import broadcast_int, distribute
+from jr2net.training.workers import broadcast_bytes, distribute
 
 
-def train(run: Run, stage: str) -> list[str]:
+def train(run: Run, stage: str, callbacks: Sequence[RayTrainCallback] = ()) -> list[str]:
     """Trains one network on the cluster, resuming from the newest saved state, and writes its weights.
 
-    Lost workers are restarted, up to ``scaling.max_failures`` times without a newer state. A UserError (data, settings,
-    divergence) is not retried, nor is an error that recurs at the same step.
+    callbacks: of Ray Train, e.g. Tune's ``TuneReportCallback``. Failed workers are restarted, up to
+    ``scaling.max_failures`` times without a newer state, and as often as announced machines leave. A
+    UserError (data, settings, divergence) is not retried.
     """
     settings = {"config": run.config.model_dump(mode="json"), "stage": stage, "digests": run.digests(stage)}
-    failures, last_error, last_step = 0, "", newest_step(run.folder(stage))
+    failures, last_step = 0, newest_step(run.folder(stage))
     while True:
         try:
-            trainer(run, stage, settings).fit()
-            return list(NETWORK_FILES)
-        except WorkerGroupError as error:
-            causes = [_cause(failure) for failure in error.worker_failures.values()]
+            stopped_at = trainer(run, stage, settings, callbacks).fit().return_value  # type: ignore[attr-defined]
+            if stopped_at is None:
+                return list(NETWORK_FILES)
+            print(f"[{stage}] goes on from step {stopped_at} on the machines that stay", flush=True)
+        except (WorkerGroupError, ControllerError) as error:
+            causes = [_cause(failure) for failure in _failures(error)]
             for cause in causes:
                 if isinstance(cause, UserError):
                     raise cause from None
-            worker_lost = any(isinstance(cause, RayActorError) for cause in causes)
             step = newest_step(run.folder(stage))
-            no_progress = step == last_step
-            failures = failures + 1 if no_progress else 1
-            same_error = no_progress and not worker_lost and str(causes[0]) == last_error
-            if failures > run.config.scaling.max_failures or same_error:
+            failures = failures + 1 if step == last_step else 1
+            if failures > run.config.scaling.max_failures:
                 raise
-            last_step, last_error = step, str(causes[0])
-            print(f"[{stage}] a worker failed ({last_error}); resuming from the newest saved state", flush=True)
+            last_step = step
+            print(f"[{stage}] a worker failed ({causes[0]}); resuming from the newest saved state", flush=True)
 
 
-def trainer(run: Run, stage: str, settings: dict[str, Any]) -> TorchTrainer:
+def trainer(run: Run, stage: str, settings: dict[str, Any], callbacks: Sequence[RayTrainCallback]) -> TorchTrainer:
     """The Ray Train run of one stage; Ray schedules and monitors the workers.
 
     Checkpoints are written by ``jr2net.training.state``, not by Ray: Ray rewrites one index file in place, and a kill
-    during that write would lose all checkpoints.
+    during that write would lose all checkpoints. For the same reason every attempt has a name of its own.
     """
     scaling = run.config.scaling
-    filesystem, path = storage.open_filesystem(run.folder(stage))
+    filesystem, path = storage.open_filesystem(storage.join(run.folder(stage), "ray"))
     resources = {"CPU": scaling.cpus_per_worker} | ({"GPU": 1.0} if scaling.gpu else {})
     return TorchTrainer(
-        train_loop_per_worker,
+        train_loop_per_worker,  # type: ignore[arg-type]
         train_loop_config=settings,
         torch_config=TorchConfig(backend="nccl" if scaling.gpu else "gloo"),
         scaling_config=ScalingConfig(
@@ -89,26 +93,32 @@ def trainer(run: Run, stage: str, settings: dict[str, Any]) -> TorchTrainer:
             elastic_resize_monitor_interval_s=scaling.elastic_check_s,  # type: ignore[call-arg]
         ),
         run_config=RunConfig(
-            name="ray",
+            name=f"{time.time_ns():x}",
             storage_path=path,
             storage_filesystem=filesystem,
+            callbacks=[StopAtSignal(), StateBeforeResize(), *callbacks],  # type: ignore[list-item]
             failure_config=FailureConfig(max_failures=0),
             logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]
         ),
     )
 
 
-def train_loop_per_worker(settings: dict[str, Any]) -> None:
-    """Entry point of every Ray Train worker."""
+def train_loop_per_worker(settings: dict[str, Any]) -> int | None:
+    """Entry point of every Ray Train worker. Returns the step at which it was asked to stop, None if it finished."""
     try:
-        train_steps(settings)
+        return train_steps(settings)
     except UserError:
         logging.disable()  # the driver prints the error once; suppress the workers' tracebacks
         raise
+    finally:
+        ended()
 
 
-def train_steps(settings: dict[str, Any]) -> None:
-    """Trains on this worker's part of each global batch; saves states, logs and sample images."""
+def train_steps(settings: dict[str, Any]) -> int | None:
+    """Trains on this worker's part of each global batch; saves states, logs and sample images.
+
+    Returns the step of the state with which it stopped before the end, None if it finished.
+    """
     config, stage = Config.model_validate(settings["config"]), settings["stage"]
     scaling, folder = config.scaling, storage.join(config.storage, stage)
     context = ray.train.get_context()
@@ -134,6 +144,7 @@ def train_steps(settings: dict[str, Any]) -> None:
             return temporary
 
         states, progress = StateWriter(folder, scaling.keep_states), Progress(stage, training, rank, folder)
+        notices = Notices(rank, scaling.checkpoint_every_s)
         held_back = validation_batches(stage, config, needed, rank, world) if best else None
         stream = batches(stage, config, needed, rank, world, training.step_number, training.device)
         for batch in stack.enter_context(closing(stream)):  # type: ignore[type-var]
@@ -141,6 +152,7 @@ def train_steps(settings: dict[str, Any]) -> None:
                 break
             training.phases.end("data")
             torch.manual_seed(config.seed + training.step_number * world + rank)
+            notices.ask()
             try:
                 losses = training.step(batch)
             except Divergence as error:
@@ -148,34 +160,58 @@ def train_steps(settings: dict[str, Any]) -> None:
                 raise type(error)(f"{error}. {_saved_state_message(folder)}") from None
             states.confirm()
             progress.log_step(losses)
-            step = training.step_number
+            request, step = notices.answer(), training.step_number
             if scaling.pictures_every and step % scaling.pictures_every == 0:
                 progress.save_images(batch)
-            improved = False
             if held_back and best and step % scaling.checkpoint_every == 0:
                 validation = validate(training, held_back())
                 progress.log_validation(validation)
-                improved = best.improves(validation)
-            if step % scaling.log_every == 0 or step % scaling.checkpoint_every == 0:
-                progress.write()
-            if step % scaling.checkpoint_every == 0:
-                if best and improved and rank == 0:
+                if best.improves(validation) and rank == 0:
                     best_weights.keep(folder, weights("best"), best, step)
-                if rank == 0:
-                    states.take(step, training.state_dict() | {"best": best.value if best else None})
-                training.phases.end("report")
+            due = step % scaling.checkpoint_every == 0 or request >= Request.SAVE
+            if due or step % scaling.log_every == 0:
+                progress.write()
+                report(progress)
+            if not due:
+                continue
+            notices.saved()
+            stop = request == Request.STOP and step < training.steps
+            if rank == 0:
+                keep = states.store if stop else states.take
+                keep(step, training.state_dict() | {"best": best.value if best else None})
+            training.phases.end("report")
+            if stop:
+                progress.finish(f"stops at step {step}, with its state saved")
+                return step
 
         progress.write()
         states.finish()
+        progress.finish()
         if rank == 0:
             storage.upload_folder(weights("finished"), folder)
+        report(progress, finished=folder if rank == 0 else None)
+    return None
+
+
+def report(progress: Progress, finished: str | None = None) -> None:
+    """Gives Ray the newest numbers of the log, for its dashboard, Tune and ``Result``. Every worker must call it.
+
+    finished: for the last report, the folder of the network. Ray's ``Result`` has the numbers of a report with a
+    checkpoint alone: this one is a file that names the folder. The others do not wait for the storage.
+    """
+    if finished is None:
+        ray.train.report(progress.metrics, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
+        return
+    with tempfile.TemporaryDirectory(prefix="jr2net-report-") as temporary:
+        Path(temporary, "network.json").write_text(json.dumps({"folder": finished}) + "\n")
+        ray.train.report(progress.metrics, Checkpoint.from_directory(temporary))
 
 
 def restore(training: Training, folder: str, rank: int, best: Best | None) -> None:
-    """Loads the newest saved state; all workers load the one that rank 0 finds."""
-    step = broadcast_int(newest_step(folder) if rank == 0 else None, training.device)
-    if step is not None:
-        state = read_state(folder, step, training.device)
+    """Loads the newest saved state. Worker 0 alone reads it, and sends it to the others."""
+    content = broadcast_bytes(read_newest(folder) if rank == 0 else None, training.device)
+    if content is not None:
+        state = unpack(content, training.device)
         training.load_state_dict(state)
         if best:
             best.value = state["best"]
@@ -195,6 +231,10 @@ def _upstream(stack: ExitStack, uri: str, stage: str) -> str:
     if stage not in NETWORKS:
         return uri
     return str(stack.enter_context(storage.local_copy(uri, NETWORK_FILES)))
+
+
+def _failures(error: WorkerGroupError | ControllerError) -> list[Exception]:
+    return [error.controller_failure] if isinstance(error, ControllerError) else list(error.worker_failures.values())
 
 
 def _cause(error: BaseException) -> BaseException:

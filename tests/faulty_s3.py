@@ -32,7 +32,8 @@ _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
 class FaultyS3(ThreadingHTTPServer):
-    """``requests`` and ``sent`` count requests and bytes of bodies by method, ``failed`` by kind of fault.
+    """``requests`` and ``sent`` count requests and bytes of bodies by method, ``gets`` GETs of objects by path, and
+    ``failed`` faults by kind.
 
     ``rate`` and ``delay_s``, which every request waits, may be changed at any time.
     """
@@ -46,14 +47,17 @@ class FaultyS3(ThreadingHTTPServer):
         self.delay_s = delay_s
         self.requests: Counter[str] = Counter()
         self.sent: Counter[str] = Counter()
+        self.gets: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.endpoint = f"http://127.0.0.1:{self.server_address[1]}"
         self._random, self._lock = random.Random(seed), threading.Lock()
 
-    def draw_fault(self, method: str) -> str | None:
+    def draw_fault(self, method: str, path: str) -> str | None:
         """Counts a request and draws a fault for it, or None."""
         with self._lock:
             self.requests[method] += 1
+            if method == "GET" and "?" not in path:  # those with a query are listings
+                self.gets[path] += 1
             if self._random.random() >= self.rate:
                 return None
             fault = self._random.choice(self.faults)
@@ -90,7 +94,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self._body()
-        fault = self.server.draw_fault(self.command)
+        fault = self.server.draw_fault(self.command, self.path)
         time.sleep(self.server.delay_s)
         if fault == "reset":
             self._reset()

@@ -112,8 +112,8 @@ def work(examples: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 DRILLS = ("export onnx", "python -m jr2net.")
 """Parts of commands that take long."""
-EXTRAS = ("jr2net.inference.onnx",)
-"""Modules of extras that take long."""
+EXTRAS = {"jr2net.inference.onnx": "onnxruntime", "ray.tune": "ray"}
+"""Modules of extras that take long, and what they need."""
 
 
 def programs(line: str) -> Iterator[list[str]]:
@@ -148,11 +148,13 @@ def test_snippets(path: Path, work: Path) -> None:
 
 
 @pytest.mark.drill
-def test_snippets_of_extras(work: Path) -> None:
-    pytest.importorskip("onnxruntime")
+@pytest.mark.parametrize("module", EXTRAS)
+def test_snippets_of_extras(module: str, work: Path) -> None:
+    pytest.importorskip(EXTRAS[module])
+    others = EXTRAS.keys() - {module}
     for path in DOCUMENTS:
-        if any(name in block for block in blocks(path, "python") for name in EXTRAS):
-            run_snippets(path, blocks(path, "python"))
+        if any(module in block for block in blocks(path, "python")):
+            run_snippets(path, [block for block in blocks(path, "python") if not any(name in block for name in others)])
 
 
 def run_snippets(path: Path, snippets: list[str]) -> None:

@@ -183,7 +183,12 @@ class ScalingConfig(Section):
         "write; none: 1 on CPU (one core), 3 if actors have a GPU",
     )
     gpus_per_actor: float = Field(0.0, ge=0, description="GPUs (may be fractional) per synthesis actor")
-    checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints of the training state")
+    checkpoint_every: int = Field(
+        500, ge=1, description="steps between checkpoints of the training state, and between validations"
+    )
+    checkpoint_every_s: float = Field(
+        300.0, ge=0, description="seconds after which a checkpoint is due besides; 0: by steps alone"
+    )
     log_every: int = Field(100, ge=1, description="steps between writes of the log (which has a record for every step)")
     keep_states: int = Field(2, ge=1, description="number of checkpoints to keep, the newest ones")
     best: str | None = Field(
@@ -192,7 +197,7 @@ class ScalingConfig(Section):
         "`data.validation` holds back are kept in `best/`",
     )
     pictures_every: int = Field(500, ge=0, description="steps between sample images of a training; 0: none")
-    max_failures: int = Field(3, ge=0, description="worker failures without progress that a training tolerates")
+    max_failures: int = Field(3, ge=0, description="failures without a newer state that a training tolerates")
 
     @model_validator(mode="after")
     def _check_elastic_range(self) -> ScalingConfig:

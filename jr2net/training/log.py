@@ -15,6 +15,13 @@ Record = dict[str, Any]
 also ``validation``, losses by name, and ``warning``."""
 
 
+def scalars(record: Record) -> dict[str, float]:
+    """The numbers of a record by the names that TensorBoard and Ray show: ``loss/landmark``, ``seconds/data``, …"""
+    groups = {"loss": record["losses"], "validation": record.get("validation", {}), "seconds": record["seconds"]}
+    named = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+    return named | {name: record[name] for name in ("learning_rate", "images_per_second")}
+
+
 def write_log(folder: str, records: list[Record]) -> None:
     """Writes consecutive records to ``log/`` of a stage's folder or URI."""
     if records:

@@ -1,8 +1,9 @@
 """Checkpoints of a training: the complete state, saved in ``state/`` of a stage's folder or URI.
 
-A file is a SHA-256 digest followed by the output of ``torch.save``. Writes are atomic, even if the process is killed; a
-damaged checkpoint is skipped in favour of the previous one. A state is written only after the next step has succeeded
-with finite losses, so that the newest checkpoint can always be resumed from.
+A file is a SHA-256 digest followed by the output of ``torch.save``, and its name is the step. Writes are atomic, even
+if the process is killed; a damaged checkpoint is skipped in favour of the previous one. A state is written only after
+the next step has succeeded with finite losses, or, where there is no next step, if all its numbers are finite: so the
+newest checkpoint can always be resumed from.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -48,6 +50,16 @@ class StateWriter:
         self.finish()
         self._write = self._pool.submit(self._store, step, content)
 
+    def store(self, step: int, state: dict[str, Any]) -> None:
+        """Writes the state of ``step``, after which there will be no step, and waits for it.
+
+        A state with an infinite number or a NaN is not written.
+        """
+        if all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(state)):
+            self.take(step, state)
+            self.confirm()
+        self.finish()
+
     def finish(self) -> None:
         """Waits until confirmed states are written."""
         if self._write is not None:
@@ -61,11 +73,17 @@ class StateWriter:
 
 
 def newest_step(folder: str) -> int | None:
-    """The step of the newest undamaged checkpoint of a stage, or None."""
+    """The step of the newest checkpoint of a stage, by its name, or None. No checkpoint is read."""
+    return max(saved_steps(storage.join(folder, FOLDER)), default=None)
+
+
+def read_newest(folder: str) -> bytes | None:
+    """The content of the newest undamaged checkpoint of a stage, or None; ``unpack`` makes a state of it."""
     uri = storage.join(folder, FOLDER)
     for step in reversed(saved_steps(uri)):
-        if _payload(storage.read_bytes(storage.join(uri, f"{step:08d}{_SUFFIX}"))) is not None:
-            return step
+        content = storage.read_bytes(storage.join(uri, f"{step:08d}{_SUFFIX}"))
+        if _payload(content) is not None:
+            return content
         log.warning("%s: the checkpoint of step %d is damaged; trying the previous one", uri, step)
     return None
 
@@ -73,10 +91,10 @@ def newest_step(folder: str) -> int | None:
 def read_state(folder: str, step: int, device: torch.device | str) -> dict[str, Any]:
     """Loads the checkpoint of ``step``. Raises StorageError if it is missing or damaged."""
     uri = storage.join(folder, FOLDER, f"{step:08d}{_SUFFIX}")
-    payload = _payload(storage.read_bytes(uri))
-    if payload is None:
+    content = storage.read_bytes(uri)
+    if _payload(content) is None:
         raise storage.StorageError(f"{uri}: checkpoint is damaged; remove it to resume from the previous one")
-    return torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+    return unpack(content, device)
 
 
 def saved_steps(uri: str) -> list[int]:
@@ -95,7 +113,21 @@ def pack(state: dict[str, Any]) -> bytes:
     return bytes(content)
 
 
+def unpack(content: bytes | memoryview, device: torch.device | str) -> dict[str, Any]:
+    """The state in the content of an undamaged checkpoint file."""
+    return torch.load(io.BytesIO(memoryview(content)[_DIGEST_BYTES:]), map_location=device, weights_only=True)
+
+
 def _payload(content: bytes) -> memoryview | None:
     """The serialised state, or None if the digest does not match."""
     digest, payload = content[:_DIGEST_BYTES], memoryview(content)[_DIGEST_BYTES:]
     return payload if hashlib.sha256(payload).digest() == digest else None
+
+
+def _tensors(state: Any) -> Iterator[torch.Tensor]:
+    """All tensors in nested dictionaries."""
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, Mapping):
+        for value in state.values():
+            yield from _tensors(value)

@@ -15,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from jr2net.training.shared_gradients import share_gradients
 
 _ONE_BUCKET_MB = 1024
+_BROADCAST_BYTES = 1 << 26
+"""Size of the pieces in which bytes pass through a GPU."""
 
 T = TypeVar("T")
 
@@ -61,6 +63,50 @@ def gather(value: T) -> list[T]:
     values: list[Any] = [None] * world_size()
     torch.distributed.all_gather_object(values, value)
     return values
+
+
+def broadcast_bytes(content: bytes | None, device: torch.device | str = "cpu") -> bytes | memoryview | None:
+    """Returns worker 0's bytes on every worker; the others' ``content`` is ignored."""
+    size = broadcast_int(None if content is None else len(content), device)
+    if world_size() == 1 or size is None:
+        return content
+    rank = torch.distributed.get_rank()
+    ours = torch.frombuffer(bytearray(content or b""), dtype=torch.uint8) if rank == 0 else None
+    buffer = torch.empty(size, dtype=torch.uint8) if ours is None else ours
+    for piece in buffer.split(_BROADCAST_BYTES):
+        moved = piece.to(device)  # NCCL moves GPU memory alone
+        torch.distributed.broadcast(moved, 0)
+        if rank != 0:
+            piece.copy_(moved)
+    return buffer.numpy().data
+
+
+class Vote:
+    """The largest of a number of each worker, which they agree on while a step is computed.
+
+    Every worker must cast its number and ask for the result at the same steps. The numbers never pass through a GPU, so
+    that nothing waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._group = torch.distributed.new_group(backend="gloo") if world_size() > 1 else None
+        self._number = torch.zeros((), dtype=torch.int64)
+        self._work: torch.distributed.Work | None = None
+
+    def cast(self, number: int) -> None:
+        """Sends this worker's number, and does not wait."""
+        self._number.fill_(number)
+        if self._group is not None:
+            self._work = torch.distributed.all_reduce(
+                self._number, torch.distributed.ReduceOp.MAX, self._group, async_op=True
+            )
+
+    def result(self) -> int:
+        """The largest number, the same on all workers."""
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+        return int(self._number)
 
 
 def mean_over_workers(losses: list[dict[str, float]], device: torch.device | str = "cpu") -> list[dict[str, float]]:

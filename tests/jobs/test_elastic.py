@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -75,5 +76,7 @@ def test_training_continues_when_nodes_leave_and_join(tmp_path: Path) -> None:
         finally:
             cluster.shutdown()
 
+    stopped = re.findall(r"stops at step (\d+), with its state saved", log.read_text())
+    assert stopped and re.findall(r"resumes from step (\d+) of \d+ on 2 workers", log.read_text()) == stopped
     assert [record["step"] for record in read_log(folder)] == list(range(1, STEPS + 1))
     assert (storage / "recnet" / "model.safetensors").exists()

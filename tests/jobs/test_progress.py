@@ -31,11 +31,12 @@ def run(training: Training, folder: Path, steps: int, rank: int = 0) -> Progress
     progress.save_images(training.batch)  # type: ignore[attr-defined]
     progress.log_validation({"landmark": 0.5})
     progress.write()
+    progress.finish()
     return progress
 
 
 def test_every_step_is_in_the_log_and_on_tensorboard(training: Training, tmp_path: Path) -> None:
-    run(training, tmp_path, 3)
+    progress = run(training, tmp_path, 3)
     records = read_log(str(tmp_path))
     assert [record["step"] for record in records] == [1, 2, 3]
     assert {"data", "forward", "render", "backward", "optimizer"} <= set(records[0]["seconds"])
@@ -45,6 +46,8 @@ def test_every_step_is_in_the_log_and_on_tensorboard(training: Training, tmp_pat
     assert [(event.step, event.value) for event in events.Scalars("validation/landmark")] == [(3, 0.5)]
     assert {"seconds/render", "images_per_second", "learning_rate"} <= set(events.Tags()["scalars"])
     assert events.Tags()["images"] == ["pictures"]
+    assert progress.metrics["step"] == 3 and progress.metrics["validation/landmark"] == 0.5
+    assert progress.metrics["loss/photometric"] == records[-1]["losses"]["photometric"]
     assert (tmp_path / "pictures" / "00000003.jpg").stat().st_size > 0
 
 

@@ -18,7 +18,8 @@ NETWORKS = ("recnet", "dcnet", "flow3d", "etnet", "recaugnet")
 STEPS = 400
 SETTINGS = [f"{network}.optimizer.steps={STEPS}" for network in NETWORKS]
 SETTINGS += ["flow3d.flow_widths=[4, 8]", "flow3d.refine_widths=[8, 8, 16]", "flow3d.refine_blocks=1"]
-SETTINGS += ["scaling.checkpoint_every=20", "scaling.log_every=20", "scaling.pictures_every=0"]
+SETTINGS += ["scaling.checkpoint_every=50", "scaling.log_every=20", "scaling.pictures_every=0"]
+SETTINGS += ["scaling.checkpoint_every_s=0.5"]  # so states are also saved at steps that differ from run to run
 TIMEOUT_S = 600
 
 

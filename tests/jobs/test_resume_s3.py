@@ -73,6 +73,7 @@ def test_a_training_in_a_bucket_ends_with_the_same_weights(
     shutil.copytree(undisturbed / "prepare", tmp_path / "prepare")
     storage.upload_folder(tmp_path / "prepare", f"{uri}/prepare")
     before, proxy.rate = proxy.requests.total(), rate
+    proxy.gets.clear()
     try:
         killed_and_resumed("recnet", uri, start, submit)
     finally:
@@ -82,3 +83,6 @@ def test_a_training_in_a_bucket_ends_with_the_same_weights(
         assert storage.read_bytes(f"{uri}/recnet/{name}") == (undisturbed / "recnet" / name).read_bytes(), name
     assert [record["step"] for record in read_log(f"{uri}/recnet")] == list(range(1, STEPS + 1))
     assert proxy.requests.total() - before < 20 * STEPS, "too many retries"
+    states_read = sum(count for path, count in proxy.gets.items() if path.endswith(".pt"))
+    if rate == 0:
+        assert states_read <= 3, "each of three resumes downloads one state, once for all workers"

@@ -10,7 +10,7 @@ import torch
 
 from jr2net import storage
 from jr2net.face.model import FaceModel
-from jr2net.training.state import StateWriter, newest_step, read_state, saved_steps
+from jr2net.training.state import StateWriter, newest_step, read_newest, read_state, saved_steps, unpack
 
 
 def write(folder: Path, *steps: int, keep: int = 2) -> None:
@@ -30,6 +30,30 @@ def test_newest_checkpoints_are_kept(tmp_path: Path) -> None:
 
 def test_newest_step_without_checkpoints_is_none(tmp_path: Path) -> None:
     assert newest_step(str(tmp_path)) is None
+    assert read_newest(str(tmp_path)) is None
+
+
+def test_the_newest_step_is_known_without_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, 5, 10)
+    monkeypatch.setattr(storage, "read_bytes", lambda uri: pytest.fail(f"reads {uri}"))
+    assert newest_step(str(tmp_path)) == 10
+
+
+def test_a_last_state_is_written_at_once(tmp_path: Path) -> None:
+    writer = StateWriter(str(tmp_path), 2)
+    writer.take(5, {"step": 5})
+    writer.confirm()
+    writer.store(6, {"step": 6, "weight": torch.zeros(2)})
+    assert saved_steps(str(tmp_path / "state")) == [5, 6]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_last_state_that_cannot_be_resumed_from_is_not_written(value: float, tmp_path: Path) -> None:
+    writer = StateWriter(str(tmp_path), 2)
+    writer.take(5, {"step": 5})
+    writer.confirm()
+    writer.store(6, {"networks": {"recnet": {"weight": torch.tensor([0.0, value])}}})
+    assert newest_step(str(tmp_path)) == 5
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-7], lambda b: b[:200] + b"x" + b[201:], lambda b: b""])
@@ -37,7 +61,8 @@ def test_damaged_checkpoint_is_skipped(tmp_path: Path, damage) -> None:
     write(tmp_path, 5, 10)
     newest = tmp_path / "state" / "00000010.pt"
     newest.write_bytes(damage(newest.read_bytes()))
-    assert newest_step(str(tmp_path)) == 5
+    content = read_newest(str(tmp_path))
+    assert content is not None and unpack(content, "cpu")["step"] == 5
     with pytest.raises(storage.StorageError, match=r"00000010\.pt: checkpoint is damaged"):
         read_state(str(tmp_path), 10, "cpu")
 
