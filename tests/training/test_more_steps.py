@@ -49,8 +49,8 @@ def test_every_fraction_of_the_steps_is_known() -> None:
         ("etnet", ["optimizer.decay=none", "squared_until=0.5"], 51, ["squared_until"]),
         ("etnet", ["optimizer.decay=none", "squared_until=1"], 100, []),
         ("recaugnet", ["optimizer.decay=none"], 100, []),
-        ("flow3d", ["optimizer.decay=none"], 46, []),
-        ("flow3d", ["optimizer.decay=none"], 47, ["refine_from"]),
+        ("flow3d", ["optimizer.decay=none", "refine_from=0.46"], 46, []),
+        ("flow3d", ["optimizer.decay=none", "refine_from=0.46"], 47, ["refine_from"]),
         (
             "flow3d",
             ["optimizer.decay=none"],
