@@ -16,7 +16,9 @@ from jobs.prepare import prepare
 from jobs.stage import StageFunction, run_stage
 from jobs.synthesize import synthesize
 from jobs.train import train
+from jr2net.run import manifest
 from jr2net.run.cascade import NETWORKS, Run, stages
+from jr2net.run.forecast import Forecast
 
 STAGE_FUNCTIONS: dict[str, StageFunction] = {
     "prepare": prepare,
@@ -28,9 +30,15 @@ STAGE_FUNCTIONS: dict[str, StageFunction] = {
 
 
 def cascade(run: Run, options: argparse.Namespace) -> None:
-    """Runs all stages of the run in order."""
+    """Runs all stages of the run in order. Says at the start, and with all progress, how long the run will take."""
+    left = [stage for stage in stages(run.config) if manifest.read_manifest(run.folder(stage)) is None]
+    forecast = Forecast(left, run.config.scaling.expected_minutes)
+    print(f"[cascade] {forecast.summary()}", flush=True)
     for stage in stages(run.config):
-        run_stage(run, stage, STAGE_FUNCTIONS[stage])
+        run.seconds_after = forecast.after(stage) if stage in left else None
+        seconds = run_stage(run, stage, STAGE_FUNCTIONS[stage])
+        if seconds is not None and stage in left:
+            forecast.finished(stage, seconds)
     print(f"[cascade] the report is {run.folder('evaluation')}/report.html", flush=True)
 
 

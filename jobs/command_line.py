@@ -38,7 +38,7 @@ PATHS = (
 
 def main(
     description: str | None,
-    work: Callable[[Run, argparse.Namespace], None],
+    work: Callable[[Run, argparse.Namespace], object],
     arguments: Sequence[str] | None = None,
     extend: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from jr2net import storage
 from jr2net.images.arrays import encode_jpeg, to_arrays
+from jr2net.run.forecast import time_left
 from jr2net.training import Training
 from jr2net.training.board import Board
 from jr2net.training.guard import collapse_warning
@@ -19,13 +20,14 @@ from jr2net.training.workers import mean_over_workers, world_size
 class Progress:
     """Collects the log records of a worker; rank 0 prints progress and writes records and sample images.
 
-    folder: of the stage. metrics: the newest values of all numbers in the log, up to the last ``write``.
+    folder: of the stage. after: seconds that the stages behind it will take, if known. metrics: the newest
+    values of all numbers in the log, up to the last ``write``.
     """
 
     INTERVAL = 10.0  # seconds between two lines of progress
 
-    def __init__(self, stage: str, training: Training, rank: int, folder: str) -> None:
-        self.stage, self.training, self.rank, self.folder = stage, training, rank, folder
+    def __init__(self, stage: str, training: Training, rank: int, folder: str, after: float | None = None) -> None:
+        self.stage, self.training, self.rank, self.folder, self.after = stage, training, rank, folder, after
         self._records: list[Record] = []
         self._images: dict[int, Tensor] = {}
         self.metrics: dict[str, float] = {}
@@ -95,7 +97,5 @@ class Progress:
         steps_per_second = (step - self._first) / seconds
         rate = steps_per_second * self.training.settings.batch_size
         values = " ".join(f"{name} {value:.4g}" for name, value in losses.items())
-        left = (steps - step) / steps_per_second
-        print(
-            f"[{self.stage}] step {step} of {steps}, {rate:.0f} images/s, time left {left:.0f} s: {values}", flush=True
-        )
+        left = time_left((steps - step) / steps_per_second, self.after)
+        print(f"[{self.stage}] step {step} of {steps}, {rate:.0f} images/s, {left}: {values}", flush=True)

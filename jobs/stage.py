@@ -7,20 +7,25 @@ from collections.abc import Callable, Iterable
 
 from jr2net.run import manifest
 from jr2net.run.cascade import Run
+from jr2net.run.environment import duration
 from jr2net.run.stage import begin
 
 StageFunction = Callable[[Run], Iterable[str]]
 """Runs a stage and returns the paths of its output files, relative to the stage's folder."""
 
 
-def run_stage(run: Run, stage: str, stage_function: StageFunction) -> None:
-    """Runs ``stage_function`` unless the stage has finished. Raises StageError where its files have other inputs."""
+def run_stage(run: Run, stage: str, stage_function: StageFunction) -> float | None:
+    """Runs ``stage_function`` and returns the seconds it took, or None if the stage had finished.
+
+    Raises StageError where its files have other inputs.
+    """
     folder, inputs = run.folder(stage), begin(run, stage)
     if inputs is None:
         print(f"[{stage}] already done: {folder}", flush=True)
-        return
+        return None
     print(f"[{stage}] started: {folder}", flush=True)
     start = time.monotonic()
     outputs = stage_function(run)
     finished = manifest.finish(folder, inputs, outputs, time.monotonic() - start)
-    print(f"[{stage}] finished in {finished.seconds:.0f} s", flush=True)
+    print(f"[{stage}] finished in {duration(finished.seconds)}", flush=True)
+    return finished.seconds

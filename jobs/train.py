@@ -52,7 +52,12 @@ def train(run: Run, stage: str, callbacks: Sequence[RayTrainCallback] = ()) -> l
     ``scaling.max_failures`` times without a newer state, and as often as announced machines leave. A
     UserError (data, settings, divergence) is not retried.
     """
-    settings = {"config": run.config.model_dump(mode="json"), "stage": stage, "digests": run.digests(stage)}
+    settings: dict[str, Any] = {
+        "config": run.config.model_dump(mode="json"),
+        "stage": stage,
+        "digests": run.digests(stage),
+        "after": run.seconds_after,
+    }
     failures, last_step = 0, newest_step(run.folder(stage))
     while True:
         try:
@@ -143,7 +148,8 @@ def train_steps(settings: dict[str, Any]) -> int | None:
             save(stage, training, config, model, settings["digests"], temporary)
             return temporary
 
-        states, progress = StateWriter(folder, scaling.keep_states), Progress(stage, training, rank, folder)
+        states = StateWriter(folder, scaling.keep_states)
+        progress = Progress(stage, training, rank, folder, settings["after"])
         notices = Notices(rank, scaling.checkpoint_every_s)
         held_back = validation_batches(stage, config, needed, rank, world) if best else None
         stream = batches(stage, config, needed, rank, world, training.step_number, training.device)

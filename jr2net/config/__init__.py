@@ -34,6 +34,9 @@ ExpressionKind = Literal[
 ]
 """Kinds of expressions that synthesis samples; ``jr2net/expressions/samplers.py`` defines each."""
 
+StageName = Literal["prepare", "mattes", "recnet", "dcnet", "flow3d", "synthesis", "etnet", "recaugnet", "evaluation"]
+"""The stages of a run (``jr2net.run.cascade.ALL_STAGES``)."""
+
 
 class FaceConfig(Section):
     """The morphable model and the camera."""
@@ -198,6 +201,11 @@ class ScalingConfig(Section):
     )
     pictures_every: int = Field(500, ge=0, description="steps between sample images of a training; 0: none")
     max_failures: int = Field(3, ge=0, description="failures without a newer state that a training tolerates")
+    expected_minutes: dict[StageName, Annotated[float, Field(ge=0)]] = Field(
+        {},
+        description="minutes of every stage on the machine that the file was written for; what is left of a run is "
+        "forecast from them, corrected by how long its stages take",
+    )
 
     @model_validator(mode="after")
     def _check_elastic_range(self) -> ScalingConfig:

@@ -56,10 +56,14 @@ class StageError(UserError, RuntimeError):
 
 
 class Run:
-    """One run of the cascade at one storage: the folders and the inputs of its stages."""
+    """One run of the cascade at one storage: the folders and the inputs of its stages.
+
+    seconds_after: how long the stages after the running one will take, for the messages on progress; None if unknown.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.seconds_after: float | None = None
 
     @cached_property
     def model(self) -> FaceModel:
