@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jr2net.data.clips import ClipSource
 from jr2net.data.evaluation_frames import load_frames
 from jr2net.device import to_device
 from jr2net.errors import UserError
+from jr2net.evaluation.flow import flow_defects
 from jr2net.evaluation.metrics.images import kept_violations, masked_error
 from jr2net.evaluation.metrics.landmarks import efl
 from jr2net.evaluation.reenactment import BATCH, Pairs
@@ -21,6 +22,7 @@ from jr2net.evaluation.regions import region_masks
 from jr2net.face.camera import Camera
 from jr2net.face.parameters import FaceParameters
 from jr2net.inference.reconstruction import Reconstructor
+from jr2net.networks.flow3d.network import Flow3D
 from jr2net.render.renderer import landmarks_2d
 from jr2net.render.scene import Generated, Scene, recombine
 
@@ -41,6 +43,9 @@ class SupportsGenerate(Protocol):
 
     @property
     def camera(self) -> Camera: ...
+
+    @property
+    def network(self) -> nn.Module: ...
 
     def generate(self, images: Tensor, source: FaceParameters, driving: FaceParameters) -> tuple[Generated, Scene]: ...
 
@@ -70,6 +75,7 @@ def reenactment_table(
     expression_gap  the same to what the reader finds in the driving image
     seconds         per image, rendering included, in batches; the first batch is not counted
     kept            fraction of pixels that the reenactor keeps
+    folded_voxels, cycle_px  of networks with a flow in 3D, see ``evaluation.flow``
     kept_changed    number of pixels that it claims to keep, and that are not the source's bit by bit
     """
     if not reenactors or not pairs:
@@ -96,6 +102,9 @@ def reenactment_table(
             totals.add(name, "kept", generated.kept.sum(), generated.kept.numel())
             totals.count(name, "kept_changed", kept_violations(generated.picture, batch.images, generated.kept))
             _measure(totals, name, generated.picture, batch, reader, scene)
+            if isinstance(reenactor.network, Flow3D):
+                for metric, values in flow_defects(reenactor.network, reader.model, reader.camera, scene).items():
+                    totals.add(name, metric, values.nansum(), values.isfinite().sum())
         assert scene is not None
         for name, images in zip(BASELINES, (batch.images, scene.warp_only()), strict=True):
             _measure(totals, name, images, batch, reader, scene)

@@ -49,6 +49,8 @@ METRICS: dict[str, Metric] = {
     "seconds": Metric("Time per image", 4, -1, "s"),
     "kept": Metric("Pixels kept", 3, 0),
     "kept_changed": Metric("Kept pixels that differ", 0, 0),
+    "folded_voxels": Metric("Folded voxels", 4, 0),
+    "cycle_px": Metric("Flow there and back, error", 3, 0, "px"),
 }
 """Columns in the order of the tables; unknown metrics follow, titled by their key."""
 

@@ -69,6 +69,7 @@ class Keeper:
     model: FaceModel
     lies: bool = False
     camera: Camera = field(default_factory=lambda: Camera.default(SIZE))
+    network: torch.nn.Module = field(default_factory=torch.nn.Identity)
 
     def generate(self, images: Tensor, source: FaceParameters, driving: FaceParameters) -> tuple[Generated, Scene]:
         scene = set_scene(self.model, self.camera, images, source, driving)
