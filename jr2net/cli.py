@@ -80,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="output file (.jpg or .png), or a folder for several photos",
     )
     _add_network(command)
+    _add_reenactor(command)
     command.set_defaults(run=commands.reenact)
 
     command = _command(
@@ -102,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_face_selection(command)
     command.add_argument("-o", "--output", required=True, metavar="FILE", help="output video (.mp4)")
     _add_network(command)
+    _add_reenactor(command)
     command.set_defaults(run=commands.animate)
 
     face = subparsers.add_parser("face", help="face models")
@@ -194,6 +196,14 @@ def _add_network(parser: argparse.ArgumentParser, runtime: bool = False, precisi
             choices=("torch", "openvino"),
             help="inference runtime; openvino is an optional extra",
         )
+
+
+def _add_reenactor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reenactor",
+        choices=("dcnet", "flow3d"),
+        help="the network that draws the picture: of the package (default: dcnet), or of a run that has both",
+    )
 
 
 def _box(text: str) -> tuple[float, ...]:

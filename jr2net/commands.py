@@ -246,7 +246,11 @@ def _load_reenactor(options: argparse.Namespace) -> Reenactor:
     use_threads(1)
     _check_device(options.device)
     return Reenactor.load(
-        options.weights, face_model=options.face_model, device=options.device, precision=options.precision
+        options.weights,
+        face_model=options.face_model,
+        device=options.device,
+        precision=options.precision,
+        reenactor=options.reenactor,
     )
 
 

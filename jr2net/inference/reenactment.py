@@ -90,6 +90,7 @@ class Reenactor:
         precision: Literal["fp32", "bf16"] = "fp32",
         batch_size: int = 8,
         optimize: bool = True,
+        reenactor: Literal["dcnet", "flow3d"] | None = None,
     ) -> Reenactor:
         """Loads a reenactment network, and the reconstruction network that fits its photos.
 
@@ -97,19 +98,20 @@ class Reenactor:
         reconstructor  a loaded one, or its weights; None: those of the same run, or the ones of the package
         face_model     the model that both were trained with, as in the setting ``face.model``; None: the procedural one
         optimize       see ``Reconstructor.load``
+        reenactor      which network of the package or of a run; None: DCNet, or the only one of the run
 
         Raises CheckpointError if the folder holds no such network or one of another face model, StorageError if it
         cannot be read.
         """
         model = as_face_model(face_model)
-        reenactor = Reenactor.load_network(weights, model, device, precision, batch_size, optimize)
+        loaded = Reenactor.load_network(weights, model, device, precision, batch_size, optimize, reenactor)
         if not isinstance(reconstructor, Reconstructor):
-            location = reconstructor if reconstructor is not None else _run_folder(weights)
+            location = reconstructor if reconstructor is not None else _run_folder(weights, reenactor)
             reconstructor = Reconstructor.load(
                 location, face_model=model, device=device, precision=precision, optimize=optimize
             )
-        _check_cameras(reconstructor.info, reenactor.info)
-        return replace(reenactor, reconstructor=reconstructor)
+        _check_cameras(reconstructor.info, loaded.info)
+        return replace(loaded, reconstructor=reconstructor)
 
     @staticmethod
     def load_network(
@@ -119,12 +121,14 @@ class Reenactor:
         precision: Literal["fp32", "bf16"] = "fp32",
         batch_size: int = 8,
         optimize: bool = True,
+        reenactor: Literal["dcnet", "flow3d"] | None = None,
     ) -> Reenactor:
         """Loads the reenactment network only, for callers that pass fitted faces."""
-        folder = checkpoint_folder(weights, REENACTMENT)
+        kinds = _kinds(reenactor)
+        folder = checkpoint_folder(weights, kinds)
         network, info = load_checkpoint(folder, model)
-        if info.kind not in REENACTMENT:
-            raise CheckpointError(f"{folder}: holds a {info.kind}; give the folder of a {' or '.join(REENACTMENT)}")
+        if info.kind not in kinds:
+            raise CheckpointError(f"{folder}: holds a {info.kind}; give the folder of a {' or '.join(kinds)}")
         network = network.to(device)
         return Reenactor(prepare(network, precision) if optimize else network, model.to(device), info, None, batch_size)
 
@@ -301,11 +305,15 @@ class Reenactor:
                 yield tracker.update(fit)
 
 
-def _run_folder(weights: str | Path | None) -> str | Path | None:
+def _kinds(reenactor: str | None) -> tuple[str, ...]:
+    return REENACTMENT if reenactor is None else (reenactor,)
+
+
+def _run_folder(weights: str | Path | None, reenactor: str | None) -> str | Path | None:
     """The folder of the run that the weights belong to; None if they are those of the package."""
     if weights is None:
         return None
-    folder = checkpoint_folder(weights, REENACTMENT)
+    folder = checkpoint_folder(weights, _kinds(reenactor))
     return weights if folder != str(weights) else str(weights).rstrip("/").rpartition("/")[0]
 
 

@@ -40,7 +40,10 @@ def checkpoint_folder(weights: str | Path | None, stages: Sequence[str]) -> str:
         inside for stage in stages if storage.exists(storage.join(inside := storage.join(folder, stage), DESCRIPTION))
     ]
     if len(found) > 1:
-        raise CheckpointError(f"{folder}: holds several networks; give the folder of one: {' or '.join(found)}")
+        raise CheckpointError(
+            f"{folder}: holds several networks; choose one (--reenactor {' or '.join(stages)}), or give its folder: "
+            f"{' or '.join(found)}"
+        )
     return found[0] if found else folder
 
 

@@ -4,7 +4,8 @@ import torch
 from small_networks import SIZE
 
 from jr2net.inference.reconstruction import Reconstructor
-from jr2net.networks.checkpoint import read_description
+from jr2net.inference.reenactment import Reenactor
+from jr2net.networks.checkpoint import CheckpointError, read_description
 from jr2net.weights.__main__ import copy_weights, main
 
 
@@ -27,10 +28,31 @@ def test_half_precision_changes_coefficients_by_less_than_a_thousandth(weights, 
     assert full.info.digest in read_description(recaugnet)["trained_from"].values()
 
 
+def test_networks_of_a_run_can_be_copied_alone(weights, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "dcnet").symlink_to(weights["dcnet"])
+    assert copy_weights(str(run), tmp_path / "all") == [tmp_path / "all" / "dcnet"]
+    assert copy_weights(str(run), tmp_path / "one", ["dcnet"]) == [tmp_path / "one" / "dcnet"]
+
+
+def test_of_a_run_with_both_reenactors_one_is_chosen(weights, face_model, tmp_path):
+    for name, given in (("recaugnet", "recnet"), ("dcnet", "dcnet"), ("flow3d", "flow3d")):
+        (tmp_path / name).symlink_to(weights[given])
+    for name in ("dcnet", "flow3d"):
+        reenactor = Reenactor.load(tmp_path, face_model=face_model, reenactor=name)
+        assert reenactor.info.kind == name and reenactor.reconstructor.info.kind == "recnet"
+    with pytest.raises(CheckpointError, match="--reenactor dcnet or flow3d"):
+        Reenactor.load(tmp_path, face_model=face_model)
+    with pytest.raises(CheckpointError, match="holds a dcnet; give the folder of a flow3d"):
+        Reenactor.load(weights["dcnet"], reconstructor=weights["recnet"], face_model=face_model, reenactor="flow3d")
+
+
 def test_a_run_without_networks_is_an_error(tmp_path, capsys):
     assert main([str(tmp_path)]) == 1
     assert "recaugnet" in capsys.readouterr().err
     assert main([]) == 1
+    assert main([str(tmp_path), "etnet"]) == 1
 
 
 @pytest.mark.parametrize("name", ["recaugnet", "dcnet"])
