@@ -23,7 +23,7 @@ from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run
 from jr2net.run.manifest import read_inputs
 from jr2net.storage import StorageError
 from jr2net.storage.parquet import ShardError
-from jr2net.synthesis import dataset
+from jr2net.synthesis import dataset, shards
 from jr2net.synthesis.maker import PairMaker, captures_digest, load_pair_maker, source_folder, validation_maker
 from jr2net.synthesis.preview import contact_sheet, encode_sheet
 
@@ -92,7 +92,7 @@ class PairActor:
         try:
             result = self.maker.shard(index)
             with result.seconds("write"):
-                manifest = dataset.write_shard(self.folder, index, result)
+                manifest = shards.write_shard(self.folder, index, result)
         except (StorageError, ShardError, torch.cuda.OutOfMemoryError) as error:
             self.failed.inc()
             return outcome | {"error": " ".join(str(error).split())}

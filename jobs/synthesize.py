@@ -14,6 +14,8 @@ import logging
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -25,9 +27,10 @@ from jobs.pair_actor import PairActor, SynthesisInputs, load_inputs
 from jobs.stage import run_stage
 from jobs.synthesis_progress import SynthesisProgress
 from jr2net import storage
+from jr2net.data.pair_index import INDEX
 from jr2net.data.pairs import DESCRIPTION, VALIDATION_SHARD, read_description
 from jr2net.run.cascade import Run, StageError
-from jr2net.synthesis import dataset, verify
+from jr2net.synthesis import dataset, shards, verify
 from jr2net.synthesis.maker import pair_digests
 
 S3_ATTEMPTS = "12"
@@ -42,6 +45,12 @@ MAX_BLOCKS = 4096
 MAX_CONSECUTIVE_FAILURES = 10
 """After so many consecutive failed shards the job stops: storage is full or unreachable."""
 
+PROBLEMS = 10
+"""Problems of a dataset that a message names; the others are counted."""
+
+CHECKED_TOGETHER = 16
+"""Shards that a task of the verification reads."""
+
 
 def synthesize(run: Run) -> list[str]:
     """Writes the missing shards, then ``dataset.json``, which marks the dataset as complete; and pairs to validate on.
@@ -53,22 +62,22 @@ def synthesize(run: Run) -> list[str]:
     storage.remove_unfinished(folder)
     inputs = load_inputs(run)
     storage.put_once_or_same(storage.join(folder, dataset.SOURCES), inputs.to_json())
-    missing = dataset.missing_shards(folder, settings, inputs.grown_from)
-    planned = dataset.planned_in(settings, missing.tolist(), inputs.grown_from)
+    missing = shards.missing_shards(folder, settings, inputs.grown_from)
+    planned = dataset.planned_in(settings, missing, inputs.grown_from)
     progress = SynthesisProgress(folder, settings.pairs, planned)
     failed = make_shards(run, inputs, missing, progress) if len(missing) else {}
     progress.finish()
     if failed:
-        missing = dataset.missing_shards(folder, settings, inputs.grown_from)
+        missing = shards.missing_shards(folder, settings, inputs.grown_from)
         raise StageError(incomplete_message(folder, failed, missing))
     digests = pair_digests(run.config, run.model, run.folders("synthesis"), inputs.sources, inputs.tracks)
     description = dataset.finish(folder, settings, run.config.seed, digests, run.config.image_size, inputs.grown_from)
     print(f"[synthesis] {summary(description)}", flush=True)
     if run.config.data.validation is None:
-        return [DESCRIPTION]
+        return [DESCRIPTION, INDEX]
     if not storage.exists(storage.join(folder, VALIDATION_SHARD)):
         ray.get(start_actor(run).write_validation.remote())
-    return [DESCRIPTION, VALIDATION_SHARD]
+    return [DESCRIPTION, INDEX, VALIDATION_SHARD]
 
 
 def make_shards(
@@ -104,7 +113,7 @@ def make_shards(
         if row["error"]:
             failed[row["shard"]] = row["error"]
             consecutive_failures += 1
-            print(f"[synthesis] {dataset.shard_name(row['shard'])} failed: {row['error']}", flush=True)
+            print(f"[synthesis] {shards.shard_label(row['shard'])} failed: {row['error']}", flush=True)
             if consecutive_failures == MAX_CONSECUTIVE_FAILURES:
                 break
         else:
@@ -116,7 +125,7 @@ def make_shards(
 def incomplete_message(folder: str, failed: dict[int, str], missing: np.ndarray) -> str:
     """Error message of a job that did not complete its dataset."""
     reasons = Counter(failed.values())
-    names = ", ".join(dataset.shard_name(int(index)) for index in missing[:5]) + (" …" if len(missing) > 5 else "")
+    names = ", ".join(shards.shard_label(int(index)) for index in missing[:5]) + (" …" if len(missing) > 5 else "")
     causes = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
     return (
         f"{folder}: {len(missing)} shards are missing: {names}. Failed: {causes}. Finished shards are kept: "
@@ -127,8 +136,10 @@ def incomplete_message(folder: str, failed: dict[int, str], missing: np.ndarray)
 def summary(description: dict[str, Any]) -> str:
     """One-line summary of a complete dataset."""
     rejected = ", ".join(f"{count} {reason}" for reason, count in description["rejected"].items()) or "none"
+    found = description["shards"]  # earlier versions listed them
     return (
-        f"{description['pairs']} of {description['planned']} pairs in {len(description['shards'])} shards; rejected: "
+        f"{description['pairs']} of {description['planned']} pairs in "
+        f"{found if isinstance(found, int) else len(found)} shards; rejected: "
         f"{rejected}; unusable sources: {len(description['quarantined']) + len(description['sources']['damaged'])}"
     )
 
@@ -154,23 +165,38 @@ def verify_dataset(run: Run) -> None:
     """Reads and verifies a finished dataset. Raises StageError that lists the problems."""
     folder = run.folder("synthesis")
     description = read_description(folder)
-    problems = verify.check_objects(folder, description) + verify.check_counts(description)
-    problems += verify.check_card(folder, description)
-    shards = list(range(verify.shards_planned(description)))
-    shared = ray.put(description)
-    tasks = [check.remote(folder, shards[first : first + 16], shared) for first in range(0, len(shards), 16)]
-    for found in ray.get(tasks):
-        problems += found
-    if problems:
-        more = f" … and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise StageError(f"{folder}: {len(problems)} problems: " + "; ".join(problems[:10]) + more)
+    listing = verify.Listing(folder, description)
+    found = chain(
+        verify.check_objects(folder, description, listing),
+        verify.check_counts(description, listing),
+        verify.check_files(folder, description),
+        check_shards(folder, description, listing),
+    )
+    if problems := list(islice(found, PROBLEMS)):
+        others = sum(1 for _ in found)
+        more = f" … and {others} more" if others else ""
+        raise StageError(f"{folder}: {len(problems) + others} problems: " + "; ".join(problems) + more)
     print(f"verified: {summary(description)}; every id, checksum and image is correct")
 
 
+def check_shards(folder: str, description: dict[str, Any], listing: verify.Listing) -> Iterator[str]:
+    """Problems of all shards, checked on the cluster; few tasks are waiting at any time."""
+    shared = ray.put(description)
+    most = 4 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    waiting: list[ray.ObjectRef] = []
+    for batch in listing.batches(CHECKED_TOGETHER):
+        if len(waiting) == most:
+            done, waiting = ray.wait(waiting)
+            yield from ray.get(done[0])
+        waiting.append(check.remote(folder, batch, shared))
+    for task in waiting:
+        yield from ray.get(task)
+
+
 @ray.remote
-def check(folder: str, indices: list[int], description: dict[str, Any]) -> list[str]:
+def check(folder: str, batch: list[verify.Shard], description: dict[str, Any]) -> list[str]:
     """Problems of some shards."""
-    return [problem for index in indices for problem in verify.check_shard(folder, index, description)]
+    return [problem for shard in batch for problem in verify.check_shard(folder, shard, description)]
 
 
 def start_actor(run: Run) -> Any:

@@ -61,19 +61,24 @@ class PairGeneratorProtocol(Protocol):
 class ShardResult:
     """The pairs of a shard and statistics of their synthesis.
 
-    planned      number of planned pairs
+    pair_ids     of all planned pairs
     rejected     number of rejected pairs by reason
     quarantined  sources that could not be used, with the reasons
     licenses     number of kept pairs by licence of the source
     seconds      by phase; for logs only, not part of the dataset
     """
 
-    planned: int
+    pair_ids: Sequence[str]
     pairs: list[Pair] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     quarantined: dict[str, str] = field(default_factory=dict)
     licenses: Counter[str] = field(default_factory=Counter)
     seconds: Stopwatch = field(default_factory=Stopwatch)
+
+    @property
+    def planned(self) -> int:
+        """Number of planned pairs."""
+        return len(self.pair_ids)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class PairMaker:
     def shard(self, index: int) -> ShardResult:
         """Makes the pairs of one shard. Deterministic: batches never span shards."""
         planned = self.plan.shard(index)
-        result = ShardResult(len(planned))
+        result = ShardResult([pair.pair_id for pair in planned])
         groups = [list(group) for _, group in groupby(planned, key=lambda pair: pair.source)]
         for first in range(0, len(groups), self.settings.batch_size):
             self._make(groups[first : first + self.settings.batch_size], result)

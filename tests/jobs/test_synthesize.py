@@ -18,7 +18,7 @@ from jr2net.expressions.tracks import Track, TrackError, write_track
 from jr2net.images.arrays import decode_image
 from jr2net.run.cascade import Run
 from jr2net.storage import StorageError
-from jr2net.synthesis import dataset
+from jr2net.synthesis import shards
 
 SIZE = ["synthesis.pairs=12", "synthesis.pairs_per_shard=6", "synthesis.batch_size=4"]
 
@@ -38,11 +38,15 @@ def actor_of(run: Run, folder: Path) -> PairActor:
     return PairActor(run.config, run.folders("synthesis"), str(folder), load_inputs(run))
 
 
+def shard_of(folder: Path, index: int) -> str:
+    return str(folder / shards.read_manifest(str(folder), index)["shard"])
+
+
 def test_an_actor_writes_shards(storage_uri: str, tmp_path: Path) -> None:
     actor = actor_of(run_of(storage_uri), tmp_path)
     outcome = actor({"shard": 1})
     assert outcome["error"] == "" and outcome["planned"] == 6
-    pairs = list(read_pairs(str(tmp_path / dataset.shard_name(1))))
+    pairs = list(read_pairs(shard_of(tmp_path, 1)))
     assert len(pairs) == outcome["pairs"] == 6 - sum(json.loads(outcome["rejected"]).values())
     assert {"decode", "reconstruct", "render", "dcnet", "gates", "encode", "write"} <= set(
         json.loads(outcome["seconds"])
@@ -59,7 +63,7 @@ def test_a_storage_error_fails_its_shard_only(
         raise StorageError(f"{uri}: cannot be written: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(dataset, "put_once_or_same", full)
+        patch.setattr(shards, "put_once_or_same", full)
         outcome = actor({"shard": 0})
     assert "No space left on device" in outcome["error"] and outcome["pairs"] == 0
     assert actor({"shard": 0})["error"] == ""
@@ -68,7 +72,7 @@ def test_a_storage_error_fails_its_shard_only(
 def test_reenactment_makes_other_pairs(storage_uri: str, tmp_path: Path) -> None:
     for name, settings in (("plain", []), ("moved", ["synthesis.reenact=true"])):
         actor_of(run_of(storage_uri, *settings), tmp_path / name)({"shard": 0})
-    plain, moved = (list(read_pairs(str(tmp_path / name / dataset.shard_name(0)))) for name in ("plain", "moved"))
+    plain, moved = (list(read_pairs(shard_of(tmp_path / name, 0))) for name in ("plain", "moved"))
     assert {pair.pair_id for pair in plain}.isdisjoint(pair.pair_id for pair in moved)
 
 
@@ -117,7 +121,7 @@ def test_an_incomplete_job_names_the_missing_shards() -> None:
     failed = {3: "disk full", 4: "disk full", 9: "no response"}
     message = incomplete_message("s3://bucket/run", failed, np.array([3, 4, 9, 11, 12, 13]))
     assert message.startswith("s3://bucket/run: 6 shards are missing: ")
-    assert dataset.shard_name(3) in message and "2 x disk full; 1 x no response" in message
+    assert shards.shard_label(3) in message and "2 x disk full; 1 x no response" in message
 
 
 def test_progress_prints_rate_rejects_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
