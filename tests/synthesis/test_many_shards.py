@@ -23,7 +23,7 @@ from jr2net.storage import write_bytes
 from jr2net.synthesis import dataset, shards, verify
 
 PAIRS = 500
-FEWEST, FEW, MANY = 20, 500, 5_000
+FEWEST, FEW, MANY = 20, 1_000, 5_000
 BYTES_A_SHARD = 32
 """Held while a dataset is finished or verified: some arrays, and no text."""
 
