@@ -28,9 +28,9 @@ import torch
 from benchmarks.results import Measurement
 from jobs.pair_actor import SynthesisInputs, load_inputs
 from jobs.ray_settings import LOCAL_SETTINGS
+from jobs.shard_waves import make_shards
 from jobs.submit import free_ports
 from jobs.synthesis_progress import SynthesisProgress
-from jobs.synthesize import make_shards
 from jr2net import storage
 from jr2net.config import Config, load
 from jr2net.data.pair_index import INDEX
@@ -166,7 +166,7 @@ def measure_driver(run: Run, root: str) -> Iterator[Measurement]:
     """CPU time, wall-clock time and memory of the driver for a million pairs, with a stub instead of the networks."""
     for actors, shards in LOGICAL:
         scaling: dict[str, float] = {"synthesis_actors": actors, "synthesis_actors_min": actors}
-        scaling |= {"shards_per_actor": shards, "cpus_per_worker": 0.1}
+        scaling |= {"shards_per_actor": shards, "cpus_per_actor": 0.1}
         settings = {"pairs": MILLION, "pairs_per_shard": MILLION_SHARD}
         stubbed = Run(with_settings(run.config, scaling=scaling, synthesis=settings))
         folder = f"{root}/stub-{actors * shards}"
@@ -192,7 +192,7 @@ class StubActor:
         time.sleep(STUB_LATENCY_S)
         write_manifest(self.folder, int(row["shard"]))
         counts = {"planned": MILLION_SHARD, "pairs": MILLION_SHARD}
-        return {"shard": row["shard"], **counts, "rejected": "{}", "seconds": "{}", "error": ""}
+        return {"shard": row["shard"], **counts, "rejected": "{}", "seconds": "{}", "error": "", "device_broken": False}
 
 
 def write_manifest(folder: str, index: int) -> None:

@@ -1,4 +1,4 @@
-"""Stage ``synthesis``: a Ray Data pipeline whose actors hold RecNet and the reenactor and write pair shards to storage.
+"""Stage ``synthesis``: mass-produces pairs with RecNet and the reenactor, and verifies what was made.
 
 python jobs/synthesize.py --config configs/laptop.yaml [key=value …]
     --estimate [--actors N --price P]   measure a short sample; print pairs/s, bytes, hours and cost of the dataset
@@ -9,8 +9,6 @@ python jobs/synthesize.py --config configs/laptop.yaml [key=value …]
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import os
 import sys
 from collections import Counter
@@ -20,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.data import ActorPoolStrategy
 
 from jobs.command_line import main
-from jobs.pair_actor import PairActor, SynthesisInputs, load_inputs
+from jobs.pair_actor import PairActor, load_inputs
+from jobs.shard_waves import make_shards
 from jobs.stage import run_stage
 from jobs.synthesis_progress import SynthesisProgress
 from jr2net import storage
@@ -35,15 +33,6 @@ from jr2net.synthesis.maker import pair_digests
 
 S3_ATTEMPTS = "12"
 """Attempts per request. With exponential backoff they span about a minute, enough for a server to restart."""
-
-FORWARDED_ENV = ("AWS_MAX_ATTEMPTS", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
-"""Environment variables that actors get from the driver; credentials come from their machines."""
-
-MAX_BLOCKS = 4096
-"""Maximum number of blocks of the list of missing shards, which bounds the driver's memory."""
-
-MAX_CONSECUTIVE_FAILURES = 10
-"""After so many consecutive failed shards the job stops: storage is full or unreachable."""
 
 PROBLEMS = 10
 """Problems of a dataset that a message names; the others are counted."""
@@ -78,48 +67,6 @@ def synthesize(run: Run) -> list[str]:
     if not storage.exists(storage.join(folder, VALIDATION_SHARD)):
         ray.get(start_actor(run).write_validation.remote())
     return [DESCRIPTION, INDEX, VALIDATION_SHARD]
-
-
-def make_shards(
-    run: Run, inputs: SynthesisInputs, missing: np.ndarray, progress: SynthesisProgress, actor: Any = PairActor
-) -> dict[int, str]:
-    """Makes the missing shards on the cluster; returns the failed ones with the reasons.
-
-    actor: class of the actors; benchmarks use a stub.
-    """
-    scaling = run.config.scaling
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    max_actors = min(scaling.synthesis_actors, len(missing))
-    results = ray.data.from_items(
-        [{"shard": int(index)} for index in missing], override_num_blocks=min(len(missing), MAX_BLOCKS)
-    ).map(
-        actor,
-        fn_constructor_args=[run.config, run.folders("synthesis"), run.folder("synthesis"), inputs],
-        compute=ActorPoolStrategy(
-            min_size=min(scaling.synthesis_actors_min, max_actors),
-            max_size=max_actors,
-            initial_size=max_actors,
-            max_concurrent_calls_per_actor=scaling.shards_per_actor or (3 if scaling.gpus_per_actor > 0 else 1),
-            enable_true_multi_threading=True,
-        ),
-        num_cpus=scaling.cpus_per_worker,
-        num_gpus=scaling.gpus_per_actor,
-        runtime_env={"env_vars": {name: os.environ[name] for name in FORWARDED_ENV if name in os.environ}},
-    )
-    failed: dict[int, str] = {}
-    consecutive_failures = 0
-    for row in results.iter_rows():
-        if row["error"]:
-            failed[row["shard"]] = row["error"]
-            consecutive_failures += 1
-            print(f"[synthesis] {shards.shard_label(row['shard'])} failed: {row['error']}", flush=True)
-            if consecutive_failures == MAX_CONSECUTIVE_FAILURES:
-                break
-        else:
-            consecutive_failures = 0
-            progress.add(row["planned"], row["pairs"], json.loads(row["rejected"]), json.loads(row["seconds"]))
-    return failed
 
 
 def incomplete_message(folder: str, failed: dict[int, str], missing: np.ndarray) -> str:
@@ -202,7 +149,7 @@ def check(folder: str, batch: list[verify.Shard], description: dict[str, Any]) -
 def start_actor(run: Run) -> Any:
     """Starts one actor with the resources of the job's actors."""
     scaling = run.config.scaling
-    actor: Any = ray.remote(num_cpus=scaling.cpus_per_worker, num_gpus=scaling.gpus_per_actor)(PairActor)
+    actor: Any = ray.remote(num_cpus=scaling.actor_cpus, num_gpus=scaling.gpus_per_actor)(PairActor)
     return actor.remote(run.config, run.folders("synthesis"), run.folder("synthesis"), load_inputs(run))
 
 

@@ -173,9 +173,12 @@ class ScalingConfig(Section):
     bf16: bool = Field(False, description="train in bfloat16 (autocast); weights and rendering stay float32")
     compile: bool = Field(False, description="compile networks with torch.compile")
     synthesis_actors: int = Field(
-        2, ge=1, description="maximum (and initial) number of synthesis actors, each with RecNet and DCNet"
+        2, ge=1, description="maximum number of synthesis actors, each with RecNet and the reenactor"
     )
-    synthesis_actors_min: int = Field(1, ge=1, description="minimum number of synthesis actors")
+    synthesis_actors_min: int = Field(1, ge=1, description="minimum and initial number of synthesis actors")
+    cpus_per_actor: float | None = Field(
+        None, gt=0, description="CPU cores per synthesis actor; none: as many as `cpus_per_worker`"
+    )
     shards_per_actor: int | None = Field(
         None,
         ge=1,
@@ -198,6 +201,11 @@ class ScalingConfig(Section):
     )
     pictures_every: int = Field(500, ge=0, description="steps between sample images of a training; 0: none")
     max_failures: int = Field(3, ge=0, description="failures without a newer state that a training tolerates")
+
+    @property
+    def actor_cpus(self) -> float:
+        """CPU cores that a synthesis actor reserves."""
+        return self.cpus_per_worker if self.cpus_per_actor is None else self.cpus_per_actor
 
     @model_validator(mode="after")
     def _check_elastic_range(self) -> ScalingConfig:

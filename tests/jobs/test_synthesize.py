@@ -54,6 +54,35 @@ def test_an_actor_writes_shards(storage_uri: str, tmp_path: Path) -> None:
     assert actor({"shard": 1}) | {"seconds": ""} == outcome | {"seconds": ""}
 
 
+def test_a_finished_shard_is_never_made_again(storage_uri: str, tmp_path: Path) -> None:
+    outcome = actor_of(run_of(storage_uri), tmp_path)({"shard": 1})
+    repeated = actor_of(run_of(storage_uri), tmp_path)
+    assert repeated({"shard": 1}) == outcome | {"seconds": "{}"}
+    assert repeated._maker is None  # not even the networks were loaded
+
+
+def test_networks_that_cannot_be_loaded_fail_the_shard(storage_uri: str, tmp_path: Path) -> None:
+    outcome = actor_of(run_of(storage_uri, f"synthesis.reader={tmp_path}/none"), tmp_path / "run")({"shard": 1})
+    assert "none" in outcome["error"] and not outcome["device_broken"]
+
+
+def test_an_actor_without_its_device_gives_the_shard_back_and_ends(
+    storage_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor, ends = actor_of(run_of(storage_uri, "scaling.gpus_per_actor=1"), tmp_path), []
+    outcome = actor({"shard": 1})
+    assert outcome["device_broken"] and "cuda is broken" in outcome["error"] and not list(tmp_path.iterdir())
+
+    def end_process() -> None:
+        ends.append(True)
+        raise SystemExit
+
+    monkeypatch.setattr(actor, "end_process", end_process)
+    with pytest.raises(SystemExit):
+        actor({"shard": 1})
+    assert ends == [True]
+
+
 def test_a_storage_error_fails_its_shard_only(
     storage_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
