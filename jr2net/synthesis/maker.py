@@ -39,6 +39,7 @@ from jr2net.storage import StorageError
 from jr2net.synthesis.gates import rejection
 from jr2net.synthesis.pair_generator import GeneratedPairs, PairGenerator, Stopwatch
 from jr2net.synthesis.plan import Plan, PlannedPair
+from jr2net.synthesis.source_order import SourceOrder
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -272,8 +273,8 @@ def load_pair_maker(
     if settings.reenact:
         driving = sources if settings.driving is None else ClipFrames(ClipSource(settings.driving), size)
     digests = pair_digests(config, model, folders, listed, tracks)
-    num_driving = len(driving) if driving is not None else 0
-    plan = Plan(settings, config.seed, len(sources), digests, tracks, num_driving, grown_from)
+    driving_order = SourceOrder.of(driving) if driving is not None else None
+    plan = Plan(settings, config.seed, SourceOrder.of(sources), digests, tracks, driving_order, grown_from)
     return PairMaker(PairGenerator(reenactor, reader, embedder), sources, plan, settings, driving)
 
 
@@ -285,7 +286,7 @@ def validation_maker(maker: PairMaker, config: Config, prepare: str) -> PairMake
     people = ClipFrames(validation_clips(config, prepare), config.image_size)
     settings = maker.settings.model_copy(update={"pairs": VALIDATION_PAIRS, "pairs_per_shard": VALIDATION_PAIRS})
     digests = {**maker.plan.digests, "people": "validation"}
-    plan = replace(maker.plan, settings=settings, sources=len(people), digests=digests, grown_from=())
+    plan = replace(maker.plan, settings=settings, sources=SourceOrder.of(people), digests=digests, grown_from=())
     return replace(maker, sources=people, plan=plan, settings=settings)
 
 
