@@ -36,16 +36,17 @@ from jr2net.data.pairs import (
     VALIDATION_SHARD,
     encode_pair_shard,
     read_description,
+    read_pairs,
 )
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.storage import StorageError, exists, join, put_once_or_same, read_bytes, write_bytes
+from jr2net.storage import StorageError, exists, join, put_once, read_bytes, write_bytes
 from jr2net.storage import sha256 as stored_sha256
 from jr2net.storage.parquet import ShardError
 from jr2net.synthesis.card import CARD, encode_card
 from jr2net.synthesis.gates import COLUMNS as SCORES
 from jr2net.synthesis.maker import ShardResult
 from jr2net.synthesis.plan import shard_count, shard_range
-from jr2net.synthesis.shards import BINS, counts, read_manifests, remove_attempts
+from jr2net.synthesis.shards import BINS, check_pairs, counts, read_manifests, remove_attempts
 
 SOURCES = "sources.json"
 QUARANTINED = 1000
@@ -59,13 +60,20 @@ PLACEMENT = {"batch_size"}
 
 
 def write_validation(folder: str, result: ShardResult) -> None:
-    """Writes the shard of pairs to validate on, once. Raises ShardError where the gates rejected all of them."""
+    """Writes the shard of pairs to validate on, once; one that is there is kept, whoever made it.
+
+    Raises ShardError where the gates rejected all of them, StorageError where the one that is there has others.
+    """
     if not result.pairs:
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts(result.rejected).items())
         raise ShardError(
             f"{folder}: none of {result.planned} pairs to validate on is left ({reasons}); lower the gates"
         )
-    put_once_or_same(join(folder, VALIDATION_SHARD), encode_pair_shard(VALIDATION_SHARD, result.pairs))
+    uri = join(folder, VALIDATION_SHARD)
+    if put_once(uri, encode_pair_shard(VALIDATION_SHARD, result.pairs)):
+        return
+    if problems := check_pairs(uri, list(read_pairs(uri)), result.pair_ids):
+        raise StorageError(f"{problems[0]}; remove the file to have it made again")
 
 
 def finish(

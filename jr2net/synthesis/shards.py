@@ -150,10 +150,16 @@ def check_content(folder: str, manifest: Mapping[str, Any], pair_ids: Collection
         pairs = list(read_pairs(join(folder, name)))
     except (StorageError, ShardError) as error:
         return [str(error)]
+    problems = check_pairs(name, pairs, pair_ids)
+    if len(pairs) != manifest["pairs"] or len(pairs) + sum(manifest["rejected"].values()) != planned:
+        problems.append(f"{name}: {len(pairs)} pairs, {manifest['pairs']} expected of {planned} planned")
+    return problems
+
+
+def check_pairs(name: str, pairs: Sequence[Pair], pair_ids: Collection[str]) -> list[str]:
+    """Problems of the pairs of a shard; each has to be one of ``pair_ids``. name: what messages call the shard."""
     problems = []
     ids = [pair.pair_id for pair in pairs]
-    if len(ids) != manifest["pairs"] or len(ids) + sum(manifest["rejected"].values()) != planned:
-        problems.append(f"{name}: {len(ids)} pairs, {manifest['pairs']} expected of {planned} planned")
     if len(set(ids)) != len(ids) or not set(ids) <= set(pair_ids):
         problems.append(f"{name}: its pair_ids are not those of the pairs that it was planned to have")
     for pair in pairs:

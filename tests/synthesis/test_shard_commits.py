@@ -61,6 +61,16 @@ def test_a_race_of_many_kinds_ends_with_one_shard(make_maker: MakeMaker, tmp_pat
     assert shards.check_content(str(tmp_path), manifests[0], results[0].pair_ids) == []
 
 
+def test_pairs_to_validate_on_of_another_kind_are_kept(make_maker: MakeMaker, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    dataset.write_validation(str(folder), make_maker().shard(1))
+    before = contents(folder)
+    dataset.write_validation(str(folder), rounded_otherwise(make_maker, 1))
+    with pytest.raises(StorageError, match=r"pairs\.parquet: its pair_ids are not those .*remove the file"):
+        dataset.write_validation(str(folder), make_maker(seed=1).shard(1))
+    assert contents(folder) == before
+
+
 def test_a_committed_shard_that_is_gone_is_an_error(make_maker: MakeMaker, tmp_path: Path) -> None:
     shards.write_shard(str(tmp_path), 1, make_maker().shard(1))
     shard_path(tmp_path, 1).unlink()
