@@ -48,7 +48,6 @@ def synthesize(run: Run) -> list[str]:
     """
     os.environ.setdefault("AWS_MAX_ATTEMPTS", S3_ATTEMPTS)
     folder, settings = run.folder("synthesis"), run.config.synthesis
-    storage.remove_unfinished(folder)
     inputs = load_inputs(run)
     storage.put_once_or_same(storage.join(folder, dataset.SOURCES), inputs.to_json())
     missing = shards.missing_shards(folder, settings, inputs.grown_from)
@@ -56,11 +55,12 @@ def synthesize(run: Run) -> list[str]:
     progress = SynthesisProgress(folder, settings.pairs, planned)
     failed = make_shards(run, inputs, missing, progress) if len(missing) else {}
     progress.finish()
-    if failed:
-        missing = shards.missing_shards(folder, settings, inputs.grown_from)
+    missing = shards.missing_shards(folder, settings, inputs.grown_from) if failed else missing[:0]
+    if len(missing):  # else another job has made those that failed here
         raise StageError(incomplete_message(folder, failed, missing))
     digests = pair_digests(run.config, run.model, run.folders("synthesis"), inputs.sources, inputs.tracks)
     description = dataset.finish(folder, settings, run.config.seed, digests, run.config.image_size, inputs.grown_from)
+    storage.remove_unfinished(folder)  # not earlier: another job may be writing
     print(f"[synthesis] {summary(description)}", flush=True)
     if run.config.data.validation is None:
         return [DESCRIPTION, INDEX]

@@ -178,6 +178,23 @@ def test_the_driver_is_killed_at_three_moments(
     assert_same(str(tmp_path / "synthesis"), undisturbed)
 
 
+def test_two_jobs_at_once_make_one_dataset(
+    start: Start, upstream: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """One of which is killed and started again, and both of which finish."""
+    storage.upload_folder(upstream, str(tmp_path))
+    one = start(str(tmp_path), "scaling.synthesis_actors=1")
+    wait_for_shards(str(tmp_path / "synthesis"), 1, one)
+    other = start(str(tmp_path), "scaling.synthesis_actors=1")
+    wait_for_shards(str(tmp_path / "synthesis"), SHARDS // 3, one)
+    one.send_signal(signal.SIGKILL)
+    one.communicate()
+    one = start(str(tmp_path), "scaling.synthesis_actors=1")
+    for process in (one, other):
+        assert_finished(process)
+    assert_same(str(tmp_path / "synthesis"), undisturbed)
+
+
 def test_an_actor_and_a_node_are_killed_and_requests_fail(
     start: Start, cluster: Cluster, upstream: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

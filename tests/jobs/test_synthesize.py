@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_run import SMOKE, make_upstream
 
+from jobs import synthesize
 from jobs.pair_actor import PairActor, SynthesisInputs, load_inputs
 from jobs.synthesis_progress import SynthesisProgress
-from jobs.synthesize import incomplete_message
 from jr2net.config import load
 from jr2net.data.pairs import read_pairs
 from jr2net.expressions.tracks import Track, TrackError, write_track
 from jr2net.images.arrays import decode_image
-from jr2net.run.cascade import Run
+from jr2net.run.cascade import Run, StageError
 from jr2net.storage import StorageError
 from jr2net.synthesis import shards
 
@@ -98,6 +99,23 @@ def test_a_storage_error_fails_its_shard_only(
     assert actor({"shard": 0})["error"] == ""
 
 
+def test_what_another_job_made_meanwhile_is_no_failure(
+    storage_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(storage_uri, tmp_path / "run")
+    run = run_of(str(tmp_path / "run"))
+    other = actor_of(run, tmp_path / "run" / "synthesis")
+
+    def make_one(run: Run, inputs: SynthesisInputs, missing: np.ndarray, progress: SynthesisProgress) -> dict[int, str]:
+        other({"shard": len(missing) - 1})
+        return {0: "disk full"}
+
+    monkeypatch.setattr(synthesize, "make_shards", make_one)
+    with pytest.raises(StageError, match=r"1 shards are missing: pairs-000000\. Failed: 1 x disk full"):
+        synthesize.synthesize(run)
+    assert synthesize.synthesize(run) == ["dataset.json", "index.arrow"]
+
+
 def test_reenactment_makes_other_pairs(storage_uri: str, tmp_path: Path) -> None:
     for name, settings in (("plain", []), ("moved", ["synthesis.reenact=true"])):
         actor_of(run_of(storage_uri, *settings), tmp_path / name)({"shard": 0})
@@ -148,7 +166,7 @@ def test_inputs_are_reproducible(storage_uri: str) -> None:
 
 def test_an_incomplete_job_names_the_missing_shards() -> None:
     failed = {3: "disk full", 4: "disk full", 9: "no response"}
-    message = incomplete_message("s3://bucket/run", failed, np.array([3, 4, 9, 11, 12, 13]))
+    message = synthesize.incomplete_message("s3://bucket/run", failed, np.array([3, 4, 9, 11, 12, 13]))
     assert message.startswith("s3://bucket/run: 6 shards are missing: ")
     assert shards.shard_label(3) in message and "2 x disk full; 1 x no response" in message
 
