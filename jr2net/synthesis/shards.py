@@ -179,8 +179,9 @@ def remove_attempts(folder: str, is_shard: Callable[[int, str], bool]) -> int:
     for name, _ in iter_files(join(folder, PAIRS)):
         attempt = _ATTEMPT.search(name)
         if attempt is not None and not is_shard(int(attempt[1]), f"{PAIRS}/{name}"):
-            remove(join(folder, PAIRS, name))
-            removed += 1
+            with suppress(StorageError):  # another job may be doing the same
+                remove(join(folder, PAIRS, name))
+                removed += 1
     return removed
 
 
