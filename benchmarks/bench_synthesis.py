@@ -28,11 +28,12 @@ import torch
 from benchmarks.results import Measurement
 from jobs.pair_actor import SynthesisInputs, load_inputs
 from jobs.ray_settings import LOCAL_SETTINGS
+from jobs.shard_waves import make_shards
 from jobs.submit import free_ports
 from jobs.synthesis_progress import SynthesisProgress
-from jobs.synthesize import make_shards
 from jr2net import storage
 from jr2net.config import Config, load
+from jr2net.data.pair_index import INDEX
 from jr2net.data.shards import write_clips
 from jr2net.expressions.samplers import sample
 from jr2net.face.camera import Camera
@@ -47,6 +48,7 @@ from jr2net.run import manifest
 from jr2net.run.cascade import NETWORK_FILES, Run
 from jr2net.storage import put_once
 from jr2net.synthesis import dataset
+from jr2net.synthesis import shards as shard_files
 from jr2net.synthesis.plan import MAX_PAIRS_PER_SOURCE
 
 LAPTOP = str(Path(__file__).parents[1] / "configs" / "laptop.yaml")
@@ -148,14 +150,15 @@ def measure_planning(run: Run) -> Iterator[Measurement]:
     for index in range(0, count, 2):
         write_manifest(folder, index)
     start = time.perf_counter()
-    missing = dataset.missing_shards(folder, settings)
+    missing = shard_files.missing_shards(folder, settings)
     seconds = time.perf_counter() - start
     assert len(missing) == count // 2
     yield Measurement("planning_1m_pairs_s", seconds, "s")
     for index in missing.tolist():
         write_manifest(folder, index)
     start = time.perf_counter()
-    dataset.describe(folder, settings, 0, {}, run.config.image_size)
+    with tempfile.TemporaryDirectory() as temporary:
+        dataset.summarize(folder, range(count), Path(temporary, INDEX))
     yield Measurement("describing_1m_pairs_s", time.perf_counter() - start, "s")
 
 
@@ -163,16 +166,16 @@ def measure_driver(run: Run, root: str) -> Iterator[Measurement]:
     """CPU time, wall-clock time and memory of the driver for a million pairs, with a stub instead of the networks."""
     for actors, shards in LOGICAL:
         scaling: dict[str, float] = {"synthesis_actors": actors, "synthesis_actors_min": actors}
-        scaling |= {"shards_per_actor": shards, "cpus_per_worker": 0.1}
+        scaling |= {"shards_per_actor": shards, "cpus_per_actor": 0.1}
         settings = {"pairs": MILLION, "pairs_per_shard": MILLION_SHARD}
         stubbed = Run(with_settings(run.config, scaling=scaling, synthesis=settings))
         folder = f"{root}/stub-{actors * shards}"
         stubbed.folder = lambda stage, folder=folder: folder  # type: ignore[method-assign, misc]
         memory_before, cpu_start, start = memory_mib(), time.process_time(), time.perf_counter()
         progress = TimedProgress(folder, MILLION)
-        missing = dataset.missing_shards(folder, stubbed.config.synthesis)
+        missing = shard_files.missing_shards(folder, stubbed.config.synthesis)
         failed = make_shards(stubbed, load_inputs(run), missing, progress, StubActor)
-        assert not failed and not len(dataset.missing_shards(folder, stubbed.config.synthesis))
+        assert not failed and not len(shard_files.missing_shards(folder, stubbed.config.synthesis))
         case = f"({MILLION:,} pairs, {actors * shards} logical workers)"
         yield Measurement(f"synthesis_driver_cpu_s {case}", time.process_time() - cpu_start, "s")
         yield Measurement(f"synthesis_driver_wall_s {case}", time.perf_counter() - start, "s")
@@ -189,13 +192,13 @@ class StubActor:
         time.sleep(STUB_LATENCY_S)
         write_manifest(self.folder, int(row["shard"]))
         counts = {"planned": MILLION_SHARD, "pairs": MILLION_SHARD}
-        return {"shard": row["shard"], **counts, "rejected": "{}", "seconds": "{}", "error": ""}
+        return {"shard": row["shard"], **counts, "rejected": "{}", "seconds": "{}", "error": "", "device_broken": False}
 
 
 def write_manifest(folder: str, index: int) -> None:
     """Writes a manifest of a realistic size."""
     content = {
-        "shard": dataset.shard_name(index),
+        "shard": shard_files.shard_name(index, "0" * 64),
         "planned": MILLION_SHARD,
         "pairs": MILLION_SHARD,
         "bytes": 1 << 20,
@@ -203,9 +206,9 @@ def write_manifest(folder: str, index: int) -> None:
         "rejected": {},
         "quarantined": {},
         "licenses": {"unknown": MILLION_SHARD},
-        "histograms": np.full((51, dataset.BINS), MILLION_SHARD // dataset.BINS).tolist(),
+        "histograms": np.full((51, shard_files.BINS), MILLION_SHARD // shard_files.BINS).tolist(),
     }
-    put_once(storage.join(folder, dataset.manifest_name(index)), json.dumps(content).encode())
+    put_once(storage.join(folder, shard_files.manifest_name(index)), json.dumps(content).encode())
 
 
 def memory_mib() -> float:

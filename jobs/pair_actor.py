@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -15,15 +17,15 @@ from jr2net import storage
 from jr2net.config import Config
 from jr2net.data.pairs import encode_pair_shard
 from jr2net.data.sources import SourceList, list_sources
+from jr2net.device import DeviceError, check_device
+from jr2net.errors import UserError
 from jr2net.expressions.tracks import Captures, read_captures
 from jr2net.face.load import load_face_model
 from jr2net.images.face_detector import load_face_detector
 from jr2net.process import tune_malloc, use_threads
 from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run
 from jr2net.run.manifest import read_inputs
-from jr2net.storage import StorageError
-from jr2net.storage.parquet import ShardError
-from jr2net.synthesis import dataset
+from jr2net.synthesis import dataset, shards
 from jr2net.synthesis.maker import PairMaker, captures_digest, load_pair_maker, source_folder, validation_maker
 from jr2net.synthesis.preview import contact_sheet, encode_sheet
 
@@ -74,40 +76,77 @@ def load_inputs(run: Run) -> SynthesisInputs:
 
 
 class PairActor:
-    """Maps {"shard": index} to the outcome of writing that shard; thread-safe."""
+    """Maps {"shard": index} to the outcome of that shard; thread-safe.
+
+    A shard that is there is never made again. An actor whose device is broken gives up the shard that it is at, and
+    ends when it is given another one: Ray starts it anew and repeats that one. The networks are loaded at the first
+    shard, since Ray replaces no actor that fails to start again.
+    """
 
     def __init__(self, config: Config, folders: dict[str, str], folder: str, inputs: SynthesisInputs) -> None:
         use_threads(1)  # more threads gain nothing, and bytes must not depend on their number
         tune_malloc()
         self.config, self.folders, self.folder, self.inputs = config, folders, folder, inputs
-        self.maker = self._load(config, inputs)
+        self.is_broken = False
+        self._maker: PairMaker | None = None
+        self._loading = threading.Lock()
         self.pairs = metrics.Counter("jr2net_synthesis_pairs", "pairs written")
         self.rejected = metrics.Counter("jr2net_synthesis_rejected", "pairs left out", tag_keys=("reason",))
         self.failed = metrics.Counter("jr2net_synthesis_failed_shards", "shards that could not be written")
         self.seconds = metrics.Counter("jr2net_synthesis_seconds", "time spent", tag_keys=("phase",))
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        if self.is_broken:
+            self.end_process()
         index = int(row["shard"])
-        outcome = {"shard": index, "planned": 0, "pairs": 0, "rejected": "{}", "seconds": "{}", "error": ""}
+        outcome = {"shard": index, "planned": 0, "pairs": 0, "rejected": "{}", "seconds": "{}"}
+        outcome |= {"error": "", "device_broken": False}
+        seconds: dict[str, float] = {}
         try:
-            result = self.maker.shard(index)
-            with result.seconds("write"):
-                manifest = dataset.write_shard(self.folder, index, result)
-        except (StorageError, ShardError, torch.cuda.OutOfMemoryError) as error:
+            manifest = shards.finished_shard(self.folder, index)
+            if manifest is None:
+                result = self.maker.shard(index)
+                with result.seconds("write"):
+                    manifest = shards.write_shard(self.folder, index, result)
+                seconds = result.seconds
+                self._count(manifest, seconds)
+        except DeviceError as error:
+            self.is_broken = True
+            return outcome | {"error": _one_line(error), "device_broken": True}
+        except (UserError, torch.cuda.OutOfMemoryError) as error:
             self.failed.inc()
-            return outcome | {"error": " ".join(str(error).split())}
-        if result.pairs:
-            self.pairs.inc(len(result.pairs))
+            return outcome | {"error": _one_line(error)}
+        return outcome | {
+            "planned": manifest["planned"],
+            "pairs": manifest["pairs"],
+            "rejected": json.dumps(manifest["rejected"]),
+            "seconds": json.dumps(seconds),
+        }
+
+    @property
+    def maker(self) -> PairMaker:
+        """Raises DeviceError where the device is the reason why the networks cannot be loaded."""
+        with self._loading:
+            if self._maker is None:
+                try:
+                    self._maker = self._load(self.config, self.inputs)
+                except UserError:
+                    raise
+                except Exception:
+                    check_device(torch.device(self._device))
+                    raise
+            return self._maker
+
+    def end_process(self) -> None:
+        os._exit(1)  # at once, as no library of a broken device can be trusted to end
+
+    def _count(self, manifest: dict[str, Any], seconds: dict[str, float]) -> None:
+        if manifest["pairs"]:
+            self.pairs.inc(manifest["pairs"])
         for reason, count in manifest["rejected"].items():
             self.rejected.inc(count, {"reason": reason})
-        for phase, seconds in result.seconds.items():
-            self.seconds.inc(max(seconds, 1e-9), {"phase": phase})
-        return outcome | {
-            "planned": result.planned,
-            "pairs": len(result.pairs),
-            "rejected": json.dumps(manifest["rejected"]),
-            "seconds": json.dumps(result.seconds),
-        }
+        for phase, spent in seconds.items():
+            self.seconds.inc(max(spent, 1e-9), {"phase": phase})
 
     def measure(self, pairs: int) -> dict[str, Any]:
         """Time and size in bytes of a sample of pairs; writes nothing."""
@@ -136,13 +175,20 @@ class PairActor:
         """A contact sheet as PNG."""
         return encode_sheet(contact_sheet(self.maker, self.config.seed))
 
+    @property
+    def _device(self) -> str:
+        return "cuda" if self.config.scaling.gpus_per_actor > 0 else "cpu"
+
     def _load(self, config: Config, inputs: SynthesisInputs) -> PairMaker:
-        device = "cuda" if config.scaling.gpus_per_actor > 0 else "cpu"
         model = load_face_model(config.face)
         with ExitStack() as stack:
             local_folders = {name: uri for name, uri in self.folders.items() if name not in NETWORKS}
             for name in set(self.folders) - set(local_folders):
                 local_folders[name] = str(stack.enter_context(storage.local_copy(self.folders[name], NETWORK_FILES)))
             return load_pair_maker(
-                config, model, local_folders, inputs.sources, inputs.tracks, device, inputs.grown_from
+                config, model, local_folders, inputs.sources, inputs.tracks, self._device, inputs.grown_from
             )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Stage ``synthesis``: a Ray Data pipeline whose actors hold RecNet and the reenactor and write pair shards to storage.
+"""Stage ``synthesis``: mass-produces pairs with RecNet and the reenactor, and verifies what was made.
 
 python jobs/synthesize.py --config configs/laptop.yaml [key=value …]
     --estimate [--actors N --price P]   measure a short sample; print pairs/s, bytes, hours and cost of the dataset
@@ -9,38 +9,36 @@ python jobs/synthesize.py --config configs/laptop.yaml [key=value …]
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import ray
-from ray.data import ActorPoolStrategy
 
 from jobs.command_line import main
-from jobs.pair_actor import PairActor, SynthesisInputs, load_inputs
+from jobs.pair_actor import PairActor, load_inputs
+from jobs.shard_waves import make_shards
 from jobs.stage import run_stage
 from jobs.synthesis_progress import SynthesisProgress
 from jr2net import storage
+from jr2net.data.pair_index import INDEX
 from jr2net.data.pairs import DESCRIPTION, VALIDATION_SHARD, read_description
 from jr2net.run.cascade import Run, StageError
-from jr2net.synthesis import dataset, verify
+from jr2net.synthesis import dataset, shards, verify
 from jr2net.synthesis.maker import pair_digests
 
 S3_ATTEMPTS = "12"
 """Attempts per request. With exponential backoff they span about a minute, enough for a server to restart."""
 
-FORWARDED_ENV = ("AWS_MAX_ATTEMPTS", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
-"""Environment variables that actors get from the driver; credentials come from their machines."""
+PROBLEMS = 10
+"""Problems of a dataset that a message names; the others are counted."""
 
-MAX_BLOCKS = 4096
-"""Maximum number of blocks of the list of missing shards, which bounds the driver's memory."""
-
-MAX_CONSECUTIVE_FAILURES = 10
-"""After so many consecutive failed shards the job stops: storage is full or unreachable."""
+CHECKED_TOGETHER = 16
+"""Shards that a task of the verification reads."""
 
 
 def synthesize(run: Run) -> list[str]:
@@ -50,73 +48,31 @@ def synthesize(run: Run) -> list[str]:
     """
     os.environ.setdefault("AWS_MAX_ATTEMPTS", S3_ATTEMPTS)
     folder, settings = run.folder("synthesis"), run.config.synthesis
-    storage.remove_unfinished(folder)
     inputs = load_inputs(run)
     storage.put_once_or_same(storage.join(folder, dataset.SOURCES), inputs.to_json())
-    missing = dataset.missing_shards(folder, settings, inputs.grown_from)
-    planned = dataset.planned_in(settings, missing.tolist(), inputs.grown_from)
+    missing = shards.missing_shards(folder, settings, inputs.grown_from)
+    planned = dataset.planned_in(settings, missing, inputs.grown_from)
     progress = SynthesisProgress(folder, settings.pairs, planned)
     failed = make_shards(run, inputs, missing, progress) if len(missing) else {}
     progress.finish()
-    if failed:
-        missing = dataset.missing_shards(folder, settings, inputs.grown_from)
+    missing = shards.missing_shards(folder, settings, inputs.grown_from) if failed else missing[:0]
+    if len(missing):  # else another job has made those that failed here
         raise StageError(incomplete_message(folder, failed, missing))
     digests = pair_digests(run.config, run.model, run.folders("synthesis"), inputs.sources, inputs.tracks)
     description = dataset.finish(folder, settings, run.config.seed, digests, run.config.image_size, inputs.grown_from)
+    storage.remove_unfinished(folder)  # not earlier: another job may be writing
     print(f"[synthesis] {summary(description)}", flush=True)
     if run.config.data.validation is None:
-        return [DESCRIPTION]
+        return [DESCRIPTION, INDEX]
     if not storage.exists(storage.join(folder, VALIDATION_SHARD)):
         ray.get(start_actor(run).write_validation.remote())
-    return [DESCRIPTION, VALIDATION_SHARD]
-
-
-def make_shards(
-    run: Run, inputs: SynthesisInputs, missing: np.ndarray, progress: SynthesisProgress, actor: Any = PairActor
-) -> dict[int, str]:
-    """Makes the missing shards on the cluster; returns the failed ones with the reasons.
-
-    actor: class of the actors; benchmarks use a stub.
-    """
-    scaling = run.config.scaling
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    max_actors = min(scaling.synthesis_actors, len(missing))
-    results = ray.data.from_items(
-        [{"shard": int(index)} for index in missing], override_num_blocks=min(len(missing), MAX_BLOCKS)
-    ).map(
-        actor,
-        fn_constructor_args=[run.config, run.folders("synthesis"), run.folder("synthesis"), inputs],
-        compute=ActorPoolStrategy(
-            min_size=min(scaling.synthesis_actors_min, max_actors),
-            max_size=max_actors,
-            initial_size=max_actors,
-            max_concurrent_calls_per_actor=scaling.shards_per_actor or (3 if scaling.gpus_per_actor > 0 else 1),
-            enable_true_multi_threading=True,
-        ),
-        num_cpus=scaling.cpus_per_worker,
-        num_gpus=scaling.gpus_per_actor,
-        runtime_env={"env_vars": {name: os.environ[name] for name in FORWARDED_ENV if name in os.environ}},
-    )
-    failed: dict[int, str] = {}
-    consecutive_failures = 0
-    for row in results.iter_rows():
-        if row["error"]:
-            failed[row["shard"]] = row["error"]
-            consecutive_failures += 1
-            print(f"[synthesis] {dataset.shard_name(row['shard'])} failed: {row['error']}", flush=True)
-            if consecutive_failures == MAX_CONSECUTIVE_FAILURES:
-                break
-        else:
-            consecutive_failures = 0
-            progress.add(row["planned"], row["pairs"], json.loads(row["rejected"]), json.loads(row["seconds"]))
-    return failed
+    return [DESCRIPTION, INDEX, VALIDATION_SHARD]
 
 
 def incomplete_message(folder: str, failed: dict[int, str], missing: np.ndarray) -> str:
     """Error message of a job that did not complete its dataset."""
     reasons = Counter(failed.values())
-    names = ", ".join(dataset.shard_name(int(index)) for index in missing[:5]) + (" …" if len(missing) > 5 else "")
+    names = ", ".join(shards.shard_label(int(index)) for index in missing[:5]) + (" …" if len(missing) > 5 else "")
     causes = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
     return (
         f"{folder}: {len(missing)} shards are missing: {names}. Failed: {causes}. Finished shards are kept: "
@@ -127,8 +83,10 @@ def incomplete_message(folder: str, failed: dict[int, str], missing: np.ndarray)
 def summary(description: dict[str, Any]) -> str:
     """One-line summary of a complete dataset."""
     rejected = ", ".join(f"{count} {reason}" for reason, count in description["rejected"].items()) or "none"
+    found = description["shards"]  # earlier versions listed them
     return (
-        f"{description['pairs']} of {description['planned']} pairs in {len(description['shards'])} shards; rejected: "
+        f"{description['pairs']} of {description['planned']} pairs in "
+        f"{found if isinstance(found, int) else len(found)} shards; rejected: "
         f"{rejected}; unusable sources: {len(description['quarantined']) + len(description['sources']['damaged'])}"
     )
 
@@ -154,29 +112,44 @@ def verify_dataset(run: Run) -> None:
     """Reads and verifies a finished dataset. Raises StageError that lists the problems."""
     folder = run.folder("synthesis")
     description = read_description(folder)
-    problems = verify.check_objects(folder, description) + verify.check_counts(description)
-    problems += verify.check_card(folder, description)
-    shards = list(range(verify.shards_planned(description)))
-    shared = ray.put(description)
-    tasks = [check.remote(folder, shards[first : first + 16], shared) for first in range(0, len(shards), 16)]
-    for found in ray.get(tasks):
-        problems += found
-    if problems:
-        more = f" … and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise StageError(f"{folder}: {len(problems)} problems: " + "; ".join(problems[:10]) + more)
+    listing = verify.Listing(folder, description)
+    found = chain(
+        verify.check_objects(folder, description, listing),
+        verify.check_counts(description, listing),
+        verify.check_files(folder, description),
+        check_shards(folder, description, listing),
+    )
+    if problems := list(islice(found, PROBLEMS)):
+        others = sum(1 for _ in found)
+        more = f" … and {others} more" if others else ""
+        raise StageError(f"{folder}: {len(problems) + others} problems: " + "; ".join(problems) + more)
     print(f"verified: {summary(description)}; every id, checksum and image is correct")
 
 
+def check_shards(folder: str, description: dict[str, Any], listing: verify.Listing) -> Iterator[str]:
+    """Problems of all shards, checked on the cluster; few tasks are waiting at any time."""
+    shared = ray.put(description)
+    most = 4 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    waiting: list[ray.ObjectRef] = []
+    for batch in listing.batches(CHECKED_TOGETHER):
+        if len(waiting) == most:
+            done, waiting = ray.wait(waiting)
+            yield from ray.get(done[0])
+        waiting.append(check.remote(folder, batch, shared))
+    for task in waiting:
+        yield from ray.get(task)
+
+
 @ray.remote
-def check(folder: str, indices: list[int], description: dict[str, Any]) -> list[str]:
+def check(folder: str, batch: list[verify.Shard], description: dict[str, Any]) -> list[str]:
     """Problems of some shards."""
-    return [problem for index in indices for problem in verify.check_shard(folder, index, description)]
+    return [problem for shard in batch for problem in verify.check_shard(folder, shard, description)]
 
 
 def start_actor(run: Run) -> Any:
     """Starts one actor with the resources of the job's actors."""
     scaling = run.config.scaling
-    actor: Any = ray.remote(num_cpus=scaling.cpus_per_worker, num_gpus=scaling.gpus_per_actor)(PairActor)
+    actor: Any = ray.remote(num_cpus=scaling.actor_cpus, num_gpus=scaling.gpus_per_actor)(PairActor)
     return actor.remote(run.config, run.folders("synthesis"), run.folder("synthesis"), load_inputs(run))
 
 

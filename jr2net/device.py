@@ -1,4 +1,7 @@
-"""What travels between the host and a device so that neither waits for the other: constant numbers, batches."""
+"""What travels between the host and a device so that neither waits for the other: constant numbers, batches.
+
+And whether a device still computes at all.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,20 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+
+class DeviceError(RuntimeError):
+    """A device that does not compute any more: only another process, or another device, can go on."""
+
+
+def check_device(device: torch.device) -> None:
+    """Raises DeviceError unless a small calculation succeeds. After most errors of CUDA all later calls fail too."""
+    try:
+        total = float(torch.arange(1000, dtype=torch.float32, device=device).sum().cpu())
+    except Exception as error:
+        raise DeviceError(f"{device} is broken: {' '.join(str(error).split())[:200]}") from None
+    if total != 499_500:
+        raise DeviceError(f"{device} is broken: 0 + 1 + … + 999 is {total} there")
 
 
 def to_device(value: Tensor, device: torch.device) -> Tensor:

@@ -176,9 +176,12 @@ class ScalingConfig(Section):
     bf16: bool = Field(False, description="train in bfloat16 (autocast); weights and rendering stay float32")
     compile: bool = Field(False, description="compile networks with torch.compile")
     synthesis_actors: int = Field(
-        2, ge=1, description="maximum (and initial) number of synthesis actors, each with RecNet and DCNet"
+        2, ge=1, description="maximum number of synthesis actors, each with RecNet and the reenactor"
     )
-    synthesis_actors_min: int = Field(1, ge=1, description="minimum number of synthesis actors")
+    synthesis_actors_min: int = Field(1, ge=1, description="minimum and initial number of synthesis actors")
+    cpus_per_actor: float | None = Field(
+        None, gt=0, description="CPU cores per synthesis actor; none: as many as `cpus_per_worker`"
+    )
     shards_per_actor: int | None = Field(
         None,
         ge=1,
@@ -206,6 +209,11 @@ class ScalingConfig(Section):
         description="minutes of every stage on the machine that the file was written for; what is left of a run is "
         "forecast from them, corrected by how long its stages take",
     )
+
+    @property
+    def actor_cpus(self) -> float:
+        """CPU cores that a synthesis actor reserves."""
+        return self.cpus_per_worker if self.cpus_per_actor is None else self.cpus_per_actor
 
     @model_validator(mode="after")
     def _check_elastic_range(self) -> ScalingConfig:

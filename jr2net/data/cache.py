@@ -1,8 +1,9 @@
-"""A cache for values that are expensive to load."""
+"""Caches for values that are expensive to load."""
 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
@@ -54,4 +55,31 @@ class ByteBudgetCache(Generic[V]):
             else:
                 self._last = (key, value)
         ours.set_result(value)
+        return value
+
+
+class RecentCache(Generic[V]):
+    """Keeps the values that were used last, ``budget`` bytes of them and at least one. Thread-safe.
+
+    ``size``: bytes of a value.
+    """
+
+    def __init__(self, budget: int, size: Callable[[V], int]) -> None:
+        self.budget = budget
+        self._size, self._bytes = size, 0
+        self._entries: OrderedDict[Hashable, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, load: Callable[[], V]) -> V:
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key]
+        value = load()
+        with self._lock:
+            if key not in self._entries:
+                self._entries[key] = value
+                self._bytes += self._size(value)
+                while self._bytes > self.budget and len(self._entries) > 1:
+                    self._bytes -= self._size(self._entries.popitem(last=False)[1])
         return value

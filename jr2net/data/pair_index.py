@@ -1,4 +1,4 @@
-"""The index of a dataset of pairs: how many pairs each shard has. 16 bytes and a name a shard, and nothing a pair.
+"""The index of a dataset of pairs: how many pairs each shard has. 48 bytes and a name a shard, and nothing a pair.
 
 It is an Arrow file beside ``dataset.json``, which synthesis writes. Other folders are indexed by opening their shards.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +26,11 @@ SCHEMA = pa.schema(
         "bytes": pa.int64(),
         "pairs": pa.int32(),
         "group_pairs": pa.int32(),  # pairs of every row group but the last; all of them if groups are irregular
+        "sha256": pa.binary(32),  # of the shard; null where it was not computed
     }
 )
+_FORMER_SCHEMA = SCHEMA.remove(SCHEMA.get_field_index("sha256"))
+_ROWS_PER_BATCH = 1 << 14
 
 
 class PairIndex:
@@ -48,25 +53,20 @@ class PairIndex:
     ) -> PairIndex:
         """The index of shards with these paths, relative to ``folder``, pairs, bytes, and pairs in a row group."""
         columns = {"shard": names, "bytes": sizes, "pairs": pairs, "group_pairs": group_pairs}
-        return PairIndex(pa.table(columns, SCHEMA), folder)
+        unknown = pa.nulls(len(names), SCHEMA.field("sha256").type)
+        return PairIndex(pa.table({**columns, "sha256": unknown}, SCHEMA), folder)
 
     @staticmethod
     def open(uri: str, folder: str) -> PairIndex:
         """Opens the index file of the dataset in ``folder``. Raises StorageError where it is missing, ShardError where
         it is damaged."""
-        try:
-            table = pa.ipc.open_file(pa.memory_map(str(cached_copy(uri)))).read_all()
-        except pa.ArrowException as error:
-            raise ShardError(f"{uri}: is damaged ({one_line(error)}); remove it, and every shard is opened") from None
-        if table.schema != SCHEMA:
-            raise ShardError(f"{uri}: is not an index of pair shards; remove it, and every shard is opened")
-        return PairIndex(table, folder)
+        return PairIndex(open_table(uri), folder)
 
     def encode(self) -> bytes:
         """The content of an index file; equal indices have equal bytes."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, SCHEMA) as writer:
-            writer.write_table(self.table.combine_chunks())
+            writer.write_table(self.table.combine_chunks(), max_chunksize=_ROWS_PER_BATCH)
         return sink.getvalue().to_pybytes()
 
     def write(self, uri: str) -> None:
@@ -107,6 +107,50 @@ class PairIndex:
         shard = np.searchsorted(self._runs, runs, side="right") - 1
         part, parts, groups = runs - self._runs[shard], self._runs[shard + 1] - self._runs[shard], self._groups[shard]
         return shard, groups * part // parts, groups * (part + 1) // parts
+
+
+class IndexWriter:
+    """Writes an index to a local file, row by row: it keeps some thousand rows in memory, however many there are."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pa.ipc.new_file(str(path), SCHEMA)
+        self._rows: list[tuple[str, int, int, int, bytes]] = []
+
+    def add(self, name: str, size: int, pairs: int, group_pairs: int, sha256: bytes) -> None:
+        self._rows.append((name, size, pairs, group_pairs, sha256))
+        if len(self._rows) == _ROWS_PER_BATCH:
+            self._flush()
+
+    def __enter__(self) -> IndexWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            columns = [pa.array(column, field.type) for column, field in zip(zip(*self._rows), SCHEMA)]
+            self._writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+            self._rows.clear()
+
+
+def open_table(uri: str) -> pa.Table:
+    """The table of an index file, mapped into memory. Raises StorageError where it is missing, ShardError where it is
+    damaged."""
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(cached_copy(uri)))).read_all()
+    except pa.ArrowException as error:
+        raise ShardError(f"{uri}: is damaged ({one_line(error)}); remove it, and every shard is opened") from None
+    if table.schema == _FORMER_SCHEMA:
+        sha256 = SCHEMA.field("sha256")
+        table = table.append_column(sha256, pa.nulls(table.num_rows, sha256.type))
+    if table.schema != SCHEMA:
+        raise ShardError(f"{uri}: is not an index of pair shards; remove it, and every shard is opened")
+    return table
 
 
 def index_pair_shards(uris: Sequence[str], columns: Sequence[str]) -> PairIndex:

@@ -130,6 +130,7 @@ def read_pairs(uri: str) -> Iterator[Pair]:
 def read_description(folder: str) -> dict:
     """``dataset.json`` of a finished dataset (``jr2net/synthesis/dataset.py`` writes it).
 
+    ``shards`` is their number; earlier versions listed them there, by name, as ``index.arrow`` does now.
     Raises StorageError where it is missing, ShardError where it is damaged.
     """
     uri = join(folder, DESCRIPTION)

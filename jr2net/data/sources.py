@@ -17,14 +17,21 @@ import cv2
 import numpy as np
 
 from jr2net import storage
-from jr2net.data.clips import ClipSource
+from jr2net.data.cache import RecentCache
+from jr2net.data.clips import ClipSource, decode_frame
 from jr2net.data.index import index_shard
+from jr2net.data.shards import COLUMNS, parse_rows
 from jr2net.errors import UserError
 from jr2net.images.arrays import resize
+from jr2net.images.clip import ClipRow
 from jr2net.images.face_detector import FaceDetector
+from jr2net.storage.open_shards import OpenShards
 from jr2net.storage.parquet import ShardError
 
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+KEPT_BYTES = 1 << 28
+"""Bytes of row groups that an actor of synthesis keeps in memory."""
 
 
 class SourceError(UserError, ValueError):
@@ -48,6 +55,10 @@ class Sources(Protocol):
     def name(self, number: int) -> str: ...
 
     def read(self, number: int) -> SourceImage: ...
+
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is read at once: the first number of every group, then the number of all; and the bytes of each."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -108,20 +119,29 @@ def open_sources(
 
 
 class ClipFrames:
-    """Every frame of some clips, in the order of the shards."""
+    """Every frame of some clips, in the order of the shards. The row groups that were read last stay in memory."""
 
     def __init__(self, clips: ClipSource, size: int) -> None:
         self.clips, self.size = clips, size
+        self._shards = OpenShards(COLUMNS, lambda name: name == "license")
+        self._groups: RecentCache[list[ClipRow]] = RecentCache(
+            KEPT_BYTES, lambda rows: sum(row.encoded_bytes for row in rows)
+        )
 
     def __len__(self) -> int:
         return self.clips.frame_count
+
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        rows = self.clips.rows
+        first = np.flatnonzero((np.diff(rows.shard, prepend=-1) != 0) | (np.diff(rows.group, prepend=-1) != 0))
+        return np.append(rows.starts[first], rows.starts[-1]), rows.group_bytes[first].astype(np.int64)
 
     def name(self, number: int) -> str:
         row, frame = self.clips.locate(number)
         entry = self.clips.rows[row]
         name = f"{entry.identity}/{entry.clip_id}"
         try:
-            return f"{name}/{self.clips.read(row).frame[frame]}"
+            return f"{name}/{self._row(row).frame[frame]}"
         except ShardError:
             return f"{name}/{entry.first + frame}"  # the row cannot be read: as if no number were left out
 
@@ -138,8 +158,17 @@ class ClipFrames:
 
     def _read(self, number: int) -> SourceImage:
         row, frame = self.clips.locate(number)
-        image, _ = self.clips.load_frame(row, frame, self.size)
-        return SourceImage(self.name(number), resize(image, self.size), self.clips.read(row).license)
+        clip = self._row(row)
+        image, _ = decode_frame(self.clips.rows[row].shard, clip, frame, self.size)
+        return SourceImage(self.name(number), resize(image, self.size), clip.license)
+
+    def _row(self, row: int) -> ClipRow:
+        entry = self.clips.rows[row]
+
+        def load() -> list[ClipRow]:
+            return parse_rows(self._shards.read(entry.shard, entry.group, entry.group + 1)[0], entry.shard)
+
+        return self._groups.get((entry.shard, entry.group), load)[entry.position]
 
 
 class Photos:
@@ -150,6 +179,10 @@ class Photos:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """One of no bytes: every photo is read alone, so that none is nearer to one than to another."""
+        return np.array([0, len(self)]), np.array([0])
 
     def name(self, number: int) -> str:
         return self.names[number]

@@ -38,7 +38,7 @@ def encode_card(description: Mapping[str, Any]) -> bytes:
 def _header(description: Mapping[str, Any]) -> dict[str, Any]:
     names = description["licenses"] or {"unknown": 0}
     licenses = sorted({LICENSES.get(name.strip().lower().replace(" ", "-"), "other") for name in names})
-    size = sum(shard["bytes"] for shard in description["shards"].values())
+    size = description["bytes"]
     return {
         "pretty_name": "JR2Net synthetic face images with ARKit coefficients",
         "license": licenses[0] if len(licenses) == 1 else licenses,
@@ -132,7 +132,8 @@ renders the result.{driving} Seed {description["seed"]}; {description["planned"]
 
 Settings that are `null` are left to the program.
 
-`dataset.json` holds the counts, a histogram of every coefficient and the checksum of every shard and of this card.
+`dataset.json` holds the counts, a histogram of every coefficient and the checksums of this card and of `index.arrow`,
+which has the checksum of every shard.
 
 ## Licences and provenance of the sources
 

@@ -1,14 +1,18 @@
-"""Makes shards of pairs: decodes the sources, generates the pairs, applies the gates and encodes the images."""
+"""Makes shards of pairs: decodes the sources, generates the pairs, applies the gates and encodes the images.
+
+No picture and no pair makes a shard fail: one that raises an exception is set aside with its reason. What the storage
+or the device is the cause of is raised: it says nothing about the pair.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +23,7 @@ from jr2net.data.clips import ClipSource
 from jr2net.data.pairs import Pair
 from jr2net.data.sets import training_clips, validation_clips
 from jr2net.data.sources import ClipFrames, SourceError, SourceImage, SourceList, Sources, open_sources
-from jr2net.device import to_device
+from jr2net.device import DeviceError, to_device
 from jr2net.expressions.tracks import Track
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
@@ -31,9 +35,14 @@ from jr2net.networks.checkpoint import load_network, read_description
 from jr2net.networks.weights import load_embedder
 from jr2net.render.scene import recombine
 from jr2net.settings import digest
+from jr2net.storage import StorageError
 from jr2net.synthesis.gates import rejection
 from jr2net.synthesis.pair_generator import GeneratedPairs, PairGenerator, Stopwatch
 from jr2net.synthesis.plan import Plan, PlannedPair
+from jr2net.synthesis.source_order import SourceOrder
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 VALIDATION_PAIRS = 256
 """Number of pairs on which ETNet is validated, before the gates."""
@@ -44,6 +53,8 @@ class PairGeneratorProtocol(Protocol):
 
     @property
     def size(self) -> int: ...
+
+    def check(self) -> None: ...
 
     def reconstruct(self, images: Tensor) -> FaceParameters: ...
 
@@ -61,19 +72,24 @@ class PairGeneratorProtocol(Protocol):
 class ShardResult:
     """The pairs of a shard and statistics of their synthesis.
 
-    planned      number of planned pairs
+    pair_ids     of all planned pairs
     rejected     number of rejected pairs by reason
-    quarantined  sources that could not be used, with the reasons
+    quarantined  sources and pairs that could not be used, with the reasons
     licenses     number of kept pairs by licence of the source
     seconds      by phase; for logs only, not part of the dataset
     """
 
-    planned: int
+    pair_ids: Sequence[str]
     pairs: list[Pair] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     quarantined: dict[str, str] = field(default_factory=dict)
     licenses: Counter[str] = field(default_factory=Counter)
     seconds: Stopwatch = field(default_factory=Stopwatch)
+
+    @property
+    def planned(self) -> int:
+        """Number of planned pairs."""
+        return len(self.pair_ids)
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,7 @@ class PairMaker:
     def shard(self, index: int) -> ShardResult:
         """Makes the pairs of one shard. Deterministic: batches never span shards."""
         planned = self.plan.shard(index)
-        result = ShardResult(len(planned))
+        result = ShardResult([pair.pair_id for pair in planned])
         groups = [list(group) for _, group in groupby(planned, key=lambda pair: pair.source)]
         for first in range(0, len(groups), self.settings.batch_size):
             self._make(groups[first : first + self.settings.batch_size], result)
@@ -102,93 +118,127 @@ class PairMaker:
     def _make(self, groups: Sequence[Sequence[PlannedPair]], result: ShardResult) -> None:
         """Makes the pairs of some sources; each source is decoded and reconstructed once."""
         with result.seconds("decode"):
-            sources = {group[0].source: self._read(group[0].source, result) for group in groups}
-        usable = [source for source in sources.values() if source is not None]
-        if not usable:
-            result.rejected["source"] += sum(map(len, groups))
-            return
-        images = to_tensor([source.image for source in usable])
-        with self.network_lock, result.seconds("reconstruct"):
-            faces = self.generator.reconstruct(images)
-        usable_numbers = [number for number, source in sources.items() if source is not None]
-        batch_index = {number: index for index, number in enumerate(usable_numbers)}
+            sources = {group[0].source: _read(self.sources, group[0].source, result) for group in groups}
+        read = {number: source for number, source in sources.items() if source is not None}
+        faces, usable, images = self._reconstruct(read, result)
+        batch_index = {number: index for index, number in enumerate(usable)}
         pairs = [pair for group in groups for pair in group if pair.source in batch_index]
         result.rejected["source"] += sum(map(len, groups)) - len(pairs)
         for batch in _batches(pairs, self.settings.batch_size):
-            self._generate(batch, [batch_index[pair.source] for pair in batch], usable, images, faces, result)
+            self._generate(batch, batch_index, [read[number] for number in usable], images, faces, result)
+
+    def _reconstruct(
+        self, sources: Mapping[int, SourceImage], result: ShardResult
+    ) -> tuple[FaceParameters | None, list[int], Tensor]:
+        """The faces of the sources that can be reconstructed, their numbers and images (N, 3, S, S); None if no source
+        can be."""
+        numbers = list(sources)
+
+        def reconstruct(numbers: Sequence[int]) -> tuple[FaceParameters, Tensor]:
+            images = to_tensor([sources[number].image for number in numbers])
+            with self.network_lock, result.seconds("reconstruct"):
+                return self.generator.reconstruct(images), images
+
+        def set_aside(number: int, reason: str) -> None:
+            result.quarantined[self.sources.name(number)] = reason
+
+        done = list(self._isolate(reconstruct, numbers, set_aside))
+        if not done:
+            return None, [], torch.empty(0)
+        faces = FaceParameters.concatenate([faces for _, (faces, _) in done])
+        return faces, [number for part, _ in done for number in part], torch.cat([images for _, (_, images) in done])
 
     def _generate(
         self,
         pairs: Sequence[PlannedPair],
-        source_indices: Sequence[int],
+        batch_index: Mapping[int, int],
         sources: Sequence[SourceImage],
         images: Tensor,
-        faces: FaceParameters,
+        faces: FaceParameters | None,
         result: ShardResult,
     ) -> None:
+        """batch_index: from the number of a source to its position in ``sources``, ``images`` and ``faces``."""
+        assert faces is not None, "a pair has a source that was reconstructed"
         driving_images: dict[int, Tensor] = {}
         if self.driving is not None:
             with result.seconds("decode"):
                 driving_images = self._driving_images(pairs, result)
-            usable = [index for index, pair in enumerate(pairs) if pair.driving in driving_images]
+            usable = [pair for pair in pairs if pair.driving in driving_images]
             result.rejected["driving"] += len(pairs) - len(usable)
-            pairs, source_indices = [pairs[index] for index in usable], [source_indices[index] for index in usable]
-            if not pairs:
-                return
-        source_index, device = torch.tensor(source_indices), faces.identity.device
-        source = faces[to_device(source_index, device)]
-        expression = torch.from_numpy(np.stack([pair.expression for pair in pairs])).to(source.expression.dtype)
-        expression = to_device(expression, device)
-        target = source.replace(expression=expression)
-        if driving_images:
-            with self.network_lock, result.seconds("reconstruct"):
-                driving = self.generator.reconstruct(torch.stack([driving_images[pair.driving or 0] for pair in pairs]))
-            target = recombine(source, driving.replace(expression=expression))
-        with self.network_lock:
-            generated = self.generator.generate(images, faces, source_index, target, result.seconds)
-        with result.seconds("encode"):
-            self._keep(pairs, [sources[index] for index in source_indices], generated, result)
+            pairs = usable
 
-    def _keep(
-        self,
-        pairs: Sequence[PlannedPair],
-        sources: Sequence[SourceImage],
-        generated: GeneratedPairs,
-        result: ShardResult,
-    ) -> None:
-        columns = {name: score.tolist() for name, score in generated.scores.items()}
-        finite = generated.images.isfinite().flatten(1).all(1).tolist()
-        arrays = to_arrays(generated.images.nan_to_num())
-        for index, (pair, source) in enumerate(zip(pairs, sources, strict=True)):
-            scores = {name: values[index] for name, values in columns.items()}
-            reason = rejection(scores, self.settings.gates) if finite[index] else "not_finite"
-            if reason is not None:
-                result.rejected[reason] += 1
-                continue
-            jpeg = encode_jpeg(arrays[index], self.settings.jpeg_quality)
-            result.pairs.append(
-                Pair(pair.pair_id, jpeg, pair.expression, source.source_id, pair.track, pair.frame, scores)
-            )
-            result.licenses[source.license or "unknown"] += 1
+        def generate(pairs: Sequence[PlannedPair]) -> GeneratedPairs:
+            source_index, device = torch.tensor([batch_index[pair.source] for pair in pairs]), faces.identity.device
+            source = faces[to_device(source_index, device)]
+            expression = torch.from_numpy(np.stack([pair.expression for pair in pairs])).to(source.expression.dtype)
+            expression = to_device(expression, device)
+            target = source.replace(expression=expression)
+            if driving_images:
+                stacked = torch.stack([driving_images[pair.driving or 0] for pair in pairs])
+                with self.network_lock, result.seconds("reconstruct"):
+                    driving = self.generator.reconstruct(stacked)
+                target = recombine(source, driving.replace(expression=expression))
+            with self.network_lock:
+                return self.generator.generate(images, faces, source_index, target, result.seconds)
+
+        def set_aside(pair: PlannedPair, reason: str) -> None:
+            result.quarantined[f"pair {pair.pair_id}"] = reason
+            result.rejected["error"] += 1
+
+        for part, generated in self._isolate(generate, pairs, set_aside):
+            columns = {name: score.tolist() for name, score in generated.scores.items()}
+            finite = generated.images.isfinite().flatten(1).all(1).tolist()
+            arrays = to_arrays(generated.images.nan_to_num())
+            with result.seconds("encode"):
+                for index, pair in enumerate(part):
+                    scores = {name: values[index] for name, values in columns.items()}
+                    reason = rejection(scores, self.settings.gates) if finite[index] else "not_finite"
+                    if reason is not None:
+                        result.rejected[reason] += 1
+                        continue
+                    try:
+                        jpeg = encode_jpeg(arrays[index], self.settings.jpeg_quality)
+                    except Exception as error:
+                        set_aside(pair, _reason(error))
+                        continue
+                    source = sources[batch_index[pair.source]]
+                    result.pairs.append(
+                        Pair(pair.pair_id, jpeg, pair.expression, source.source_id, pair.track, pair.frame, scores)
+                    )
+                    result.licenses[source.license or "unknown"] += 1
+
+    def _isolate(
+        self, work: Callable[[Sequence[Item]], Outcome], items: Sequence[Item], set_aside: Callable[[Item, str], None]
+    ) -> Iterator[tuple[Sequence[Item], Outcome]]:
+        """Yields (items, ``work`` of them): all at once, or if that raises, one by one, without those that raise.
+
+        set_aside: is given those and the reasons. Raises DeviceError, StorageError and torch.cuda.OutOfMemoryError.
+        """
+        if not items:
+            return
+        try:
+            outcome = work(items)
+        except (DeviceError, StorageError, torch.cuda.OutOfMemoryError):
+            raise
+        except Exception as error:
+            reason = _reason(error)
+        else:
+            yield items, outcome
+            return
+        self.generator.check()
+        if len(items) == 1:
+            set_aside(items[0], reason)
+            return
+        for item in items:
+            yield from self._isolate(work, [item], set_aside)
 
     def _driving_images(self, pairs: Sequence[PlannedPair], result: ShardResult) -> dict[int, Tensor]:
         assert self.driving is not None
         images: dict[int, Tensor] = {}
         for number in {pair.driving for pair in pairs}:
-            try:
-                driving = self.driving.read(number or 0)
-            except SourceError as error:
-                result.quarantined[self.driving.name(number or 0)] = str(error)
-                continue
-            images[number or 0] = to_tensor([driving.image])[0]
+            if (driving := _read(self.driving, number or 0, result)) is not None:
+                images[number or 0] = to_tensor([driving.image])[0]
         return images
-
-    def _read(self, number: int, result: ShardResult) -> SourceImage | None:
-        try:
-            return self.sources.read(number)
-        except SourceError as error:
-            result.quarantined[self.sources.name(number)] = str(error)
-            return None
 
 
 def load_pair_maker(
@@ -223,8 +273,8 @@ def load_pair_maker(
     if settings.reenact:
         driving = sources if settings.driving is None else ClipFrames(ClipSource(settings.driving), size)
     digests = pair_digests(config, model, folders, listed, tracks)
-    num_driving = len(driving) if driving is not None else 0
-    plan = Plan(settings, config.seed, len(sources), digests, tracks, num_driving, grown_from)
+    driving_order = SourceOrder.of(driving) if driving is not None else None
+    plan = Plan(settings, config.seed, SourceOrder.of(sources), digests, tracks, driving_order, grown_from)
     return PairMaker(PairGenerator(reenactor, reader, embedder), sources, plan, settings, driving)
 
 
@@ -236,7 +286,7 @@ def validation_maker(maker: PairMaker, config: Config, prepare: str) -> PairMake
     people = ClipFrames(validation_clips(config, prepare), config.image_size)
     settings = maker.settings.model_copy(update={"pairs": VALIDATION_PAIRS, "pairs_per_shard": VALIDATION_PAIRS})
     digests = {**maker.plan.digests, "people": "validation"}
-    plan = replace(maker.plan, settings=settings, sources=len(people), digests=digests, grown_from=())
+    plan = replace(maker.plan, settings=settings, sources=SourceOrder.of(people), digests=digests, grown_from=())
     return replace(maker, sources=people, plan=plan, settings=settings)
 
 
@@ -269,6 +319,22 @@ def captures_digest(tracks: Sequence[Track]) -> str:
         sha256.update(f"{track.name} {track.expression.shape}".encode() + track.expression.tobytes())
         sha256.update(track.seen.tobytes() if track.seen is not None else b"")
     return sha256.hexdigest()
+
+
+def _read(sources: Sources, number: int, result: ShardResult) -> SourceImage | None:
+    """A source image, or None if it cannot be used, whatever is wrong with it. Raises StorageError."""
+    try:
+        return sources.read(number)
+    except StorageError:
+        raise
+    except Exception as error:
+        result.quarantined[sources.name(number)] = str(error) if isinstance(error, SourceError) else _reason(error)
+        return None
+
+
+def _reason(error: Exception) -> str:
+    """The kind of an unexpected exception, and the beginning of its message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _batches(pairs: Sequence[PlannedPair], size: int) -> Iterator[Sequence[PlannedPair]]:

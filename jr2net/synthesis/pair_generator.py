@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jr2net.device import to_device
+from jr2net.device import check_device, to_device
 from jr2net.face.parameters import FaceParameters
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
@@ -62,6 +62,10 @@ class PairGenerator:
     @property
     def size(self) -> int:
         return self.reenactor.camera.size
+
+    def check(self) -> None:
+        """Raises DeviceError where the networks' device does not compute any more."""
+        check_device(self._device)
 
     @torch.inference_mode()
     def reconstruct(self, images: Tensor) -> FaceParameters:

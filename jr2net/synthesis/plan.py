@@ -14,12 +14,14 @@ import numpy as np
 
 from jr2net.config import SynthesisConfig
 from jr2net.data.pairs import make_pair_id, pair_rng
-from jr2net.data.stream import epoch_order
 from jr2net.expressions.samplers import WITH_CAPTURES, WITHOUT_CAPTURES, draw_kind, sample
 from jr2net.expressions.tracks import Track
+from jr2net.synthesis.source_order import SourceOrder
 
 FIRST_PASSES = (1, 1, 2, 4, 8)
 """Pairs per source in the first passes over the sources, by default, so that small datasets are spread evenly too."""
+
+_DRIVING = 1  # key of the order of driving images: another one than that of the sources
 
 MAX_PAIRS_PER_SOURCE = 16
 """Pairs per source in all later passes: amortises the reconstruction of a source."""
@@ -47,16 +49,16 @@ class PlannedPair:
 class Plan:
     """The pairs of a dataset, drawn from numbered sources.
 
-    sources, driving  number of source and of driving images; driving 0: keep the source's pose and light
+    sources, driving  order of the source and of the driving images; driving None: keep the source's pose and light
     digests           by name, of everything a pair depends on besides its number and the seed
     """
 
     settings: SynthesisConfig
     seed: int
-    sources: int
+    sources: SourceOrder
     digests: Mapping[str, str]
     tracks: Sequence[Track] = ()
-    driving: int = 0
+    driving: SourceOrder | None = None
     grown_from: Sequence[int] = ()
 
     @property
@@ -76,11 +78,11 @@ class Plan:
         first, each = 0, self.settings.pairs_per_source
         if each is None:
             for epoch, share in enumerate(FIRST_PASSES):
-                if number < share * self.sources:
+                if number < share * len(self.sources):
                     return epoch, number // share
-                number -= share * self.sources
+                number -= share * len(self.sources)
             first, each = len(FIRST_PASSES), MAX_PAIRS_PER_SOURCE
-        epoch, position = divmod(number, each * self.sources)
+        epoch, position = divmod(number, each * len(self.sources))
         return first + epoch, position // each
 
     def _pair(self, number: int) -> PlannedPair:
@@ -90,12 +92,21 @@ class Plan:
         sampled = sample(draw_kind(rng, self.kind_weights), rng, self.tracks)
         return PlannedPair(
             pair_id,
-            int(epoch_order(self.sources, self.seed, epoch)[position]),
+            int(self.sources(self.seed, epoch)[position]),
             sampled.expression,
             sampled.track,
             number if sampled.frame < 0 else sampled.frame,
-            int(rng.integers(self.driving)) if self.driving else None,
+            self._driving_of(number, rng),
         )
+
+    def _driving_of(self, number: int, rng: np.random.Generator) -> int | None:
+        """Any driving image; where they are many, those of neighbouring pairs lie near each other."""
+        if self.driving is None:
+            return None
+        if self.driving.in_one_window:
+            return int(rng.integers(len(self.driving)))
+        epoch, position = divmod(number, len(self.driving))
+        return int(self.driving(self.seed, epoch, _DRIVING)[position])
 
 
 def shard_count(settings: SynthesisConfig, grown_from: Sequence[int] = ()) -> int:

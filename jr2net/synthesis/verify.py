@@ -1,54 +1,129 @@
-"""Verifies a finished dataset: every file that it lists is there, undamaged, readable and holds the planned pairs."""
+"""Verifies a finished dataset: every file that it lists is there, undamaged, readable and holds the planned pairs.
+
+What is in memory does not grow with the number of shards, but for the few bytes of each that ``Listing`` has.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from jr2net.config import SynthesisConfig
-from jr2net.data.pairs import DESCRIPTION, make_pair_id, read_pairs
-from jr2net.images.arrays import decode_image
-from jr2net.storage import StorageError, iter_files, join, read_bytes
+from jr2net.data.pair_index import INDEX, SCHEMA, open_table
+from jr2net.data.pairs import DESCRIPTION, make_pair_id
+from jr2net.storage import StorageError, iter_files, join, sha256
 from jr2net.storage.parquet import ShardError
 from jr2net.synthesis.card import CARD
-from jr2net.synthesis.dataset import MANIFESTS, PAIRS, SOURCES, manifest_name, read_manifests, shard_name
+from jr2net.synthesis.dataset import SOURCES
 from jr2net.synthesis.plan import shard_count, shard_range
+from jr2net.synthesis.shards import MANIFESTS, PAIRS, check_content, manifest_name, read_manifest, shard_number
 
 Description = Mapping[str, Any]
 
+_ROWS = 4096
 
-def shards_planned(description: Description) -> int:
-    """How many shards the dataset was planned to have; those all of whose pairs were rejected have no file."""
-    return shard_count(_planned(description), description.get("grown_from", ()))
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard as the dataset lists it. name: relative path; None: all of its pairs were rejected."""
+
+    index: int
+    name: str | None
+    bytes: int
+    pairs: int
+    sha256: str
+
+
+class Listing:
+    """The shards that a dataset lists in its index, which stays in a file. Earlier versions listed them in
+    ``dataset.json``.
+
+    Raises StorageError or ShardError where the index is missing or damaged.
+    """
+
+    def __init__(self, folder: str, description: Description) -> None:
+        former = description["shards"]
+        self.table = _former_table(former) if isinstance(former, Mapping) else open_table(join(folder, INDEX))
+        self.planned = shard_count(_planned(description), description.get("grown_from", ()))
+        self._rows = np.full(self.planned, -1, np.int32)
+        self.strangers = 0
+        """Rows that are of none of the planned shards, or of one that another row is of."""
+        for first in range(0, self.table.num_rows, _ROWS):
+            for row, name in enumerate(self.table["shard"].slice(first, _ROWS).to_pylist(), first):
+                number = shard_number(name)
+                if number is None or number >= self.planned or self._rows[number] >= 0:
+                    self.strangers += 1
+                else:
+                    self._rows[number] = row
+
+    def __len__(self) -> int:
+        """Number of shards with pairs."""
+        return self.table.num_rows
+
+    def __getitem__(self, index: int) -> Shard:
+        """The shard of a number below ``planned``."""
+        row = int(self._rows[index])
+        if row < 0:
+            return Shard(index, None, 0, 0, "")
+        name, size, pairs, digest = (self.table[c][row].as_py() for c in ("shard", "bytes", "pairs", "sha256"))
+        return Shard(index, name, size, pairs, (digest or b"").hex())
+
+    def batches(self, size: int) -> Iterator[list[Shard]]:
+        """All planned shards in order, some at a time."""
+        for first in range(0, self.planned, size):
+            yield [self[index] for index in range(first, min(first + size, self.planned))]
+
+    def total(self, column: str) -> int:
+        """Sum of ``pairs`` or ``bytes``."""
+        return sum(int(np.sum(chunk.to_numpy(), dtype=np.int64)) for chunk in self.table[column].chunks)
+
+
+def _former_table(shards: Mapping[str, Mapping[str, Any]]) -> pa.Table:
+    columns: dict[str, list] = {"shard": list(shards)}
+    columns |= {name: [shard[name] for shard in shards.values()] for name in ("bytes", "pairs")}
+    columns["group_pairs"] = columns["pairs"]
+    columns["sha256"] = [bytes.fromhex(shard["sha256"]) for shard in shards.values()]
+    return pa.table(columns, SCHEMA)
 
 
 def _planned(description: Description) -> SynthesisConfig:
     return SynthesisConfig(pairs=description["planned"], pairs_per_shard=description["pairs_per_shard"])
 
 
-def check_objects(folder: str, description: Description) -> list[str]:
-    """Missing, stray and truncated files, found by one listing of the folder; an empty list if there are none."""
-    indices = range(shards_planned(description))
-    wanted = {manifest_name(index) for index in indices} | set(description["shards"])
-    wanted |= {SOURCES, CARD, DESCRIPTION}
-    sizes = {name: shard["bytes"] for name, shard in description["shards"].items()}
-    problems = []
+def check_objects(folder: str, description: Description, listing: Listing) -> Iterator[str]:
+    """Missing, stray and truncated files, found by one listing of the folder."""
+    found = {PAIRS: np.zeros(listing.planned, bool), MANIFESTS: np.zeros(listing.planned, bool)}
+    others = {SOURCES, CARD, DESCRIPTION}
     for name, size in iter_files(folder):
-        if name in wanted:
-            wanted.discard(name)
-            if sizes.get(name, size) != size:
-                problems.append(f"{name}: {size} bytes, {sizes[name]} expected")
-        elif name.startswith((f"{PAIRS}/", f"{MANIFESTS}/")):
-            problems.append(f"{name}: belongs to no shard of this dataset")
-    return problems + [f"{name}: is missing" for name in sorted(wanted)]
+        kind, number = name.split("/")[0], shard_number(name)
+        if kind not in found:
+            others.discard(name)
+        elif number is None or number >= listing.planned:
+            yield f"{name}: belongs to no shard of this dataset"
+        else:
+            shard = listing[number]
+            if name != (shard.name if kind == PAIRS else manifest_name(number)):
+                yield f"{name}: belongs to no shard of this dataset"
+                continue
+            found[kind][number] = True
+            if kind == PAIRS and size != shard.bytes:
+                yield f"{name}: {size} bytes, {shard.bytes} expected"
+    for number in np.flatnonzero(~found[PAIRS]).tolist():
+        if (missing := listing[number].name) is not None:
+            yield f"{missing}: is missing"
+    for number in np.flatnonzero(~found[MANIFESTS]).tolist():
+        yield f"{manifest_name(number)}: is missing"
+    for name in sorted(others):
+        yield f"{name}: is missing"
 
 
-def check_counts(description: Description) -> list[str]:
+def check_counts(description: Description, listing: Listing) -> list[str]:
     """Problems of the description itself: every planned pair must be kept or rejected, and counted once."""
-    kept = sum(shard["pairs"] for shard in description["shards"].values())
+    kept = listing.total("pairs")
     rejected = sum(description["rejected"].values())
     problems = []
     if kept != description["pairs"] or kept + rejected != description["planned"]:
@@ -56,47 +131,45 @@ def check_counts(description: Description) -> list[str]:
             f"{DESCRIPTION}: {description['pairs']} pairs and {rejected} rejected of {description['planned']} planned, "
             f"but its shards hold {kept}"
         )
+    shards = description["shards"] if isinstance(description["shards"], int) else len(listing)
+    if listing.strangers or shards != len(listing):
+        problems.append(f"{INDEX}: lists {len(listing)} shards, {listing.strangers} of them none of the {shards}")
     for name, counts in description["histograms"]["counts"].items():
         if sum(counts) != kept:
             problems.append(f"{DESCRIPTION}: the histogram of {name} counts {sum(counts)} pairs, {kept} expected")
     return problems
 
 
-def check_card(folder: str, description: Description) -> list[str]:
-    """Whether the dataset card is the one that was written with the dataset."""
-    expected = description.get("card", {}).get("sha256", "")
-    try:
-        found = hashlib.sha256(read_bytes(join(folder, CARD))).hexdigest()
-    except StorageError as error:
-        return [str(error)]
-    return [] if found == expected else [f"{CARD}: its checksum is {found[:12]}…, {expected[:12]}… expected"]
+def check_files(folder: str, description: Description) -> list[str]:
+    """Whether the dataset card and the index are those that were written with the dataset."""
+    problems = []
+    for kind in ("card", "index"):
+        if kind == "index" and kind not in description:
+            continue  # of an earlier version
+        entry = description.get(kind, {"name": CARD, "sha256": ""})
+        name, expected = entry["name"], entry["sha256"]
+        try:
+            found = sha256(join(folder, name))
+        except StorageError as error:
+            problems.append(str(error))
+            continue
+        if found != expected:
+            problems.append(f"{name}: its checksum is {found[:12]}…, {expected[:12]}… expected")
+    return problems
 
 
-def check_shard(folder: str, index: int, description: Description) -> list[str]:
+def check_shard(folder: str, shard: Shard, description: Description) -> list[str]:
     """Problems of one shard, every image of which is read and decoded."""
-    name = shard_name(index)
-    numbers = range(*shard_range(_planned(description), index, description.get("grown_from", ())))
-    listed = description["shards"].get(name)
+    numbers = range(*shard_range(_planned(description), shard.index, description.get("grown_from", ())))
     try:
-        manifest = next(iter(read_manifests(folder, [index])))
-        if listed is None:
-            return [] if manifest["pairs"] == 0 else [f"{name}: {manifest['pairs']} pairs that {DESCRIPTION} lacks"]
-        content = hashlib.sha256(read_bytes(join(folder, name))).hexdigest()
-        if not content == listed["sha256"] == manifest["sha256"]:
-            return [f"{name}: its checksum is {content[:12]}…, {listed['sha256'][:12]}… expected"]
-        pairs = list(read_pairs(join(folder, name)))
+        manifest = read_manifest(folder, shard.index)
     except (StorageError, ShardError) as error:
         return [str(error)]
-    problems = []
-    ids = [pair.pair_id for pair in pairs]
-    expected = {make_pair_id(description["seed"], n, *description["digests"].values()) for n in numbers}
-    if len(ids) != listed["pairs"] or len(ids) + sum(manifest["rejected"].values()) != len(numbers):
-        problems.append(f"{name}: {len(ids)} pairs, {listed['pairs']} expected of {len(numbers)} planned")
-    if len(set(ids)) != len(ids) or not set(ids) <= expected:
-        problems.append(f"{name}: its pair_ids are not those of pairs {numbers.start} to {numbers.stop - 1}")
-    for pair in pairs:
-        if decode_image(pair.image) is None:
-            problems.append(f"{name}: pair {pair.pair_id}: image cannot be decoded")
-        if not (np.isfinite(pair.expression).all() and 0 <= pair.expression.min() <= pair.expression.max() <= 1):
-            problems.append(f"{name}: pair {pair.pair_id}: expression outside [0, 1]")
-    return problems
+    if (manifest["shard"] if manifest["pairs"] else None) != shard.name:
+        return [f"{manifest['shard']}: {manifest['pairs']} pairs, where {DESCRIPTION} lists {shard.name or 'none'}"]
+    if shard.name is not None and manifest["sha256"] != shard.sha256:
+        return [
+            f"{shard.name}: the checksum of its manifest is {manifest['sha256'][:12]}…, {shard.sha256[:12]}… expected"
+        ]
+    digests = list(description["digests"].values())
+    return check_content(folder, manifest, [make_pair_id(description["seed"], n, *digests) for n in numbers])

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jr2net.data.cache import ByteBudgetCache
+from jr2net.data.cache import ByteBudgetCache, RecentCache
 
 
 def test_values_within_the_budget_and_the_latest_other_are_cached() -> None:
@@ -49,3 +49,18 @@ def test_a_load_that_fails_is_tried_again() -> None:
     with pytest.raises(KeyError, match="broken"):
         cache.get("a", fail)
     assert cache.get("a", lambda: "value") == "value"
+
+
+def test_recent_values_stay() -> None:
+    cache: RecentCache[bytes] = RecentCache(10, len)
+    loaded: list[int] = []
+
+    def load(key: int) -> bytes:
+        loaded.append(key)
+        return bytes(4)
+
+    for key in (1, 2, 1, 3, 1, 2):
+        cache.get(key, lambda key=key: load(key))  # type: ignore[misc]
+    assert loaded == [1, 2, 3, 2]
+    assert len(cache.get(9, lambda: bytes(99))) == 99  # more than the budget
+    assert cache.get(9, lambda: b"") != b""

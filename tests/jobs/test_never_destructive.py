@@ -69,15 +69,17 @@ def test_a_dataset_grows_and_what_was_trained_on_it_says_so(trained: Path, submi
     log = run(submit, storage, "synthesize synthesis.pairs=20 synthesis.batch_size=3 scaling.synthesis_actors=1")
     assert "resumes: 10 of 20 pairs exist" in log
     after = files(storage)
-    replaced = {"dataset.json", "README.md", "inputs.json", "manifest.json", "throughput.json"}
+    replaced = {"dataset.json", "index.arrow", "README.md", "inputs.json", "manifest.json", "throughput.json"}
     changed = {name for name in before if after[name] != before[name]}
     assert changed == {f"synthesis/{name}" for name in replaced}
-    assert after["synthesis/earlier/10/dataset.json"] == before["synthesis/dataset.json"]
+    for name in ("dataset.json", "index.arrow"):
+        assert after[f"synthesis/earlier/10/{name}"] == before[f"synthesis/{name}"]
     folder = str(storage / "synthesis")
     description = read_description(folder)
     assert description["planned"] == 20 and description["grown_from"] == [10]
-    assert verify.check_objects(folder, description) == verify.check_counts(description) == []
-    assert all(verify.check_shard(folder, index, description) == [] for index in range(4))
+    listing = verify.Listing(folder, description)
+    assert [*verify.check_objects(folder, description, listing), *verify.check_counts(description, listing)] == []
+    assert all(verify.check_shard(folder, listing[index], description) == [] for index in range(4))
     assert run(submit, storage, "synthesize synthesis.pairs=20 --verify").count("every id, checksum") == 1
 
     status, log = submit("jobs/train.py", "etnet", f"storage={storage}", *SETTINGS, "synthesis.pairs=20")

@@ -26,7 +26,7 @@ from jr2net import storage
 from jr2net.data.pairs import read_description
 from jr2net.storage import iter_files
 from jr2net.synthesis import verify
-from jr2net.synthesis.dataset import MANIFESTS
+from jr2net.synthesis.shards import MANIFESTS
 
 pytestmark = pytest.mark.drill
 
@@ -106,7 +106,7 @@ def undisturbed(upstream: Path, cluster: Cluster, tmp_path_factory: pytest.TempP
         [*command, "scaling.synthesis_actors=1"], cwd=ROOT, env=environment, text=True, capture_output=True
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert len(read_description(f"{storage_uri}/synthesis")["shards"]) == SHARDS
+    assert read_description(f"{storage_uri}/synthesis")["shards"] == SHARDS
     return objects(f"{storage_uri}/synthesis")
 
 
@@ -158,8 +158,9 @@ def assert_same(folder: str, undisturbed: dict[str, bytes]) -> None:
     assert sorted(objects_found) == sorted(undisturbed)
     assert [name for name in undisturbed if objects_found[name] != undisturbed[name]] == []
     description = read_description(folder)
-    problems = verify.check_objects(folder, description) + verify.check_counts(description)
-    assert problems + verify.check_shard(folder, 7, description) == []
+    listing = verify.Listing(folder, description)
+    problems = [*verify.check_objects(folder, description, listing), *verify.check_counts(description, listing)]
+    assert problems + verify.check_shard(folder, listing[7], description) == []
 
 
 def test_the_driver_is_killed_at_three_moments(
@@ -174,6 +175,23 @@ def test_the_driver_is_killed_at_three_moments(
         assert not (tmp_path / "synthesis" / "dataset.json").exists()
     log = assert_finished(start(str(tmp_path)))
     assert "resumes" in log
+    assert_same(str(tmp_path / "synthesis"), undisturbed)
+
+
+def test_two_jobs_at_once_make_one_dataset(
+    start: Start, upstream: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """One of which is killed and started again, and both of which finish."""
+    storage.upload_folder(upstream, str(tmp_path))
+    one = start(str(tmp_path), "scaling.synthesis_actors=1")
+    wait_for_shards(str(tmp_path / "synthesis"), 1, one)
+    other = start(str(tmp_path), "scaling.synthesis_actors=1")
+    wait_for_shards(str(tmp_path / "synthesis"), SHARDS // 3, one)
+    one.send_signal(signal.SIGKILL)
+    one.communicate()
+    one = start(str(tmp_path), "scaling.synthesis_actors=1")
+    for process in (one, other):
+        assert_finished(process)
     assert_same(str(tmp_path / "synthesis"), undisturbed)
 
 

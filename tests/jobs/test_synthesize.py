@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_run import SMOKE, make_upstream
 
+from jobs import synthesize
 from jobs.pair_actor import PairActor, SynthesisInputs, load_inputs
 from jobs.synthesis_progress import SynthesisProgress
-from jobs.synthesize import incomplete_message
 from jr2net.config import load
 from jr2net.data.pairs import read_pairs
 from jr2net.expressions.tracks import Track, TrackError, write_track
 from jr2net.images.arrays import decode_image
-from jr2net.run.cascade import Run
+from jr2net.run.cascade import Run, StageError
 from jr2net.storage import StorageError
-from jr2net.synthesis import dataset
+from jr2net.synthesis import shards
 
 SIZE = ["synthesis.pairs=12", "synthesis.pairs_per_shard=6", "synthesis.batch_size=4"]
 
@@ -38,16 +39,49 @@ def actor_of(run: Run, folder: Path) -> PairActor:
     return PairActor(run.config, run.folders("synthesis"), str(folder), load_inputs(run))
 
 
+def shard_of(folder: Path, index: int) -> str:
+    return str(folder / shards.read_manifest(str(folder), index)["shard"])
+
+
 def test_an_actor_writes_shards(storage_uri: str, tmp_path: Path) -> None:
     actor = actor_of(run_of(storage_uri), tmp_path)
     outcome = actor({"shard": 1})
     assert outcome["error"] == "" and outcome["planned"] == 6
-    pairs = list(read_pairs(str(tmp_path / dataset.shard_name(1))))
+    pairs = list(read_pairs(shard_of(tmp_path, 1)))
     assert len(pairs) == outcome["pairs"] == 6 - sum(json.loads(outcome["rejected"]).values())
     assert {"decode", "reconstruct", "render", "dcnet", "gates", "encode", "write"} <= set(
         json.loads(outcome["seconds"])
     )
     assert actor({"shard": 1}) | {"seconds": ""} == outcome | {"seconds": ""}
+
+
+def test_a_finished_shard_is_never_made_again(storage_uri: str, tmp_path: Path) -> None:
+    outcome = actor_of(run_of(storage_uri), tmp_path)({"shard": 1})
+    repeated = actor_of(run_of(storage_uri), tmp_path)
+    assert repeated({"shard": 1}) == outcome | {"seconds": "{}"}
+    assert repeated._maker is None  # not even the networks were loaded
+
+
+def test_networks_that_cannot_be_loaded_fail_the_shard(storage_uri: str, tmp_path: Path) -> None:
+    outcome = actor_of(run_of(storage_uri, f"synthesis.reader={tmp_path}/none"), tmp_path / "run")({"shard": 1})
+    assert "none" in outcome["error"] and not outcome["device_broken"]
+
+
+def test_an_actor_without_its_device_gives_the_shard_back_and_ends(
+    storage_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor, ends = actor_of(run_of(storage_uri, "scaling.gpus_per_actor=1"), tmp_path), []
+    outcome = actor({"shard": 1})
+    assert outcome["device_broken"] and "cuda is broken" in outcome["error"] and not list(tmp_path.iterdir())
+
+    def end_process() -> None:
+        ends.append(True)
+        raise SystemExit
+
+    monkeypatch.setattr(actor, "end_process", end_process)
+    with pytest.raises(SystemExit):
+        actor({"shard": 1})
+    assert ends == [True]
 
 
 def test_a_storage_error_fails_its_shard_only(
@@ -59,16 +93,33 @@ def test_a_storage_error_fails_its_shard_only(
         raise StorageError(f"{uri}: cannot be written: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(dataset, "put_once_or_same", full)
+        patch.setattr(shards, "put_once_or_same", full)
         outcome = actor({"shard": 0})
     assert "No space left on device" in outcome["error"] and outcome["pairs"] == 0
     assert actor({"shard": 0})["error"] == ""
 
 
+def test_what_another_job_made_meanwhile_is_no_failure(
+    storage_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(storage_uri, tmp_path / "run")
+    run = run_of(str(tmp_path / "run"))
+    other = actor_of(run, tmp_path / "run" / "synthesis")
+
+    def make_one(run: Run, inputs: SynthesisInputs, missing: np.ndarray, progress: SynthesisProgress) -> dict[int, str]:
+        other({"shard": len(missing) - 1})
+        return {0: "disk full"}
+
+    monkeypatch.setattr(synthesize, "make_shards", make_one)
+    with pytest.raises(StageError, match=r"1 shards are missing: pairs-000000\. Failed: 1 x disk full"):
+        synthesize.synthesize(run)
+    assert synthesize.synthesize(run) == ["dataset.json", "index.arrow"]
+
+
 def test_reenactment_makes_other_pairs(storage_uri: str, tmp_path: Path) -> None:
     for name, settings in (("plain", []), ("moved", ["synthesis.reenact=true"])):
         actor_of(run_of(storage_uri, *settings), tmp_path / name)({"shard": 0})
-    plain, moved = (list(read_pairs(str(tmp_path / name / dataset.shard_name(0)))) for name in ("plain", "moved"))
+    plain, moved = (list(read_pairs(shard_of(tmp_path / name, 0))) for name in ("plain", "moved"))
     assert {pair.pair_id for pair in plain}.isdisjoint(pair.pair_id for pair in moved)
 
 
@@ -115,9 +166,9 @@ def test_inputs_are_reproducible(storage_uri: str) -> None:
 
 def test_an_incomplete_job_names_the_missing_shards() -> None:
     failed = {3: "disk full", 4: "disk full", 9: "no response"}
-    message = incomplete_message("s3://bucket/run", failed, np.array([3, 4, 9, 11, 12, 13]))
+    message = synthesize.incomplete_message("s3://bucket/run", failed, np.array([3, 4, 9, 11, 12, 13]))
     assert message.startswith("s3://bucket/run: 6 shards are missing: ")
-    assert dataset.shard_name(3) in message and "2 x disk full; 1 x no response" in message
+    assert shards.shard_label(3) in message and "2 x disk full; 1 x no response" in message
 
 
 def test_progress_prints_rate_rejects_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

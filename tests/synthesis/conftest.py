@@ -18,6 +18,7 @@ from jr2net.images.arrays import encode_jpeg
 from jr2net.images.clip import ClipRow
 from jr2net.synthesis.maker import PairMaker
 from jr2net.synthesis.plan import Plan
+from jr2net.synthesis.source_order import SourceOrder
 
 
 @pytest.fixture
@@ -58,8 +59,8 @@ def make_maker(clips: str) -> MakeMaker:
         synthesis = SETTINGS.model_copy(update=settings)
         source_images = sources if sources is not None else ClipFrames(ClipSource(clips), SIZE)
         used_digests = {"recnet": "abc"} if digests is None else digests
-        num_driving = len(driving) if driving is not None else 0
-        plan = Plan(synthesis, seed, len(source_images), used_digests, tracks, num_driving)
+        driving_order = SourceOrder.of(driving) if driving is not None else None
+        plan = Plan(synthesis, seed, SourceOrder.of(source_images), used_digests, tracks, driving_order)
         return PairMaker(generator or DarkeningGenerator(), source_images, plan, synthesis, driving)
 
     return make

@@ -13,25 +13,16 @@ import numpy as np
 import pytest
 import yaml
 from darkening_maker import SETTINGS, SIZE, DarkeningGenerator, MakeMaker
+from small_datasets import DIGESTS, SOURCES, contents, problems, shard_path, write_dataset
 
 from jr2net import storage
-from jr2net.data.pair_index import INDEX
+from jr2net.data.pair_index import INDEX, PairIndex
 from jr2net.data.pairs import VALIDATION_SHARD, PairSource, read_description
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.storage import StorageError
 from jr2net.storage.parquet import ShardError
-from jr2net.synthesis import card, dataset, verify
+from jr2net.synthesis import card, dataset, shards
 from jr2net.synthesis.gates import COLUMNS
-
-DIGESTS = {"recnet": "abc"}
-SOURCES = {"kind": "clips", "files": {"clips.parquet": 9}, "damaged": {}, "captures": {"frames": {"take|1": 7}}}
-
-
-def write_dataset(folder: str, make_maker: MakeMaker) -> None:
-    storage.write_bytes(f"{folder}/{dataset.SOURCES}", json.dumps(SOURCES).encode())
-    for index in (2, 0, 1):
-        dataset.write_shard(folder, index, make_maker().shard(index))
-    dataset.finish(folder, SETTINGS, 0, DIGESTS, SIZE)
 
 
 @pytest.fixture
@@ -39,15 +30,6 @@ def finished(make_maker: MakeMaker, tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     write_dataset(str(folder), make_maker)
     return folder
-
-
-def problems(folder: Path | str) -> list[str]:
-    description = read_description(str(folder))
-    found = verify.check_objects(str(folder), description) + verify.check_counts(description)
-    found += verify.check_card(str(folder), description)
-    for index in range(verify.shards_planned(description)):
-        found += verify.check_shard(str(folder), index, description)
-    return found
 
 
 def card_header(folder: Path) -> dict[str, Any]:
@@ -75,27 +57,25 @@ def test_a_finished_dataset_describes_itself(finished: Path) -> None:
 
 
 def test_missing_shards_are_those_without_a_manifest(finished: Path) -> None:
-    assert dataset.missing_shards(str(finished), SETTINGS).tolist() == []
-    (finished / dataset.manifest_name(1)).unlink()
-    assert dataset.missing_shards(str(finished), SETTINGS).tolist() == [1]
+    assert shards.missing_shards(str(finished), SETTINGS).tolist() == []
+    (finished / shards.manifest_name(1)).unlink()
+    assert shards.missing_shards(str(finished), SETTINGS).tolist() == [1]
     more = SETTINGS.model_copy(update={"pairs": 17})
-    assert dataset.missing_shards(str(finished), more).tolist() == [1, 3, 4]
+    assert shards.missing_shards(str(finished), more).tolist() == [1, 3, 4]
 
 
 def test_a_shard_without_manifest_is_written_again_with_equal_bytes(finished: Path, make_maker: MakeMaker) -> None:
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
-    (finished / dataset.manifest_name(1)).unlink()
-    dataset.write_shard(str(finished), 1, make_maker().shard(1))
+    (finished / shards.manifest_name(1)).unlink()
+    shards.write_shard(str(finished), 1, make_maker().shard(1))
     assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
 
 
 def test_a_different_shard_is_not_overwritten(finished: Path, make_maker: MakeMaker) -> None:
-    with pytest.raises(StorageError, match=r"pairs-000001\.parquet: exists with other content"):
-        dataset.write_shard(str(finished), 1, make_maker(seed=1).shard(1))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    before = contents(finished)
+    with pytest.raises(StorageError, match=r"pairs-000001\.json: the shard that it names does not verify \(.*pair_ids"):
+        shards.write_shard(str(finished), 1, make_maker(seed=1).shard(1))
+    assert before.items() <= contents(finished).items()
 
 
 def grow(folder: Path, make_maker: MakeMaker, pairs: int, grown_from: tuple[int, ...]) -> list[int]:
@@ -104,9 +84,9 @@ def grow(folder: Path, make_maker: MakeMaker, pairs: int, grown_from: tuple[int,
     cuts = dataset.cuts(settings, grown_from)
     maker = make_maker(pairs=pairs)
     maker = replace(maker, plan=replace(maker.plan, grown_from=cuts))
-    missing = dataset.missing_shards(str(folder), settings, cuts).tolist()
+    missing = shards.missing_shards(str(folder), settings, cuts).tolist()
     for index in missing:
-        dataset.write_shard(str(folder), index, maker.shard(index))
+        shards.write_shard(str(folder), index, maker.shard(index))
     dataset.finish(str(folder), settings, 0, DIGESTS, SIZE, cuts)
     return missing
 
@@ -168,29 +148,40 @@ def test_the_description_does_not_depend_on_placement(finished: Path) -> None:
 def test_shards_of_rejected_pairs_have_a_manifest_only(make_maker: MakeMaker, tmp_path: Path) -> None:
     scores = dict.fromkeys(COLUMNS, 0.5) | {"score_saturation": 1.0}
     for index in range(3):
-        dataset.write_shard(str(tmp_path), index, make_maker(generator=DarkeningGenerator(scores=scores)).shard(index))
+        shards.write_shard(str(tmp_path), index, make_maker(generator=DarkeningGenerator(scores=scores)).shard(index))
     (tmp_path / dataset.SOURCES).write_text(json.dumps(SOURCES))
     description = dataset.finish(str(tmp_path), SETTINGS, 0, DIGESTS, SIZE)
     assert description["pairs"] == 0 and description["rejected"] == {"saturation": 10}
-    assert not (tmp_path / dataset.PAIRS).exists()
+    assert not (tmp_path / shards.PAIRS).exists()
     assert card_header(tmp_path)["license"] == "unknown"
     assert problems(tmp_path) == []
 
 
-@pytest.mark.parametrize("damage", ["shard", "missing", "stray", "count", "swapped", "card"])
+@pytest.mark.parametrize(
+    "damage", ["shard", "missing", "stray", "attempt", "manifest", "index", "count", "swapped", "card"]
+)
 def test_verification_names_what_is_wrong(finished: Path, damage: str) -> None:
-    shard, other = (finished / dataset.shard_name(index) for index in (0, 1))
+    shard, other = (shard_path(finished, index) for index in (0, 1))
     if damage == "shard":
         content = bytearray(shard.read_bytes())
         content[100] ^= 1
         shard.write_bytes(content)
-        expected = r"pairs-000000\.parquet: its checksum"
+        expected = r"pairs-000000\.[0-9a-f]{16}\.parquet: its checksum"
     elif damage == "missing":
         other.unlink()
-        expected = r"pairs-000001\.parquet: is missing"
+        expected = r"pairs-000001\.[0-9a-f]{16}\.parquet: is missing"
     elif damage == "stray":
         shutil.copy(shard, shard.with_name("pairs-000009.parquet"))
         expected = r"pairs-000009\.parquet: belongs to no shard"
+    elif damage == "attempt":
+        shutil.copy(shard, shard.with_name("pairs-000000.0123456789abcdef.parquet"))
+        expected = r"pairs-000000\.0123456789abcdef\.parquet: belongs to no shard"
+    elif damage == "manifest":
+        (finished / shards.manifest_name(1)).unlink()
+        expected = r"pairs-000001\.json: is missing"
+    elif damage == "index":
+        PairIndex.of(["pairs/0.parquet"], [10], [9], [10]).write(str(finished / INDEX))
+        expected = r"index\.arrow: lists 1 shards, 1 of them none of the 3"
     elif damage == "count":
         description = json.loads((finished / "dataset.json").read_text())
         (finished / "dataset.json").write_text(json.dumps(description | {"pairs": 11}))
@@ -201,20 +192,20 @@ def test_verification_names_what_is_wrong(finished: Path, damage: str) -> None:
         expected = r"README\.md: its checksum is"
     else:
         shard.write_bytes(other.read_bytes())
-        expected = r"pairs-000000\.parquet: its checksum"
+        expected = r"pairs-000000\.[0-9a-f]{16}\.parquet: its checksum"
     assert any(re.search(expected, problem) for problem in problems(finished)), problems(finished)
 
 
 def test_histograms_count_every_value(make_maker: MakeMaker) -> None:
     pairs = make_maker().shard(0).pairs
-    counts = dataset.histograms(pairs)
+    counts = shards.histograms(pairs)
     jaw = ARKIT_NAMES.index("jawOpen")
-    wanted = np.histogram([pair.expression[jaw] for pair in pairs], dataset.BINS, (0, 1))[0]
-    assert counts.shape == (51, dataset.BINS) and counts[jaw].tolist() == wanted.tolist()
+    wanted = np.histogram([pair.expression[jaw] for pair in pairs], shards.BINS, (0, 1))[0]
+    assert counts.shape == (51, shards.BINS) and counts[jaw].tolist() == wanted.tolist()
 
 
 def test_shards_are_spread_over_prefixes() -> None:
-    assert len({dataset.shard_name(index).split("/")[1] for index in range(500)}) > 200
+    assert len({shards.manifest_name(index).split("/")[1] for index in range(500)}) > 200
 
 
 def test_the_card_describes_the_dataset(finished: Path) -> None:
@@ -263,12 +254,12 @@ def test_hugging_face_datasets_loads_the_folder(finished: Path, datasets: Any) -
 
 
 def test_a_shard_alone_has_its_features(finished: Path, datasets: Any) -> None:
-    shards = f"{finished}/{dataset.PAIRS}/*/*.parquet"
-    check_loaded(datasets.load_dataset("parquet", data_files=shards, split="train"), datasets)
+    files = f"{finished}/{shards.PAIRS}/*/*.parquet"
+    check_loaded(datasets.load_dataset("parquet", data_files=files, split="train"), datasets)
 
 
 def test_hugging_face_datasets_notices_a_missing_shard(finished: Path, datasets: Any) -> None:
-    (finished / dataset.shard_name(1)).unlink()
+    shard_path(finished, 1).unlink()
     with pytest.raises(Exception, match="num_examples=10"):
         datasets.load_dataset(str(finished))
 
@@ -288,7 +279,7 @@ def test_the_lines_of_the_card_open_the_dataset(finished: Path, datasets: Any) -
 def test_duckdb_reads_the_shards(finished: Path) -> None:
     duckdb = pytest.importorskip("duckdb", reason="the test extra's `duckdb` is not installed")
     jaw = ARKIT_NAMES.index("jawOpen") + 1  # SQL counts from 1
-    query = f"select count(*), max(expression[{jaw}]) from '{finished}/{dataset.PAIRS}/*/*.parquet'"
+    query = f"select count(*), max(expression[{jaw}]) from '{finished}/{shards.PAIRS}/*/*.parquet'"
     ((count, largest),) = duckdb.sql(query).fetchall()
     assert count == 10 and 0 <= largest <= 1
 
@@ -310,7 +301,7 @@ def test_a_dataset_in_s3_is_the_same(
     assert problems(folder) == []
     contents = {name: storage.read_bytes(f"{folder}/{name}") for name, _ in storage.iter_files(folder)}
     assert contents == {name: (finished / name).read_bytes() for name, _ in storage.iter_files(str(finished))}
-    filesystem, path = storage.open_filesystem(f"{folder}/{dataset.PAIRS}")
+    filesystem, path = storage.open_filesystem(f"{folder}/{shards.PAIRS}")
     assert len(pandas.read_parquet(path, filesystem=filesystem)) == 10
     for name, content in contents.items():
         storage.write_bytes(f"{tmp_path}/copy/{name}", content)

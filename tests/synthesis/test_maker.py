@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,12 @@ from darkening_maker import SIZE, DarkeningGenerator, MakeMaker
 from jr2net.data.clips import ClipSource
 from jr2net.data.pairs import encode_pair_shard
 from jr2net.data.shards import read_clips, write_clips
-from jr2net.data.sources import ClipFrames
+from jr2net.data.sources import ClipFrames, SourceImage
+from jr2net.device import DeviceError, check_device
 from jr2net.face.parameters import FaceParameters
+from jr2net.storage import StorageError
 from jr2net.synthesis.gates import COLUMNS
-from jr2net.synthesis.pair_generator import in_halves
+from jr2net.synthesis.pair_generator import GeneratedPairs, in_halves
 
 
 def test_a_shard_always_has_the_same_bytes(make_maker: MakeMaker) -> None:
@@ -113,3 +115,82 @@ def test_a_single_image_too_large_for_the_gpu_raises() -> None:
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
         in_halves(work, torch.zeros(4))
+
+
+@dataclass
+class FaultyGenerator(DarkeningGenerator):
+    """Raises for some pairs, by how much of their expression; and, once its device is broken, for ever."""
+
+    poison: float = 2.0
+    dark: float = -1.0
+    breaks_after: int | None = None
+    calls: int = 0
+
+    def check(self) -> None:
+        if self.broken:
+            raise DeviceError("cuda:0 is broken: an illegal memory access was encountered")
+
+    @property
+    def broken(self) -> bool:
+        return self.breaks_after is not None and self.calls > self.breaks_after
+
+    def reconstruct(self, images: torch.Tensor) -> FaceParameters:
+        if (images.mean((1, 2, 3)) < self.dark).any():
+            raise ValueError("a face\nwithout light")
+        return super().reconstruct(images)
+
+    def generate(self, images, faces, source_index, target, stopwatch=None) -> GeneratedPairs:
+        self.calls += 1
+        if self.broken or (target.expression.mean(1) > self.poison).any():
+            raise RuntimeError("index 9 is out of bounds")
+        return super().generate(images, faces, source_index, target, stopwatch)
+
+
+def test_a_pair_that_raises_is_quarantined_with_its_reason(make_maker: MakeMaker) -> None:
+    sizes = {"pairs": 12, "pairs_per_shard": 12}
+    planned = make_maker(**sizes).plan.shard(0)
+    worst = max(planned, key=lambda pair: pair.expression.mean())
+    poison = sorted(pair.expression.mean() for pair in planned)[-2] + 1e-6
+    result = make_maker(generator=FaultyGenerator(poison=poison), **sizes).shard(0)
+    assert result.rejected["error"] == 1 and len(result.pairs) == 11
+    assert result.quarantined == {f"pair {worst.pair_id}": "RuntimeError: index 9 is out of bounds"}
+    others = {pair.pair_id: pair.image for pair in make_maker(**sizes).shard(0).pairs}
+    assert all(pair.image == others[pair.pair_id] for pair in result.pairs)
+
+
+def test_a_source_that_cannot_be_reconstructed_is_quarantined(make_maker: MakeMaker, clips: str) -> None:
+    sources = ClipFrames(ClipSource(clips), SIZE)
+    light = sorted(sources.read(number).image.mean() / 255 for number in range(6))
+    generator = FaultyGenerator(dark=(light[0] + light[1]) / 2)
+    result = make_maker(generator=generator, pairs=12, pairs_per_shard=12, pairs_per_source=2).shard(0)
+    assert result.rejected == {"source": 2} and len(result.pairs) == 10
+    assert list(result.quarantined.values()) == ["ValueError: a face without light"]
+
+
+def test_any_exception_of_a_source_sets_it_aside_but_one_of_the_storage(make_maker: MakeMaker, clips: str) -> None:
+    class Odd(ClipFrames):
+        error: Exception = MemoryError("a picture of 4 GB")
+
+        def read(self, number: int) -> SourceImage:
+            if number == 3:
+                raise self.error
+            return super().read(number)
+
+    sources = Odd(ClipSource(clips), SIZE)
+    result = make_maker(sources=sources, pairs=6, pairs_per_shard=6).shard(0)
+    assert result.rejected == {"source": 1}
+    assert result.quarantined == {"person 1/clip 1/1": "MemoryError: a picture of 4 GB"}
+    sources.error = StorageError("s3://bucket: no response")
+    with pytest.raises(StorageError):
+        make_maker(sources=sources, pairs=6, pairs_per_shard=6).shard(0)
+
+
+def test_a_broken_device_is_no_pairs_fault(make_maker: MakeMaker) -> None:
+    with pytest.raises(DeviceError, match="illegal memory access"):
+        make_maker(generator=FaultyGenerator(breaks_after=1)).shard(0)
+
+
+def test_a_device_that_computes_passes() -> None:
+    check_device(torch.device("cpu"))
+    with pytest.raises(DeviceError, match="cuda:93 is broken: "):
+        check_device(torch.device("cuda:93"))

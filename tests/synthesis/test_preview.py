@@ -15,6 +15,9 @@ class Faceless:
     def __len__(self) -> int:
         return 3
 
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([0, 3]), np.array([0])
+
     def name(self, number: int) -> str:
         return f"{number}.jpg"
 
