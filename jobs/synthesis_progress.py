@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from jr2net import storage
-from jr2net.run.environment import duration
+from jr2net.run.forecast import time_left
 
 INTERVAL = 10.0  # seconds between two lines of progress
 THROUGHPUT = "throughput.json"
@@ -18,11 +18,12 @@ THROUGHPUT = "throughput.json"
 class SynthesisProgress:
     """Counts the pairs made and prints progress.
 
-    pairs: of the whole dataset; missing: those that this attempt has to make.
+    pairs: of the whole dataset; missing: those that this attempt has to make; after: seconds that the stages behind
+    synthesis will take, if known.
     """
 
-    def __init__(self, folder: str, pairs: int, missing: int) -> None:
-        self.folder, self.missing = folder, missing
+    def __init__(self, folder: str, pairs: int, missing: int, after: float | None = None) -> None:
+        self.folder, self.missing, self.after = folder, missing, after
         self.planned = self.kept = 0
         self.rejected: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
@@ -41,9 +42,10 @@ class SynthesisProgress:
             self._printed = now
             pairs_per_second = self.planned / (now - self._start)
             rejects = ", ".join(f"{count} {reason}" for reason, count in self.rejected.most_common()) or "none"
+            left = time_left((self.missing - self.planned) / pairs_per_second, self.after)
             print(
                 f"[synthesis] {self.planned} of {self.missing} pairs, {pairs_per_second:.1f} pairs/s, "
-                f"rejected: {rejects}, time left {duration((self.missing - self.planned) / pairs_per_second)}",
+                f"rejected: {rejects}, {left}",
                 flush=True,
             )
 

@@ -52,7 +52,7 @@ def synthesize(run: Run) -> list[str]:
     storage.put_once_or_same(storage.join(folder, dataset.SOURCES), inputs.to_json())
     missing = shards.missing_shards(folder, settings, inputs.grown_from)
     planned = dataset.planned_in(settings, missing, inputs.grown_from)
-    progress = SynthesisProgress(folder, settings.pairs, planned)
+    progress = SynthesisProgress(folder, settings.pairs, planned, run.seconds_after)
     failed = make_shards(run, inputs, missing, progress) if len(missing) else {}
     progress.finish()
     missing = shards.missing_shards(folder, settings, inputs.grown_from) if failed else missing[:0]
