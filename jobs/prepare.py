@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ import ray
 
 from jobs.command_line import main
 from jobs.stage import run_stage
+from jobs.tasks import wait_for_all
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.data.index import ClipIndex, index_shard, join_indices
@@ -25,7 +25,6 @@ from jr2net.face.model import FaceModel
 from jr2net.images.arrays import decode_image
 from jr2net.process import use_threads
 from jr2net.run.cascade import Run
-from jr2net.run.environment import duration
 from jr2net.storage.parquet import ShardError
 from jr2net.studio.film import Kind, film_people
 
@@ -130,25 +129,6 @@ def describe_shard(uri: str) -> tuple[dict[str, object], pa.Table]:
         clips.add((row.identity, row.clip_id))
         frames += len(row.images)
     return {"identities": len(identities), "clips": len(clips), "frames": frames}, rows
-
-
-def wait_for_all(tasks: Sequence[ray.ObjectRef], stage: str, done: str) -> list:
-    """Results of all tasks in order; prints progress every 10 s and cancels all tasks on the first error."""
-    waiting, start, printed = list(tasks), time.monotonic(), time.monotonic()
-    while waiting:
-        ready, waiting = ray.wait(waiting, timeout=1.0)
-        try:
-            ray.get(ready)
-        except Exception:
-            for task in waiting:
-                ray.cancel(task, force=True)
-            raise
-        finished = len(tasks) - len(waiting)
-        if finished and time.monotonic() - printed > 10:
-            printed = time.monotonic()
-            left = duration((printed - start) * len(waiting) / finished)
-            print(f"[{stage}] {finished} of {len(tasks)} shards {done}, time left {left}", flush=True)
-    return ray.get(list(tasks))
 
 
 if __name__ == "__main__":
