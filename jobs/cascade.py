@@ -1,6 +1,7 @@
 """Runs the whole cascade, from prepare to evaluation, with the reenactor of the configuration; skips finished stages.
 
 python jobs/cascade.py --config configs/laptop.yaml [key=value …]
+    --check all     let `prepare` decode every image of the clips; default: a sample of each shard
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import partial
 from jobs.command_line import main
 from jobs.evaluate import evaluate
 from jobs.mattes import make_mattes
-from jobs.prepare import prepare
+from jobs.prepare import add_options, prepare
 from jobs.stage import StageFunction, run_stage
 from jobs.synthesize import synthesize
 from jobs.train import train
@@ -29,10 +30,11 @@ STAGE_FUNCTIONS: dict[str, StageFunction] = {
 
 def cascade(run: Run, options: argparse.Namespace) -> None:
     """Runs all stages of the run in order."""
+    functions = STAGE_FUNCTIONS | {"prepare": partial(prepare, every_image=options.check == "all")}
     for stage in stages(run.config):
-        run_stage(run, stage, STAGE_FUNCTIONS[stage])
+        run_stage(run, stage, functions[stage])
     print(f"[cascade] the report is {run.folder('evaluation')}/report.html", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, cascade))
+    sys.exit(main(__doc__, cascade, extend=add_options))
