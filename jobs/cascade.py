@@ -17,6 +17,7 @@ from jobs.prepare import add_options, prepare
 from jobs.stage import StageFunction, run_stage
 from jobs.synthesize import synthesize
 from jobs.train import train
+from jr2net import storage
 from jr2net.run.cascade import NETWORKS, Run, stages
 
 STAGE_FUNCTIONS: dict[str, StageFunction] = {
@@ -33,7 +34,7 @@ def cascade(run: Run, options: argparse.Namespace) -> None:
     functions = STAGE_FUNCTIONS | {"prepare": partial(prepare, every_image=options.check == "all")}
     for stage in stages(run.config):
         run_stage(run, stage, functions[stage])
-    print(f"[cascade] the report is {run.folder('evaluation')}/report.html", flush=True)
+    print(f"[cascade] the report is {storage.join(run.folder('evaluation'), 'report.html')}", flush=True)
 
 
 if __name__ == "__main__":

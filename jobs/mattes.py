@@ -40,7 +40,7 @@ def make_mattes(run: Run) -> list[str]:
                 tasks.append(film_mattes.remote(model, run.config, shard, target, films[shard]))
             else:
                 tasks.append(segment_shard.remote(shard, target))
-            outputs.append(target.removeprefix(folder).strip("/"))
+            outputs.append(storage.relative_path(target, folder))
     wait_for_all(tasks, "mattes", "made")
     return outputs
 

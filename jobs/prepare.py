@@ -120,8 +120,8 @@ def check_clips(run: Run, uri: str, every_image: bool) -> tuple[dict[str, dict[s
     shards, folder = find_shards(uri), storage.join(run.config.storage, CHECKS)
     tasks = [check.remote(shard, version, folder, every_image) for shard, version in shards.items()]
     found = wait_for_all(tasks, "prepare", f"checked in {uri}")
-    contents = {shard.rpartition("/")[2]: count_contents(rows) for shard, rows in zip(shards, found, strict=True)}
-    names = [shard.removeprefix(uri).strip("/") for shard in shards]
+    contents = {storage.base_name(shard): count_contents(rows) for shard, rows in zip(shards, found, strict=True)}
+    names = [storage.relative_path(shard, uri) for shard in shards]
     return contents, join_indices(names, found, uri)
 
 

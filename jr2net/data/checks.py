@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,7 @@ import pyarrow as pa
 from jr2net.data.index import index_shard
 from jr2net.data.shards import COLUMNS, is_optional, parse_rows
 from jr2net.images.arrays import decode_image
-from jr2net.storage import exists, join, read_bytes, write_bytes
+from jr2net.storage import base_name, exists, join, read_bytes, write_bytes
 from jr2net.storage.open_shards import OpenShards
 from jr2net.storage.parquet import ShardError
 
@@ -55,7 +54,7 @@ def check_shard(uri: str, version: str, folder: str, every_image: bool = False) 
 def check_name(uri: str, version: str) -> str:
     """Name of the file that keeps the check of a shard."""
     digest = hashlib.sha256(f"{uri} {version}".encode()).hexdigest()
-    return f"{PurePosixPath(uri.partition('?')[0]).stem}-{digest[:16]}.arrow"
+    return f"{base_name(uri).removesuffix('.parquet')}-{digest[:16]}.arrow"
 
 
 def count_contents(rows: pa.Table) -> dict[str, int]:
@@ -67,8 +66,7 @@ def count_contents(rows: pa.Table) -> dict[str, int]:
 
 def _sample(uri: str, rows: pa.Table) -> Iterator[tuple[int, np.ndarray]]:
     """Row groups, and numbers of images within each; a function of the shard's name and of its rows."""
-    name = PurePosixPath(uri.partition("?")[0]).name
-    rng = np.random.default_rng(list(hashlib.sha256(name.encode()).digest()))
+    rng = np.random.default_rng(list(hashlib.sha256(base_name(uri).encode()).digest()))
     groups, frames = _frames_by_group(rows)
     inner = (rng.permutation(max(0, len(groups) - 2))[: SAMPLE_GROUPS - 2] + 1).tolist()
     for position in sorted({0, len(groups) - 1, *inner}):

@@ -306,7 +306,7 @@ def _run_folder(weights: str | Path | None) -> str | Path | None:
     if weights is None:
         return None
     folder = checkpoint_folder(weights, REENACTMENT)
-    return weights if folder != str(weights) else str(weights).rstrip("/").rpartition("/")[0]
+    return weights if folder != str(weights) else storage.parent(str(weights))
 
 
 def _check_cameras(reconstruction: ModelInfo, reenactment: ModelInfo) -> None:

@@ -17,6 +17,7 @@ from faulty_s3 import FaultyS3, faulty_s3
 from jr2net import storage
 from jr2net.data import checks, shards
 from jr2net.data.checks import SAMPLE_GROUPS, SAMPLE_IMAGES, check_shard, count_contents
+from jr2net.data.clips import ClipSource
 from jr2net.data.index import index_shard, join_indices
 from jr2net.data.shards import find_shards, write_clips
 from jr2net.images.clip import ClipRow
@@ -96,6 +97,21 @@ def test_of_three_shards_and_one_more_only_that_one_is_read(s3: FaultyS3, decode
     s3.gets.clear()
     check_all(clips, kept)
     assert not decoded and not any(path.endswith(".parquet") for path in s3.gets)
+
+
+def test_clips_whose_server_only_their_uri_names(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", "test")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    options = f"?endpoint_override={s3_server.removeprefix('http://')}&scheme=http&region=us-east-1"
+    folder, run = f"s3://bucket/named{options}", f"s3://bucket/named-run{options}"
+    uri = write_shard(folder, 0, clips=3)
+    assert uri == f"s3://bucket/named/part-000.parquet{options}" == next(iter(find_shards(folder)))
+    assert check_all(folder, storage.join(run, "checks"))[0]["clips"] == 3
+    index = join_indices([storage.relative_path(uri, folder)], [index_shard(uri)], folder)
+    index.write(storage.join(run, "index", "clips.arrow"))
+    source = ClipSource(folder, index=storage.join(run, "index", "clips.arrow"))
+    assert source.rows[0].shard == uri and source.load_frame(0, 0)[0].shape == (64, 64, 3)
 
 
 def test_a_shard_that_changes_is_checked_again(tmp_path: Path, decoded: Counter[bytes]) -> None:
