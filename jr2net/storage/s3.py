@@ -4,8 +4,8 @@ The endpoint is ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL`` where set, the r
 ``AWS_DEFAULT_REGION``, the number of attempts ``AWS_MAX_ATTEMPTS``. Credentials are found as by AWS's tools.
 
 Options of a URI (``s3://bucket/key?endpoint_override=host:port&scheme=http&region=eu-west-1``) come before these
-variables. Arrow's other options, e.g. ``anonymous``, hold for reads and writes alone: conditional puts and listings are
-boto3's.
+variables. Arrow's other options, e.g. ``allow_bucket_creation``, hold for its reads and writes alone: conditional puts
+and listings are boto3's.
 """
 
 from __future__ import annotations
