@@ -10,8 +10,9 @@ import sys
 import ray
 
 from jobs.command_line import main
-from jobs.prepare import Film, planned_films, wait_for_all
+from jobs.prepare import Film, planned_films
 from jobs.stage import run_stage
+from jobs.tasks import wait_for_all
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.data.mattes import matte_shard, segmented, write_mattes
@@ -39,8 +40,8 @@ def make_mattes(run: Run) -> list[str]:
                 tasks.append(film_mattes.remote(model, run.config, shard, target, films[shard]))
             else:
                 tasks.append(segment_shard.remote(shard, target))
-            outputs.append(target.removeprefix(folder).strip("/"))
-    wait_for_all(tasks, "mattes", "made")
+            outputs.append(storage.relative_path(target, folder))
+    wait_for_all(tasks, "mattes", "made", run.seconds_after)
     return outputs
 
 

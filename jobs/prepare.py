@@ -1,53 +1,68 @@
 """Stage ``prepare``: films synthetic people, or checks the real clips of the configuration.
 
 python jobs/prepare.py --config configs/laptop.yaml [key=value …]
+    --check all     decode every image of every shard, even if the stage is finished; default: a sample of each shard
+
+What checks of shards found is kept in ``checks/`` of the run's storage: shards that did not change are not read again.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import ray
 
 from jobs.command_line import main
 from jobs.stage import run_stage
+from jobs.tasks import wait_for_all
 from jr2net import storage
 from jr2net.config import Config
-from jr2net.data.index import ClipIndex, index_shard, join_indices
+from jr2net.data.checks import check_shard, count_contents
+from jr2net.data.index import ClipIndex, join_indices
 from jr2net.data.sets import LEFT_OUT, index_name, shared_identities, studio_kinds
-from jr2net.data.shards import list_shards, read_clips, write_clips
+from jr2net.data.shards import find_shards, write_clips
 from jr2net.face.model import FaceModel
-from jr2net.images.arrays import decode_image
 from jr2net.process import use_threads
 from jr2net.run.cascade import Run
-from jr2net.run.environment import duration
-from jr2net.storage.parquet import ShardError
 from jr2net.studio.film import Kind, film_people
 
+CHECKS = "checks"
+"""Folder of the run's storage that keeps checks; ``--redo`` leaves it."""
 
-def prepare(run: Run) -> list[str]:
-    """Writes the studio's shards, if it films, and of every set the index and, in ``clips.json``, the contents."""
-    data, folder = run.config.data, run.folder("prepare")
-    films = list(planned_films(run.config)) if data.clips is None else []
+
+def prepare(run: Run, every_image: bool = False) -> list[str]:
+    """Writes the studio's shards, if it films, and of every set the index and, in ``clips.json``, the contents.
+
+    every_image: whether all images are decoded, not a sample. Raises ShardError where a shard is damaged.
+    """
+    folder = run.folder("prepare")
+    films = list(planned_films(run.config)) if run.config.data.clips is None else []
     if films:
         model = ray.put(run.model)
         tasks = [film_shard.remote(model, run.config, storage.join(folder, film.name), film) for film in films]
-        wait_for_all(tasks, "prepare", "filmed")
+        wait_for_all(tasks, "prepare", "filmed", run.seconds_after)
 
-    sets: dict[str, str] = {film.kind: storage.join(folder, film.kind) for film in films}
-    given = {name: uri for name in ("clips", "test_clips") if (uri := getattr(data, name)) is not None}
     contents, indices = {}, []
-    for name, uri in (sets | given).items():
-        contents[name], index = check_clips(uri)
+    for name, uri in clip_sets(run).items():
+        contents[name], index = check_clips(run, uri, every_image)
         indices.append(index_name(name))
         index.write(storage.join(folder, indices[-1]))
     storage.write_bytes(storage.join(folder, "clips.json"), json.dumps(contents, indent=1).encode())
     return ["clips.json", *indices, *(film.name for film in films), *leave_out(run)]
+
+
+def clip_sets(run: Run) -> dict[str, str]:
+    """Folder or URI of every set of clips, those that the studio films and those that are given."""
+    data, folder = run.config.data, run.folder("prepare")
+    filmed = {film.kind: storage.join(folder, film.kind) for film in planned_films(run.config)}
+    given = {"clips": data.clips, "test_clips": data.test_clips}
+    return (filmed if data.clips is None else {}) | {name: uri for name, uri in given.items() if uri is not None}
 
 
 def leave_out(run: Run) -> list[str]:
@@ -97,59 +112,43 @@ def film_shard(model: FaceModel, config: Config, uri: str, film: Film) -> None:
         write_clips(uri, rows)
 
 
-def check_clips(uri: str) -> tuple[dict[str, dict[str, object]], ClipIndex]:
-    """Decodes every image of every shard of a set; returns the contents by shard name, and the index of the set.
+def check_clips(run: Run, uri: str, every_image: bool) -> tuple[dict[str, dict[str, int]], ClipIndex]:
+    """Checks every shard of a set that was not checked yet; returns the contents by shard name, and the set's index.
 
     Raises ShardError.
     """
-    shards = list_shards(uri)
-    found = wait_for_all([describe_shard.remote(shard) for shard in shards], "prepare", f"checked in {uri}")
-    contents = {shard.rpartition("/")[2]: content for shard, (content, _) in zip(shards, found, strict=True)}
-    names = [shard.removeprefix(uri).strip("/") for shard in shards]
-    return contents, join_indices(names, [rows for _, rows in found], uri)
+    shards, folder = find_shards(uri), storage.join(run.config.storage, CHECKS)
+    tasks = [check.remote(shard, version, folder, every_image) for shard, version in shards.items()]
+    found = wait_for_all(tasks, "prepare", f"checked in {uri}")
+    contents = {storage.base_name(shard): count_contents(rows) for shard, rows in zip(shards, found, strict=True)}
+    names = [storage.relative_path(shard, uri) for shard in shards]
+    return contents, join_indices(names, found, uri)
 
 
 @ray.remote
-def describe_shard(uri: str) -> tuple[dict[str, object], pa.Table]:
-    """Numbers of identities, clips and frames of a shard, and the index of its rows.
-
-    Raises ShardError for an image that cannot be decoded.
-    """
-    rows = index_shard(uri)
-    identities: set[str] = set()
-    clips: set[tuple[str, str]] = set()
-    frames = 0
-    for row in read_clips(uri):
-        for number, image in zip(row.frame, row.images, strict=True):
-            if decode_image(image) is None:
-                raise ShardError(
-                    f"{uri}: clip {row.clip_id!r}, frame {number}: image is not a square JPEG or PNG; "
-                    "remove the shard or write it again"
-                )
-        identities.add(row.identity)
-        clips.add((row.identity, row.clip_id))
-        frames += len(row.images)
-    return {"identities": len(identities), "clips": len(clips), "frames": frames}, rows
+def check(shard: str, version: str, folder: str, every_image: bool) -> pa.Table:
+    """``check_shard`` on one core."""
+    use_threads(1)
+    return check_shard(shard, version, folder, every_image)
 
 
-def wait_for_all(tasks: Sequence[ray.ObjectRef], stage: str, done: str) -> list:
-    """Results of all tasks in order; prints progress every 10 s and cancels all tasks on the first error."""
-    waiting, start, printed = list(tasks), time.monotonic(), time.monotonic()
-    while waiting:
-        ready, waiting = ray.wait(waiting, timeout=1.0)
-        try:
-            ray.get(ready)
-        except Exception:
-            for task in waiting:
-                ray.cancel(task, force=True)
-            raise
-        finished = len(tasks) - len(waiting)
-        if finished and time.monotonic() - printed > 10:
-            printed = time.monotonic()
-            left = duration((printed - start) * len(waiting) / finished)
-            print(f"[{stage}] {finished} of {len(tasks)} shards {done}, time left {left}", flush=True)
-    return ray.get(list(tasks))
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--check",
+        choices=("sample", "all"),
+        default="sample",
+        help="which images of the clips `prepare` decodes: a sample of each shard (default), or all",
+    )
+
+
+def work(run: Run, options: argparse.Namespace) -> None:
+    """Runs the stage; with ``--check all`` all images are decoded though it may have been finished."""
+    every_image = options.check == "all"
+    run_stage(run, "prepare", partial(prepare, every_image=every_image))
+    if every_image:
+        for uri in clip_sets(run).values():
+            check_clips(run, uri, every_image)
 
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, lambda run, options: run_stage(run, "prepare", prepare)))
+    sys.exit(main(__doc__, work, extend=add_options))

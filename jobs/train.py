@@ -229,7 +229,11 @@ def _wrapped(network: nn.Module, compiled: bool) -> nn.Module:
 
 def _saved_state_message(folder: str) -> str:
     step = newest_step(folder)
-    return "No state was saved yet" if step is None else f"The state of step {step} is kept in {folder}/state"
+    return (
+        "No state was saved yet"
+        if step is None
+        else f"The state of step {step} is kept in {storage.join(folder, 'state')}"
+    )
 
 
 def _upstream(stack: ExitStack, uri: str, stage: str) -> str:

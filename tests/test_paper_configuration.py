@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from jr2net import storage
 from jr2net.config import BackboneConfig, Config, ConfigError, load
 from jr2net.face.load import load_face_model
 from jr2net.networks.checkpoint import save_network
@@ -17,6 +18,8 @@ from jr2net.networks.dcnet_paper import PaperDCNet
 from jr2net.networks.recnet import RecNet
 from jr2net.networks.resnet import ResNet
 from jr2net.networks.vgg import VGG19Features
+from jr2net.networks.weights import load_embedder
+from jr2net.run import inputs
 from jr2net.run.cascade import networks
 from jr2net.run.pretrained import check_pretrained
 from jr2net.run.trainings import build, save
@@ -121,6 +124,51 @@ def test_missing_pretrained_files_are_one_error_with_every_field(pretrained: lis
 
     check_pretrained(load(PAPER, pretrained))
     check_pretrained(load(PAPER, ["require_pretrained=false"]))
+
+
+def test_a_file_that_is_named_has_to_exist(pretrained: list[str]) -> None:
+    """Whether or not the configuration requires it; a field that is not set stays unset."""
+    for field in PRETRAINED:
+        with pytest.raises(ConfigError) as caught:
+            check_pretrained(load(PAPER, ["require_pretrained=false", f"{field}=/absent/file.pt"]))
+        assert f"  {field}: no file /absent/file.pt; " in str(caught.value) and "FIELD=null" in str(caught.value)
+        assert not any(other in str(caught.value) for other in PRETRAINED if other != field)
+
+
+def test_flow3d_requires_its_own_vgg19(pretrained: list[str]) -> None:
+    given = [override for override in pretrained if not override.startswith("dcnet.vgg19")]
+    with pytest.raises(ConfigError) as caught:
+        check_pretrained(load(PAPER, ["reenactor=flow3d", *given]))
+    assert "  flow3d.vgg19: not set; torchvision's VGG-19" in str(caught.value) and "dcnet" not in str(caught.value)
+    vgg19 = next(override for override in pretrained if override.startswith("dcnet.vgg19"))
+    check_pretrained(load(PAPER, ["reenactor=flow3d", *given, vgg19.replace("dcnet", "flow3d")]))
+
+
+def test_pretrained_files_in_a_bucket(pretrained: list[str], s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file is read from there, counts by its name and size, and is named by its field if it is missing."""
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    files = dict(override.split("=") for override in pretrained)
+    remote = {field: f"s3://bucket/weights/{Path(path).name}" for field, path in files.items()}
+    for field, uri in remote.items():
+        storage.write_bytes(uri, Path(files[field]).read_bytes())
+    config = load(PAPER, ["face.model=procedural", *(f"{field}={uri}" for field, uri in remote.items())])
+    check_pretrained(config)
+    assert VGG19Features(remote["dcnet.vgg19"])(torch.zeros(1, 3, 32, 32))[0].shape == (1, 64, 32, 32)
+    assert load_embedder(remote["recnet.embedder"])(torch.zeros(1, 3, 32, 32)).shape == (1, 192)
+    for layers, field in ((50, "recnet.backbone.weights"), (34, "etnet.backbone.weights")):
+        ResNet(BackboneConfig(layers=layers, weights=remote[field]))
+    counted = inputs.record(config, "recnet", "f" * 64)["settings"]["recnet.embedder"]
+    assert counted == {"embedder.pt": Path(files["recnet.embedder"]).stat().st_size}
+    for field in PRETRAINED:
+        absent = ["require_pretrained=false", f"{field}=s3://bucket/weights/absent"]
+        with pytest.raises(
+            ConfigError, match=rf"{field}: no file s3://bucket/weights/absent; .*\n.*s3://bucket/weights"
+        ):
+            check_pretrained(load(PAPER, absent))
+    with pytest.raises(ConfigError, match=r"recnet\.embedder: ftp://host/file: cannot be opened"):
+        check_pretrained(load(PAPER, ["require_pretrained=false", "recnet.embedder=ftp://host/file"]))
 
 
 def test_trainings_need_the_pretrained_files() -> None:

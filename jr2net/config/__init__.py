@@ -230,7 +230,7 @@ class Config(Section):
     image_size: int = Field(224, ge=32, multiple_of=16, description="side of the networks' input images, in pixels")
     require_pretrained: Annotated[bool, Effect.NONE] = Field(
         False,
-        description="end a job at its start unless recnet.backbone.weights, recnet.embedder, dcnet.vgg19 and "
+        description="end a job at its start unless recnet.backbone.weights, recnet.embedder, the reenactor's vgg19 and "
         "etnet.backbone.weights name existing files; false: what is not given is trained from scratch or left out",
     )
     face: FaceConfig = FaceConfig()

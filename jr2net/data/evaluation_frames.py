@@ -1,4 +1,7 @@
-"""Evaluation data: frames of a source in order, without augmentation, and fixed (source, driving) pairs."""
+"""Evaluation data: frames of a source without augmentation, and fixed (source, driving) pairs.
+
+Frames and pairs are drawn as numbers, by the counts of the index: no list of them is made, however many there are.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,19 @@ import numpy as np
 import torch
 
 from jr2net.data.clips import ClipSource, FrameRef
+from jr2net.data.index import ClipIndex
 from jr2net.images.arrays import resize, to_tensor
 from jr2net.storage.parquet import ShardError
 
 
-def all_frames(source: ClipSource) -> list[FrameRef]:
-    """Every frame, in the order of the shards."""
-    return [FrameRef(row, frame) for row, count in enumerate(source.rows.frames.tolist()) for frame in range(count)]
+def evenly_spaced(count: int, limit: int) -> np.ndarray:
+    """At most ``limit`` evenly spaced numbers below ``count``, ascending; int64."""
+    return np.linspace(0, count - 1, min(count, limit)).round().astype(np.int64)
+
+
+def spaced_frames(source: ClipSource, limit: int) -> list[FrameRef]:
+    """At most ``limit`` evenly spaced frames, in the order of the shards."""
+    return [source.locate(number) for number in evenly_spaced(source.frame_count, limit).tolist()]
 
 
 def load_frames(source: ClipSource, refs: Sequence[FrameRef], size: int, mattes: bool = False) -> dict:
@@ -55,21 +64,22 @@ def same_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tuple
     A pure function of the rows and the seed; every clip is used equally often. Clips of one frame have no pairs.
     Raises ShardError where no clip has two frames.
     """
-    clips: dict[int, list[FrameRef]] = {}
-    for ref in all_frames(source):
-        clips.setdefault(int(source.rows.clip[ref.row]), []).append(ref)
-    starts = source.rows.first  # rows are runs of the footage: in its order, their frames are too
-    usable = [sorted(refs, key=lambda ref: (starts[ref.row], ref)) for refs in clips.values() if len(refs) > 1]
-    if not usable:
+    rows = source.rows
+    clips, firsts = np.unique(rows.clip, return_index=True)
+    clips = clips[np.argsort(firsts)]  # in the order of the rows
+    usable = clips[_frames_by(rows.clip, rows)[clips] > 1]
+    if not len(usable):
         raise ShardError(f"{source.name}: no clip has two frames, which self-reenactment needs; add clips")
     rng = np.random.default_rng([seed, 1])
     order = rng.permutation(len(usable))
     pairs = []
     for turn in range(count):
-        refs = usable[order[turn % len(usable)]]
-        gap = int(rng.integers((len(refs) + 1) // 2, len(refs)))
-        first = int(rng.integers(0, len(refs) - gap))
-        pair = (refs[first], refs[first + gap])
+        runs = rows.rows_of_clip(usable[order[turn % len(usable)]])
+        runs = runs[np.argsort(rows.first[runs], kind="stable")]  # rows are runs of the footage: in its order
+        frames = int(rows.frames[runs].sum())
+        gap = int(rng.integers((frames + 1) // 2, frames))
+        first = int(rng.integers(0, frames - gap))
+        pair = (_frame(rows, runs, first), _frame(rows, runs, first + gap))
         pairs.append(pair if rng.integers(2) else pair[::-1])
     return pairs
 
@@ -91,6 +101,8 @@ def turned_pairs(
         usable = np.argwhere((turn >= degrees[0]) & (turn <= degrees[1]))
         pairs = [(FrameRef(row, int(one)), FrameRef(row, int(other))) for one, other in rng.permutation(usable)]
         clips += [pairs] if pairs else []
+        if len(clips) == count:  # others have no turn
+            break
     if not clips:
         raise ShardError(f"{source.name}: no clip turns by {degrees[0]:g}° to {degrees[1]:g}°; set evaluation.turned")
     return [clips[turn % len(clips)][turn // len(clips) % len(clips[turn % len(clips)])] for turn in range(count)]
@@ -101,18 +113,33 @@ def cross_identity_pairs(source: ClipSource, count: int, seed: int) -> list[tupl
 
     Raises ShardError where there are fewer than two identities.
     """
-    people: dict[int, list[FrameRef]] = {}
-    for ref in all_frames(source):
-        people.setdefault(int(source.rows.identity[ref.row]), []).append(ref)
-    names = sorted(people, key=source.rows.identity_name)
-    if len(names) < 2:
-        raise ShardError(f"{source.name}: cross-identity reenactment needs two identities, found {len(names)}")
+    rows = source.rows
+    frames = _frames_by(rows.identity, rows)
+    people = sorted(np.unique(rows.identity).tolist(), key=rows.identity_name)
+    if len(people) < 2:
+        raise ShardError(f"{source.name}: cross-identity reenactment needs two identities, found {len(people)}")
     rng = np.random.default_rng([seed, 2])
-    order = rng.permutation(len(names))
+    order = rng.permutation(len(people))
     pairs = []
     for turn in range(count):
-        position = turn % len(names)
-        other = (position + 1 + int(rng.integers(len(names) - 1))) % len(names)
-        refs = (people[names[order[position]]], people[names[order[other]]])
-        pairs.append((refs[0][int(rng.integers(len(refs[0])))], refs[1][int(rng.integers(len(refs[1])))]))
+        position = turn % len(people)
+        other = (position + 1 + int(rng.integers(len(people) - 1))) % len(people)
+        chosen = [people[order[position]], people[order[other]]]
+        numbers = [int(rng.integers(frames[identity])) for identity in chosen]
+        source_frame, driving_frame = (
+            _frame(rows, rows.rows_of_identity(identity), number) for identity, number in zip(chosen, numbers)
+        )
+        pairs.append((source_frame, driving_frame))
     return pairs
+
+
+def _frames_by(names: np.ndarray, rows: ClipIndex) -> np.ndarray:
+    """Number of frames of every clip or identity, from the numbers (rows,) that the rows have of them; int64."""
+    return np.bincount(names, rows.frames).astype(np.int64)
+
+
+def _frame(index: ClipIndex, rows: np.ndarray, number: int) -> FrameRef:
+    """Frame ``number`` of all frames of some rows, in their order."""
+    ends = np.cumsum(index.frames[rows])
+    run = int(np.searchsorted(ends, number, side="right"))
+    return FrameRef(int(rows[run]), number - (int(ends[run - 1]) if run else 0))

@@ -182,10 +182,24 @@ class ClipIndex(Sequence[RowEntry]):
         order, bounds = self._by_clip
         return order[bounds[clip] : bounds[clip + 1]]
 
+    def rows_of_identity(self, identity: int) -> np.ndarray:
+        """Ascending numbers of all rows of an identity."""
+        order, bounds = self._by_identity
+        return order[bounds[identity] : bounds[identity + 1]]
+
     @cached_property
     def _by_clip(self) -> tuple[np.ndarray, np.ndarray]:
-        order = np.argsort(self.clip, kind="stable")
-        return order, np.searchsorted(self.clip[order], np.arange(len(self._names("clip")) + 1))
+        return self._grouped("clip")
+
+    @cached_property
+    def _by_identity(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._grouped("identity")
+
+    def _grouped(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """The rows by the number of a name, and where those of each number begin; then the number of rows."""
+        numbers = self._column(name)
+        order = np.argsort(numbers, kind="stable")
+        return order, np.searchsorted(numbers[order], np.arange(len(self._names(name)) + 1))
 
     def _column(self, name: str) -> np.ndarray:
         column = self._arrays[name]

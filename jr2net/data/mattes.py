@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 
@@ -16,7 +15,7 @@ from jr2net.data.shards import read_groups, write_groups
 from jr2net.images.arrays import decode_image, encode_matte
 from jr2net.images.clip import ClipRow
 from jr2net.images.segmentation import Segmenter
-from jr2net.storage import join
+from jr2net.storage import base_name, join
 from jr2net.storage.open_shards import OpenShards
 from jr2net.storage.parquet import ShardError, open_parquet, read_table
 
@@ -40,7 +39,7 @@ class RowMattes:
 
 def matte_shard(folder: str, shard: str) -> str:
     """The matte shard in ``folder`` of a clip shard."""
-    return join(folder, PurePosixPath(shard).name)
+    return join(folder, base_name(shard))
 
 
 MakeMattes = Callable[[ClipRow], Sequence[bytes]]

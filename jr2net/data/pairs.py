@@ -27,7 +27,7 @@ from jr2net.data.pair_index import INDEX, PairIndex, index_pair_shards
 from jr2net.data.shards import list_shards
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
 from jr2net.images import arrays
-from jr2net.storage import exists, join, list_files, read_bytes
+from jr2net.storage import base_name, exists, join, list_files, read_bytes
 from jr2net.storage.open_shards import OpenShards
 from jr2net.storage.parquet import PARQUET_OPTIONS, ShardError, open_parquet, read_table
 
@@ -148,7 +148,7 @@ def list_pair_shards(uri: str) -> list[str]:
 
     Those below a folder that begins with an underscore are skipped, as other Parquet readers do.
     """
-    if uri.endswith(".parquet"):
+    if base_name(uri).endswith(".parquet"):
         return [uri]
     names = [name for name in list_files(uri, ".parquet") if not any(part.startswith("_") for part in name.split("/"))]
     return [join(uri, name) for name in names] or list_shards(uri)
@@ -266,7 +266,7 @@ def _open_index(shards: str | Sequence[str]) -> PairIndex:
     if not isinstance(shards, str):
         return index_pair_shards(shards, COLUMNS)
     uri = join(shards, INDEX)
-    if not shards.endswith(".parquet") and exists(uri):
+    if not base_name(shards).endswith(".parquet") and exists(uri):
         return PairIndex.open(uri, shards)
     return index_pair_shards(list_pair_shards(shards), COLUMNS)
 

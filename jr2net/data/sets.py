@@ -65,7 +65,7 @@ def test_clips(config: Config, prepare: str, mattes: str | None = None) -> dict[
             return {"held_out": _clips(prepare, config.data.test_clips, mattes, "test_clips")}
         return {"held_out": _clips(prepare, config.data.clips, mattes, "clips").split(config.data.hold_out)[1]}
     sets: dict[str, ClipSource] = {
-        kind: _clips(prepare, f"{prepare}/{kind}", mattes, kind) for kind in studio_kinds(config) if kind != "train"
+        kind: _clips(prepare, join(prepare, kind), mattes, kind) for kind in studio_kinds(config) if kind != "train"
     }
     if config.data.test_clips is not None:
         sets["photographs"] = _clips(prepare, config.data.test_clips, None, "test_clips")
@@ -75,7 +75,7 @@ def test_clips(config: Config, prepare: str, mattes: str | None = None) -> dict[
 def sets_with_mattes(config: Config, prepare: str) -> dict[str, str]:
     """The sets for which the stage ``mattes`` makes mattes: name -> folder or URI of the clip shards."""
     if config.data.clips is None:
-        return {kind: f"{prepare}/{kind}" for kind in studio_kinds(config) if kind != "turned"}  # it has its own
+        return {kind: join(prepare, kind) for kind in studio_kinds(config) if kind != "turned"}  # it has its own
     given = {"clips": config.data.clips, "test_clips": config.data.test_clips}
     return {name: uri for name, uri in given.items() if uri is not None}
 
@@ -83,7 +83,7 @@ def sets_with_mattes(config: Config, prepare: str) -> dict[str, str]:
 def _not_tested(config: Config, prepare: str, mattes: str | None) -> ClipSource:
     """The people that no test set shows."""
     if config.data.clips is None:
-        return _clips(prepare, f"{prepare}/train", mattes, "train")
+        return _clips(prepare, join(prepare, "train"), mattes, "train")
     clips = _clips(prepare, config.data.clips, mattes, "clips")
     if config.data.test_clips is None:
         return clips.split(config.data.hold_out)[0]
@@ -108,6 +108,6 @@ def _clips(prepare: str, uri: str, mattes: str | None, name: str) -> ClipSource:
     index = join(prepare, index_name(name))
     return ClipSource(
         uri,
-        mattes=f"{mattes}/{name}" if mattes is not None else None,
+        mattes=join(mattes, name) if mattes is not None else None,
         index=index if exists(index) else None,  # a folder that version 0.1 prepared has none
     )

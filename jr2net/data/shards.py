@@ -35,6 +35,11 @@ COLUMNS = ["clip_id", "identity", "fps", "frame", "image", "landmarks"]
 _OPTIONAL_COLUMNS = ["license", "matte"]
 
 
+def is_optional(column: str) -> bool:
+    """Whether a clip shard may have this column besides ``COLUMNS``; others are ignored."""
+    return column in _OPTIONAL_COLUMNS or column.startswith("truth_")
+
+
 def write_clips(uri: str, rows: Iterable[ClipRow]) -> dict[str, int]:
     """Writes rows to one shard (a local path or storage URI) atomically; returns the numbers of rows and frames.
 
@@ -64,27 +69,34 @@ def write_groups(uri: str, groups: Sequence[pa.Table]) -> None:
 
 def list_shards(uri: str) -> list[str]:
     """The Parquet files of a folder, sorted by name, or the file ``uri`` itself. Raises ShardError without any."""
+    return list(find_shards(uri))
+
+
+def find_shards(uri: str) -> dict[str, str]:
+    """``list_shards`` in one request, with a version of each that changes with it: its size and time of change."""
     filesystem, path = open_filesystem(uri)
     try:
         info = filesystem.get_file_info(path)
         if info.type == pa.fs.FileType.File:
-            return [uri]
+            return {uri: _version(info)}
         found = filesystem.get_file_info(pa.fs.FileSelector(path)) if info.type == pa.fs.FileType.Directory else []
     except OSError as error:
         raise ShardError(f"{uri}: cannot be listed: {error}; check the address and the credentials") from None
-    names = sorted(file.base_name for file in found if file.is_file and file.base_name.endswith(".parquet"))
-    if not names:
+    files = {file.base_name: file for file in found if file.is_file and file.base_name.endswith(".parquet")}
+    if not files:
         problem = "holds no .parquet files" if info.type == pa.fs.FileType.Directory else "does not exist"
         raise ShardError(f"{uri}: {problem}; give a folder of clip shards")
-    return [join(uri, name) for name in names]
+    return {join(uri, name): _version(files[name]) for name in sorted(files)}
+
+
+def _version(file: pyarrow.fs.FileInfo) -> str:
+    return f"{file.size} {file.mtime_ns}"
 
 
 def read_group(uri: str, group: int) -> list[ClipRow]:
     """Reads all rows of one row group, images still compressed."""
     with open_parquet(uri, COLUMNS) as file:
-        names = file.schema_arrow.names
-        truth = [name for name in names if name.startswith("truth_")]
-        columns = COLUMNS + truth + [name for name in _OPTIONAL_COLUMNS if name in names]
+        columns = COLUMNS + [name for name in file.schema_arrow.names if is_optional(name)]
         table = read_table(file, uri, group, columns)
     return parse_rows(table, uri)
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import PurePosixPath
 from typing import Protocol
 
 import cv2
@@ -209,9 +208,9 @@ class Photos:
 
 def _file_uri(uri: str, name: str, sizes: Mapping[str, int]) -> str:
     """URI of a listed file; ``uri`` may be the file itself."""
-    return uri if len(sizes) == 1 and PurePosixPath(uri).name == name else storage.join(uri, name)
+    return uri if len(sizes) == 1 and storage.base_name(uri) == name else storage.join(uri, name)
 
 
 def _reason(error: Exception, uri: str) -> str:
     """An error's message with the file's name for its URI: a dataset's bytes must not depend on the folder."""
-    return str(error).replace(uri, PurePosixPath(uri).name)
+    return str(error).replace(uri, storage.base_name(uri))

@@ -2,53 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
 
 from jr2net.config import Config
 from jr2net.data.sets import test_clips, training_clips
+from jr2net.evaluation.bench import Bench, Measurement
 from jr2net.evaluation.expression import expression_sweeps
 from jr2net.evaluation.figures import Grid
 from jr2net.evaluation.people import count_people
-from jr2net.evaluation.reconstruction import mean_landmarks, measure_reconstruction
-from jr2net.evaluation.reenactment import Cascade, measure_reenactment
+from jr2net.evaluation.reconstruction import baseline_parts, frame_parts, mean_landmarks, summarize_frames
+from jr2net.evaluation.reenactment import mean_over_pairs, pair_parts
 from jr2net.face.model import FaceModel
 
-__all__ = ["evaluate"]
+__all__ = ["Bench", "Evaluation", "evaluate"]
 
 
-@torch.inference_mode()
+class Evaluation:
+    """The evaluation of a run in parts, which any number of workers measure in any order, and their summary.
+
+    prepare: folder or URI of that stage. Raises LeakError where a test set shows people of the training set.
+    """
+
+    def __init__(self, config: Config, prepare: str) -> None:
+        sets, training = test_clips(config, prepare), training_clips(config, prepare)
+        self._config, self._sets = config, list(sets)
+        self._people = count_people(config, prepare, training, sets)
+        reenacted = "held_out" if "held_out" in sets else "natural"
+        groups: dict[str, list[Measurement]] = {"baseline": baseline_parts(training, config.image_size)}
+        groups |= {f"frames of {name}": frame_parts(clips, name) for name, clips in sets.items()}
+        groups |= pair_parts(sets[reenacted], reenacted, config.evaluation.pairs, config.seed)
+        groups["grids"].append(partial(expression_sweeps, name=reenacted))
+        self._sizes = {name: len(parts) for name, parts in groups.items()}
+        self.parts: list[Measurement] = [part for parts in groups.values() for part in parts]
+
+    def report(self, measured: Sequence[Any]) -> tuple[dict[str, Any], list[Grid]]:
+        """The metrics of the report (a tree, see ``jr2net.report.result``) and its image grids.
+
+        measured: what each of the parts returned, in their order.
+        """
+        config, found = self._config, iter(measured)
+        by_group = {name: list(islice(found, size)) for name, size in self._sizes.items()}
+        baseline = mean_landmarks(by_group["baseline"])
+        result: dict[str, Any] = {"reconstruction": {}, "landmarks": {}, "expression": {}, "reenactment": {}}
+        result |= self._people
+        grids: list[Grid] = []
+        for name in self._sets:
+            metrics, grid = summarize_frames(by_group[f"frames of {name}"], baseline)
+            for section, methods in metrics.items():
+                result[section][name] = methods
+            grids.append(grid)
+        for name in ("same_identity", "cross_identity"):
+            result["reenactment"][name] = mean_over_pairs(by_group[name])
+        result["ground"] = "studio" if config.data.clips is None else "clips"
+        result["reenactor"] = config.reenactor
+        vgg19 = getattr(config, config.reenactor).vgg19
+        result["perceptual_features"] = "VGG-19" if vgg19 else "RecNet's backbone"
+        return result, grids + by_group["grids"]
+
+
 def evaluate(
     config: Config, model: FaceModel, folders: Mapping[str, str], device: torch.device | str = "cpu"
 ) -> tuple[dict[str, Any], list[Grid]]:
     """Evaluates the networks in ``folders`` (stage -> local folder; ``prepare`` may be a URI) on the run's test sets.
 
-    Returns the metrics of the report (a tree, see ``jr2net.report.result``) and its image grids. Raises LeakError where
-    a test set shows people of the training set.
+    Returns what ``Evaluation.report`` does, measured by this process alone. Raises LeakError where a test set shows
+    people of the training set.
     """
-    cascade = Cascade.load(folders, config.reenactor, model, device)
-    sets, training = test_clips(config, folders["prepare"]), training_clips(config, folders["prepare"])
-    people = count_people(config, folders["prepare"], training, sets)
-    baseline = mean_landmarks(training, config.image_size)
-
-    result: dict[str, Any] = {"reconstruction": {}, "landmarks": {}, "expression": {}, "reenactment": {}, **people}
-    grids: list[Grid] = []
-    for name, clips in sets.items():
-        metrics, grid = measure_reconstruction(name, clips, cascade, config.evaluation.crop_mm, baseline)
-        for section, methods in metrics.items():
-            result[section][name] = methods
-        grids.append(grid)
-
-    reenacted = sets["held_out"] if "held_out" in sets else sets["natural"]
-    result["reenactment"], reenactment_grids = measure_reenactment(
-        reenacted, cascade, config.evaluation.pairs, config.seed
-    )
-    grids += reenactment_grids
-    grids.append(expression_sweeps(reenacted, cascade))
-    result["ground"] = "studio" if config.data.clips is None else "clips"
-    result["reenactor"] = config.reenactor
-    vgg19 = getattr(config, config.reenactor).vgg19
-    result["perceptual_features"] = "VGG-19" if vgg19 else "RecNet's backbone"
-    return result, grids
+    evaluation, bench = Evaluation(config, folders["prepare"]), Bench.load(config, model, folders, device)
+    with torch.inference_mode():
+        return evaluation.report([part(bench) for part in evaluation.parts])

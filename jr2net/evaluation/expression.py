@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from jr2net.data.clips import ClipSource, FrameRef
+from jr2net.data.clips import FrameRef
 from jr2net.data.evaluation_frames import load_frames
+from jr2net.evaluation.bench import Bench
 from jr2net.evaluation.figures import Grid, expression_grid
-from jr2net.evaluation.reenactment import Cascade
 from jr2net.face.arkit import ARKIT_NAMES
 
 COEFFICIENTS = (0.0, 0.5, 1.0)
@@ -27,8 +27,10 @@ SHAPES = (
 )
 
 
-def expression_sweeps(clips: ClipSource, cascade: Cascade) -> Grid:
-    """Sweeps single blendshapes of one held-out person; everything but the expression is predicted by RecNet."""
+def expression_sweeps(bench: Bench, name: str) -> Grid:
+    """Sweeps single blendshapes of the first person of the set ``name``; everything but the expression is predicted by
+    RecNet."""
+    clips, cascade = bench.sets[name], bench.cascade
     device = cascade.model.mean.device
     source_image = load_frames(clips, [FrameRef(0, 0)], cascade.camera.size)["image"].to(device)
     source = cascade.recnet.predict(source_image)

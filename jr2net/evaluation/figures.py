@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -50,6 +50,14 @@ class Grid:
                 raise ValueError(
                     f"{self.title}, {row.caption!r}: {len(row.images)} images for {len(self.columns)} columns"
                 )
+
+    @staticmethod
+    def join(grids: Sequence[Grid]) -> Grid:
+        """One grid with the rows of all, which differ in rows and columns alone; what a row lacks is a gap."""
+        columns = tuple(dict.fromkeys(column for grid in grids for column in grid.columns))
+        images = [(row.caption, dict(zip(grid.columns, row.images))) for grid in grids for row in grid.rows]
+        rows = tuple(GridRow(caption, tuple(shown.get(column) for column in columns)) for caption, shown in images)
+        return replace(grids[0], columns=columns, rows=rows)
 
 
 def image_grid(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,51 +14,23 @@ from torch import Tensor
 from jr2net.data.clips import ClipSource, FrameRef
 from jr2net.data.evaluation_frames import cross_identity_pairs, load_frames, same_identity_pairs
 from jr2net.device import to_device
+from jr2net.evaluation.bench import Bench, Cascade, Measurement
 from jr2net.evaluation.figures import Grid, image_grid
 from jr2net.evaluation.metrics.images import compare_images
 from jr2net.evaluation.metrics.landmarks import efl
-from jr2net.face.camera import Camera
-from jr2net.face.model import FaceModel
-from jr2net.inference.reconstruction import Reconstructor
-from jr2net.inference.reenactment import Reenactor
 from jr2net.render.renderer import landmarks_2d
 from jr2net.render.scene import Scene, recombine
 
 BATCH = 16
+PART = 64
+"""Number of pairs that a worker measures at a time: a multiple of BATCH, so that batches do not depend on it."""
+
 GRID_ROWS = 8
 
 Pairs = Sequence[tuple[FrameRef, FrameRef]]
 
-
-@dataclass(frozen=True)
-class Cascade:
-    """The networks to evaluate. The reenactor's faces come from RecNet, as in training."""
-
-    reenactor: Reenactor
-    recnet: Reconstructor
-    recaugnet: Reconstructor
-
-    @staticmethod
-    def load(
-        folders: Mapping[str, str], reenactor: str, model: FaceModel, device: torch.device | str = "cpu"
-    ) -> Cascade:
-        """From the folders of ``recnet``, ``recaugnet`` and the stage ``reenactor``, with the numbers of training."""
-        options: dict[str, Any] = {"face_model": model.to(device), "device": device, "optimize": False}
-        recnet, recaugnet = (Reconstructor.load(folders[stage], **options) for stage in ("recnet", "recaugnet"))
-        return Cascade(Reenactor.load(folders[reenactor], reconstructor=recnet, **options), recnet, recaugnet)
-
-    @property
-    def model(self) -> FaceModel:
-        return self.reenactor.model
-
-    @property
-    def camera(self) -> Camera:
-        return self.reenactor.camera
-
-    @property
-    def title(self) -> str:
-        """What the reenactor is called, e.g. DCNet."""
-        return str(getattr(self.reenactor.network, "title", self.reenactor.info.kind))
+Values = dict[str, dict[str, Tensor]]
+"""Method -> metric -> (B,), one value per pair, on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -78,33 +51,58 @@ class ReenactedBatch:
         }
 
 
-def measure_reenactment(
-    clips: ClipSource, cascade: Cascade, pairs: int, seed: int
-) -> tuple[dict[str, dict[str, Any]], list[Grid]]:
-    """Metrics ``same_identity`` and ``cross_identity`` by method, and a grid of each."""
-    metrics: dict[str, dict[str, Any]] = {}
-    grids = []
+def pair_parts(clips: ClipSource, name: str, pairs: int, seed: int) -> dict[str, list[Measurement]]:
+    """``same_identity`` and ``cross_identity``, of so many pairs each, and ``grids``, one of each.
 
-    chosen = same_identity_pairs(clips, pairs, seed)
-    columns: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
-    for batch in _reenact(clips, chosen, cascade):
-        for method, image in batch.images_by_method().items():
-            for metric, values in compare_images(image, batch.driving_image, batch.scene.driving.mask).items():
-                columns[method][metric].append(values)
-    metrics["same_identity"] = {"pairs": len(chosen), **_means(columns)}
-    grids.append(_grid("Same identity", clips, chosen, cascade, "The driving frame is the target."))
+    name: of the set. Raises ShardError where there are no such pairs.
+    """
+    same, cross = same_identity_pairs(clips, pairs, seed), cross_identity_pairs(clips, pairs, seed)
+    firsts = range(0, pairs, PART)
+    return {
+        "same_identity": [partial(measure_same, name=name, pairs=same[first : first + PART]) for first in firsts],
+        "cross_identity": [partial(measure_cross, name=name, pairs=cross[first : first + PART]) for first in firsts],
+        "grids": [
+            partial(
+                pair_grid, name=name, pairs=_shown(same), title="Same identity", text="The driving frame is the target."
+            ),
+            partial(
+                pair_grid,
+                name=name,
+                pairs=_shown(cross),
+                title="Cross identity",
+                text="Pose, light and expression come from another person.",
+            ),
+        ],
+    }
 
-    chosen = cross_identity_pairs(clips, pairs, seed)
-    columns = defaultdict(lambda: defaultdict(list))
-    for batch in _reenact(clips, chosen, cascade):
-        driving = _landmarks(cascade, batch.driving_image)
+
+def measure_same(bench: Bench, name: str, pairs: Pairs) -> Values:
+    """Every metric of pairs whose driving frame is the target."""
+    values: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
+    for batch in _reenact(bench.sets[name], pairs, bench.cascade):
         for method, image in batch.images_by_method().items():
-            columns[method]["efl_px"].append(efl(_landmarks(cascade, image), driving))
-    metrics["cross_identity"] = {"pairs": len(chosen), **_means(columns)}
-    grids.append(
-        _grid("Cross identity", clips, chosen, cascade, "Pose, light and expression come from another person.")
-    )
-    return metrics, grids
+            for metric, each in compare_images(image, batch.driving_image, batch.scene.driving.mask).items():
+                values[method][metric].append(each)
+    return _joined(values)
+
+
+def measure_cross(bench: Bench, name: str, pairs: Pairs) -> Values:
+    """EFL of pairs of two people."""
+    values: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
+    for batch in _reenact(bench.sets[name], pairs, bench.cascade):
+        driving = _landmarks(bench.cascade, batch.driving_image)
+        for method, image in batch.images_by_method().items():
+            values[method]["efl_px"].append(efl(_landmarks(bench.cascade, image), driving))
+    return _joined(values)
+
+
+def mean_over_pairs(parts: Sequence[Values]) -> dict[str, Any]:
+    """``pairs``, the number of all, and method -> metric, its mean over those where it is defined."""
+    means = {
+        method: {metric: float(torch.cat([part[method][metric] for part in parts]).nanmean()) for metric in metrics}
+        for method, metrics in parts[0].items()
+    }
+    return {"pairs": sum(len(next(iter(next(iter(part.values())).values()))) for part in parts), **means}
 
 
 def _reenact(clips: ClipSource, pairs: Pairs, cascade: Cascade) -> Iterator[ReenactedBatch]:
@@ -124,16 +122,22 @@ def _landmarks(cascade: Cascade, images: Tensor) -> Tensor:
     return landmarks_2d(cascade.model, cascade.recaugnet.predict(images), cascade.camera)
 
 
-def _means(values_by_method: dict[str, dict[str, list[Tensor]]]) -> dict[str, dict[str, float]]:
+def _joined(values: Mapping[str, Mapping[str, Sequence[Tensor]]]) -> Values:
+    """The values of all batches, on the CPU; those of a GPU stay there until the last batch is done."""
     return {
-        method: {metric: float(torch.cat(values).nanmean()) for metric, values in metrics.items()}
-        for method, metrics in values_by_method.items()
+        method: {metric: torch.cat(list(each)).cpu() for metric, each in metrics.items()}
+        for method, metrics in values.items()
     }
 
 
-def _grid(title: str, clips: ClipSource, pairs: Pairs, cascade: Cascade, text: str) -> Grid:
-    step = max(1, len(pairs) // GRID_ROWS)
-    batch = next(_reenact(clips, pairs[::step][:GRID_ROWS], cascade))
+def _shown(pairs: Pairs) -> Pairs:
+    return pairs[:: max(1, len(pairs) // GRID_ROWS)][:GRID_ROWS]
+
+
+def pair_grid(bench: Bench, name: str, pairs: Pairs, title: str, text: str) -> Grid:
+    """A grid with one row per pair, at most BATCH."""
+    clips = bench.sets[name]
+    batch = next(_reenact(clips, pairs, bench.cascade))
     columns = {
         "source": batch.scene.source_image,
         "driving": batch.driving_image,
@@ -142,5 +146,5 @@ def _grid(title: str, clips: ClipSource, pairs: Pairs, cascade: Cascade, text: s
         "WarpOnly": batch.scene.warp_only(),
         batch.title: batch.generated,
     }
-    captions = [clips.rows[source.row].identity for source, _ in pairs[::step][:GRID_ROWS]]
+    captions = [clips.rows[source.row].identity for source, _ in pairs]
     return image_grid("reenactment", title, text, columns, captions)

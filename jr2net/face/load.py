@@ -22,9 +22,10 @@ def load_face_model(config: FaceConfig) -> FaceModel:
     """
     if config.model == "procedural":
         return build_procedural_face()
-    if config.model.endswith(".npz"):
+    name = storage.base_name(config.model)
+    if name.endswith(".npz"):
         model = read_model_file(config.model)
-    elif config.model.endswith(".mat"):
+    elif name.endswith(".mat"):
         model = read_bfm(config.model, config.expression_file)
     elif not storage.is_remote(config.model) and Path(config.model).is_dir():
         model = read_ict_folder(config.model)

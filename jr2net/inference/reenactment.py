@@ -314,7 +314,7 @@ def _run_folder(weights: str | Path | None, reenactor: str | None) -> str | Path
     if weights is None:
         return None
     folder = checkpoint_folder(weights, _kinds(reenactor))
-    return weights if folder != str(weights) else str(weights).rstrip("/").rpartition("/")[0]
+    return weights if folder != str(weights) else storage.parent(str(weights))
 
 
 def _check_cameras(reconstruction: ModelInfo, reenactment: ModelInfo) -> None:

@@ -26,7 +26,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Loads a ``.safetensors`` file, or a ``.pth`` file with a plain state dict. Raises WeightsError."""
     content = _read(path)
     try:
-        if str(path).endswith(".safetensors"):
+        if storage.base_name(str(path)).endswith(".safetensors"):
             return safetensors.torch.load(content)
         weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:

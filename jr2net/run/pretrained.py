@@ -1,4 +1,4 @@
-"""The pretrained files that ``require_pretrained`` asks for."""
+"""The pretrained files of a run, local or ``s3://…``: those that are named exist, before anything is made with them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,42 @@ from jr2net import storage
 from jr2net.config import Config, ConfigError
 
 
-def check_pretrained(config: Config) -> None:
-    """Raises ConfigError with every missing file, if ``config.require_pretrained``."""
-    if not config.require_pretrained:
-        return
-    files = {
+def pretrained_files(config: Config) -> dict[str, str]:
+    """The settings that name the pretrained files of a run, and what each file is."""
+    return {
         "recnet.backbone.weights": f"torchvision's ResNet-{config.recnet.backbone.layers} (.pth or .safetensors)",
         "recnet.embedder": "a face recognition network as TorchScript, from an image in [0, 1] to its embedding",
-        "dcnet.vgg19": "torchvision's VGG-19 without batch normalisation (.pth or .safetensors)",
+        f"{config.reenactor}.vgg19": "torchvision's VGG-19 without batch normalisation (.pth or .safetensors)",
         "etnet.backbone.weights": f"torchvision's ResNet-{config.etnet.backbone.layers} (.pth or .safetensors)",
     }
+
+
+def check_pretrained(config: Config) -> None:
+    """Raises ConfigError with every file that is named and missing, or not named, if ``config.require_pretrained``."""
     missing = []
-    for field, what in files.items():
+    for field, what in pretrained_files(config).items():
         path = attrgetter(field)(config)
-        if path is None or not storage.exists(path):
-            missing.append(f"  {field}: {'not set' if path is None else f'no file {path}'}; {what}")
-    if missing:
-        raise ConfigError(
-            "require_pretrained is true, and these pretrained files are missing:\n" + "\n".join(missing) + "\n"
-            "Put them where every machine can read them, a folder or a bucket, and add FIELD=/folder/FILE or "
-            "FIELD=s3://bucket/weights/FILE for each (cluster/README.md); require_pretrained=false trains without them"
-        )
+        if path is None:
+            if config.require_pretrained:
+                missing.append(f"  {field}: not set; {what}")
+        elif problem := _problem(path):
+            missing.append(f"  {field}: {problem}; {what}")
+    if not missing:
+        return
+    required = config.require_pretrained
+    raise ConfigError(
+        f"{'require_pretrained is true, and these' if required else 'these'} pretrained files are missing:\n"
+        + "\n".join(missing)
+        + "\nPut them where every machine can read them, a folder or a bucket, and add FIELD=/folder/FILE or "
+        "FIELD=s3://bucket/weights/FILE for each (cluster/README.md); "
+        + ("require_pretrained=false" if required else "FIELD=null")
+        + " trains without them"
+    )
+
+
+def _problem(path: str) -> str | None:
+    """Why a file cannot be read, None if it is there."""
+    try:
+        return None if storage.exists(path) else f"no file {path}"
+    except storage.StorageError as error:
+        return str(error)

@@ -69,8 +69,8 @@ class TrainingSpec:
 def build(stage: str, config: Config, model: FaceModel, upstream: Upstream, device: Device = "cpu") -> Training:
     """The training of one network, at step 0. Initial weights depend on ``config.seed`` alone.
 
-    Raises ValueError for an unknown stage, CheckpointError where an upstream network cannot be loaded, ConfigError if
-    ``config.require_pretrained`` and a pretrained file is missing.
+    Raises ValueError for an unknown stage, CheckpointError where an upstream network cannot be loaded, ConfigError
+    where a pretrained file is missing.
     """
     if stage not in TRAININGS:
         raise ValueError(f"no training is called {stage!r}; there are {', '.join(TRAININGS)}")

@@ -2,6 +2,7 @@
 
 from jr2net.errors import StorageError
 from jr2net.storage.files import (
+    base_name,
     cached_copy,
     check_writable,
     empty_folder,
@@ -12,7 +13,9 @@ from jr2net.storage.files import (
     list_files,
     local_copy,
     open_filesystem,
+    parent,
     read_bytes,
+    relative_path,
     remove,
     sha256,
     upload_folder,
@@ -22,6 +25,7 @@ from jr2net.storage.write_once import iter_files, put_once, put_once_or_same, re
 
 __all__ = [
     "StorageError",
+    "base_name",
     "cached_copy",
     "check_writable",
     "empty_folder",
@@ -33,9 +37,11 @@ __all__ = [
     "list_files",
     "local_copy",
     "open_filesystem",
+    "parent",
     "put_once",
     "put_once_or_same",
     "read_bytes",
+    "relative_path",
     "remove",
     "remove_unfinished",
     "sha256",

@@ -1,6 +1,7 @@
 """File operations that work alike on local paths and on ``s3://bucket/key``.
 
-A URI is a plain string. The environment variables of S3 are listed in ``storage/s3.py``. Every error is a
+A URI is a plain string; options of a bucket may follow it (``s3://bucket/key?endpoint_override=host:port``), and every
+function here keeps them. They and the environment variables of S3 are listed in ``storage/s3.py``. Every error is a
 ``StorageError`` that names the URI and the remedy.
 """
 
@@ -34,7 +35,30 @@ def is_remote(uri: str) -> bool:
 
 def join(uri: str, *names: str) -> str:
     """``join("s3://bucket/run", "recnet", "model.json")``; also for folders."""
-    return "/".join([uri.rstrip("/"), *(name.strip("/") for name in names)])
+    address, options = _parts(uri)
+    return "/".join([address.rstrip("/"), *(name.strip("/") for name in names)]) + options
+
+
+def base_name(uri: str) -> str:
+    """The last part of a path or URI, without the options of its bucket."""
+    return _parts(uri)[0].rstrip("/").rpartition("/")[2]
+
+
+def parent(uri: str) -> str:
+    """The folder that a file or folder lies in."""
+    address, options = _parts(uri)
+    return address.rstrip("/").rpartition("/")[0] + options
+
+
+def relative_path(uri: str, folder: str) -> str:
+    """Path of a file relative to a folder that it is joined from; "" for the folder itself."""
+    return _parts(uri)[0].removeprefix(_parts(folder)[0].rstrip("/")).strip("/")
+
+
+def _parts(uri: str) -> tuple[str, str]:
+    """The address of a URI and the options that follow it, "" or with their question mark; a path has none."""
+    address, mark, options = uri.partition("?") if is_remote(uri) else (uri, "", "")
+    return address, mark + options
 
 
 def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
@@ -43,9 +67,9 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
         path = uri.removeprefix("file://")
         return fs.LocalFileSystem(), str(Path(path).expanduser().absolute())
     try:
-        if uri.startswith("s3://") and "?" not in uri:
-            return s3.filesystem(s3.bucket_and_key(uri)[0]), uri.removeprefix("s3://").rstrip("/")
-        return fs.FileSystem.from_uri(uri)
+        if not uri.startswith("s3://") or s3.options(uri).keys() - s3.OPTIONS:
+            return fs.FileSystem.from_uri(uri)
+        return s3.filesystem(uri), "/".join(s3.bucket_and_key(uri)).rstrip("/")
     except (OSError, ValueError) as error:
         raise StorageError(f"{uri}: cannot be opened: {error}; give a folder or s3://bucket/prefix") from None
 

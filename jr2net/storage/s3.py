@@ -2,6 +2,10 @@
 
 The endpoint is ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL`` where set, the region ``AWS_REGION`` or
 ``AWS_DEFAULT_REGION``, the number of attempts ``AWS_MAX_ATTEMPTS``. Credentials are found as by AWS's tools.
+
+Options of a URI (``s3://bucket/key?endpoint_override=host:port&scheme=http&region=eu-west-1``) come before these
+variables. Arrow's other options, e.g. ``allow_bucket_creation``, hold for its reads and writes alone: conditional puts
+and listings are boto3's.
 """
 
 from __future__ import annotations
@@ -9,13 +13,16 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pyarrow import fs
 
 from jr2net.errors import StorageError
 
 _CONNECT_TIMEOUT_S = 10
+
+OPTIONS = frozenset({"endpoint_override", "scheme", "region"})
+"""Options of a URI that both clients know."""
 
 
 def attempts() -> int:
@@ -24,27 +31,38 @@ def attempts() -> int:
 
 
 def bucket_and_key(uri: str) -> tuple[str, str]:
-    """``s3://bucket/some/key`` to ``("bucket", "some/key")``."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    """``s3://bucket/some/key`` to ``("bucket", "some/key")``; options are left out."""
+    bucket, _, key = uri.removeprefix("s3://").partition("?")[0].partition("/")
     return bucket, key
 
 
-def filesystem(bucket: str) -> fs.S3FileSystem:
-    """Arrow's file system for a bucket."""
-    return _filesystem(_endpoint(), _region(), bucket, attempts())
+def options(uri: str) -> dict[str, str]:
+    """The options of a URI by name."""
+    return dict(parse_qsl(uri.partition("?")[2]))
 
 
-def client() -> Any:
-    """boto3's client, for conditional puts and paged listings; thread-safe. Raises StorageError without boto3."""
-    return _client(_endpoint(), _region(), attempts())
+def filesystem(uri: str) -> fs.S3FileSystem:
+    """Arrow's file system for the bucket of a URI."""
+    return _filesystem(_endpoint(uri), _region(uri), bucket_and_key(uri)[0], attempts())
 
 
-def _endpoint() -> str | None:
+def client(uri: str) -> Any:
+    """boto3's client for the bucket of a URI, for conditional puts and paged listings; thread-safe.
+
+    Raises StorageError without boto3.
+    """
+    return _client(_endpoint(uri), _region(uri), attempts())
+
+
+def _endpoint(uri: str) -> str | None:
+    given = options(uri)
+    if (address := given.get("endpoint_override")) is not None:
+        return address if "://" in address else f"{given.get('scheme', 'https')}://{address}"
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
-def _region() -> str | None:
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+def _region(uri: str) -> str | None:
+    return options(uri).get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
 
 @lru_cache(maxsize=8)

@@ -69,11 +69,12 @@ def iter_files(uri: str) -> Iterator[tuple[str, int]]:
         return
     bucket, key = s3.bucket_and_key(uri)
     prefix = f"{key.rstrip('/')}/" if key else ""
-    client = s3.client()  # outside of the `try`, whose errors are boto3's own: without boto3 it says how to get it
+    client = s3.client(uri)  # outside of the `try`, whose errors are boto3's own: without boto3 it says how to get it
     try:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for found in page.get("Contents", ()):
-                yield found["Key"][len(prefix) :], found["Size"]
+                if not found["Key"].endswith("/"):  # Arrow's marker of a folder
+                    yield found["Key"][len(prefix) :], found["Size"]
     except _error_types() as error:
         raise _storage_error(uri, "listed", error) from None
 
@@ -89,13 +90,13 @@ def remove_unfinished(uri: str) -> int:
 
 
 def _put_remote(uri: str, content: bytes) -> bool:
-    s3.client()  # before botocore is imported: without boto3 it says how to get it
+    s3.client(uri)  # before botocore is imported: without boto3 it says how to get it
     from botocore.exceptions import ClientError
 
     bucket, key = s3.bucket_and_key(uri)
     for _ in range(s3.attempts()):
         try:
-            s3.client().put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+            s3.client(uri).put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
             return True
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")

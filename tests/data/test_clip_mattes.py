@@ -14,7 +14,7 @@ from blob_clips import SIDE, blob_centre, blob_matte, make_row
 from jr2net.config import Config, load, shipped_config
 from jr2net.data import sets
 from jr2net.data.clips import ClipLoader, ClipSource
-from jr2net.data.evaluation_frames import all_frames, load_frames
+from jr2net.data.evaluation_frames import load_frames, spaced_frames
 from jr2net.data.mattes import matte_shard, read_matte_group, segmented, write_mattes
 from jr2net.data.shards import list_shards, read_clips, write_clips
 from jr2net.images.arrays import encode_matte
@@ -105,7 +105,7 @@ def test_mattes_change_nothing_else(folder: Path) -> None:
 
 def test_evaluation_frames_have_mattes_where_the_clips_have(folder: Path) -> None:
     own, plain = ClipSource(str(folder / "own")), ClipSource(str(folder / "plain"))
-    refs = all_frames(own)[:5]
+    refs = spaced_frames(own, own.frame_count)[:5]
     for size in (64, SIDE, 200):
         batch = load_frames(own, refs, size, mattes=True)
         assert batch["matte"].shape == (5, 1, size, size)

@@ -3,61 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from untrained_run import configuration
 
-from jr2net.config import BackboneConfig, Config, load
 from jr2net.data.clips import ClipSource
 from jr2net.data.evaluation_frames import same_identity_pairs
-from jr2net.data.shards import write_clips
-from jr2net.evaluation import evaluate, reconstruction, reenactment, reenactors
-from jr2net.evaluation.reenactment import Cascade, measure_reenactment
+from jr2net.evaluation import Bench, evaluate, reconstruction, reenactment, reenactors
+from jr2net.evaluation.bench import Cascade
 from jr2net.evaluation.reenactors import reenactment_table
 from jr2net.face.model import FaceModel
-from jr2net.networks.checkpoint import save_network
-from jr2net.networks.dcnet import DCNet
-from jr2net.networks.etnet import ETNet
-from jr2net.networks.flow3d.network import Flow3D
-from jr2net.networks.recaugnet import RecAugNet
-from jr2net.networks.recnet import RecNet
-from jr2net.studio.film import film_people
 from tests.pretended_gpu import pretended_gpu
 
-SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 REENACTORS = ("dcnet", "flow3d")
-PEOPLE = 3
 MEASURES_TIME = {"seconds"}
-
-
-@pytest.fixture(scope="module")
-def folders(procedural_model: FaceModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A few people's clips, and untrained networks."""
-    folder = tmp_path_factory.mktemp("run")
-    config = configuration("dcnet", folder)
-    for kind in ("train", "natural", "large"):
-        people = film_people(procedural_model, config.data.studio, 0, 0, PEOPLE, kind, config.image_size)
-        write_clips(str(folder / "prepare" / kind / "people.parquet"), people)
-    turned = film_people(procedural_model, config.data.studio, 0, 0, PEOPLE, "turned", config.image_size, mattes=True)
-    write_clips(str(folder / "turned" / "people.parquet"), turned)
-    torch.manual_seed(0)
-    recnet, backbone = RecNet(procedural_model.sizes, config.recnet.backbone), BackboneConfig(layers=10, width=8)
-    networks = {
-        "recnet": recnet,
-        "recaugnet": RecAugNet(recnet, ETNet(backbone)),
-        "dcnet": DCNet(config.dcnet),
-        "flow3d": Flow3D(config.flow3d),
-    }
-    for name, network in networks.items():
-        save_network(network, folder / name, {"image_size": 32, "focal_ratio": 5.0}, procedural_model.digest, {})
-    return {name: str(folder / name) for name in (*networks, "prepare", "turned")}
-
-
-def configuration(reenactor: str, folder: str | Path) -> Config:
-    small = ["flow3d.channels=4", "flow3d.depth=4", "flow3d.refine_blocks=1"]
-    return load(SMOKE, [f"storage={folder}", f"reenactor={reenactor}", *small])
 
 
 def approximately(tree: Any) -> Any:
@@ -103,9 +64,8 @@ def test_a_comparison_finds_what_it_finds_on_a_cpu(folders: dict[str, str], proc
 def test_reads_do_not_grow_with_the_number_of_batches(
     measured: str, folders: dict[str, str], procedural_model: FaceModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What batches find stays on the device until all are done; batches are uploaded from pinned memory."""
+    """What batches find stays on the device until a part is done; batches are uploaded from pinned memory."""
     clips = ClipSource(folders["turned"])
-    monkeypatch.setattr(reenactment, "GRID_ROWS", 1)
 
     def measure(batch_size: int) -> tuple[Counter[str], Counter[str]]:
         for module in (reconstruction, reenactment, reenactors):
@@ -114,7 +74,10 @@ def test_reads_do_not_grow_with_the_number_of_batches(
         gpu.traffic.clear()
         with torch.inference_mode():
             if measured == "metrics":
-                measure_reenactment(clips, cascade, 4, seed=0)
+                bench = Bench(cascade, {"turned": clips}, clips, crop_mm=85.0)
+                parts = reenactment.pair_parts(clips, "turned", 4, seed=0)
+                for part in parts["same_identity"] + parts["cross_identity"]:
+                    part(bench)
             elif measured == "table":
                 pairs = same_identity_pairs(clips, 4, seed=0)
                 reenactment_table({"DCNet": cascade.reenactor}, clips, pairs, cascade.recaugnet)

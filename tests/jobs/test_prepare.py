@@ -8,23 +8,11 @@ from pathlib import Path
 import pytest
 from tiny_run import SMOKE, noise_clips
 
-from jobs.prepare import describe_shard, leave_out
+from jobs.prepare import clip_sets, leave_out
 from jr2net.config import load
-from jr2net.data.index import join_indices
 from jr2net.data.sets import LEFT_OUT
 from jr2net.data.shards import write_clips
 from jr2net.run.cascade import Run
-
-
-def test_clips_of_two_people_with_one_id_are_two(tmp_path: Path) -> None:
-    shard = str(tmp_path / "clips.parquet")
-    rows = noise_clips(0, 32)[:3]
-    for row in rows:
-        object.__setattr__(row, "clip_id", "00001")
-    write_clips(shard, rows)
-    contents, index = describe_shard._function(shard)
-    assert contents == {"identities": 3, "clips": 3, "frames": 9}
-    assert len(set(join_indices(["clips.parquet"], [index]).clip)) == 3
 
 
 def test_people_of_the_test_clips_are_reported_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,3 +31,12 @@ def test_people_of_the_test_clips_are_reported_and_recorded(tmp_path: Path, caps
 def test_otherwise_nothing_is_written(tmp_path: Path, given: list[str]) -> None:
     run = Run(load(SMOKE, [f"storage={tmp_path}/run", *(setting.format(tmp_path) for setting in given)]))
     assert leave_out(run) == [] and not (tmp_path / "run").exists()
+
+
+def test_the_sets_of_a_run(tmp_path: Path) -> None:
+    def sets(*overrides: str) -> dict[str, str]:
+        return clip_sets(Run(load(SMOKE, [f"storage={tmp_path}", *overrides])))
+
+    filmed = {kind: f"{tmp_path}/prepare/{kind}" for kind in ("train", "natural", "large")}
+    assert sets() == filmed and sets("data.test_clips=/t") == filmed | {"test_clips": "/t"}
+    assert sets("data.clips=/c", "data.test_clips=/t") == {"clips": "/c", "test_clips": "/t"}

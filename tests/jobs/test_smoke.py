@@ -60,6 +60,22 @@ def test_finished_stages_are_skipped(finished: Path, submit) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
 
 
+def test_evaluation_does_not_depend_on_the_number_of_workers(finished: Path, submit, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    command = ("jobs/evaluate.py", f"storage={tmp_path}/run", "scaling.workers=1", "--redo", "evaluation")
+    status, log = submit(*command)
+    assert status == 0, log
+    reports = [json.loads((run / "evaluation" / "report.json").read_text()) for run in (finished, tmp_path / "run")]
+    for section in ("reconstruction", "landmarks", "expression", "reenactment", "identities", "machine", "digests"):
+        assert reports[0][section] == reports[1][section]
+
+    (tmp_path / "run" / "dcnet" / "model.safetensors").write_bytes(b"damaged")
+    status, log = submit(*command)
+    errors = [line for line in log.splitlines() if line.startswith("error: ")]
+    assert status != 0 and len(errors) == 1, log
+    assert "model.safetensors" in errors[0] or "dcnet" in errors[0]
+
+
 FLOW3D = ("reenactor=flow3d", "flow3d.optimizer={steps: 4, batch_size: 4, learning_rate: 4.0e-4}")
 
 

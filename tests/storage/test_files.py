@@ -100,6 +100,39 @@ def test_an_unreachable_server_raises(monkeypatch: pytest.MonkeyPatch) -> None:
         storage.check_writable("s3://bucket/run")
 
 
+def test_options_of_a_uri_stay_behind_its_path() -> None:
+    uri = "s3://bucket/run/?endpoint_override=127.0.0.1:9000&scheme=http"
+    joined = storage.join(uri, "prepare/", "index", "train.arrow")
+    assert joined == "s3://bucket/run/prepare/index/train.arrow?endpoint_override=127.0.0.1:9000&scheme=http"
+    assert storage.base_name(joined) == "train.arrow" and storage.base_name("a/b?c.npz") == "b?c.npz"
+    assert storage.parent(joined) == storage.join(uri, "prepare", "index")
+    assert storage.relative_path(joined, uri) == "prepare/index/train.arrow" and storage.relative_path(uri, uri) == ""
+    assert storage.join("/data/what?", "a") == "/data/what?/a" and storage.relative_path("/data/a", "/data/") == "a"
+
+
+def test_options_of_a_uri_name_the_server(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that a run does with a storage whose server only its URI names."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    address = s3_server.removeprefix("http://")
+    uri = f"s3://bucket/{tmp_path.name}?endpoint_override={address}&scheme=http&region=us-east-1"
+    storage.check_writable(uri)
+    for name in ("a/model.json", "a/model.safetensors"):
+        assert storage.put_once(storage.join(uri, name), b"{}") and not storage.put_once(storage.join(uri, name), b"")
+    assert storage.list_files(uri) == ["a/model.json", "a/model.safetensors"]
+    assert sorted(storage.iter_files(uri)) == [("a/model.json", 2), ("a/model.safetensors", 2)]
+    with storage.local_copy(storage.join(uri, "a"), ["model.json"]) as copy:
+        assert (copy / "model.json").read_bytes() == b"{}"
+    assert storage.cached_copy(storage.join(uri, "a", "model.json")).read_bytes() == b"{}"
+    storage.empty_folder(storage.join(uri, "a"), keep="model.json")
+    assert storage.file_sizes(uri) == {"a/model.json": 2}
+    with pytest.raises(StorageError, match=r"nothing\.json\?endpoint_override=.*cannot be read"):
+        storage.read_bytes(storage.join(uri, "nothing.json"))
+    assert storage.exists(f"{uri}&allow_bucket_creation=true"), "an option that Arrow alone knows"
+
+
 def test_a_remote_file_is_copied_once(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()

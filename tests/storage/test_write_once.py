@@ -60,7 +60,7 @@ def test_listings_span_pages(folder: str, monkeypatch: pytest.MonkeyPatch) -> No
     for number in range(12):
         put_once(join(folder, f"{number % 3}/{number}.bin"), bytes(number))
     if storage.is_remote(folder):
-        client = s3.client()
+        client = s3.client("s3://bucket")
         paged = client.get_paginator("list_objects_v2")
 
         class Small:
@@ -101,7 +101,7 @@ def test_a_forbidden_bucket_raises(s3_server: str, monkeypatch: pytest.MonkeyPat
             response: Any = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
             raise ClientError(response, "PutObject")
 
-    monkeypatch.setattr(s3, "client", Forbidden)
+    monkeypatch.setattr(s3, "client", lambda uri: Forbidden())
     with pytest.raises(StorageError, match=r"s3://bucket/x: cannot be written: .*AccessDenied.*credentials"):
         put_once("s3://bucket/x", b"x")
 

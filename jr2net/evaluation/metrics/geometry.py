@@ -10,6 +10,7 @@ that errors are in millimetres of the true face and small predictions have no ad
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,13 @@ class GeometryErrors:
     rmse: Array
     mae: Array
     vertex_rmse: Array
+
+    @staticmethod
+    def concatenate(parts: Iterable[GeometryErrors]) -> GeometryErrors:
+        """Of the meshes of all parts, in order."""
+        return GeometryErrors(
+            *(np.concatenate(each) for each in zip(*((part.rmse, part.mae, part.vertex_rmse) for part in parts)))
+        )
 
     def summary(self) -> dict[str, float]:
         """The paper's columns: mean, standard deviation, median and 80th percentile of the meshes' RMSE; mean and
@@ -84,14 +92,19 @@ def geometry_errors(model: FaceModel, predicted: Tensor, truth: Tensor, crop_mm:
 
 
 def expression_rmse_mm(model: FaceModel, expression: Tensor, truth: Tensor) -> float:
-    """Error of the expression only, in mm: coefficients (M, 51) against the ground truth (M, 51).
+    """Mean over M meshes of ``expression_errors_mm``, as ``rmse_mm`` is one."""
+    return float(expression_errors_mm(model, expression, truth).mean())
+
+
+def expression_errors_mm(model: FaceModel, expression: Tensor, truth: Tensor) -> Tensor:
+    """(M,): error of the expression only, in mm: coefficients (M, 51) against the ground truth (M, 51).
 
     For every mesh the root mean square, over the surface vertices (skin and lips, no crop, no alignment), of the norm
-    of Σ b_exp (β − β_gt); then the mean over the M meshes, as ``rmse_mm`` is.
+    of Σ b_exp (β − β_gt).
     """
     basis = model.expression_basis[:, surface_vertices(model)]  # (51, V, 3)
     displacement = ((expression - truth).to(basis) @ basis.flatten(1)).view(len(expression), -1, 3)
-    return float(displacement.square().sum(-1).mean(-1).sqrt().mean())
+    return displacement.square().sum(-1).mean(-1).sqrt()
 
 
 def surface_vertices(model: FaceModel) -> Tensor:

@@ -1,0 +1,74 @@
+"""What an evaluation is measured with: the networks and the sets of clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from jr2net.config import Config
+from jr2net.data.clips import ClipSource
+from jr2net.data.sets import test_clips, training_clips
+from jr2net.face.camera import Camera
+from jr2net.face.model import FaceModel
+from jr2net.inference.reconstruction import Reconstructor
+from jr2net.inference.reenactment import Reenactor
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """The networks to evaluate. The reenactor's faces come from RecNet, as in training."""
+
+    reenactor: Reenactor
+    recnet: Reconstructor
+    recaugnet: Reconstructor
+
+    @staticmethod
+    def load(
+        folders: Mapping[str, str], reenactor: str, model: FaceModel, device: torch.device | str = "cpu"
+    ) -> Cascade:
+        """From the folders of ``recnet``, ``recaugnet`` and the stage ``reenactor``, with the numbers of training."""
+        options: dict[str, Any] = {"face_model": model.to(device), "device": device, "optimize": False}
+        recnet, recaugnet = (Reconstructor.load(folders[stage], **options) for stage in ("recnet", "recaugnet"))
+        return Cascade(Reenactor.load(folders[reenactor], reconstructor=recnet, **options), recnet, recaugnet)
+
+    @property
+    def model(self) -> FaceModel:
+        return self.reenactor.model
+
+    @property
+    def camera(self) -> Camera:
+        return self.reenactor.camera
+
+    @property
+    def title(self) -> str:
+        """What the reenactor is called, e.g. DCNet."""
+        return str(getattr(self.reenactor.network, "title", self.reenactor.info.kind))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What one worker measures with.
+
+    sets      the test sets by name
+    training  the training set, of which the baselines are means
+    crop_mm   crop radius of the geometric error
+    """
+
+    cascade: Cascade
+    sets: Mapping[str, ClipSource]
+    training: ClipSource
+    crop_mm: float
+
+    @staticmethod
+    def load(config: Config, model: FaceModel, folders: Mapping[str, str], device: torch.device | str = "cpu") -> Bench:
+        """From the folders of the stages, see ``evaluate``. Raises UserError where one cannot be read."""
+        cascade = Cascade.load(folders, config.reenactor, model, device)
+        sets, training = test_clips(config, folders["prepare"]), training_clips(config, folders["prepare"])
+        return Bench(cascade, sets, training, config.evaluation.crop_mm)
+
+
+Measurement = Callable[[Bench], Any]
+"""A part of an evaluation, which one worker measures; it and what it returns can be sent, and are on the CPU."""
