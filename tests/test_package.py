@@ -95,7 +95,7 @@ def test_the_wheel_holds_the_library_alone(wheel: Path) -> None:
         *(f"jr2net/report/{name}" for name in ("report.css", "report.html.j2", "tables.html.j2")),
         *(
             f"jr2net/weights/{name}/{file}"
-            for name in ("recaugnet", "dcnet")
+            for name in ("recaugnet", "dcnet", "flow3d")
             for file in ("README.md", "model.json", "model.safetensors")
         ),
         *(f"jr2net/configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")),

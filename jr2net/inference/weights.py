@@ -18,7 +18,7 @@ RECONSTRUCTION = ("recaugnet",)
 """Folder of the reconstruction network in the shipped weights and in a run."""
 
 REENACTMENT = ("dcnet", "flow3d")
-"""Folders of the reenactors; the weights that ship are those of the first."""
+"""Folders of the reenactors in the shipped weights and in a run; of the shipped ones, the first is the default."""
 
 
 def shipped_weights(stage: str) -> str:

@@ -1,1 +1,1 @@
-"""The weights that ship with the package, ``recaugnet`` and ``dcnet``. ``make weights`` copies them from a run."""
+"""The weights that ship with it: ``recaugnet``, ``dcnet`` and ``flow3d``. ``make weights`` copies them from a run."""

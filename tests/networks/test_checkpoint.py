@@ -157,7 +157,7 @@ def test_a_card_lies_beside_the_weights(face: FaceModel, tmp_path: Path) -> None
     assert "64 × 64 pixels" in body and "Some clips." in body and "consent" in body and "`abc`" in body
 
 
-@pytest.mark.parametrize("name", ["recaugnet", "dcnet"])
+@pytest.mark.parametrize("name", ["recaugnet", "dcnet", "flow3d"])
 def test_shipped_weights_have_a_licence_and_a_card(name: str) -> None:
     folder = shipped_weights(name)
     description = read_description(folder)
