@@ -69,7 +69,7 @@ def model_card(description: Mapping[str, Any], data: str) -> str:
     generates = kind in _GENERATES
     size = architecture.get("image_size", "?")
     sources = "".join(
-        f"| trained from: {name} | `{digest}` |\n" for name, digest in description["trained_from"].items()
+        f"| trained from: {name} | `{digest}` |\n" for name, digest in sorted(description["trained_from"].items())
     )
     return f"""---
 license: {description["license"].lower()}
