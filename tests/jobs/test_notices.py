@@ -152,7 +152,7 @@ def training_with(outcomes: list[Any], folder: Path, max_failures: int, monkeypa
 
     monkeypatch.setattr(train, "trainer", lambda *arguments: SimpleNamespace(fit=fit))
     config = SimpleNamespace(model_dump=lambda mode: {}, scaling=SimpleNamespace(max_failures=max_failures))
-    run = SimpleNamespace(config=config, folder=lambda stage: str(folder), digests=lambda stage: {})
+    run = SimpleNamespace(config=config, folder=lambda stage: str(folder), digests=lambda stage: {}, seconds_after=None)
     return train.train(run, "recnet")  # type: ignore[arg-type]
 
 
