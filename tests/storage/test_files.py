@@ -96,6 +96,7 @@ def test_an_unreachable_server_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     with pytest.raises(StorageError, match=r"s3://bucket/run.*AWS_ENDPOINT_URL"):
         storage.check_writable("s3://bucket/run")
 
