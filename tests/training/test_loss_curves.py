@@ -1,8 +1,10 @@
-"""The first twenty steps of every training against stored curves: refactoring must not change training.
+"""The first steps of every training against stored curves: refactoring must not change training.
 
 ``python tests/training/test_loss_curves.py`` regenerates them, after a change that is meant to alter training.
-Processors round differently and errors grow from step to step, so the tolerance is 2 %, and 10 % for
-adversarial terms, which amplify errors most. On the same type of machine the curves agree to the last digit.
+Processors round differently. RecNet and ETNet forgive that for twenty steps. In a reenactor errors grow tenfold and
+more from step to step, since gradients jump where a flow crosses a pixel's centre; so each of its phases begins with
+fresh weights and takes two steps, and the norms of gradients are compared in the first. Between instruction sets the
+losses then agree to 0.05 %. On the same type of machine all agrees to the last digit.
 """
 
 from __future__ import annotations
@@ -20,21 +22,23 @@ from jr2net.face.model import FaceModel
 
 REFERENCE = Path(__file__).parents[1] / "references" / "loss_curves.json"
 STEPS = 20
-TOLERANCE = {"adversarial": 0.1, "discriminator": 0.1, "feature_matching": 0.1}
-
-
-def tolerance(term: str) -> float:
-    reenactors = ("discriminator", "dcnet", "warping", "refine", "inpaint", "matte")
-    return 0.2 if term in {f"{name}_gradient" for name in reenactors} else TOLERANCE.get(term, 0.02)
+# The steps at which a reenactor's phases begin in a schedule of 20, see ``small_trainings.configuration``.
+PHASES = {"dcnet": (0, 10), "dcnet-paper": (0,), "flow3d": (0, 5, 10, 15)}
+PHASE_STEPS = 2
+TOLERANCE = 0.01
 
 
 def loss_curves(network: str, model: FaceModel) -> dict[str, list[float]]:
-    """Loss term -> its values over the steps; the second half of DCNet's steps is adversarial, with `paper` all."""
-    training, batch = small.training(network, model, 4, STEPS), small.batch(model, 4)
+    """Loss term -> its values over the steps, of a reenactor over the first steps of each phase where it occurs."""
+    batch = small.batch(model, 4)
     curves: dict[str, list[float]] = {}
-    for _ in range(STEPS):
-        for term, value in training.step(batch).items():
-            curves.setdefault(term, []).append(float(f"{value:.6g}"))
+    for phase in PHASES.get(network, (0,)):
+        training = small.training(network, model, 4, STEPS)
+        training.step_number = phase
+        for step in range(PHASE_STEPS if network in PHASES else STEPS):
+            for term, value in training.step(batch).items():
+                if network not in PHASES or step == 0 or not term.endswith("_gradient"):
+                    curves.setdefault(term, []).append(float(f"{value:.6g}"))
     return curves
 
 
@@ -43,7 +47,7 @@ def test_first_steps_match_the_stored_curves(network: str, procedural_model: Fac
     stored, curves = json.loads(REFERENCE.read_text())[network], loss_curves(network, procedural_model)
     assert curves.keys() == stored.keys()
     for term, values in curves.items():
-        assert values == pytest.approx(stored[term], rel=tolerance(term), abs=1e-6), term
+        assert values == pytest.approx(stored[term], rel=TOLERANCE, abs=1e-6), term
 
 
 def store() -> None:
