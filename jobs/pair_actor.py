@@ -113,7 +113,7 @@ class PairActor:
         except DeviceError as error:
             self.is_broken = True
             return outcome | {"error": _one_line(error), "device_broken": True}
-        except (UserError, torch.cuda.OutOfMemoryError) as error:
+        except (UserError, MemoryError, torch.cuda.OutOfMemoryError) as error:
             self.failed.inc()
             return outcome | {"error": _one_line(error)}
         return outcome | {
@@ -191,4 +191,4 @@ class PairActor:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()) or type(error).__name__

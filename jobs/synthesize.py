@@ -60,7 +60,7 @@ def synthesize(run: Run) -> list[str]:
         raise StageError(incomplete_message(folder, failed, missing))
     digests = pair_digests(run.config, run.model, run.folders("synthesis"), inputs.sources, inputs.tracks)
     description = dataset.finish(folder, settings, run.config.seed, digests, run.config.image_size, inputs.grown_from)
-    storage.remove_unfinished(folder)  # not earlier: another job may be writing
+    storage.remove_unfinished(folder)
     print(f"[synthesis] {summary(description)}", flush=True)
     if run.config.data.validation is None:
         return [DESCRIPTION, INDEX]

@@ -141,7 +141,7 @@ class ClipFrames:
         name = f"{entry.identity}/{entry.clip_id}"
         try:
             return f"{name}/{self._row(row).frame[frame]}"
-        except ShardError:
+        except (ShardError, IndexError):
             return f"{name}/{entry.first + frame}"  # the row cannot be read: as if no number were left out
 
     def read(self, number: int) -> SourceImage:

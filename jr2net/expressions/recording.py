@@ -12,6 +12,7 @@ from jr2net.expressions.columns import TrackError, first_few
 from jr2net.expressions.gaps import BRIDGE_S, fill, seen_frames
 from jr2net.expressions.timing import Timeline, timeline
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.storage import base_name
 
 _LARGEST_OF_UNIT = 2.0  # amplified captures exceed 1; they are clamped
 _SMALLEST_OF_HUNDRED = 5.0
@@ -95,7 +96,7 @@ def to_track(recording: Recording) -> Track:
         if np.isfinite(values).any()
     }
     notes += [*times.notes, *_filled_notes(shapes, seen, in_track, times.fps)]
-    name = source.rpartition("/")[2].rpartition(".")[0] or source
+    name = base_name(source).rpartition(".")[0] or source
     return Track(name, filled, times.fps, extra, clamped, None if in_track.all() else in_track, tuple(notes))
 
 

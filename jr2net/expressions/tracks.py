@@ -17,7 +17,7 @@ from jr2net.expressions.json_capture import read_json
 from jr2net.expressions.recording import Track, to_track
 from jr2net.expressions.timing import infer_fps
 from jr2net.expressions.track_file import read_track, write_track
-from jr2net.storage import join, open_filesystem, read_bytes
+from jr2net.storage import base_name, join, open_filesystem, read_bytes
 
 __all__ = (
     "CAPTURE_EXTENSIONS", "Captures", "Track", "TrackError", "infer_fps", "is_capture", "parse_capture", "parse_csv",
@@ -39,15 +39,16 @@ class Captures:
 
 def is_capture(uri: str) -> bool:
     """Whether a file is a capture by its extension, or a folder."""
-    return uri.lower().endswith(CAPTURE_EXTENSIONS) or _is_folder(uri)
+    return base_name(uri).lower().endswith(CAPTURE_EXTENSIONS) or _is_folder(uri)
 
 
 def read_capture(uri: str) -> Track:
     """Reads a capture: CSV, JSON or Parquet by its file extension, or a folder with one of them. Raises TrackError."""
     uri = str(uri)
-    if uri.lower().endswith(".parquet"):
+    name = base_name(uri).lower()
+    if name.endswith(".parquet"):
         return read_track(uri)
-    if uri.lower().endswith(CAPTURE_EXTENSIONS):
+    if name.endswith(CAPTURE_EXTENSIONS):
         return parse_capture(read_bytes(uri), uri)
     names = _captures_in(uri)
     if not names:

@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from jr2net.errors import StorageError
 from jr2net.storage import s3
 from jr2net.storage.files import UNFINISHED_SUFFIX, is_remote, open_filesystem, read_bytes, unfinished_path
+
+ABANDONED_S = 3600.0
+"""Age in seconds after which nobody is taken to write an unfinished file any more."""
 
 
 def put_once(uri: str, content: bytes) -> bool:
@@ -63,9 +67,9 @@ def iter_files(uri: str) -> Iterator[tuple[str, int]]:
         root = Path(open_filesystem(uri)[1])
         for folder, _, names in os.walk(root):
             for name in names:
-                if not name.endswith(UNFINISHED_SUFFIX):
-                    path = Path(folder, name)
-                    yield path.relative_to(root).as_posix(), path.stat().st_size
+                path = Path(folder, name)
+                if not name.endswith(UNFINISHED_SUFFIX) and (size := _size(path)) is not None:
+                    yield path.relative_to(root).as_posix(), size
         return
     bucket, key = s3.bucket_and_key(uri)
     prefix = f"{key.rstrip('/')}/" if key else ""
@@ -79,14 +83,28 @@ def iter_files(uri: str) -> Iterator[tuple[str, int]]:
         raise _storage_error(uri, "listed", error) from None
 
 
+def _size(path: Path) -> int | None:
+    """Of a file in bytes; None if another process has removed it since it was listed."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
 def remove_unfinished(uri: str) -> int:
-    """Removes the unfinished files of killed writers below a folder; returns their number. S3 keeps none."""
+    """Removes the unfinished files of killed writers below a folder; returns their number. S3 keeps none.
+
+    Those that were written to within ``ABANDONED_S`` stay, since another job may be writing them.
+    """
     if is_remote(uri):
         return 0
-    temporaries = list(Path(open_filesystem(uri)[1]).rglob(f".*{UNFINISHED_SUFFIX}"))
-    for temporary in temporaries:
-        temporary.unlink(missing_ok=True)
-    return len(temporaries)
+    removed = 0
+    for temporary in Path(open_filesystem(uri)[1]).rglob(f".*{UNFINISHED_SUFFIX}"):
+        with suppress(FileNotFoundError):
+            if time.time() - temporary.stat().st_mtime > ABANDONED_S:
+                temporary.unlink()
+                removed += 1
+    return removed
 
 
 def _put_remote(uri: str, content: bytes) -> bool:

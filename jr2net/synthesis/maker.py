@@ -1,7 +1,8 @@
 """Makes shards of pairs: decodes the sources, generates the pairs, applies the gates and encodes the images.
 
-No picture and no pair makes a shard fail: one that raises an exception is set aside with its reason. What the storage
-or the device is the cause of is raised: it says nothing about the pair.
+One picture or pair does not make a shard fail: if it raises an exception, it is set aside with its reason. What the
+storage, the device or the memory is the cause of is raised: it says nothing about the pair. So are exceptions of many
+pairs of a shard, which the machine is more likely the cause of than the pairs.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from jr2net.data.pairs import Pair
 from jr2net.data.sets import training_clips, validation_clips
 from jr2net.data.sources import ClipFrames, SourceError, SourceImage, SourceList, Sources, open_sources
 from jr2net.device import DeviceError, to_device
+from jr2net.errors import UserError
 from jr2net.expressions.tracks import Track
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
@@ -35,7 +37,7 @@ from jr2net.networks.checkpoint import load_network, read_description
 from jr2net.networks.weights import load_embedder
 from jr2net.render.scene import recombine
 from jr2net.settings import digest
-from jr2net.storage import StorageError
+from jr2net.storage import StorageError, join
 from jr2net.synthesis.gates import rejection
 from jr2net.synthesis.pair_generator import GeneratedPairs, PairGenerator, Stopwatch
 from jr2net.synthesis.plan import Plan, PlannedPair
@@ -44,8 +46,15 @@ from jr2net.synthesis.source_order import SourceOrder
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
+UNEXPECTED_SHARE = 0.05
+"""Up to this share of a shard's pairs, and always one source or pair, is set aside for unexpected exceptions."""
+
 VALIDATION_PAIRS = 256
 """Number of pairs on which ETNet is validated, before the gates."""
+
+
+class ShardFailure(UserError, RuntimeError):
+    """A shard so many of whose pairs raised exceptions that it must not be written."""
 
 
 class PairGeneratorProtocol(Protocol):
@@ -77,6 +86,8 @@ class ShardResult:
     quarantined  sources and pairs that could not be used, with the reasons
     licenses     number of kept pairs by licence of the source
     seconds      by phase; for logs only, not part of the dataset
+    unexpected   name -> number of pairs that it cost, of those quarantined for an exception other than SourceError,
+                 which says that a source is unusable; not part of the dataset
     """
 
     pair_ids: Sequence[str]
@@ -85,6 +96,7 @@ class ShardResult:
     quarantined: dict[str, str] = field(default_factory=dict)
     licenses: Counter[str] = field(default_factory=Counter)
     seconds: Stopwatch = field(default_factory=Stopwatch)
+    unexpected: Counter[str] = field(default_factory=Counter)
 
     @property
     def planned(self) -> int:
@@ -107,20 +119,25 @@ class PairMaker:
     network_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def shard(self, index: int) -> ShardResult:
-        """Makes the pairs of one shard. Deterministic: batches never span shards."""
+        """Makes the pairs of one shard. Deterministic: batches never span shards.
+
+        Raises ShardFailure, and what the storage, the device or the memory is the cause of.
+        """
         planned = self.plan.shard(index)
         result = ShardResult([pair.pair_id for pair in planned])
         groups = [list(group) for _, group in groupby(planned, key=lambda pair: pair.source)]
         for first in range(0, len(groups), self.settings.batch_size):
             self._make(groups[first : first + self.settings.batch_size], result)
+        _check_unexpected(index, result)
         return result
 
     def _make(self, groups: Sequence[Sequence[PlannedPair]], result: ShardResult) -> None:
         """Makes the pairs of some sources; each source is decoded and reconstructed once."""
         with result.seconds("decode"):
-            sources = {group[0].source: _read(self.sources, group[0].source, result) for group in groups}
+            sources = {group[0].source: _read(self.sources, group[0].source, len(group), result) for group in groups}
         read = {number: source for number, source in sources.items() if source is not None}
-        faces, usable, images = self._reconstruct(read, result)
+        pairs_of = {group[0].source: len(group) for group in groups}
+        faces, usable, images = self._reconstruct(read, pairs_of, result)
         batch_index = {number: index for index, number in enumerate(usable)}
         pairs = [pair for group in groups for pair in group if pair.source in batch_index]
         result.rejected["source"] += sum(map(len, groups)) - len(pairs)
@@ -128,10 +145,10 @@ class PairMaker:
             self._generate(batch, batch_index, [read[number] for number in usable], images, faces, result)
 
     def _reconstruct(
-        self, sources: Mapping[int, SourceImage], result: ShardResult
+        self, sources: Mapping[int, SourceImage], pairs_of: Mapping[int, int], result: ShardResult
     ) -> tuple[FaceParameters | None, list[int], Tensor]:
         """The faces of the sources that can be reconstructed, their numbers and images (N, 3, S, S); None if no source
-        can be."""
+        can be. ``pairs_of``: the number of pairs of each source."""
         numbers = list(sources)
 
         def reconstruct(numbers: Sequence[int]) -> tuple[FaceParameters, Tensor]:
@@ -141,6 +158,7 @@ class PairMaker:
 
         def set_aside(number: int, reason: str) -> None:
             result.quarantined[self.sources.name(number)] = reason
+            result.unexpected[self.sources.name(number)] += pairs_of[number]
 
         done = list(self._isolate(reconstruct, numbers, set_aside))
         if not done:
@@ -183,6 +201,7 @@ class PairMaker:
 
         def set_aside(pair: PlannedPair, reason: str) -> None:
             result.quarantined[f"pair {pair.pair_id}"] = reason
+            result.unexpected[f"pair {pair.pair_id}"] += 1
             result.rejected["error"] += 1
 
         for part, generated in self._isolate(generate, pairs, set_aside):
@@ -198,6 +217,8 @@ class PairMaker:
                         continue
                     try:
                         jpeg = encode_jpeg(arrays[index], self.settings.jpeg_quality)
+                    except MemoryError:
+                        raise
                     except Exception as error:
                         set_aside(pair, _reason(error))
                         continue
@@ -212,13 +233,14 @@ class PairMaker:
     ) -> Iterator[tuple[Sequence[Item], Outcome]]:
         """Yields (items, ``work`` of them): all at once, or if that raises, one by one, without those that raise.
 
-        set_aside: is given those and the reasons. Raises DeviceError, StorageError and torch.cuda.OutOfMemoryError.
+        set_aside: is given those and the reasons. Raises DeviceError, StorageError, MemoryError and
+        torch.cuda.OutOfMemoryError.
         """
         if not items:
             return
         try:
             outcome = work(items)
-        except (DeviceError, StorageError, torch.cuda.OutOfMemoryError):
+        except (DeviceError, StorageError, MemoryError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:
             reason = _reason(error)
@@ -235,9 +257,9 @@ class PairMaker:
     def _driving_images(self, pairs: Sequence[PlannedPair], result: ShardResult) -> dict[int, Tensor]:
         assert self.driving is not None
         images: dict[int, Tensor] = {}
-        for number in {pair.driving for pair in pairs}:
-            if (driving := _read(self.driving, number or 0, result)) is not None:
-                images[number or 0] = to_tensor([driving.image])[0]
+        for number, count in Counter(pair.driving or 0 for pair in pairs).items():
+            if (driving := _read(self.driving, number, count, result)) is not None:
+                images[number] = to_tensor([driving.image])[0]
         return images
 
 
@@ -292,7 +314,7 @@ def validation_maker(maker: PairMaker, config: Config, prepare: str) -> PairMake
 
 def source_folder(config: Config, prepare: str) -> str:
     """Folder or URI of the source images."""
-    return config.synthesis.sources or config.data.clips or f"{prepare}/train"
+    return config.synthesis.sources or config.data.clips or join(prepare, "train")
 
 
 def pair_digests(
@@ -321,15 +343,32 @@ def captures_digest(tracks: Sequence[Track]) -> str:
     return sha256.hexdigest()
 
 
-def _read(sources: Sources, number: int, result: ShardResult) -> SourceImage | None:
-    """A source image, or None if it cannot be used, whatever is wrong with it. Raises StorageError."""
+def _read(sources: Sources, number: int, pairs: int, result: ShardResult) -> SourceImage | None:
+    """A source image, or None if it cannot be used. ``pairs``: how many need it. Raises StorageError, MemoryError."""
     try:
         return sources.read(number)
-    except StorageError:
+    except (StorageError, MemoryError):
         raise
+    except SourceError as error:
+        result.quarantined[sources.name(number)] = str(error)
     except Exception as error:
-        result.quarantined[sources.name(number)] = str(error) if isinstance(error, SourceError) else _reason(error)
-        return None
+        result.quarantined[sources.name(number)] = _reason(error)
+        result.unexpected[sources.name(number)] += pairs
+    return None
+
+
+def _check_unexpected(index: int, result: ShardResult) -> None:
+    """Raises ShardFailure if exceptions cost more of the pairs than single sources or pairs explain."""
+    lost = result.unexpected.total()
+    is_single = len(result.unexpected) == 1 and lost < result.planned
+    if is_single or lost <= UNEXPECTED_SHARE * result.planned:
+        return
+    name = next(iter(result.unexpected))
+    raise ShardFailure(
+        f"shard {index}: {lost} of {result.planned} pairs raised exceptions and nothing of it was written; {name}: "
+        f"{result.quarantined[name]}. Rather than the pictures, this machine's driver, libraries or disk may be the "
+        "cause: mend it, or remove the picture, and start the job again"
+    )
 
 
 def _reason(error: Exception) -> str:

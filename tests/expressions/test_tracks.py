@@ -5,8 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jr2net.expressions.tracks import Track, TrackError, infer_fps, parse_csv, read_capture, read_captures, write_track
+from jr2net.expressions.tracks import (
+    Track,
+    TrackError,
+    infer_fps,
+    is_capture,
+    parse_csv,
+    read_capture,
+    read_captures,
+    write_track,
+)
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.storage import join, write_bytes
 
 
 def make_csv(names: list[str], rows: list[list[object]], first: str = "Timecode") -> bytes:
@@ -31,6 +41,20 @@ def test_columns_are_found_by_name(values: np.ndarray, style) -> None:
     track = parse_csv(make_csv([style(ARKIT_NAMES[i]) for i in order], values[:, order].tolist()), "folder/smile.csv")
     assert np.array_equal(track.expression, values)
     assert (track.name, track.fps, track.clamped, dict(track.extra)) == ("smile", 30.0, 0, {})
+
+
+def test_a_capture_may_lie_in_a_bucket_with_options(
+    values: np.ndarray, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    folder = f"s3://bucket/captures?endpoint_override={s3_server}"
+    write_bytes(join(folder, "smile.csv"), make_csv(list(ARKIT_NAMES), values.tolist()))
+    write_track(join(folder, "frown.parquet"), Track("frown", values, 30.0))
+    for uri in (join(folder, "smile.csv"), folder):
+        assert is_capture(uri)
+    assert read_capture(join(folder, "smile.csv")).name == "smile"
+    assert [track.name for track in read_captures(folder).tracks] == ["frown", "smile"]
 
 
 def test_other_columns_are_kept_as_extra(values: np.ndarray) -> None:

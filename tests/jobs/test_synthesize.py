@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,6 +83,16 @@ def test_an_actor_without_its_device_gives_the_shard_back_and_ends(
     with pytest.raises(SystemExit):
         actor({"shard": 1})
     assert ends == [True]
+
+
+def test_lack_of_memory_fails_its_shard(storage_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    actor = actor_of(run_of(storage_uri), tmp_path)
+
+    def full(index: int) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(actor, "_maker", SimpleNamespace(shard=full))
+    assert actor({"shard": 0})["error"] == "MemoryError"
 
 
 def test_a_storage_error_fails_its_shard_only(

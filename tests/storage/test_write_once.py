@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +77,24 @@ def test_listings_span_pages(folder: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_unfinished_writes_are_hidden_and_removed(tmp_path: Path) -> None:
     put_once(str(tmp_path / "a" / "whole"), b"x")
-    (tmp_path / "a" / ".other.123.part").write_bytes(b"half")
+    killed, writing = tmp_path / "a" / ".other.123.part", tmp_path / "a" / ".third.456.part"
+    for path in (killed, writing):
+        path.write_bytes(b"half")
+    two_hours_ago = time.time() - 7200
+    os.utime(killed, (two_hours_ago, two_hours_ago))
     assert list(iter_files(str(tmp_path))) == [("a/whole", 1)]
     assert remove_unfinished(str(tmp_path)) == 1
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["whole"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [".third.456.part", "whole"]
+
+
+def test_a_file_that_goes_while_it_is_listed_is_skipped(tmp_path: Path) -> None:
+    for name in "abc":
+        put_once(str(tmp_path / name), b"x")
+    listing = iter_files(str(tmp_path))
+    left = {"a", "b", "c"} - {next(listing)[0]}
+    gone = left.pop()
+    (tmp_path / gone).unlink()
+    assert {name for name, _ in listing} == left
 
 
 def test_a_full_disk_raises_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from darkening_maker import SIZE, DarkeningGenerator, MakeMaker
 
+from jr2net.config import load
 from jr2net.data.clips import ClipSource
 from jr2net.data.pairs import encode_pair_shard
 from jr2net.data.shards import read_clips, write_clips
@@ -18,6 +19,7 @@ from jr2net.data.sources import ClipFrames, SourceImage
 from jr2net.device import DeviceError, check_device
 from jr2net.face.parameters import FaceParameters
 from jr2net.storage import StorageError
+from jr2net.synthesis import maker
 from jr2net.synthesis.gates import COLUMNS
 from jr2net.synthesis.pair_generator import GeneratedPairs, in_halves
 
@@ -167,9 +169,11 @@ def test_a_source_that_cannot_be_reconstructed_is_quarantined(make_maker: MakeMa
     assert list(result.quarantined.values()) == ["ValueError: a face without light"]
 
 
-def test_any_exception_of_a_source_sets_it_aside_but_one_of_the_storage(make_maker: MakeMaker, clips: str) -> None:
+def test_any_exception_of_a_source_sets_it_aside_but_one_of_the_storage_or_the_memory(
+    make_maker: MakeMaker, clips: str
+) -> None:
     class Odd(ClipFrames):
-        error: Exception = MemoryError("a picture of 4 GB")
+        error: Exception = IndexError("picture 7")
 
         def read(self, number: int) -> SourceImage:
             if number == 3:
@@ -179,10 +183,50 @@ def test_any_exception_of_a_source_sets_it_aside_but_one_of_the_storage(make_mak
     sources = Odd(ClipSource(clips), SIZE)
     result = make_maker(sources=sources, pairs=6, pairs_per_shard=6).shard(0)
     assert result.rejected == {"source": 1}
-    assert result.quarantined == {"person 1/clip 1/1": "MemoryError: a picture of 4 GB"}
-    sources.error = StorageError("s3://bucket: no response")
-    with pytest.raises(StorageError):
-        make_maker(sources=sources, pairs=6, pairs_per_shard=6).shard(0)
+    assert result.quarantined == {"person 1/clip 1/1": "IndexError: picture 7"}
+    for sources.error in (StorageError("s3://bucket: no response"), MemoryError()):
+        with pytest.raises(type(sources.error)):
+            make_maker(sources=sources, pairs=6, pairs_per_shard=6).shard(0)
+
+
+@pytest.mark.parametrize("step", ["reconstruct", "generate", "encode"])
+def test_a_shard_whose_pairs_all_raise_is_not_made(
+    make_maker: MakeMaker, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def broken(*args: object) -> None:
+        raise ImportError("libjpeg.so.8: no such file")
+
+    generator = DarkeningGenerator()
+    if step == "encode":
+        monkeypatch.setattr(maker, "encode_jpeg", broken)
+    else:
+        monkeypatch.setattr(generator, step, broken)
+    with pytest.raises(maker.ShardFailure, match=r"shard 0: 4 of 4 pairs raised .* ImportError: libjpeg"):
+        make_maker(generator=generator).shard(0)
+
+
+def test_a_shard_of_many_exceptions_is_not_made(make_maker: MakeMaker) -> None:
+    sizes = {"pairs": 40, "pairs_per_shard": 40}
+    strengths = sorted(pair.expression.mean() for pair in make_maker(**sizes).plan.shard(0))
+    few, many = (FaultyGenerator(poison=strengths[-1 - count] + 1e-6) for count in (2, 3))
+    assert make_maker(generator=few, **sizes).shard(0).rejected["error"] == 2
+    with pytest.raises(maker.ShardFailure, match="shard 0: 3 of 40 pairs"):
+        make_maker(generator=many, **sizes).shard(0)
+
+
+def test_lack_of_memory_is_no_pairs_fault(make_maker: MakeMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(maker, "encode_jpeg", full)
+    with pytest.raises(MemoryError):
+        make_maker().shard(0)
+
+
+def test_people_of_a_bucket_with_options_are_the_sources() -> None:
+    config = load(Path(__file__).parents[2] / "configs" / "smoke.yaml", [])
+    uri = maker.source_folder(config, "s3://bucket/run/prepare?endpoint_override=http://localhost:9000")
+    assert uri == "s3://bucket/run/prepare/train?endpoint_override=http://localhost:9000"
 
 
 def test_a_broken_device_is_no_pairs_fault(make_maker: MakeMaker) -> None:
