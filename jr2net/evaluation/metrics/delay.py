@@ -9,13 +9,17 @@ Array = NDArray[np.float64]
 
 _STEADY = 1e-6
 
+ALIKE = 0.5
+"""Signals that correlate less than this at every shift have no delay: where one follows the other is chance."""
+
 
 def delay(signal: Array, reference: Array, limit: int) -> float:
     """Frames by which ``signal`` (T, C) comes after ``reference`` (T, C), both at a constant rate.
 
     The maximum, over shifts of up to ``limit`` frames in both directions, of the normalised cross-correlation summed
     over the columns, refined to a fraction of a frame by the parabola through it and its neighbours. Columns that are
-    constant in either decide nothing. NaN where none is left, or T is at most 2 ``limit``.
+    constant in either decide nothing. NaN where none is left, where the signals are not ALIKE at any shift, or where T
+    is at most 2 ``limit``.
     """
     frames = len(reference)
     moves = (signal.std(0) > _STEADY) & (reference.std(0) > _STEADY)
@@ -25,6 +29,8 @@ def delay(signal: Array, reference: Array, limit: int) -> float:
     shifts = range(-limit, limit + 1)
     scores = np.array([_similarity(signal, reference, shift) for shift in shifts])
     best = int(scores.argmax())
+    if scores[best] < ALIKE:
+        return float("nan")
     if 0 < best < len(scores) - 1:
         before, peak, after = scores[best - 1 : best + 2]
         bend = before - 2 * peak + after

@@ -1,7 +1,7 @@
 """Metrics of tracked expressions: coefficients against truth by blendshape, by group, by side; blinks; gaze.
 
-All functions take predicted and true coefficients (M, 51) in the order of ``ARKIT_NAMES`` and return NaN where the truth
-does not decide a figure.
+All functions take predicted and true coefficients (M, 51) in the order of ``ARKIT_NAMES`` and return NaN where the
+truth does not decide a figure.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
 
@@ -112,9 +113,13 @@ def closure_errors(predicted: Array, truth: Array) -> dict[str, float]:
     blink_correlation  of the mean of both blinks
     blink_recall       of the eyes that are closed (CLOSED), the fraction that is found closed
     blink_precision    of the eyes that are found closed, the fraction that is
+    blink_auc          probability that a closed eye is found more closed than an open one (area under the ROC curve):
+                       it does not depend on the scale of the answers
     wink_correlation   of the difference of the two blinks, where it varies
     wink_recall        of the frames in which one eye is closed and the other is not, and they differ by at least APART,
                        the fraction in which the same eye is found more closed, by at least APART
+    wink_side          the same, by however little
+    closed, winks      numbers of closed eyes and of such frames in the truth
     """
     blinks = [ARKIT_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
     predicted, truth = predicted[:, blinks], truth[:, blinks]
@@ -127,6 +132,10 @@ def closure_errors(predicted: Array, truth: Array) -> dict[str, float]:
         "blink_precision": _fraction(closed & found, found),
         "wink_correlation": float(correlation(gap[:, None], true_gap[:, None], VARIES)[0]),
         "wink_recall": _fraction(winks & (gap * np.sign(true_gap) >= APART), winks),
+        "wink_side": _fraction(winks & (gap * true_gap > 0), winks),
+        "blink_auc": _area_under_roc(predicted.ravel(), closed.ravel()),
+        "closed": float(closed.sum()),
+        "winks": float(winks.sum()),
     }
 
 
@@ -142,7 +151,7 @@ def gaze(expression: Array) -> Array:
 
 
 def gaze_errors(predicted: Array, truth: Array) -> dict[str, float]:
-    """``gaze_sideways`` and ``gaze_upwards``: correlations of the directions; ``gaze_mae``: of both, in coefficients."""
+    """``gaze_sideways``, ``gaze_upwards``: correlations of the directions; ``gaze_mae``: of both, in coefficients."""
     directions, true_directions = gaze(predicted), gaze(truth)
     sideways, upwards = correlation(directions, true_directions, VARIES)
     return {
@@ -154,3 +163,12 @@ def gaze_errors(predicted: Array, truth: Array) -> dict[str, float]:
 
 def _fraction(chosen: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:
     return float(chosen.sum() / among.sum()) if among.any() else float("nan")
+
+
+def _area_under_roc(scores: Array, positive: NDArray[np.bool_]) -> float:
+    """By the ranks of the positives (Mann and Whitney 1947); ties count half."""
+    count = int(positive.sum())
+    if not 0 < count < len(scores):
+        return float("nan")
+    ranks = rankdata(scores)[positive].sum() - count * (count + 1) / 2
+    return float(ranks / (count * (len(scores) - count)))

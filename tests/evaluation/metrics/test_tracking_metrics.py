@@ -74,6 +74,9 @@ def test_blinks_and_winks() -> None:
     assert errors["blink_recall"] == pytest.approx(1 / 4)  # of the eyes that are closed, the left one of the blink
     assert errors["blink_precision"] == pytest.approx(1 / 2)  # beside it the left one of the open eyes
     assert errors["wink_recall"] == pytest.approx(1 / 2)  # the second wink differs by 0.1 only
+    assert errors["wink_side"] == 1 and (errors["closed"], errors["winks"]) == (4, 2)
+    # Of the 16 comparisons of a closed eye (0.7, 0.4, 0.4, 0.3) with an open one (0.6, 0, 0.1, 0.2), three are lost.
+    assert errors["blink_auc"] == pytest.approx(13 / 16)
     assert closure_errors(truth, truth)["wink_correlation"] == pytest.approx(1)
     none = closure_errors(predicted, np.zeros_like(truth))
     assert np.isnan([none["blink_recall"], none["wink_recall"], none["blink_correlation"]]).all()
@@ -98,6 +101,8 @@ def test_a_known_delay_is_found(late: float) -> None:
         return np.sin(at[:, None] * speeds) + 0.5 * np.sin(0.31 * at[:, None] * speeds + 1)
 
     assert delay(motion(times - late), motion(times), 8) == pytest.approx(late, abs=0.05)
+    noise = np.random.default_rng(0).normal(size=(200, 3))
+    assert np.isnan(delay(noise, motion(times), 8))
     still = np.zeros((200, 3))
     assert np.isnan(delay(still, motion(times), 8))
     assert np.isnan(delay(motion(times[:10]), motion(times[:10]), 8))
