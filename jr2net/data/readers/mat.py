@@ -31,11 +31,13 @@ class MatFace:
     landmarks  (68, 2) float32 pixels of the picture beside the file, edges at integers
     depth      (68,) float32 pixels towards the viewer, from the head's centre; None: only 2D points are known
     rotation   (3,) float32 (pitch, yaw, roll) in radians, as in ``FaceParameters``; None: not known
+    published  (3,) float32 (pitch, yaw, roll) in radians, as the file has them and publications compare them
     """
 
     landmarks: np.ndarray
     depth: np.ndarray | None = None
     rotation: np.ndarray | None = None
+    published: np.ndarray | None = None
 
 
 def parse_mat(content: bytes, name: str) -> MatFace:
@@ -55,10 +57,12 @@ def parse_mat(content: bytes, name: str) -> MatFace:
         raise DatasetError(
             "no landmarks", f"{name}: has no 68 landmarks (pt3d_68 or pt2d; found {found}); give the dataset's own file"
         )
+    angles = _angles(arrays.get("Pose_Para"), name)
     return MatFace(
         landmarks=check_points(points[:, :2] - MATLAB_CENTRE, name),
         depth=points[:, 2].astype(np.float32) if points.shape[1] == 3 else None,
-        rotation=_rotation(arrays.get("Pose_Para"), name),
+        rotation=None if angles is None else from_published(angles).astype(np.float32),
+        published=None if angles is None else angles.astype(np.float32),
     )
 
 
@@ -70,18 +74,32 @@ def _points(array: np.ndarray | None) -> np.ndarray | None:
     return points.astype(np.float64) if points.shape in ((LANDMARKS, 2), (LANDMARKS, 3)) else None
 
 
-def _rotation(parameters: np.ndarray | None, name: str) -> np.ndarray | None:
-    """Pitch, yaw and roll of ``Pose_Para``, whose rotation is ``Rx Ry Rz`` with the opposite sense of each angle, as
-    those of ``FaceParameters``, which is ``Rz Ry Rx``. Both turn a face with y up and z towards the viewer."""
+def _angles(parameters: np.ndarray | None, name: str) -> np.ndarray | None:
+    """Pitch, yaw and roll of ``Pose_Para``, which also holds a translation and a scale."""
     if parameters is None:
         return None
     if parameters.size != 7 or not np.isfinite(parameters).all():
         raise DatasetError("no pose", f"{name}: Pose_Para has {parameters.size} values, expected 7; copy it again")
-    (sx, sy, sz), (cx, cy, cz) = np.sin(angles := parameters.ravel()[:3].astype(np.float64)), np.cos(angles)
+    return parameters.ravel()[:3].astype(np.float64)
+
+
+def from_published(angles: np.ndarray) -> np.ndarray:
+    """Pitch, yaw and roll (3,) of these sets, whose rotation is ``Rx Ry Rz`` with the opposite sense of each angle, as
+    those of ``FaceParameters``, which is ``Rz Ry Rx``. Both turn a face with y up and z towards the viewer."""
+    (sx, sy, sz), (cx, cy, cz) = np.sin(angles), np.cos(angles)
     about_x = np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]])
     about_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
     about_z = np.array([[cz, sz, 0], [-sz, cz, 0], [0, 0, 1]])
-    return euler_angles(about_x @ about_y @ about_z).astype(np.float32)
+    return euler_angles(about_x @ about_y @ about_z)
+
+
+def to_published(rotation: np.ndarray) -> np.ndarray:
+    """The inverse of ``from_published``, for yaws below 90°: the transposed rotation has these angles, as ours are."""
+    (sx, sy, sz), (cx, cy, cz) = np.sin(rotation), np.cos(rotation)
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return euler_angles((about_z @ about_y @ about_x).T)
 
 
 def euler_angles(matrix: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 from landmark_files import face_points, mat_file, npy_file, pts_file, t7_file, turned_by
 
 from jr2net.config import FaceConfig
-from jr2net.data.readers.mat import euler_angles, parse_mat
+from jr2net.data.readers.mat import euler_angles, from_published, parse_mat, to_published
 from jr2net.data.readers.problems import DatasetError, check_points, handedness
 from jr2net.data.readers.pts import parse_points
 from jr2net.face.load import load_face_model
@@ -29,6 +29,14 @@ def test_a_mat_gives_landmarks_with_edges_at_integers(key: str) -> None:
 def test_a_single_angle_of_a_mat_is_turned_to_the_opposite_sense(angle: tuple[float, float, float]) -> None:
     face = parse_mat(mat_file(face_points(), angle), "a.mat")
     assert face.rotation == pytest.approx(-np.array(angle), abs=1e-6)
+
+
+def test_published_angles_and_ours_are_the_same_rotation() -> None:
+    published = np.array([0.3, -0.9, 0.5])
+    face = parse_mat(mat_file(face_points(), (0.3, -0.9, 0.5)), "a.mat")
+    assert face.published == pytest.approx(published, abs=1e-6)
+    assert face.rotation == pytest.approx(from_published(published), abs=1e-6)
+    assert to_published(from_published(published)) == pytest.approx(published)
 
 
 def test_angles_are_the_inverse_of_the_rotation_matrix() -> None:
