@@ -24,12 +24,12 @@ from jobs.tasks import wait_for_all
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.data.checks import check_shard, count_contents
-from jr2net.data.index import ClipIndex, join_indices
+from jr2net.data.index import ClipIndex, changed_shards, join_indices
 from jr2net.data.sets import LEFT_OUT, index_name, shared_identities, studio_kinds
 from jr2net.data.shards import find_shards, write_clips
 from jr2net.face.model import FaceModel
 from jr2net.process import use_threads
-from jr2net.run.cascade import Run
+from jr2net.run.cascade import Run, StageError
 from jr2net.studio.film import Kind, film_people
 
 CHECKS = "checks"
@@ -132,6 +132,22 @@ def check(shard: str, version: str, folder: str, every_image: bool) -> pa.Table:
     return check_shard(shard, version, folder, every_image)
 
 
+def check_again(run: Run) -> None:
+    """Decodes all images of the sets of a finished stage.
+
+    Raises ShardError where a shard is damaged, StageError where the shards are not those that the stage has seen.
+    """
+    folder = run.folder("prepare")
+    for name, uri in clip_sets(run).items():
+        _, index = check_clips(run, uri, every_image=True)
+        if changed := changed_shards(ClipIndex.open(storage.join(folder, index_name(name)), uri), index):
+            first = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
+            raise StageError(
+                f"{uri}: {len(changed)} shards were added, removed or changed since the stage prepare finished: "
+                f"{first}; restore them, or give --redo prepare, which deletes all that was made from the clips"
+            )
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
@@ -144,10 +160,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def work(run: Run, options: argparse.Namespace) -> None:
     """Runs the stage; with ``--check all`` all images are decoded though it may have been finished."""
     every_image = options.check == "all"
-    run_stage(run, "prepare", partial(prepare, every_image=every_image))
-    if every_image:
-        for uri in clip_sets(run).values():
-            check_clips(run, uri, every_image)
+    if run_stage(run, "prepare", partial(prepare, every_image=every_image)) is None and every_image:
+        check_again(run)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("-o", "--output", required=True, metavar="FOLDER", help="output folder")
     _add_network(command, precision=False)
+    _add_reenactor(command)
     command.set_defaults(run=commands.export_onnx)
     return parser
 

@@ -129,7 +129,12 @@ def export_onnx(options: argparse.Namespace) -> int:
 
     folder = Path(options.output)
     reconstructor = Reconstructor.load(options.weights, face_model=options.face_model)
-    reenactor = Reenactor.load(options.weights, reconstructor=reconstructor, face_model=reconstructor.model)
+    reenactor = Reenactor.load(
+        options.weights,
+        reconstructor=reconstructor,
+        face_model=reconstructor.model,
+        reenactor=options.reenactor,
+    )
     for exported in (
         export_reconstructor(reconstructor, folder / f"{reconstructor.info.kind}.onnx"),
         export_reenactor(reenactor, folder / f"{reenactor.info.kind}.onnx"),

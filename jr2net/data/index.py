@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import overload
 
 import numpy as np
@@ -87,6 +88,17 @@ class ClipIndex(Sequence[RowEntry]):
 
     def write(self, uri: str) -> None:
         write_bytes(uri, self.encode())
+
+    def by_shard(self) -> dict[str, pa.Table]:
+        """The rows of the whole table by the name of their shard, with their names in full."""
+        columns = {
+            name: column.cast(pa.large_string()) if pa.types.is_dictionary(column.type) else column
+            for name, column in zip(self.table.column_names, self.table.columns)
+        }
+        rows = pa.table(columns)
+        numbers = self._arrays["shard"].indices.to_numpy()
+        bounds = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1)).tolist()
+        return {rows["shard"][first].as_py(): rows.slice(first, end - first) for first, end in pairwise(bounds)}
 
     def __len__(self) -> int:
         return self.table.num_rows if self.selected is None else len(self.selected)
@@ -249,6 +261,15 @@ def join_indices(names: Sequence[str], shards: Sequence[pa.Table], folder: str =
     }
     columns = {name: columns[name] if name in columns else table[name] for name in SCHEMA.names}
     return ClipIndex(pa.table(columns, SCHEMA).combine_chunks(), folder)
+
+
+def changed_shards(before: ClipIndex, after: ClipIndex) -> list[str]:
+    """Sorted names of the shards that only one of two whole indices of a folder has, or whose rows differ."""
+    if before.encode() == after.encode():
+        return []
+    old, new = before.by_shard(), after.by_shard()
+    changed = {name for name in old.keys() & new.keys() if not old[name].equals(new[name])}
+    return sorted(changed | (old.keys() ^ new.keys()))
 
 
 def index_shard(uri: str) -> pa.Table:

@@ -41,8 +41,8 @@ def checkpoint_folder(weights: str | Path | None, stages: Sequence[str]) -> str:
     ]
     if len(found) > 1:
         raise CheckpointError(
-            f"{folder}: holds several networks; choose one (--reenactor {' or '.join(stages)}), or give its folder: "
-            f"{' or '.join(found)}"
+            f"{folder}: holds several networks; give the folder of one: {' or '.join(found)} (the jr2net command also "
+            f"takes --reenactor {' or '.join(stages)})"
         )
     return found[0] if found else folder
 

@@ -41,9 +41,13 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m jr2net.weights RUN [{' | '.join(NETWORKS)} …]", file=sys.stderr)
         return 1
     try:
+        kept = {name for name in NETWORKS if (WEIGHTS / name).exists()}
         for folder in copy_weights(arguments[0], names=arguments[1:]):
+            kept.discard(folder.name)
             size = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
             print(f"[weights] {folder}: {size:.1f} MB")
+        if kept:
+            print(f"[weights] {' and '.join(sorted(kept))}: not copied, the weights of the package stay")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

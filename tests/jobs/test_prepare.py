@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from tiny_run import SMOKE, noise_clips
 
+from jobs import prepare
 from jobs.prepare import clip_sets, leave_out
 from jr2net.config import load
-from jr2net.data.sets import LEFT_OUT
-from jr2net.data.shards import write_clips
-from jr2net.run.cascade import Run
+from jr2net.data.checks import check_shard
+from jr2net.data.index import ClipIndex, join_indices
+from jr2net.data.sets import LEFT_OUT, index_name
+from jr2net.data.shards import find_shards, write_clips
+from jr2net.run.cascade import Run, StageError
 
 
 def test_people_of_the_test_clips_are_reported_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,3 +43,25 @@ def test_the_sets_of_a_run(tmp_path: Path) -> None:
     filmed = {kind: f"{tmp_path}/prepare/{kind}" for kind in ("train", "natural", "large")}
     assert sets() == filmed and sets("data.test_clips=/t") == filmed | {"test_clips": "/t"}
     assert sets("data.clips=/c", "data.test_clips=/t") == {"clips": "/c", "test_clips": "/t"}
+
+
+def test_shards_that_are_checked_again_must_be_those_of_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check_clips(run: Run, uri: str, every_image: bool) -> tuple[dict, ClipIndex]:
+        assert every_image
+        found = [check_shard(shard, version, f"{tmp_path}/checks", True) for shard, version in find_shards(uri).items()]
+        return {}, join_indices([Path(shard).name for shard in find_shards(uri)], found, uri)
+
+    monkeypatch.setattr(prepare, "check_clips", check_clips)
+    people, clips = noise_clips(0, 32), tmp_path / "clips"
+    for name in "abc":
+        write_clips(str(clips / f"{name}.parquet"), people[:4])
+    run = Run(load(SMOKE, [f"storage={tmp_path}/run", f"data.clips={clips}"]))
+    check_clips(run, str(clips), True)[1].write(f"{run.folder('prepare')}/{index_name('clips')}")
+    prepare.check_again(run)
+    (clips / "a.parquet").unlink()
+    write_clips(str(clips / "b.parquet"), people[:5])
+    write_clips(str(clips / "d.parquet"), people[:4])
+    with pytest.raises(StageError, match=r"3 shards were added, .*: a.parquet, b.parquet, d.parquet; .*--redo prepare"):
+        prepare.check_again(run)

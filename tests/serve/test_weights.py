@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from small_networks import SIZE
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
 from jr2net.networks.checkpoint import CheckpointError, read_description
+from jr2net.weights import __main__ as command
 from jr2net.weights.__main__ import copy_weights, main
 
 
@@ -46,6 +49,17 @@ def test_of_a_run_with_both_reenactors_one_is_chosen(weights, face_model, tmp_pa
         Reenactor.load(tmp_path, face_model=face_model)
     with pytest.raises(CheckpointError, match="holds a dcnet; give the folder of a flow3d"):
         Reenactor.load(weights["dcnet"], reconstructor=weights["recnet"], face_model=face_model, reenactor="flow3d")
+
+
+def test_networks_that_are_not_copied_are_named(weights, tmp_path, monkeypatch, capsys):
+    run, package = tmp_path / "run", tmp_path / "package"
+    run.mkdir()
+    (run / "dcnet").symlink_to(weights["dcnet"])
+    (package / "recaugnet").mkdir(parents=True)
+    monkeypatch.setattr(command, "WEIGHTS", package)
+    monkeypatch.setattr(command, "copy_weights", partial(copy_weights, target=package))
+    assert main([str(run)]) == 0
+    assert "[weights] recaugnet: not copied, the weights of the package stay" in capsys.readouterr().out
 
 
 def test_a_run_without_networks_is_an_error(tmp_path, capsys):
