@@ -106,6 +106,36 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reenactor(command)
     command.set_defaults(run=commands.animate)
 
+    command = _command(
+        subparsers,
+        "evaluate",
+        "measure reconstructions by a published protocol",
+        "jr2net evaluate facewarehouse /data/FaceWarehouse -o results/",
+    )
+    command.add_argument("protocol", nargs="?", help="its name; without it the protocols are listed")
+    command.add_argument("data", nargs="?", help="folder or file of the dataset, in its own layout")
+    command.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a run's folder or s3:// URI, or `shipped`; can be repeated (default: shipped, if no --predictions)",
+    )
+    command.add_argument(
+        "--predictions",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="answers of any other system, meshes or coefficients; can be repeated",
+    )
+    command.add_argument("--face-model", metavar="MODEL", help="the face model of the networks (default: procedural)")
+    command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:NUMBER")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the protocol, e.g. seed=1"
+    )
+    command.add_argument("-o", "--output", metavar="FOLDER", help="also write PROTOCOL.json and PROTOCOL.md there")
+    command.set_defaults(run=commands.evaluate)
+
     face = subparsers.add_parser("face", help="face models")
     face.set_defaults(help_parser=face)
     command = _command(

@@ -113,6 +113,32 @@ def animate(options: argparse.Namespace) -> int:
     return 0
 
 
+def evaluate(options: argparse.Namespace) -> int:
+    from jr2net import storage
+    from jr2net.evaluation import protocols
+    from jr2net.evaluation.protocols.markdown import to_markdown
+    from jr2net.process import use_threads
+
+    if options.protocol is None:
+        print("\n".join(f"{protocol.name:<16}{protocol.title}" for protocol in protocols.PROTOCOLS.values()))
+        return 0
+    protocol = protocols.find(options.protocol)
+    if options.data is None:
+        raise CommandError(f"{protocol.name}: give the folder of the dataset (docs/evaluation.md has its layout)")
+    use_threads(1)
+    _check_device(options.device)
+    predictions = _predictions(options.predictions)
+    weights = tuple(options.weights or ([] if predictions else [protocols.SHIPPED]))
+    systems = protocols.Systems(weights, predictions, options.face_model, options.device)
+    result = protocols.measure(protocol.name, options.data, systems, options.set)
+    markdown = to_markdown(result)
+    if options.output:
+        for ending, content in ((".json", result.to_json()), (".md", markdown)):
+            storage.write_bytes(storage.join(options.output, f"{protocol.name}{ending}"), content.encode())
+    print(markdown, end="")
+    return 0
+
+
 def convert_face(options: argparse.Namespace) -> int:
     from jr2net.face.convert import convert
 
@@ -284,6 +310,21 @@ class _Progress:
 def _check_not_same_file(source: str, output: Path) -> None:
     if Path(source).resolve() == output.resolve():
         raise CommandError(f"{output}: would overwrite the input; give another name")
+
+
+def _predictions(arguments: Sequence[str]) -> dict[str, str]:
+    """``NAME=FOLDER`` or ``FOLDER``, which is then named after itself, to method -> folder. Raises CommandError."""
+    found: dict[str, str] = {}
+    for argument in arguments:
+        name, separator, folder = argument.partition("=")
+        if not separator or "/" in name:
+            name, folder = Path(argument.rstrip("/")).name, argument
+        if not name or not folder:
+            raise CommandError(f"--predictions {argument}: write NAME=FOLDER")
+        if name in found:
+            raise CommandError(f"--predictions {argument}: a second {name}; name them apart, NAME=FOLDER")
+        found[name] = folder
+    return found
 
 
 def _coefficients(settings: Sequence[str]) -> dict[str, float]:

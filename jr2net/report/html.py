@@ -13,9 +13,9 @@ from markupsafe import Markup
 from PIL import Image
 
 from jr2net.evaluation.figures import Grid, ImageArray
+from jr2net.evaluation.paper import PAPER_TABLES, PaperTable
 from jr2net.report import curves
 from jr2net.report.curves import TrainingLog
-from jr2net.report.paper import PAPER_TABLES, PaperTable
 from jr2net.report.result import EVALUATED, missing, plain, test_sets, to_json
 from jr2net.report.tables import Table, headlines, section_tables
 from jr2net.run.environment import duration

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from jr2net.report.paper import PAPER_TABLES
+from jr2net.evaluation.paper import PAPER_TABLES
 from jr2net.report.tables import headlines, section_tables
 
 

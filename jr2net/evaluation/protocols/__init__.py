@@ -1,0 +1,38 @@
+"""Protocols of the publications, one file each, chosen by name: ``measure("facewarehouse", folder, systems)``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from jr2net.evaluation.protocols.protocol import SHIPPED, Protocol, ProtocolError, Systems
+from jr2net.evaluation.protocols.result import Result
+from jr2net.settings import apply_override, validate
+
+__all__ = ["PROTOCOLS", "SHIPPED", "Protocol", "ProtocolError", "Result", "Systems", "find", "measure"]
+
+_ALL: tuple[Protocol, ...] = ()
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
+"""Name -> protocol."""
+
+
+def find(name: str) -> Protocol:
+    """Raises ProtocolError with the known names, and the one that is probably meant."""
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    close = difflib.get_close_matches(name, PROTOCOLS, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(PROTOCOLS)}"
+    raise ProtocolError(f"protocol {name!r}: is not known; {hint}")
+
+
+def measure(name: str, data: str, systems: Systems, overrides: Sequence[str] = ()) -> Result:
+    """Measures ``systems`` on ``data`` by the protocol of that name.
+
+    overrides: its settings as ``key=value``. Raises ProtocolError for data that it cannot measure, ConfigError for
+    settings that it does not have.
+    """
+    protocol = find(name)
+    tree: dict[str, object] = {}
+    for override in overrides:
+        apply_override(tree, override, "seed=1")
+    return protocol.measure(data, systems, validate(protocol.settings, tree, f"protocol {name}"))

@@ -1,0 +1,112 @@
+"""What a protocol is, and what is given to it: data, and the systems whose answers are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from jr2net import storage
+from jr2net.errors import UserError
+from jr2net.evaluation.protocols.result import Result
+from jr2net.face.model import FaceModel
+from jr2net.inference.reconstruction import Reconstructor
+from jr2net.inference.weights import as_face_model, checkpoint_folder, shipped_weights
+from jr2net.networks.checkpoint import DESCRIPTION
+from jr2net.settings import Section
+
+SHIPPED = "shipped"
+"""What ``--weights`` calls the weights of the package."""
+
+STAGES = ("recnet", "recaugnet")
+"""Reconstruction networks of a run, in the order of a table's rows."""
+
+TITLES = {"recnet": "RecNet", "recaugnet": "RecAugNet"}
+
+
+class ProtocolError(UserError, ValueError):
+    """Data or answers that a protocol cannot measure; the message names the file, the field and the remedy."""
+
+
+class ProtocolSettings(Section):
+    """What every protocol can be told; a protocol's own settings extend it."""
+
+    seed: int = Field(0, description="of the bootstrap and of whatever else a protocol draws")
+    draws: int = Field(2000, ge=100, description="of the bootstrap")
+
+
+@dataclass(frozen=True)
+class Systems:
+    """What is measured.
+
+    weights      folders of runs or networks, local or ``s3://``, or ``SHIPPED``
+    predictions  method -> folder of answers of any other system; a protocol's module says in which form
+    face_model   of the networks, as in the setting ``face.model``; None: the procedural one
+    """
+
+    weights: tuple[str, ...] = ()
+    predictions: Mapping[str, str] = field(default_factory=dict)
+    face_model: str | None = None
+    device: torch.device | str = "cpu"
+
+    @cached_property
+    def model(self) -> FaceModel:
+        """The face model of the networks. Raises FaceModelError."""
+        return as_face_model(self.face_model)
+
+    def reconstructors(self) -> dict[str, Reconstructor]:
+        """Method -> network: of a run RecNet and RecAugNet, where it has them. Raises CheckpointError.
+
+        The networks of several folders are told apart by the folders' names.
+        """
+        found: dict[str, Reconstructor] = {}
+        for weights in self.weights:
+            for folder in _networks(weights):
+                reconstructor = Reconstructor.load(folder, face_model=self.model, device=self.device)
+                title = TITLES[reconstructor.info.kind]
+                if len(self.weights) > 1:
+                    title = f"{title} ({_short(weights)})"
+                found[_unused(title, found)] = reconstructor
+        return found
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A published way of measuring.
+
+    name      what it is chosen by
+    title     what it measures, in a line
+    settings  the class of its settings
+    measure   (data, systems, settings) -> result; raises ProtocolError
+    """
+
+    name: str
+    title: str
+    measure: Callable[[str, Systems, Any], Result]
+    settings: type[ProtocolSettings] = ProtocolSettings
+
+
+def _networks(weights: str) -> list[str]:
+    """Folders of the reconstruction networks that ``weights`` names."""
+    if weights == SHIPPED:
+        return [shipped_weights("recaugnet")]
+    inside = [storage.join(weights, stage) for stage in STAGES]
+    found = [folder for folder in inside if storage.exists(storage.join(folder, DESCRIPTION))]
+    return found or [checkpoint_folder(weights, STAGES[-1:])]
+
+
+def _short(weights: str) -> str:
+    return Path(weights.rstrip("/")).name or weights
+
+
+def _unused(title: str, taken: Mapping[str, object]) -> str:
+    name, number = title, 1
+    while name in taken:
+        number += 1
+        name = f"{title} {number}"
+    return name

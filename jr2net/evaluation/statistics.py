@@ -1,0 +1,155 @@
+"""How sure a figure is: bootstrap over people, paired comparisons of two methods, intervals over seeds.
+
+Samples of one person are not independent (twenty expressions of one face share its shape), so people are drawn, each
+with all of their samples: the cluster bootstrap (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993;
+Davison and Hinkley, *Bootstrap Methods and their Application*, 1997, section 3.8). Intervals are percentile intervals.
+The draws are a function of the seed and of the people in the order of their samples, so that two methods measured on
+the same people are compared on the same draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+Array = NDArray[np.float64]
+Statistic = Callable[[Array], float]
+"""A figure of samples (n, …), e.g. ``np.mean`` or their 80th percentile."""
+
+DRAWS, LEVEL = 2000, 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and what is known of it.
+
+    value      the figure of all samples
+    low, high  its interval at ``LEVEL``; None where there is a single person (or seed), which tells nothing of others
+    people     number of identities (of ``over_seeds``: of seeds)
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    people: int = 1
+
+
+@dataclass(frozen=True)
+class PairedEstimate:
+    """Two methods on the same people.
+
+    ratio       first over second: below 1, the first method's figure is lower
+    difference  first less second
+    p           two-sided: how often a difference as large or larger comes about if each person's mean difference were
+                as likely to have the other sign (Fisher's randomisation test); 1 for a single person
+    """
+
+    ratio: Estimate
+    difference: Estimate
+    p: float
+
+
+def draw_people(identities: Sequence[str], draws: int = DRAWS, seed: int = 0) -> list[NDArray[np.int64]]:
+    """For each draw the indices of its samples: as many people as there are, with replacement, each with all samples.
+
+    identities: the person of each sample. Raises ValueError for no samples.
+    """
+    if not len(identities):
+        raise ValueError("no samples to draw from")
+    numbers: dict[str, list[int]] = {}
+    for index, identity in enumerate(identities):
+        numbers.setdefault(identity, []).append(index)
+    samples = [np.array(indices) for indices in numbers.values()]
+    chosen = np.random.default_rng(seed).integers(len(samples), size=(draws, len(samples)))
+    return [np.concatenate([samples[person] for person in row]) for row in chosen]
+
+
+def estimate(
+    samples: Array, identities: Sequence[str], statistic: Statistic = np.mean, draws: int = DRAWS, seed: int = 0
+) -> Estimate:
+    """A figure of samples (n, …) of n people's samples, and its interval by bootstrap over people.
+
+    A draw in which the figure is not defined (NaN) is left out. Raises ValueError where the lengths differ.
+    """
+    samples = _checked(samples, identities)
+    people, value = len(set(identities)), float(statistic(samples))
+    if people < 2:
+        return Estimate(value, people=people)
+    drawn = np.array([statistic(samples[indices]) for indices in draw_people(identities, draws, seed)])
+    return Estimate(value, *_interval(drawn), people)
+
+
+def compare(
+    first: Array,
+    second: Array,
+    identities: Sequence[str],
+    statistic: Statistic = np.mean,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> PairedEstimate:
+    """The same figure of two methods on the same samples (n, …): both are measured on the same draws of people.
+
+    Raises ValueError where the lengths differ.
+    """
+    first, second = _checked(first, identities), _checked(second, identities)
+    people = len(set(identities))
+    a, b = float(statistic(first)), float(statistic(second))
+    ratio, difference = Estimate(_ratio(a, b), people=people), Estimate(a - b, people=people)
+    if people < 2:
+        return PairedEstimate(ratio, difference, 1.0)
+    pairs = [
+        (float(statistic(first[indices])), float(statistic(second[indices])))
+        for indices in draw_people(identities, draws, seed)
+    ]
+    ratios, differences = np.array([_ratio(*pair) for pair in pairs]), np.array([x - y for x, y in pairs])
+    return PairedEstimate(
+        Estimate(ratio.value, *_interval(ratios), people),
+        Estimate(difference.value, *_interval(differences), people),
+        _sign_test(first - second, identities, draws, seed),
+    )
+
+
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """The mean of one figure over trainings that differ in their seed alone, with Student's interval of the mean."""
+    numbers = np.asarray(values, np.float64)
+    if not len(numbers):
+        raise ValueError("no seeds")
+    mean, count = float(numbers.mean()), len(numbers)
+    if count < 2:
+        return Estimate(mean, people=count)
+    half = float(student.ppf((1 + LEVEL) / 2, count - 1) * numbers.std(ddof=1) / np.sqrt(count))
+    return Estimate(mean, mean - half, mean + half, count)
+
+
+def _sign_test(differences: Array, identities: Sequence[str], draws: int, seed: int) -> float:
+    """Of the mean over people of their mean difference; the observed arrangement counts as one of the draws."""
+    order = {identity: number for number, identity in enumerate(dict.fromkeys(identities))}
+    person = np.array([order[identity] for identity in identities])
+    each = differences.reshape(len(differences), -1).mean(1)
+    means = np.bincount(person, each) / np.bincount(person)
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(means)))
+    observed, drawn = abs(means.mean()), np.abs((signs * means).mean(1))
+    return float((1 + (drawn >= observed * (1 - 1e-12)).sum()) / (1 + draws))
+
+
+def _checked(samples: Array, identities: Sequence[str]) -> Array:
+    samples = np.asarray(samples, np.float64)
+    if len(samples) != len(identities):
+        raise ValueError(f"{len(samples)} samples of {len(identities)} identities: give one identity per sample")
+    return samples
+
+
+def _interval(drawn: Array) -> tuple[float | None, float | None]:
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return None, None
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b else float("nan")
