@@ -133,8 +133,9 @@ def evaluate(options: argparse.Namespace) -> int:
     result = protocols.measure(protocol.name, options.data, systems, options.set)
     markdown = to_markdown(result)
     if options.output:
-        for ending, content in ((".json", result.to_json()), (".md", markdown)):
-            storage.write_bytes(storage.join(options.output, f"{protocol.name}{ending}"), content.encode())
+        written = {f"{protocol.name}.json": result.to_json().encode(), f"{protocol.name}.md": markdown.encode()}
+        for name, content in (*written.items(), *result.files.items()):
+            storage.write_bytes(storage.join(options.output, name), content)
     print(markdown, end="")
     return 0
 

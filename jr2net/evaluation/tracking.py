@@ -124,6 +124,6 @@ def parts(images: LabelledImages) -> dict[str, NDArray[np.intp]]:
     return found if len(numbers) > 1 and found else {"all": np.arange(len(images))}
 
 
-def systems(images: LabelledImages, answers: Mapping[str, Array]) -> dict[str, Array]:
+def systems_of(images: LabelledImages, answers: Mapping[str, Array]) -> dict[str, Array]:
     """The trivial answers, those that the set brings along, and those that are given."""
     return {**trivial_answers(images.truth), **images.answers, **answers}

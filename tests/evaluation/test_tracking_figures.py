@@ -8,7 +8,7 @@ import torch
 
 from jr2net.config import BackboneConfig
 from jr2net.data.readers.expressions import LabelledImages
-from jr2net.evaluation.tracking import by_shape, delays, figures, parts, systems, track
+from jr2net.evaluation.tracking import by_shape, delays, figures, parts, systems_of, track
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.model import FaceModel
 from jr2net.inference.messages import ModelInfo
@@ -47,7 +47,7 @@ def images() -> LabelledImages:
 
 
 def test_trivial_answers_and_those_of_the_set_stand_beside_ours(images: LabelledImages) -> None:
-    found = {name: figures(answers, images.truth) for name, answers in systems(images, {"ours": smile()}).items()}
+    found = {name: figures(answers, images.truth) for name, answers in systems_of(images, {"ours": smile()}).items()}
     assert list(found) == ["Zero", "Mean", "late", "ours"]
     assert found["ours"]["mae"] == 0 and found["ours"]["correlation smiles"] == pytest.approx(1)
     assert found["Zero"]["mae"] == pytest.approx(images.truth.mean())

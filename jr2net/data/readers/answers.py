@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from jr2net import storage
+from jr2net.data.readers.coefficients import coefficient_columns, coefficients, read_whole_table
 from jr2net.data.readers.expressions import KEYS, LabelledImages
 from jr2net.data.readers.problems import DatasetError
-from jr2net.data.readers.coefficients import coefficient_columns, coefficients, read_whole_table
 from jr2net.expressions.columns import TrackError, find_columns
 
 FILES = ("predictions.parquet", "predictions.csv")

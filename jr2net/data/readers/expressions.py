@@ -19,8 +19,8 @@ import numpy as np
 from jr2net.data.clips import ClipSource, FrameRef
 from jr2net.data.evaluation_frames import evenly_spaced
 from jr2net.data.pairs import PairSource, list_pair_shards
-from jr2net.data.readers.problems import DatasetError
 from jr2net.data.readers.coefficients import coefficient_columns, coefficients, read_whole_table
+from jr2net.data.readers.problems import DatasetError
 from jr2net.data.shards import COLUMNS as CLIP_COLUMNS
 from jr2net.images.arrays import decode_image
 from jr2net.storage import join, parent

@@ -101,6 +101,7 @@ class Result:
     missing      figures and methods that are not there, with what they lack
     notes        what a reader has to know of these numbers
     settings     the protocol's settings, the seed among them
+    files        name -> content of what is written beside the tables, e.g. pictures
     """
 
     protocol: str
@@ -112,6 +113,7 @@ class Result:
     missing: tuple[Missing, ...] = ()
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Valid JSON; numbers that are not finite become null."""
