@@ -13,6 +13,7 @@ from functools import partial
 from jobs.command_line import main
 from jobs.evaluate import evaluate
 from jobs.mattes import make_mattes
+from jobs.pair_clips import make_pair_clips
 from jobs.prepare import add_options, check_again, prepare
 from jobs.stage import StageFunction, run_stage
 from jobs.synthesize import synthesize
@@ -20,12 +21,14 @@ from jobs.train import train
 from jr2net import storage
 from jr2net.run import manifest
 from jr2net.run.cascade import NETWORKS, Run, stages, upstream
-from jr2net.run.forecast import Forecast
+from jr2net.run.forecast import Forecast, expected_minutes
 
 STAGE_FUNCTIONS: dict[str, StageFunction] = {
     "prepare": prepare,
     "mattes": make_mattes,
     "synthesis": synthesize,
+    "pair_clips": make_pair_clips,
+    "synthesis_2": partial(synthesize, stage="synthesis_2"),
     "evaluation": evaluate,
     **{network: partial(train, stage=network) for network in NETWORKS},
 }
@@ -35,7 +38,7 @@ def cascade(run: Run, options: argparse.Namespace) -> None:
     """Runs all stages of the run in order. Says at the start, and with all progress, how long the run will take."""
     functions = STAGE_FUNCTIONS | {"prepare": partial(prepare, every_image=options.check == "all")}
     left = stages_left(run)
-    forecast = Forecast(left, run.config.scaling.expected_minutes)
+    forecast = Forecast(left, expected_minutes(run.config))
     print(f"[cascade] {forecast.summary()}", flush=True)
     for stage in stages(run.config):
         run.seconds_after = forecast.after(stage) if stage in left else None

@@ -59,7 +59,7 @@ class SynthesisInputs:
         return (json.dumps(tree, indent=1, sort_keys=True) + "\n").encode()
 
 
-def load_inputs(run: Run) -> SynthesisInputs:
+def load_inputs(run: Run, stage: str = "synthesis") -> SynthesisInputs:
     """Lists the sources and reads the captures. Raises ShardError, TrackError or DetectorError if they are unusable."""
     settings = run.config.synthesis
     sources = list_sources(source_folder(run.config, run.folder("prepare")))
@@ -71,7 +71,7 @@ def load_inputs(run: Run) -> SynthesisInputs:
     for track in captures.tracks:
         for note in track.notes:
             print(f"[synthesis] {track.name}: {note}", flush=True)
-    grown_from = (read_inputs(run.folder("synthesis")) or {}).get("grown_from", ())
+    grown_from = (read_inputs(run.folder(stage)) or {}).get("grown_from", ())
     return SynthesisInputs(sources, captures, dataset.cuts(settings, grown_from))
 
 

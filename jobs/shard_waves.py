@@ -82,7 +82,12 @@ class Outcomes:
 
 
 def make_shards(
-    run: Run, inputs: SynthesisInputs, missing: np.ndarray, progress: SynthesisProgress, actor: Any = PairActor
+    run: Run,
+    inputs: SynthesisInputs,
+    missing: np.ndarray,
+    progress: SynthesisProgress,
+    actor: Any = PairActor,
+    stage: str = "synthesis",
 ) -> dict[int, str]:
     """Makes the missing shards on the cluster; returns the failed ones with the reasons.
 
@@ -95,7 +100,7 @@ def make_shards(
         wave, outcomes.again = outcomes.again, []
         new = missing[begun : begun + max(0, size - len(wave))].tolist()
         begun += len(new)
-        for row in make_wave(run, inputs, wave + new, actor):
+        for row in make_wave(run, inputs, wave + new, actor, stage):
             outcomes.add(row)
             if outcomes.hopeless:
                 break
@@ -111,7 +116,9 @@ def shards_at_once(scaling: ScalingConfig) -> int:
     return scaling.shards_per_actor or (3 if scaling.gpus_per_actor > 0 else 1)
 
 
-def make_wave(run: Run, inputs: SynthesisInputs, wave: Sequence[int], actor: Any) -> Iterator[dict[str, Any]]:
+def make_wave(
+    run: Run, inputs: SynthesisInputs, wave: Sequence[int], actor: Any, stage: str = "synthesis"
+) -> Iterator[dict[str, Any]]:
     """Yields the outcomes of some shards, each of which is a task of its own.
 
     The pool begins with the fewest actors and grows while shards wait. Ray repeats the task of an actor that died.
@@ -123,7 +130,7 @@ def make_wave(run: Run, inputs: SynthesisInputs, wave: Sequence[int], actor: Any
     min_actors = min(scaling.synthesis_actors_min, max_actors)
     outcomes = ray.data.from_items([{"shard": index} for index in wave], override_num_blocks=len(wave)).map(
         actor,
-        fn_constructor_args=[run.config, run.folders("synthesis"), run.folder("synthesis"), inputs],
+        fn_constructor_args=[run.config, run.folders(stage), run.folder(stage), inputs],
         compute=ActorPoolStrategy(
             min_size=min_actors,
             max_size=max_actors,

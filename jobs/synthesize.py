@@ -41,31 +41,31 @@ CHECKED_TOGETHER = 16
 """Shards that a task of the verification reads."""
 
 
-def synthesize(run: Run) -> list[str]:
+def synthesize(run: Run, stage: str = "synthesis") -> list[str]:
     """Writes the missing shards, then ``dataset.json``, which marks the dataset as complete; and pairs to validate on.
 
-    Raises StageError where shards could not be written.
+    stage: that of the first round or of the second. Raises StageError where shards could not be written.
     """
     os.environ.setdefault("AWS_MAX_ATTEMPTS", S3_ATTEMPTS)
-    folder, settings = run.folder("synthesis"), run.config.synthesis
-    inputs = load_inputs(run)
+    folder, settings = run.folder(stage), run.config.synthesis
+    inputs = load_inputs(run, stage)
     storage.put_once_or_same(storage.join(folder, dataset.SOURCES), inputs.to_json())
     missing = shards.missing_shards(folder, settings, inputs.grown_from)
     planned = dataset.planned_in(settings, missing, inputs.grown_from)
     progress = SynthesisProgress(folder, settings.pairs, planned, run.seconds_after)
-    failed = make_shards(run, inputs, missing, progress) if len(missing) else {}
+    failed = make_shards(run, inputs, missing, progress, stage=stage) if len(missing) else {}
     progress.finish()
     missing = shards.missing_shards(folder, settings, inputs.grown_from) if failed else missing[:0]
     if len(missing):  # else another job has made those that failed here
         raise StageError(incomplete_message(folder, failed, missing))
-    digests = pair_digests(run.config, run.model, run.folders("synthesis"), inputs.sources, inputs.tracks)
+    digests = pair_digests(run.config, run.model, run.folders(stage), inputs.sources, inputs.tracks)
     description = dataset.finish(folder, settings, run.config.seed, digests, run.config.image_size, inputs.grown_from)
     storage.remove_unfinished(folder)
     print(f"[synthesis] {summary(description)}", flush=True)
     if run.config.data.validation is None:
         return [DESCRIPTION, INDEX]
     if not storage.exists(storage.join(folder, VALIDATION_SHARD)):
-        ray.get(start_actor(run).write_validation.remote())
+        ray.get(start_actor(run, stage).write_validation.remote())
     return [DESCRIPTION, INDEX, VALIDATION_SHARD]
 
 
@@ -146,11 +146,11 @@ def check(folder: str, batch: list[verify.Shard], description: dict[str, Any]) -
     return [problem for shard in batch for problem in verify.check_shard(folder, shard, description)]
 
 
-def start_actor(run: Run) -> Any:
+def start_actor(run: Run, stage: str = "synthesis") -> Any:
     """Starts one actor with the resources of the job's actors."""
     scaling = run.config.scaling
     actor: Any = ray.remote(num_cpus=scaling.actor_cpus, num_gpus=scaling.gpus_per_actor)(PairActor)
-    return actor.remote(run.config, run.folders("synthesis"), run.folder("synthesis"), load_inputs(run))
+    return actor.remote(run.config, run.folders(stage), run.folder(stage), load_inputs(run, stage))
 
 
 def preview(run: Run, uri: str) -> None:

@@ -1,4 +1,4 @@
-"""Stages ``recnet``, ``dcnet``, ``flow3d``, ``etnet`` and ``recaugnet``: Ray Train runs that share one training loop.
+"""All stages that train a network, e.g. ``recnet``, ``dcnet``, ``etnet``: Ray Train runs that share one training loop.
 
 python jobs/train.py recnet --config configs/laptop.yaml [key=value …]
 """
@@ -35,7 +35,7 @@ from jr2net.config import Config
 from jr2net.errors import UserError
 from jr2net.face.load import load_face_model
 from jr2net.process import tune_malloc, use_threads
-from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run, upstream
+from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run
 from jr2net.run.trainings import batches, build, save, validation_batches
 from jr2net.training import Divergence, Training
 from jr2net.training import best as best_weights
@@ -125,7 +125,8 @@ def train_steps(settings: dict[str, Any]) -> int | None:
     Returns the step of the state with which it stopped before the end, None if it finished.
     """
     config, stage = Config.model_validate(settings["config"]), settings["stage"]
-    scaling, folder = config.scaling, storage.join(config.storage, stage)
+    scaling, run = config.scaling, Run(config)
+    folder = run.folder(stage)
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     tune_malloc()
@@ -135,7 +136,7 @@ def train_steps(settings: dict[str, Any]) -> int | None:
 
     with ExitStack() as stack:
         model = load_face_model(config.face)
-        needed = {name: _upstream(stack, storage.join(config.storage, name), name) for name in upstream(config, stage)}
+        needed = {role: _upstream(stack, uri, role) for role, uri in run.folders(stage).items()}
         training = build(stage, config, model, needed, get_device())
         training.accumulate, training.bf16 = scaling.accumulate, scaling.bf16
         best = Best(scaling.best) if scaling.best else None
@@ -236,9 +237,9 @@ def _saved_state_message(folder: str) -> str:
     )
 
 
-def _upstream(stack: ExitStack, uri: str, stage: str) -> str:
+def _upstream(stack: ExitStack, uri: str, role: str) -> str:
     """Where a worker reads an upstream stage: networks from a local copy, data from storage."""
-    if stage not in NETWORKS:
+    if role not in NETWORKS:
         return uri
     return str(stack.enter_context(storage.local_copy(uri, NETWORK_FILES)))
 

@@ -70,12 +70,17 @@ def apply_override(tree: dict[str, Any], override: str, example: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"override {override!r}: the value is not YAML: {error}") from None
+    set_value(tree, key, value, f"override {override!r}")
+
+
+def set_value(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
+    """Sets the dotted ``key`` in a tree of sections, in place. source: what messages call it. Raises ConfigError."""
     *parents, leaf = key.split(".")
     node = tree
     for parent in parents:
         child = node.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"override {override!r}: {parent!r} is a value, not a section")
+            raise ConfigError(f"{source}: {parent!r} is a value, not a section")
         node = child
     node[leaf] = value
 
@@ -86,13 +91,13 @@ def absolute_paths(section: S, fields: Iterable[str], base: str | Path) -> S:
     fields: dotted names of settings that are paths; None, URIs and ``procedural`` are kept. base: where relative paths
     start.
     """
-    tree = section.model_dump(mode="json")
+    tree = section.model_dump(mode="json", exclude_unset=True)
     for field in fields:
         *parents, leaf = field.split(".")
         node: dict[str, Any] = tree
         for parent in parents:
-            node = node[parent]
-        value = node[leaf]
+            node = node.get(parent, {})
+        value = node.get(leaf)
         if value is None or value == "procedural" or "://" in value or Path(value).expanduser().is_absolute():
             continue
         node[leaf] = str(Path(base, value).absolute())

@@ -61,6 +61,27 @@ def test_more_workers_than_samples_are_an_error(setting: str) -> None:
     assert load(LAPTOP, [setting.replace("9", "8")])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["ablations=[recaugnet]"], r"ablations\.0 = 'recaugnet': Input should be 'reccopynet'"),
+        (["ablations=[baseline, baseline]"], r"ablations .*: name each network once"),
+        (
+            ["ablations=[recdatanet]", "recdatanet.pair_share=0.01"],
+            r"0 of a batch of 16 are synthesised; choose a share",
+        ),
+        (["ablations=[baseline]", "synthesis.reenact=true"], r"baseline .* set synthesis\.reenact=false"),
+        (["ablations=[baseline]", "baseline.pair_share=0.07", "scaling.workers=2"], r"baseline: clips, pairs = 1"),
+        (["rounds=3"], r"rounds = 3: Input should be 1 or 2"),
+        (["baseline.expresion=3"], r"unknown key 'baseline\.expresion'; did you mean 'expression'\?"),
+    ],
+)
+def test_ablations_that_cannot_be_trained_are_an_error(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(LAPTOP, overrides)
+    assert load(LAPTOP, [f"recdatanet.pair_share={share}" for share in (0.01,)]), "what is not trained is not checked"
+
+
 def test_the_batch_of_the_other_reenactor_does_not_limit_the_workers() -> None:
     assert load(LAPTOP, ["scaling.workers=9", "reenactor=flow3d", "flow3d.optimizer.batch_size=9"])
 

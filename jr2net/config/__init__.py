@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from jr2net.config.ablations import BaselineConfig, RecCopyNetConfig, RecDataNetConfig
 from jr2net.config.flow3d import Flow3DConfig
 from jr2net.config.gpus import scaled_to
+from jr2net.config.matrix import MatrixConfig
 from jr2net.config.networks import (  # noqa: F401 - all settings can be imported from here
     BackboneConfig,
     DCNetConfig,
@@ -27,15 +29,13 @@ from jr2net.config.networks import (  # noqa: F401 - all settings can be importe
     RecNetConfig,
     RecNetLossConfig,
 )
+from jr2net.config.stages import Ablation, StageName
 from jr2net.settings import ConfigError, Effect, Section, apply_override, validate
 
 ExpressionKind = Literal[
     "captured", "natural", "large", "random", "dense", "extreme", "sweep", "permuted", "interpolated"
 ]
 """Kinds of expressions that synthesis samples; ``jr2net/expressions/samplers.py`` defines each."""
-
-StageName = Literal["prepare", "mattes", "recnet", "dcnet", "flow3d", "synthesis", "etnet", "recaugnet", "evaluation"]
-"""The stages of a run (``jr2net.run.cascade.ALL_STAGES``)."""
 
 
 class FaceConfig(Section):
@@ -244,8 +244,41 @@ class Config(Section):
     synthesis: SynthesisConfig
     etnet: ETNetConfig
     recaugnet: RecAugNetConfig
+    ablations: tuple[Ablation, ...] = Field(
+        (), description="networks of the paper's Table 4 that the run also trains and evaluates"
+    )
+    reccopynet: RecCopyNetConfig = RecCopyNetConfig()
+    recdatanet: RecDataNetConfig = RecDataNetConfig()
+    baseline: BaselineConfig = BaselineConfig()
+    rounds: Literal[1, 2] = Field(
+        1,
+        description="2: RecAugNet fits the faces of a second reenactor, whose pairs train a second ETNet and "
+        "RecAugNet, all with the settings of the first",
+    )
     evaluation: EvaluationConfig = EvaluationConfig()
+    matrix: Annotated[MatrixConfig, Effect.NONE] = MatrixConfig()
     scaling: Annotated[ScalingConfig, Effect.NONE] = ScalingConfig()
+
+    @model_validator(mode="after")
+    def _check_ablations(self) -> Config:
+        if len(set(self.ablations)) < len(self.ablations):
+            raise ValueError(f"ablations {list(self.ablations)}: name each network once")
+        on_pairs = {"recdatanet": self.recdatanet, "baseline": self.baseline}
+        batch = self.recnet.optimizer.batch_size
+        for name, section in on_pairs.items():
+            if name not in self.ablations:
+                continue
+            if self.synthesis.reenact:
+                raise ValueError(
+                    f"ablations: {name} is trained on landmarks of synthesised images, which are known where these "
+                    "keep the source's pose: set synthesis.reenact=false"
+                )
+            if not 0 < section.pairs_in(batch) < batch:
+                raise ValueError(
+                    f"{name}.pair_share = {section.pair_share}: {section.pairs_in(batch)} of a batch of {batch} are "
+                    "synthesised; choose a share with which a batch has such images and clips"
+                )
+        return self
 
     @model_validator(mode="after")
     def _check_validation(self) -> Config:
@@ -263,8 +296,15 @@ class Config(Section):
         if scaling.elastic is not None:
             field, given, workers = "elastic", str(list(scaling.elastic)), scaling.elastic[1]
         trained = ("recnet", self.reenactor, "etnet", "recaugnet")
-        sizes = {name: getattr(self, name).optimizer.batch_size for name in trained}
-        small = [f"{name}.optimizer.batch_size = {size}" for name, size in sizes.items() if size < workers]
+        sizes = {f"{name}.optimizer.batch_size": getattr(self, name).optimizer.batch_size for name in trained}
+        if "reccopynet" in self.ablations and self.reccopynet.optimizer is not None:
+            sizes["reccopynet.optimizer.batch_size"] = self.reccopynet.optimizer.batch_size
+        batch = self.recnet.optimizer.batch_size
+        for name, section in (("recdatanet", self.recdatanet), ("baseline", self.baseline)):
+            if name in self.ablations:
+                pairs = section.pairs_in(batch)
+                sizes[f"{name}: clips, pairs"] = min(pairs, batch - pairs)
+        small = [f"{name} = {size}" for name, size in sizes.items() if size < workers]
         if small:
             raise ValueError(
                 f"scaling.{field} = {given}: more workers than samples in a global batch ({', '.join(small)}), and "

@@ -26,6 +26,8 @@ def scaled_to(tree: dict[str, Any], gpus: int) -> dict[str, Any]:
     scaling["synthesis_actors_min"] = min(scaling["synthesis_actors_min"], scaling["synthesis_actors"])
     for name in TRAININGS:
         _scale(scaled[name], factor)
+    if scaled["reccopynet"]["optimizer"] is not None:
+        _scale(scaled["reccopynet"], factor)
     return scaled
 
 

@@ -17,7 +17,8 @@ from jr2net.data.lanes import SHUFFLE_BYTES, Draw
 from jr2net.data.loader import Batch, LaneLoader
 from jr2net.data.mattes import RowMattes, matte_shard, matte_shards, parse_mattes, read_matte_group, row_mattes
 from jr2net.data.runs import RUN_BYTES, ClipRuns
-from jr2net.data.shards import COLUMNS, list_shards, parse_rows, read_group
+from jr2net.data.shards import COLUMNS, EXPRESSION, list_shards, parse_rows, read_group
+from jr2net.face.arkit import MIRROR_ORDER
 from jr2net.images.arrays import decode_image, decode_matte, shrink, to_tensor, working_width
 from jr2net.images.clip import ClipRow
 from jr2net.storage.open_shards import OpenShards
@@ -185,6 +186,7 @@ class ClipLoader(LaneLoader):
         source_image, driving_image          (B, 3, S, S) float32 RGB in [0, 1]
         source_landmarks, driving_landmarks  (B, 68, 2) float32, pixels of S, NaN where undetected
         source_matte, driving_matte          (B, 1, S, S) float32 in [0, 1], only with ``mattes``
+        source_expression, driving_expression  (B, 51) float32, only with ``expressions``, of synthesised images
         sample_id                            list of B names, ``clip_id/source frame/driving frame``
         offset                               index of this rank's first sample in the global batch
     where B is this rank's part of the global batch. An epoch uses every frame once as the source; the driving frame is
@@ -193,9 +195,9 @@ class ClipLoader(LaneLoader):
 
     Mirroring and colour gains are drawn per pair, shift, scale and roll per frame; with ``paired_augmentation`` both
     frames share shift, scale and roll, so that their backgrounds stay aligned. ``jitter`` 0 disables everything but
-    mirroring. ``mattes`` (clips without them raise ShardError) changes nothing else; they are cropped and mirrored like
-    their images. decoded_bytes: budget of the cache of decoded images, if all clips fit in one window; those that do
-    not fit are decoded each time.
+    mirroring. ``mattes`` and ``expressions`` (clips without them raise ShardError) change nothing else; both are
+    mirrored like their images, mattes also cropped. decoded_bytes: budget of the cache of decoded images, if all clips
+    fit in one window; those that do not fit are decoded each time.
     """
 
     def __init__(
@@ -211,6 +213,7 @@ class ClipLoader(LaneLoader):
         jitter: float = 0.1,
         paired_augmentation: bool = False,
         mattes: bool = False,
+        expressions: bool = False,
         decoded_bytes: int = 1 << 29,
         threads: int = 1,
         device: torch.device | str = "cpu",
@@ -220,9 +223,11 @@ class ClipLoader(LaneLoader):
         if not len(source):
             raise ShardError(f"{source.name}: no rows to train on")
         self.source, self.size = source, size
-        self.jitter, self.paired_augmentation, self.mattes = jitter, paired_augmentation, mattes
+        self.jitter, self.paired_augmentation = jitter, paired_augmentation
+        self.mattes, self.expressions = mattes, expressions
         self.runs = ClipRuns(source.rows, run_bytes)
-        self._shards, self._matte_shards = OpenShards(COLUMNS, lambda name: mattes and name == "matte"), matte_shards()
+        optional = {"matte": mattes, EXPRESSION: expressions}
+        self._shards, self._matte_shards = OpenShards(COLUMNS, lambda name: optional.get(name, False)), matte_shards()
         self._decoded: ByteBudgetCache[tuple[np.ndarray, ...]] = ByteBudgetCache(
             decoded_bytes, lambda frame: sum(array.nbytes for array in frame)
         )
@@ -261,6 +266,10 @@ class ClipLoader(LaneLoader):
             batch[f"{role}_landmarks"] = torch.from_numpy(np.stack([sample[f"{role}_landmarks"] for sample in samples]))
             if self.mattes:
                 batch[f"{role}_matte"] = to_tensor([sample[f"{role}_matte"][..., None] for sample in samples])
+            if self.expressions:
+                batch[f"{role}_expression"] = torch.from_numpy(
+                    np.stack([sample[f"{role}_expression"] for sample in samples])
+                )
         return batch
 
     def _sample(self, draw: Draw) -> dict[str, Any]:
@@ -280,7 +289,14 @@ class ClipLoader(LaneLoader):
             sample[f"{role}_landmarks"] = frame_landmarks(landmarks, image.shape[0], framing, mirrored, self.size)
             if matte:
                 sample[f"{role}_matte"] = frame_image(matte[0], framing, mirrored, self.size)
+            if self.expressions:
+                sample[f"{role}_expression"] = self._expression(clip, ref.frame, mirrored)
         return sample | {"sample_id": f"{clip.clip_id}/{names[0]}/{names[1]}"}
+
+    def _expression(self, clip: ClipRow, frame: int, mirrored: bool) -> np.ndarray:
+        if clip.expression is None:
+            raise ShardError(f"{self.source.name}: clip {clip.clip_id!r} has no {EXPRESSION}: it was not synthesised")
+        return clip.expression[frame][list(MIRROR_ORDER)] if mirrored else clip.expression[frame]
 
     def _driving(self, draw: Draw, source: FrameRef, rng: np.random.Generator) -> FrameRef:
         """Another frame of the source's clip, in the draw's window if it has one, or the source if there is none."""

@@ -18,6 +18,9 @@ from jr2net.studio.film import KINDS, Kind
 LEFT_OUT = "left_out.json"
 """File of the stage ``prepare`` for real clips with given test clips: the identities that both show, not trained on."""
 
+PAIR_CLIPS = "pairs"
+"""Folder, in the stage ``pair_clips``, of its clip shards, and the name of their index."""
+
 
 def index_name(name: str) -> str:
     """Path of the index of a set in the stage's folder."""
@@ -70,6 +73,11 @@ def test_clips(config: Config, prepare: str, mattes: str | None = None) -> dict[
     if config.data.test_clips is not None:
         sets["photographs"] = _clips(prepare, config.data.test_clips, None, "test_clips")
     return sets
+
+
+def pair_clips(folder: str) -> ClipSource:
+    """The synthesised images as clips; folder: folder or URI of the stage ``pair_clips``."""
+    return ClipSource(join(folder, PAIR_CLIPS), index=join(folder, index_name(PAIR_CLIPS)))
 
 
 def sets_with_mattes(config: Config, prepare: str) -> dict[str, str]:

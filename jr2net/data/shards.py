@@ -4,7 +4,8 @@ Columns: ``clip_id``, ``identity``, ``fps``, ``license`` and, per frame, ``frame
 ``image`` (JPEG or PNG bytes), ``landmarks`` (68 × 2 flattened, crop pixels with edges at integers, NaN where
 undetected) and, where known, ``matte`` (grey PNG bytes). The studio's test sets also hold ground truth:
 ``truth_identity`` and ``truth_albedo`` per row, and per frame ``truth_expression``, ``truth_rotation``,
-``truth_translation`` and ``truth_light``. Other columns are ignored.
+``truth_translation`` and ``truth_light``; clips of synthesised images have ``truth_expression`` alone. Other columns
+are ignored.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _PER_FRAME_SHAPES = {"expression": (51,), "rotation": (3,), "translation": (3,),
 COLUMNS = ["clip_id", "identity", "fps", "frame", "image", "landmarks"]
 """Columns that every clip shard has."""
 
+EXPRESSION = "truth_expression"
 _OPTIONAL_COLUMNS = ["license", "matte"]
 
 
@@ -153,6 +155,11 @@ def _table(rows: Sequence[ClipRow]) -> pa.Table:
             columns[f"truth_{name}"] = _lists([len(value) for value in values], pa.array(np.concatenate(values)))
         for name, shape in _PER_FRAME_SHAPES.items():
             columns[f"truth_{name}"] = _lists(lengths, _vectors([getattr(t, name) for t in truths], math.prod(shape)))
+    expressions = [row.expression for row in rows if row.expression is not None]
+    if expressions and (truths or len(expressions) != len(rows)):
+        raise ShardError(f"clip {rows[0].clip_id!r} and its neighbours: some rows have expressions and some have not")
+    if expressions:
+        columns[EXPRESSION] = _lists(lengths, _vectors(expressions, *_PER_FRAME_SHAPES["expression"]))
     return pa.table(columns)
 
 
@@ -205,6 +212,9 @@ def _parse_batch(batch: pa.RecordBatch, uri: str) -> list[ClipRow]:
         values = {name: numbers(f"truth_{name}", per_frame=False) for name in ("identity", "albedo")}
         values |= {name: numbers(f"truth_{name}", *shape) for name, shape in _PER_FRAME_SHAPES.items()}
         truths = [ClipTruth(**{name: column[row] for name, column in values.items()}) for row in rows]
+    expressions: Sequence[np.ndarray | None] = [None] * len(rows)
+    if EXPRESSION in names and "truth_identity" not in names:
+        expressions = numbers(EXPRESSION, *_PER_FRAME_SHAPES["expression"])
     return [
         ClipRow(
             clip_id=clip_ids[row],
@@ -216,6 +226,7 @@ def _parse_batch(batch: pa.RecordBatch, uri: str) -> list[ClipRow]:
             truth=truths[row],
             license=licenses[row] or "",
             matte=mattes[row],
+            expression=expressions[row],
         )
         for row in rows
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,23 +16,50 @@ from jr2net.face.model import FaceModel
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
 
+RECONSTRUCTORS = {
+    "recnet": "RecNet",
+    "reccopynet": "RecCopyNet",
+    "recdatanet": "RecDataNet",
+    "baseline": "Baseline",
+    "recaugnet": "RecAugNet",
+    "recaugnet_2": "RecAugNet 2",
+}
+"""Stage of a network that reconstructs faces -> its title; those of Table 4, and RecAugNet of the second round."""
+
 
 @dataclass(frozen=True)
 class Cascade:
-    """The networks to evaluate. The reenactor's faces come from RecNet, as in training."""
+    """The networks to evaluate. The reenactor's faces come from RecNet, as in training.
+
+    others  further networks that reconstruct faces, by title
+    second  reenactor of the second round, whose faces come from RecAugNet; None: the run has one round
+    """
 
     reenactor: Reenactor
     recnet: Reconstructor
     recaugnet: Reconstructor
+    others: Mapping[str, Reconstructor] = field(default_factory=dict)
+    second: Reenactor | None = None
 
     @staticmethod
     def load(
         folders: Mapping[str, str], reenactor: str, model: FaceModel, device: torch.device | str = "cpu"
     ) -> Cascade:
-        """From the folders of ``recnet``, ``recaugnet`` and the stage ``reenactor``, with the numbers of training."""
+        """From the folders of ``recnet``, ``recaugnet`` and the stage ``reenactor``, with the numbers of training; and
+        of the other stages of ``RECONSTRUCTORS`` and of the second round that have one."""
         options: dict[str, Any] = {"face_model": model.to(device), "device": device, "optimize": False}
-        recnet, recaugnet = (Reconstructor.load(folders[stage], **options) for stage in ("recnet", "recaugnet"))
-        return Cascade(Reenactor.load(folders[reenactor], reconstructor=recnet, **options), recnet, recaugnet)
+        found = {stage: Reconstructor.load(folders[stage], **options) for stage in RECONSTRUCTORS if stage in folders}
+        recnet, recaugnet = found.pop("recnet"), found.pop("recaugnet")
+        first = Reenactor.load(folders[reenactor], reconstructor=recnet, **options)
+        second = None
+        if (again := f"{reenactor}_2") in folders:
+            second = Reenactor.load(folders[again], reconstructor=recaugnet, **options)
+        return Cascade(first, recnet, recaugnet, {RECONSTRUCTORS[stage]: each for stage, each in found.items()}, second)
+
+    @property
+    def reconstructors(self) -> dict[str, Reconstructor]:
+        """All networks that reconstruct faces, by title."""
+        return {"RecNet": self.recnet, "RecAugNet": self.recaugnet, **self.others}
 
     @property
     def model(self) -> FaceModel:

@@ -80,7 +80,7 @@ def measure_frames(
     cascade, device = bench.cascade, bench.cascade.model.mean.device
     frames = load_frames(bench.sets[name], refs, cascade.camera.size)
     images = frames["image"]
-    fits = {"RecNet": _fit(cascade.recnet, images), "RecAugNet": _fit(cascade.recaugnet, images)}
+    fits = {method: _fit(reconstructor, images) for method, reconstructor in cascade.reconstructors.items()}
     truth = ground_truth(frames)
     expression, expression_mm, geometry = {}, {}, {}
     if truth is not None:

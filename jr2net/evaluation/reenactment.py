@@ -18,6 +18,8 @@ from jr2net.evaluation.bench import Bench, Cascade, Measurement
 from jr2net.evaluation.figures import Grid, image_grid
 from jr2net.evaluation.metrics.images import compare_images
 from jr2net.evaluation.metrics.landmarks import efl
+from jr2net.inference.reconstruction import Reconstructor
+from jr2net.inference.reenactment import Reenactor
 from jr2net.render.renderer import landmarks_2d
 from jr2net.render.scene import Scene, recombine
 
@@ -35,20 +37,25 @@ Values = dict[str, dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class ReenactedBatch:
-    """A batch of reenactments: the reenactor's title, driving and generated images (B, 3, S, S), and the scene."""
+    """A batch of reenactments: the reenactor's title, driving and generated images (B, 3, S, S), and the scene.
+
+    second: what the reenactor of the second round generated, if there is one.
+    """
 
     title: str
     driving_image: Tensor
     scene: Scene
     generated: Tensor
+    second: Tensor | None = None
 
     def images_by_method(self) -> dict[str, Tensor]:
-        """Images (B, 3, S, S) of the two baselines and of the reenactor."""
-        return {
+        """Images (B, 3, S, S) of the two baselines and of the reenactors."""
+        images = {
             "CopySource": self.scene.source_image,
             "WarpOnly": self.scene.warp_only(),
             self.title: self.generated,
         }
+        return images if self.second is None else images | {f"{self.title} 2": self.second}
 
 
 def pair_parts(clips: ClipSource, name: str, pairs: int, seed: int) -> dict[str, list[Measurement]]:
@@ -112,9 +119,20 @@ def _reenact(clips: ClipSource, pairs: Pairs, cascade: Cascade) -> Iterator[Reen
         source_image, driving_image = (
             to_device(load_frames(clips, refs, cascade.camera.size)["image"], device) for refs in (sources, drivers)
         )
-        source, driving = cascade.recnet.predict(source_image), cascade.recnet.predict(driving_image)
-        generated, scene = cascade.reenactor.generate(source_image, source, recombine(source, driving))
-        yield ReenactedBatch(cascade.title, driving_image, scene, generated.picture)
+        generated, scene = _generate(cascade.reenactor, cascade.recnet, source_image, driving_image)
+        second = None
+        if cascade.second is not None:
+            second, _ = _generate(cascade.second, cascade.recaugnet, source_image, driving_image)
+        yield ReenactedBatch(cascade.title, driving_image, scene, generated, second)
+
+
+def _generate(
+    reenactor: Reenactor, reconstructor: Reconstructor, source_image: Tensor, driving_image: Tensor
+) -> tuple[Tensor, Scene]:
+    """The generated images (B, 3, S, S) and the scene that the reenactor was given."""
+    source, driving = reconstructor.predict(source_image), reconstructor.predict(driving_image)
+    generated, scene = reenactor.generate(source_image, source, recombine(source, driving))
+    return generated.picture, scene
 
 
 def _landmarks(cascade: Cascade, images: Tensor) -> Tensor:

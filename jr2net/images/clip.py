@@ -33,6 +33,7 @@ class ClipRow:
     images     T × bytes            square JPEG or PNG
     landmarks  (T, 68, 2) float32   pixels of the stored image, NaN where undetected
     matte      T × bytes            grey PNG of the image's side, 255 where it shows the person; None: unknown
+    expression (T, 51) float32      what synthesised images were made from; None: other images, or ``truth`` has it
     """
 
     clip_id: str
@@ -44,6 +45,7 @@ class ClipRow:
     truth: ClipTruth | None = None
     license: str = ""
     matte: tuple[bytes, ...] | None = None
+    expression: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.images)

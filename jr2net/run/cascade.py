@@ -7,28 +7,51 @@ from typing import Any
 
 from jr2net import storage
 from jr2net.config import Config
+from jr2net.config.stages import first_round
 from jr2net.errors import UserError
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.run import manifest
 from jr2net.run.inputs import record
 from jr2net.run.manifest import Manifest
+from jr2net.run.sharing import folder_of
 
 REENACTORS = ("dcnet", "flow3d")
 """The stages of which a run has one, the one that the setting ``reenactor`` names; several may lie in its folder."""
 
-NETWORKS = ("recnet", *REENACTORS, "etnet", "recaugnet")
+ABLATIONS = ("reccopynet", "recdatanet", "baseline")
+"""The stages of which a run has those that the setting ``ablations`` names; each trains a network of Table 4."""
+
+_SECOND_ROUND = tuple(f"{name}_2" for name in (*REENACTORS, "synthesis", "etnet", "recaugnet"))
+
+ALL_STAGES = (
+    *("prepare", "mattes", "recnet", *REENACTORS, "synthesis", "etnet", "recaugnet"),
+    *("reccopynet", "pair_clips", "recdatanet", "baseline"),
+    *_SECOND_ROUND,
+    "evaluation",
+)
+
+_DATA = ("prepare", "mattes", "synthesis", "pair_clips", "evaluation")
+
+NETWORKS = tuple(name for name in ALL_STAGES if first_round(name) not in _DATA)
 """All stages that train a network."""
 
-ALL_STAGES = ("prepare", "mattes", "recnet", *REENACTORS, "synthesis", "etnet", "recaugnet", "evaluation")
 NETWORK_FILES = ("model.json", "model.safetensors")
 """Files of a trained network in the folder of its stage."""
 
 
 def stages(config: Config) -> tuple[str, ...]:
     """The stages of a run in the order in which they run."""
-    left_out = {*REENACTORS, "mattes"} - {config.reenactor} - ({"mattes"} if config.reenactor == "flow3d" else set())
-    return tuple(stage for stage in ALL_STAGES if stage not in left_out)
+    left_out = {*REENACTORS, *ABLATIONS, "mattes", "pair_clips"} - {config.reenactor, *config.ablations}
+    if config.reenactor == "flow3d":
+        left_out.remove("mattes")
+    if {"recdatanet", "baseline"} & {*config.ablations}:
+        left_out.remove("pair_clips")
+    return tuple(
+        name
+        for name in ALL_STAGES
+        if first_round(name) not in left_out and (config.rounds == 2 or name not in _SECOND_ROUND)
+    )
 
 
 def networks(config: Config) -> tuple[str, ...]:
@@ -36,9 +59,13 @@ def networks(config: Config) -> tuple[str, ...]:
     return tuple(stage for stage in stages(config) if stage in NETWORKS)
 
 
-def upstream(config: Config, stage: str) -> tuple[str, ...]:
-    """The stages whose outputs ``stage`` uses. ``stage`` may be a reenactor that is not the run's."""
-    return {
+def roles(config: Config, stage: str) -> dict[str, str]:
+    """The stages whose outputs ``stage`` uses, by their part in it: in the second round, RecAugNet fits the faces, as
+    ``recnet`` does in the first. ``stage`` may be a reenactor that is not the run's."""
+    if stage == "evaluation":
+        return {other: other for other in stages(config) if other != "evaluation"}
+    first = first_round(stage)
+    used = {
         "prepare": (),
         "recnet": ("prepare",),
         "mattes": ("prepare",),
@@ -47,8 +74,21 @@ def upstream(config: Config, stage: str) -> tuple[str, ...]:
         "synthesis": ("prepare", "recnet", config.reenactor),
         "etnet": ("recnet", "synthesis"),
         "recaugnet": ("prepare", "recnet", "etnet"),
-        "evaluation": tuple(other for other in stages(config) if other != "evaluation"),
-    }[stage]
+        "reccopynet": ("prepare", "recnet"),
+        "pair_clips": ("prepare", "recnet", config.reenactor, "synthesis"),
+        "recdatanet": ("prepare", "pair_clips"),
+        "baseline": ("prepare", "pair_clips"),
+    }[first]
+    if stage == first:
+        return {name: name for name in used}
+    fits_faces = first in (*REENACTORS, "synthesis")
+    second = {name: f"{name}_2" for name in used if f"{name}_2" in _SECOND_ROUND}
+    return {name: name for name in used} | second | ({"recnet": "recaugnet"} if fits_faces else {})
+
+
+def upstream(config: Config, stage: str) -> tuple[str, ...]:
+    """The stages whose outputs ``stage`` uses."""
+    return tuple(roles(config, stage).values())
 
 
 class StageError(UserError, RuntimeError):
@@ -69,13 +109,17 @@ class Run:
     def model(self) -> FaceModel:
         return load_face_model(self.config.face)
 
-    def folder(self, stage: str) -> str:
-        """Folder or URI of a stage."""
+    def own_folder(self, stage: str) -> str:
+        """Folder or URI of a stage in the run's own storage."""
         return storage.join(self.config.storage, stage)
 
+    def folder(self, stage: str) -> str:
+        """Folder or URI where a stage lies: the run's own, or another's with which it shares the stage."""
+        return folder_of(self.own_folder(stage))
+
     def folders(self, stage: str) -> dict[str, str]:
-        """Folders of the stages that ``stage`` depends on, by name."""
-        return {name: self.folder(name) for name in upstream(self.config, stage)}
+        """Folders of the stages that ``stage`` uses, by their part in it (see ``roles``)."""
+        return {role: self.folder(name) for role, name in roles(self.config, stage).items()}
 
     def finished_manifest(self, stage: str) -> Manifest:
         """The manifest of a finished stage. Raises StageError if it has not finished."""

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jr2net.config import Config
+from jr2net.config.stages import first_round
+from jr2net.run.cascade import ALL_STAGES
 from jr2net.run.environment import duration
+
+
+def expected_minutes(config: Config) -> dict[str, float]:
+    """By stage, where the configuration says so; a stage of the second round takes as long as that of the first."""
+    known = {str(stage): minutes for stage, minutes in config.scaling.expected_minutes.items()}
+    return {
+        stage: known.get(stage, known.get(first_round(stage), 0.0))
+        for stage in ALL_STAGES
+        if {stage, first_round(stage)} & known.keys()
+    }
 
 
 class Forecast:
@@ -20,6 +33,11 @@ class Forecast:
         known = all(stage in expected_minutes for stage in stages)
         self._expected = {stage: 60 * expected_minutes[stage] for stage in stages} if known else None
         self._taken = self._planned = 0.0
+
+    @property
+    def total(self) -> float | None:
+        """Seconds that all stages will take; None where that is unknown."""
+        return None if self._expected is None else sum(self._expected.values())
 
     def after(self, stage: str) -> float | None:
         """Seconds from the end of ``stage`` to the end of the run; None where that is unknown.

@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from jr2net import storage
 from jr2net.config import Config
+from jr2net.config.stages import first_round
 from jr2net.settings import Effect
 
 _JSON = TypeAdapter(Any)
@@ -29,6 +30,8 @@ STILL_VALID = {"synthesis": ("2", "3")}
 COMMON = ("seed", "image_size", "face.focal_ratio")
 """Settings that decide the output of every stage. The other settings of ``face`` count by the face model's digest."""
 
+_RECNETS_LOSSES = ("recnet.loss", "recnet.exchange_identity", "recnet.embedder", "recnet.jitter")
+
 DECIDED_BY: Mapping[str, tuple[str, ...]] = {
     "prepare": ("data", "evaluation.turned"),
     "mattes": (),
@@ -37,10 +40,16 @@ DECIDED_BY: Mapping[str, tuple[str, ...]] = {
     "flow3d": ("flow3d",),
     "synthesis": ("synthesis",),
     "etnet": ("etnet",),
-    "recaugnet": ("recaugnet", "recnet.loss", "recnet.exchange_identity", "recnet.embedder", "recnet.jitter"),
+    "recaugnet": ("recaugnet", *_RECNETS_LOSSES),
+    "reccopynet": ("reccopynet", "recaugnet.optimizer", "etnet.backbone", "etnet.from_recnet", *_RECNETS_LOSSES),
+    "pair_clips": ("data.studio.detector_shrink", "data.studio.detector_noise"),
+    "recdatanet": ("recdatanet", "recnet"),
+    "baseline": ("baseline", "recnet"),
     "evaluation": ("evaluation",),
 }
-"""Stage -> the sections and settings that decide its output, besides ``COMMON`` and the stages that it uses."""
+"""Stage -> the sections and settings that decide its output, besides ``COMMON`` and the stages that it uses.
+
+A stage of the second round is decided by the settings of the first."""
 
 Record = Mapping[str, Any]
 """``stage``, ``code``: its version; ``face_model``: digest; ``settings``: value by dotted name; ``upstream``: digest by
@@ -81,7 +90,7 @@ def record(config: Config, stage: str, face_model: str) -> dict[str, Any]:
     """
     return {
         "stage": stage,
-        "code": CODE_VERSIONS.get(stage, "1"),
+        "code": CODE_VERSIONS.get(first_round(stage), "1"),
         "face_model": face_model,
         "settings": {name: _value(config, name) for name in deciding(config, stage)},
     }
@@ -93,11 +102,13 @@ def deciding(config: Config, stage: str) -> list[str]:
     unused = {"data.studio", "evaluation.turned"} if data.clips is not None else set()
     if data.clips is None or data.test_clips is not None:
         unused.add("data.hold_out")
+    if stage == "reccopynet" and config.reccopynet.optimizer is not None:
+        unused.add("recaugnet.optimizer")
     return [
         name
         for name, setting in SETTINGS.items()
         if setting.effect is not Effect.NONE
-        and _within(name, (*COMMON, *DECIDED_BY[stage]))
+        and _within(name, (*COMMON, *DECIDED_BY[first_round(stage)]))
         and not _within(name, unused)
     ]
 
@@ -105,7 +116,7 @@ def deciding(config: Config, stage: str) -> list[str]:
 def differences(old: Record, new: Record, finished: bool = False) -> list[Difference]:
     """In which fields ``new`` differs from a recorded ``old``. finished: whether ``old`` is complete."""
     found = []
-    valid = (new["code"], *(STILL_VALID.get(new["stage"], ()) if finished else ()))
+    valid = (new["code"], *(STILL_VALID.get(first_round(new["stage"]), ()) if finished else ()))
     if old["code"] not in valid:
         found.append(Difference("version of the code", old["code"], new["code"]))
     if old["face_model"] != new["face_model"]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from jr2net import storage
 from jr2net.run import manifest
 from jr2net.run.cascade import ALL_STAGES, Run
+from jr2net.run.sharing import forget, is_shared
 
 
 def redo(run: Run, stages: Iterable[str]) -> None:
-    """Deletes ``stages`` and all that was made from them, and says what it deletes.
+    """Deletes ``stages`` and all that was made from them, and says what it deletes. Another run's stages stay.
 
     Last stages first, so that, interrupted anywhere, no stage is left whose inputs are gone. Settings and files of the
     stages are checked before: raises UserError where they could not be made again.
@@ -19,6 +20,10 @@ def redo(run: Run, stages: Iterable[str]) -> None:
     for stage in doomed:
         run.settings(stage)
     for stage in reversed(doomed):
+        if is_shared(run, stage):
+            print(f"[redo] {run.config.storage} no longer refers to {run.folder(stage)}, which stays", flush=True)
+            forget(run, stage)
+            continue
         sizes = storage.file_sizes(run.folder(stage))
         print(f"[redo] deletes {run.folder(stage)}: {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB", flush=True)
         manifest.remove(run.folder(stage))
@@ -31,6 +36,6 @@ def with_dependents(run: Run, stages: Iterable[str]) -> list[str]:
         record = manifest.read_inputs(run.folder(stage))
         if record is not None and found & record["upstream"].keys():
             found.add(stage)
-        if stage in found and storage.list_files(run.folder(stage)):
+        if stage in found and storage.list_files(run.own_folder(stage)):
             existing.append(stage)
     return existing

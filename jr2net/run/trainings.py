@@ -1,7 +1,8 @@
 """The trainings of the cascade by name: how each is built, which batches it uses, which network it produces.
 
-``upstream`` maps the names of finished stages to local folders or URIs: ``prepare`` (clip shards), ``recnet``,
-``synthesis`` (pair shards), ``etnet``.
+``upstream`` maps the parts of finished stages (``run.cascade.roles``) to local folders or URIs: ``prepare`` (clip
+shards), ``recnet``, ``synthesis`` (pair shards), ``pair_clips``, ``etnet``. In the second round, what fits the faces in
+the part of ``recnet`` is a RecAugNet.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -19,9 +21,11 @@ from torch import Tensor, nn
 
 from jr2net import storage
 from jr2net.config import Config, OptimizerConfig
+from jr2net.config.stages import first_round, training_section
 from jr2net.data.clips import ClipLoader, ClipSource
+from jr2net.data.mixture import MixedLoader
 from jr2net.data.pairs import VALIDATION_SHARD, PairLoader
-from jr2net.data.sets import training_clips, validation_clips
+from jr2net.data.sets import pair_clips, training_clips, validation_clips
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.checkpoint import CheckpointError, load_network, save_network
@@ -61,7 +65,7 @@ class TrainingSpec:
     """
 
     build: Callable[[Config, FaceModel, Upstream, Device], Training]
-    loader: Callable[..., ClipLoader | PairLoader]
+    loader: Callable[..., ClipLoader | PairLoader | MixedLoader]
     jitter: Callable[[Config], float]
     network: Callable[[Training], nn.Module]
 
@@ -72,11 +76,11 @@ def build(stage: str, config: Config, model: FaceModel, upstream: Upstream, devi
     Raises ValueError for an unknown stage, CheckpointError where an upstream network cannot be loaded, ConfigError
     where a pretrained file is missing.
     """
-    if stage not in TRAININGS:
+    if first_round(stage) not in TRAININGS:
         raise ValueError(f"no training is called {stage!r}; there are {', '.join(TRAININGS)}")
     check_pretrained(config)
     torch.manual_seed(config.seed)
-    return TRAININGS[stage].build(config, model, upstream, device)
+    return TRAININGS[first_round(stage)].build(config, model, upstream, device)
 
 
 def batches(
@@ -92,12 +96,12 @@ def batches(
 
     They are made on the worker's cores, but for the one that trains, and copied to a GPU ahead of their use.
     """
-    training = TRAININGS[stage]
+    training = TRAININGS[first_round(stage)]
     loader = training.loader(
         config,
         upstream,
         seed=config.seed,
-        batch_size=getattr(config, stage).optimizer.batch_size,
+        batch_size=_batch_size(config, stage),
         size=config.image_size,
         rank=rank,
         world=world,
@@ -114,7 +118,7 @@ def validation_batches(
 ) -> Callable[[], Iterator[Batch]]:
     """Each call gives this rank's part of the same batches of people that ``data.validation`` holds back, framed as
     they are stored."""
-    training, batch_size = TRAININGS[stage], getattr(config, stage).optimizer.batch_size
+    training, batch_size = TRAININGS[first_round(stage)], _batch_size(config, stage)
     loader = training.loader(
         config,
         upstream,
@@ -141,15 +145,21 @@ def save(
     seen_through = {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
     in_studio = config.data.clips is None and config.face.model == "procedural"
     license, data = (LICENSE, STUDIO) if in_studio else (DEPENDS_ON_DATA, CLIPS)
-    network = TRAININGS[stage].network(training)
+    network = TRAININGS[first_round(stage)].network(training)
     save_network(network, folder, seen_through, model.digest, dict(trained_from), license, data)
 
 
-def perceptual_features(vgg19: str | None, recnet: RecNet, device: Device) -> Callable[[Tensor], list[Tensor]]:
+def _batch_size(config: Config, stage: str) -> int:
+    return getattr(config, training_section(config, stage)).optimizer.batch_size
+
+
+def perceptual_features(
+    vgg19: str | None, recnet: RecNet | RecAugNet, device: Device
+) -> Callable[[Tensor], list[Tensor]]:
     """Feature extractor of the perceptual loss (Eq. 4): VGG-19 if a weight file is given, else RecNet's backbone."""
     if vgg19 is not None:
         return VGG19Features(vgg19).to(device).eval().requires_grad_(False)
-    return recnet.features
+    return (recnet.recnet if isinstance(recnet, RecAugNet) else recnet).features
 
 
 def _load(kind: type[N], folder: str | Path, model: FaceModel) -> N:
@@ -160,13 +170,27 @@ def _load(kind: type[N], folder: str | Path, model: FaceModel) -> N:
     return network
 
 
-def _build_recnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
-    network = RecNet(model.sizes, config.recnet.backbone)
-    return _recnet_training(network, config, model, config.recnet.optimizer, device, config.recnet.photometric_from)
+def _load_reconstruction(folder: str | Path, model: FaceModel) -> RecNet | RecAugNet:
+    """Loads the network that fits the faces: RecNet, or RecAugNet in the second round. Raises CheckpointError."""
+    network = load_network(folder, model)
+    return network if isinstance(network, RecAugNet) else _load(RecNet, folder, model)
+
+
+def _build_recnet(
+    config: Config, model: FaceModel, upstream: Upstream, device: Device, expression: float = 0.0
+) -> Training:
+    network, settings = RecNet(model.sizes, config.recnet.backbone), config.recnet
+    return _recnet_training(
+        network, config, model, settings.optimizer, device, settings.photometric_from, expression=expression
+    )
+
+
+def _build_baseline(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
+    return _build_recnet(config, model, upstream, device, config.baseline.expression)
 
 
 def _build_dcnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
-    recnet = _load(RecNet, upstream["recnet"], model)
+    recnet = _load_reconstruction(upstream["recnet"], model)
     discriminator = PatchDiscriminator(config.dcnet.width, conditions=condition_names(config.dcnet))
     return DCNetTraining(
         DCNet(config.dcnet),
@@ -181,7 +205,7 @@ def _build_dcnet(config: Config, model: FaceModel, upstream: Upstream, device: D
 
 
 def _build_flow3d(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
-    recnet = _load(RecNet, upstream["recnet"], model)
+    recnet = _load_reconstruction(upstream["recnet"], model)
     return Flow3DTraining(
         Flow3D(config.flow3d, config.face.focal_ratio),
         PatchDiscriminator(config.flow3d.discriminator_width),
@@ -194,10 +218,16 @@ def _build_flow3d(config: Config, model: FaceModel, upstream: Upstream, device: 
     )
 
 
-def _build_etnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
+def _new_etnet(config: Config, model: FaceModel, upstream: Upstream) -> ETNet:
+    """ETNet as its training starts."""
     etnet = ETNet(config.etnet.backbone)
     if config.etnet.from_recnet and config.etnet.backbone == config.recnet.backbone:
         etnet.backbone.load_state_dict(_load(RecNet, upstream["recnet"], model).backbone.state_dict())
+    return etnet
+
+
+def _build_etnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
+    etnet = _new_etnet(config, model, upstream)
     return ETNetTraining(etnet, config.etnet.optimizer, device, config.etnet.squared_until)
 
 
@@ -207,6 +237,12 @@ def _build_recaugnet(config: Config, model: FaceModel, upstream: Upstream, devic
     return _recnet_training(network, config, model, config.recaugnet.optimizer, device)
 
 
+def _build_reccopynet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
+    recnet, etnet = _load(RecNet, upstream["recnet"], model), _new_etnet(config, model, upstream)
+    optimizer = config.reccopynet.optimizer or config.recaugnet.optimizer
+    return _recnet_training(RecAugNet(recnet, etnet, train_etnet=True), config, model, optimizer, device)
+
+
 def _recnet_training(
     network: nn.Module,
     config: Config,
@@ -214,6 +250,7 @@ def _recnet_training(
     optimizer: OptimizerConfig,
     device: Device,
     photometric_from: float = 0.0,
+    expression: float = 0.0,
 ) -> RecNetTraining:
     embedder = load_embedder(config.recnet.embedder) if config.recnet.embedder else None
     return RecNetTraining(
@@ -226,6 +263,7 @@ def _recnet_training(
         exchange=config.recnet.exchange_identity,
         photometric_from=photometric_from,
         embedder=embedder,
+        expression=expression,
     )
 
 
@@ -235,6 +273,17 @@ def _clips(config: Config, upstream: Upstream, held_back: bool, mattes: str | No
 
 def _clip_loader(config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any) -> ClipLoader:
     return ClipLoader(_clips(config, upstream, held_back), **arguments)
+
+
+def _mixed_loader(
+    section: str, config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any
+) -> ClipLoader | MixedLoader:
+    """Clips and synthesised images; of the people that are held back, clips alone."""
+    if held_back:
+        return _clip_loader(config, upstream, held_back, **arguments)
+    images = pair_clips(str(upstream["pair_clips"]))
+    synthesised = getattr(config, section).pairs_in(arguments["batch_size"])
+    return MixedLoader(_clips(config, upstream, held_back), images, synthesised=synthesised, **arguments)
 
 
 def _aligned_clip_loader(config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any) -> ClipLoader:
@@ -284,5 +333,23 @@ TRAININGS = {
         jitter=lambda config: config.recnet.jitter,
         network=lambda training: training.networks["recnet"],
     ),
+    "reccopynet": TrainingSpec(
+        build=_build_reccopynet,
+        loader=_clip_loader,
+        jitter=lambda config: config.recnet.jitter,
+        network=lambda training: training.networks["recnet"],
+    ),
+    "recdatanet": TrainingSpec(
+        build=_build_recnet,
+        loader=partial(_mixed_loader, "recdatanet"),
+        jitter=lambda config: config.recnet.jitter,
+        network=lambda training: training.networks["recnet"],
+    ),
+    "baseline": TrainingSpec(
+        build=_build_baseline,
+        loader=partial(_mixed_loader, "baseline"),
+        jitter=lambda config: config.recnet.jitter,
+        network=lambda training: training.networks["recnet"],
+    ),
 }
-"""The trainings by the names of their stages."""
+"""The trainings by the names of their stages; those of the second round are those of the first."""

@@ -112,6 +112,13 @@ def activation(predicted: Tensor, truth: Tensor) -> Tensor:
     return (torch.maximum(predicted, truth) * (predicted - truth).abs()).mean()
 
 
+def known_activation(predicted: Tensor, truth: Tensor) -> Tensor:
+    """``activation`` where the truth (B, E) is known; a face whose truth is NaN contributes 0 to the mean."""
+    known = truth.isfinite()
+    target = torch.where(known, truth, predicted.detach())  # NaN must be replaced: its gradient is NaN at any weight
+    return (known * torch.maximum(predicted, target) * (predicted - target).abs()).mean()
+
+
 def photometric(rendered: Tensor, image: Tensor, mask: Tensor, epsilon: float = 1e-6) -> Tensor:
     """√(ε + Σ_rgb d²), mean over the mask of each image, then over images.
 

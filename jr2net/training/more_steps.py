@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jr2net.config import Config
+from jr2net.config.stages import training_section
 from jr2net.training.flow3d import flow3d_rate, phase_starts
 from jr2net.training.schedule import learning_rate
 
@@ -15,8 +16,9 @@ FRACTIONS = {
     "flow3d": ("refine_from", "adversarial_from", "inpaint_from"),
     "etnet": ("squared_until",),
     "recaugnet": (),
+    "reccopynet": (),
 }
-"""Stage -> its settings that are a fraction of the steps, at which something begins or ends."""
+"""Section of a training -> its settings that are a fraction of the steps, at which something begins or ends."""
 
 
 def changed_by_total(config: Config, stage: str, total: int, taken: int) -> list[str]:
@@ -24,24 +26,25 @@ def changed_by_total(config: Config, stage: str, total: int, taken: int) -> list
 
     total: the other number, which the training had before. Empty if it can go on from step ``taken`` exactly.
     """
-    now = getattr(config, stage)
+    section = training_section(config, stage)
+    now = getattr(config, section)
     before = now.model_copy(update={"optimizer": now.optimizer.model_copy(update={"steps": total})})
-    planned, earlier = _timeline(stage, now), _timeline(stage, before)
+    planned, earlier = _timeline(section, now), _timeline(section, before)
     return [
-        f"{stage}.{name}"
+        f"{section}.{name}"
         for name in planned
         if any(planned[name](step) != earlier[name](step) for step in range(taken))
     ]
 
 
-def _timeline(stage: str, section: Any) -> dict[str, Callable[[int], float | bool]]:
+def _timeline(name: str, section: Any) -> dict[str, Callable[[int], float | bool]]:
     """By setting, what of a step depends on the total number of steps."""
     optimizer = section.optimizer
-    starts = {name: getattr(section, name) * optimizer.steps for name in FRACTIONS[stage]}
+    starts = {field: getattr(section, field) * optimizer.steps for field in FRACTIONS[name]}
     timeline: dict[str, Callable[[int], float | bool]] = {
         "optimizer.decay": lambda step: learning_rate(step, optimizer)
     }
-    if stage == "flow3d":
+    if name == "flow3d":
         timeline["optimizer.decay"] = lambda step: flow3d_rate(step, section)
         starts |= dict(zip(("refine_from", "inpaint_from"), phase_starts(section), strict=True))
-    return timeline | {name: lambda step, start=start: step >= start for name, start in starts.items()}
+    return timeline | {field: lambda step, start=start: step >= start for field, start in starts.items()}

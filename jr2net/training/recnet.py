@@ -26,6 +26,7 @@ class RecNetTraining(Training):
     exchange          whether to swap identities within pairs, see ``exchange_identity``
     photometric_from  fraction of the steps trained on landmarks only, without rendering
     embedder          image (B, 3, S, S) -> face embedding (B, C) for the identity loss, or None
+    expression        weight of the activation loss on those faces whose coefficients a batch has (``data.mixture``)
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class RecNetTraining(Training):
         exchange: bool = True,
         photometric_from: float = 0.0,
         embedder: nn.Module | None = None,
+        expression: float = 0.0,
     ) -> None:
         super().__init__({"recnet": network}, optimizer, device)
         self.model = model.to(self.device)
@@ -46,6 +48,7 @@ class RecNetTraining(Training):
         self.loss = loss
         self.exchange = exchange
         self.photometric_from = photometric_from
+        self.expression = expression
         self.embedder = freeze(embedder.to(self.device)) if embedder is not None else None
         self.skin = self.model.has_label("skin").nonzero().squeeze(1)
         self.skin_and_lips = self.model.has_label("skin", "lips")
@@ -58,9 +61,14 @@ class RecNetTraining(Training):
             landmarks = torch.cat([microbatch["source_landmarks"], microbatch["driving_landmarks"]])
             parameters = self.forward(self.wrapped["recnet"], images)
             deviations.append(parameters.expression.detach().std(0, correction=0).mean())
+            terms = {}
+            if self.expression:
+                known = torch.cat([microbatch["source_expression"], microbatch["driving_expression"]])
+                terms["activation"] = self.expression * losses.known_activation(parameters.expression, known)
             if self.exchange:
-                parameters = exchange_identity(parameters, microbatch.get("offset", 0))
-            return self.losses(parameters, images, landmarks)
+                position = microbatch["position"] if "position" in microbatch else microbatch.get("offset", 0)
+                parameters = exchange_identity(parameters, position)
+            return self.losses(parameters, images, landmarks) | terms
 
         gradients = self.backward("recnet", losses_of, self.microbatches(batch))
         values = self.update([gradients], {"expression_deviation": torch.stack(deviations).mean()})
@@ -124,15 +132,16 @@ def detach_geometry(parameters: FaceParameters) -> FaceParameters:
     )
 
 
-def exchange_identity(parameters: FaceParameters, offset: int = 0) -> FaceParameters:
+def exchange_identity(parameters: FaceParameters, position: int | Tensor = 0) -> FaceParameters:
     """Swaps identity and albedo between the two frames of every second pair.
 
-    ``parameters`` holds all source frames, then all driving frames, in the same order. ``offset`` is the index of the
-    first pair in the global batch: which pairs are swapped must not depend on how the batch is split.
+    ``parameters`` holds all source frames, then all driving frames, in the same order. ``position`` is the index in the
+    global batch of the first pair, or of each (B,): which pairs are swapped must not depend on how the batch is split.
     """
     pairs = len(parameters) // 2
     order = torch.arange(2 * pairs, device=parameters.identity.device)
-    source_of_identity = torch.where((order % pairs + offset) % 2 == 1, (order + pairs) % (2 * pairs), order)
+    positions = position.repeat(2) if isinstance(position, Tensor) else order % pairs + position
+    source_of_identity = torch.where(positions % 2 == 1, (order + pairs) % (2 * pairs), order)
     return parameters.replace(
         identity=parameters.identity[source_of_identity], albedo=parameters.albedo[source_of_identity]
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from stages import SMOKE, finish, run_at
+from stages import SMOKE, finish, finish_all, run_at
 
 from jr2net import storage
 from jr2net.config import load
 from jr2net.run import manifest
-from jr2net.run.cascade import ALL_STAGES, REENACTORS, StageError, networks, stages, upstream
+from jr2net.run.cascade import ABLATIONS, ALL_STAGES, REENACTORS, StageError, networks, roles, stages, upstream
 
 STAGES = ("prepare", "recnet", "dcnet", "synthesis", "etnet", "recaugnet", "evaluation")  # with DCNet, the default
 
@@ -25,7 +25,64 @@ def test_stages_run_after_their_dependencies(reenactor: str) -> None:
     for position, stage in enumerate(planned):
         assert set(upstream(config, stage)) <= set(planned[:position])
     assert all(upstream(config, other) == upstream(load(SMOKE), other) for other in REENACTORS)
-    assert set(ALL_STAGES) == set(planned) | {*REENACTORS, "mattes"}
+    others = {*REENACTORS, "mattes", *ABLATIONS, "pair_clips"} | {stage for stage in ALL_STAGES if stage.endswith("_2")}
+    assert set(ALL_STAGES) == set(planned) | others
+
+
+@pytest.mark.parametrize("reenactor", REENACTORS)
+def test_ablations_and_the_second_round_add_stages_and_change_none(tmp_path: Path, reenactor: str) -> None:
+    both = ["ablations=[baseline, reccopynet, recdatanet]", "rounds=2"]
+    run, more = run_at(tmp_path, f"reenactor={reenactor}"), run_at(tmp_path, f"reenactor={reenactor}", *both)
+    finish_all(run)
+    planned = stages(more.config)
+    assert [stage for stage in planned if stage in stages(run.config)] == list(stages(run.config))
+    second = [f"{reenactor}_2", "synthesis_2", "etnet_2", "recaugnet_2"]
+    assert set(planned) - set(stages(run.config)) == {*ABLATIONS, "pair_clips", *second}
+    for position, stage in enumerate(planned):
+        assert set(upstream(more.config, stage)) <= set(planned[:position])
+    for stage in stages(run.config)[:-1]:  # all but evaluation
+        assert manifest.is_done(more.folder(stage), more.inputs(stage))
+    assert set(networks(more.config)) == set(networks(run.config)) | {*ABLATIONS} | set(second) - {"synthesis_2"}
+
+
+def test_pairs_as_clips_are_made_for_whom_they_are_trained_on() -> None:
+    assert "pair_clips" not in stages(load(SMOKE, ["ablations=[reccopynet]"]))
+    assert "pair_clips" in stages(load(SMOKE, ["ablations=[baseline]"]))
+
+
+def test_recaugnet_takes_the_part_of_recnet_in_the_second_round() -> None:
+    config = load(SMOKE, ["rounds=2"])
+    assert roles(config, "dcnet_2") == {"prepare": "prepare", "recnet": "recaugnet"}
+    assert roles(config, "synthesis_2") == {"prepare": "prepare", "recnet": "recaugnet", "dcnet": "dcnet_2"}
+    assert roles(config, "etnet_2") == {"recnet": "recnet", "synthesis": "synthesis_2"}
+    assert roles(config, "recaugnet_2") == {"prepare": "prepare", "recnet": "recnet", "etnet": "etnet_2"}
+    flow3d = load(SMOKE, ["rounds=2", "reenactor=flow3d"])
+    assert roles(flow3d, "flow3d_2") == {"prepare": "prepare", "mattes": "mattes", "recnet": "recaugnet"}
+    assert all(roles(config, stage) == {name: name for name in upstream(config, stage)} for stage in STAGES)
+
+
+ADDED = ("reccopynet", "pair_clips", "recdatanet", "baseline", "dcnet_2", "synthesis_2", "etnet_2", "recaugnet_2")
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("recnet.optimizer.steps=9", {"recdatanet", "baseline"}),
+        ("recaugnet.optimizer.steps=9", {"reccopynet", "recaugnet_2"}),
+        ("reccopynet.optimizer={steps: 9, batch_size: 4, learning_rate: 1.0e-4}", {"reccopynet"}),
+        ("recaugnet.train_etnet=true", {"recaugnet_2"}),
+        ("recdatanet.pair_share=0.6", {"recdatanet"}),
+        ("baseline.expression=1", {"baseline"}),
+        ("dcnet.width=16", {"dcnet_2"}),
+        ("synthesis.pairs=17", {"synthesis_2"}),
+        ("etnet.jitter=0", {"etnet_2"}),
+        ("data.studio.detector_shrink=0", {"pair_clips"}),
+    ],
+)
+def test_a_setting_changes_the_added_stages_that_it_decides(tmp_path: Path, override: str, changed: set[str]) -> None:
+    both = ["ablations=[baseline, reccopynet, recdatanet]", "rounds=2"]
+    run, other = run_at(tmp_path, *both), run_at(tmp_path, *both, override)
+    assert {stage for stage in ADDED if run.settings(stage) != other.settings(stage)} == changed
 
 
 def test_another_reenactor_trains_nothing_again(tmp_path: Path) -> None:

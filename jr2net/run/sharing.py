@@ -1,0 +1,67 @@
+"""Stages that runs have in common: made in the folder of one, and referred to by the others.
+
+Where a run's own folder of a stage holds ``elsewhere.json`` and nothing else, the stage lies in the folder that it
+names, relative to its own, so that all runs can be moved together. What is referred to belongs to the run that made it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from jr2net import storage
+from jr2net.run import manifest
+from jr2net.run.inputs import differences
+from jr2net.storage import StorageError
+
+if TYPE_CHECKING:
+    from jr2net.run.cascade import Run
+
+ELSEWHERE = "elsewhere.json"
+
+
+def folder_of(own: str) -> str:
+    """Where the stage lies whose own folder this is: there, unless it refers to another."""
+    uri = storage.join(own, ELSEWHERE)
+    if not storage.exists(uri):
+        return own
+    try:
+        steps = json.loads(storage.read_bytes(uri))["folder"].split("/")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StorageError(f"{uri}: names no folder ({error}); remove it, and the stage is sought again") from None
+    found = own
+    for step in steps:
+        found = storage.parent(found) if step == ".." else storage.join(found, step)
+    return found
+
+
+def is_shared(run: Run, stage: str) -> bool:
+    """Whether the run refers to another run's stage."""
+    return storage.exists(storage.join(run.own_folder(stage), ELSEWHERE))
+
+
+def share(run: Run, stage: str, storages: Iterable[str]) -> None:
+    """Refers ``stage`` to the first run, of those at ``storages``, that has made it, or begun to, from the same inputs.
+
+    The stages that it uses have to be finished. A stage that the run has begun itself stays its own.
+    """
+    own = run.own_folder(stage)
+    if is_shared(run, stage) or manifest.read_inputs(own) is not None:
+        return
+    wanted = run.inputs(stage)
+    for each in storages:
+        folder = folder_of(storage.join(each, stage))
+        record = manifest.read_inputs(folder)
+        if folder == own or record is None or manifest.is_being_removed(record):
+            continue
+        if not differences(record, wanted, finished=manifest.read_manifest(folder) is not None):
+            path = {"folder": os.path.relpath(*(storage.relative_path(place, "") for place in (folder, own)))}
+            storage.write_bytes(storage.join(own, ELSEWHERE), (json.dumps(path) + "\n").encode())
+            return
+
+
+def forget(run: Run, stage: str) -> None:
+    """Removes the reference to another run's stage, which stays."""
+    storage.remove(storage.join(run.own_folder(stage), ELSEWHERE))

@@ -1,0 +1,114 @@
+"""A stage that another run has made from the same is referred to; whose it is, and who may delete it, stays clear."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from stages import files, finish, finish_all, run_at
+
+from jr2net import storage
+from jr2net.run import manifest
+from jr2net.run.cascade import stages
+from jr2net.run.redo import redo
+from jr2net.run.sharing import ELSEWHERE, folder_of, share
+from jr2net.run.stage import begin
+
+
+def share_all(run, *others: Path) -> None:
+    """Shares what can be shared and makes the rest, as a matrix does."""
+    for stage in stages(run.config):
+        share(run, stage, [str(other) for other in others])
+        finish(run, stage, f"{stage} of {run.config.storage}")
+
+
+def test_what_is_the_same_is_referred_to_and_the_rest_is_made(tmp_path: Path) -> None:
+    one = run_at(tmp_path / "a" / "seed-0")
+    finish_all(one)
+    before = files(tmp_path / "a")
+    two = run_at(tmp_path / "b" / "seed-0", "dcnet.width=16")
+    share_all(two, tmp_path / "a" / "seed-0")
+    assert files(tmp_path / "a") == before
+    own = {name.partition("/")[0] for name in files(tmp_path / "b" / "seed-0") if not name.endswith(ELSEWHERE)}
+    assert own == {"dcnet", "synthesis", "etnet", "recaugnet", "evaluation"}
+    for stage in ("prepare", "recnet"):
+        assert two.folder(stage) == one.folder(stage)
+        assert begin(two, stage) is None
+    assert all(begin(two, stage) is None for stage in stages(two.config)), "finished, as any other run"
+
+
+def test_references_survive_a_move_of_the_storage(tmp_path: Path) -> None:
+    finish_all(run_at(tmp_path / "here" / "a" / "seed-0"))
+    share_all(run_at(tmp_path / "here" / "b" / "seed-0", "etnet.jitter=0"), tmp_path / "here" / "a" / "seed-0")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    moved = run_at(tmp_path / "there" / "b" / "seed-0", "etnet.jitter=0")
+    assert moved.folder("recnet") == str(tmp_path / "there" / "a" / "seed-0" / "recnet")
+    assert all(begin(moved, stage) is None for stage in stages(moved.config))
+
+
+def test_references_in_a_bucket() -> None:
+    own = "s3://bucket/runs/b/seed-0/recnet?endpoint_override=host:9&scheme=http"
+    found = own
+    for _ in range(3):
+        found = storage.parent(found)
+    assert storage.join(found, "a", "seed-0") == "s3://bucket/runs/a/seed-0?endpoint_override=host:9&scheme=http"
+
+
+def test_a_chain_of_runs_refers_to_the_one_that_made_it(tmp_path: Path) -> None:
+    folders = [tmp_path / name / "seed-0" for name in "abc"]
+    finish_all(run_at(folders[0]))
+    share_all(run_at(folders[1], "etnet.jitter=0"), folders[0])
+    last = run_at(folders[2], "etnet.jitter=0.2")
+    share_all(last, folders[1])
+    reference = json.loads((folders[2] / "recnet" / ELSEWHERE).read_text())
+    assert reference == {"folder": "../../../a/seed-0/recnet"}
+    assert last.folder("recnet") == str(folders[0] / "recnet")
+
+
+def test_a_stage_that_was_begun_is_gone_on_with(tmp_path: Path) -> None:
+    one, two = run_at(tmp_path / "a" / "seed-0"), run_at(tmp_path / "b" / "seed-0")
+    begin(one, "prepare")
+    share(two, "prepare", [one.config.storage])
+    assert two.folder("prepare") == one.folder("prepare")
+    finish(two, "prepare")
+    assert manifest.read_manifest(one.own_folder("prepare")) is not None
+
+
+def test_what_a_run_has_begun_itself_stays_its_own(tmp_path: Path) -> None:
+    one, two = run_at(tmp_path / "a" / "seed-0"), run_at(tmp_path / "b" / "seed-0")
+    begin(two, "prepare")
+    finish(one, "prepare")
+    share(two, "prepare", [one.config.storage])
+    assert two.folder("prepare") == two.own_folder("prepare")
+
+
+def test_other_inputs_are_not_shared(tmp_path: Path) -> None:
+    one, two = run_at(tmp_path / "a" / "seed-0"), run_at(tmp_path / "b" / "seed-0", "seed=1")
+    finish(one, "prepare")
+    share(two, "prepare", [one.config.storage, str(tmp_path / "absent")])
+    assert two.folder("prepare") == two.own_folder("prepare")
+
+
+def test_redo_forgets_a_reference_and_deletes_what_is_the_runs_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = run_at(tmp_path / "a" / "seed-0"), run_at(tmp_path / "b" / "seed-0", "etnet.jitter=0")
+    finish_all(one)
+    share_all(two, tmp_path / "a" / "seed-0")
+    before = files(tmp_path / "a")
+    redo(two, ["dcnet"])
+    assert files(tmp_path / "a") == before
+    assert {name.partition("/")[0] for name in files(tmp_path / "b" / "seed-0")} == {"prepare", "recnet"}
+    out = capsys.readouterr().out
+    assert f"[redo] {two.config.storage} no longer refers to {one.folder('dcnet')}, which stays" in out
+    assert f"[redo] deletes {two.config.storage}/etnet" in out
+    share_all(two, tmp_path / "a" / "seed-0")
+    assert two.folder("dcnet") == one.folder("dcnet")
+
+
+def test_a_damaged_reference_is_one_error(tmp_path: Path) -> None:
+    storage.write_bytes(f"{tmp_path}/recnet/{ELSEWHERE}", b"{}")
+    with pytest.raises(storage.StorageError, match=r"elsewhere\.json: names no folder"):
+        folder_of(f"{tmp_path}/recnet")
