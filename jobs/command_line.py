@@ -23,6 +23,7 @@ PATHS = (
     "face.expression_file",
     "data.clips",
     "data.test_clips",
+    "data.studio.captures",
     "recnet.backbone.weights",
     "recnet.embedder",
     "dcnet.vgg19",

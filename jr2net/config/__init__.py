@@ -67,6 +67,11 @@ class StudioConfig(Section):
         0.5, ge=0, le=1, description="how much the simulated landmark detector shrinks large expressions"
     )
     detector_noise: float = Field(0.01, ge=0, description="the detector's noise, as a fraction of the face box")
+    captures: Annotated[str | None, Effect.CONTENT] = Field(
+        None,
+        description="captured expressions, as `synthesis.captures`, whose largest `test_people` show in a test set of "
+        "their own, `captured`; none: there is no such set",
+    )
 
 
 class DataConfig(Section):

@@ -1,8 +1,8 @@
 """Training and test clips of a run, by its configuration.
 
-``prepare`` is the folder or URI of that stage. It holds the studio's clip shards ``train``, ``natural``, ``large`` and
-``turned``, and the index of every set; real clips (``data.clips``) are read from where they are. ``mattes`` is the
-folder or URI of that stage: runs with the reenactor flow3d have it.
+``prepare`` is the folder or URI of that stage. It holds the studio's clip shards ``train``, ``natural``, ``large``,
+``turned`` and ``captured``, and the index of every set; real clips (``data.clips``) are read from where they are.
+``mattes`` is the folder or URI of that stage: runs with the reenactor flow3d have it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def index_name(name: str) -> str:
 
 def studio_kinds(config: Config) -> list[Kind]:
     """The sets of people that the studio films."""
-    return [kind for kind in KINDS if kind != "turned" or config.evaluation.turned]
+    asked = {"turned": config.evaluation.turned, "captured": config.data.studio.captures is not None}
+    return [kind for kind in KINDS if asked.get(kind, True)]
 
 
 def training_clips(config: Config, prepare: str, mattes: str | None = None) -> ClipSource:
@@ -59,9 +60,9 @@ def shared_identities(config: Config, prepare: str) -> list[str]:
 def test_clips(config: Config, prepare: str, mattes: str | None = None) -> dict[str, ClipSource]:
     """The test sets by name; their identities are not in the training set.
 
-    ``natural``, ``large`` and, if filmed, ``turned``: the studio's, with ground truth. ``held_out``: real people, if
-    the run trains on real clips. ``photographs``: real people from ``data.test_clips``, if the run trains on the
-    studio's.
+    ``natural``, ``large`` and, if filmed, ``turned`` and ``captured``: the studio's, with ground truth. ``held_out``:
+    real people, if the run trains on real clips. ``photographs``: real people from ``data.test_clips``, if the run
+    trains on the studio's.
     """
     if config.data.clips is not None:
         if config.data.test_clips is not None:

@@ -57,6 +57,7 @@ METRICS: dict[str, Metric] = {
 SET_TITLES = {
     "natural": "Natural expressions",
     "large": "Large expressions",
+    "captured": "Captured large expressions",
     "turned": "Turned heads, 30° to 60°",
     "same_identity": "Same identity",
     "cross_identity": "Cross identity",

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", help="image file to write (.png)")
     parser.add_argument("--model", default="procedural", help="face model, as face.model in a configuration")
-    parser.add_argument("--kind", choices=KINDS, default="train")
+    parser.add_argument("--kind", choices=[kind for kind in KINDS if kind != "captured"], default="train")
     parser.add_argument("--people", type=int, default=60)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--columns", type=int, default=12)

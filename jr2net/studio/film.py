@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from jr2net.config import StudioConfig
-from jr2net.expressions import synthetic as expressions
-from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.expressions.tracks import Track, read_captures
 from jr2net.face.camera import Camera, rotation_matrix
 from jr2net.face.light import SH_BASES
 from jr2net.face.model import FaceModel
 from jr2net.images.clip import ClipRow, ClipTruth
 from jr2net.images.crop import Crop
 from jr2net.render.renderer import vertex_normals
+from jr2net.studio.acting import FPS, act, act_captured
 from jr2net.studio.background import draw_background
 from jr2net.studio.develop import develop, develop_matte, draw_motion, draw_recording
 from jr2net.studio.hair import curtain
@@ -30,15 +30,12 @@ from jr2net.studio.shading import Shot, draw_body, draw_hair
 from jr2net.studio.subject import Subject, build_subject, reflectance
 from jr2net.studio.truth import fit_harmonics, fit_pose
 
-Kind = Literal["train", "natural", "large", "turned"]
-KINDS: tuple[Kind, ...] = ("train", "natural", "large", "turned")
+Kind = Literal["train", "natural", "large", "turned", "captured"]
+KINDS: tuple[Kind, ...] = ("train", "natural", "large", "turned", "captured")
 
-FPS = 25.0
 SUPERSAMPLING = 2
 _FOOTAGE = Camera(0, 1000.0, (0.0, 0.0))
 """Camera of the virtual footage that crops are cut from; only the ratio of focal length to crop side matters."""
-_EYE_BLINK = np.array([name.startswith("eyeBlink") for name in ARKIT_NAMES])
-_MOUTH_OPENS = np.array([name.startswith(("jawOpen", "mouthLowerDown", "mouthUpperUp")) for name in ARKIT_NAMES])
 _FLIP = torch.tensor([1.0, -1.0, -1.0])
 
 
@@ -54,27 +51,47 @@ def film_people(
 ) -> Iterator[ClipRow]:
     """Films people ``first`` … ``first + count − 1`` of a kind, one row of ``size`` x ``size`` images each.
 
-    'train' and 'natural' people talk, 'large' people show strong expressions, 'turned' people turn their heads by 30°
-    to 60° from frame to frame; the test kinds have ground truth. With ``mattes`` each frame has its exact matte. A
-    person depends on (seed, kind, number) alone, not on ``first``, ``count`` and ``mattes``. Raises ValueError for
-    another kind.
+    'train' and 'natural' people talk, 'large' people show strong expressions, 'captured' people the largest ones of
+    ``config.captures``, 'turned' people turn their heads by 30° to 60° from frame to frame; the test kinds have ground
+    truth. With ``mattes`` each frame has its exact matte. A person depends on (seed, kind, number), and on the captures
+    if it shows them, not on ``first``, ``count`` and ``mattes``. Raises ValueError for another kind, TrackError where
+    no capture can be read.
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}: the studio films {', '.join(KINDS)}")
+    tracks = []
+    if kind == "captured":
+        if config.captures is None:
+            raise ValueError("people of the kind 'captured' need data.studio.captures")
+        tracks = read_captures(config.captures).tracks
     subject = build_subject(model)
     for number in range(first, first + count):
-        yield film_person(subject, config, seed, number, kind, size, mattes)
+        yield film_person(subject, config, seed, number, kind, size, mattes, tracks)
 
 
 @torch.no_grad()
 def film_person(
-    subject: Subject, config: StudioConfig, seed: int, number: int, kind: Kind, size: int, mattes: bool = False
+    subject: Subject,
+    config: StudioConfig,
+    seed: int,
+    number: int,
+    kind: Kind,
+    size: int,
+    mattes: bool = False,
+    tracks: Sequence[Track] = (),
 ) -> ClipRow:
-    """One person's row. Appearance, acting, scene and recording each have a random stream of their own."""
+    """One person's row. Appearance, acting, scene and recording each have a random stream of their own.
+
+    tracks: what people of the kind 'captured' show.
+    """
     streams = np.random.SeedSequence([seed, KINDS.index(kind), number]).spawn(4)
     person_rng, acting_rng, scene_rng, recording_rng = (np.random.default_rng(stream) for stream in streams)
     person = draw_person(person_rng, subject.model.sizes)
-    numbers, expression = _act(acting_rng, config.frames if kind == "train" else config.test_frames, kind)
+    frames = config.frames if kind == "train" else config.test_frames
+    if kind == "captured":
+        numbers, expression = act_captured(acting_rng, frames, tracks)
+    else:
+        numbers, expression = act(acting_rng, frames, large=kind == "large")
     take = draw_take(acting_rng, len(numbers), config.variety)
     if kind == "turned":
         take = draw_turns(acting_rng, take)
@@ -130,24 +147,6 @@ class Performance:
     translation: Tensor
     posed: Tensor
     hanging: Tensor
-
-
-def _act(rng: np.random.Generator, frames: int, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
-    """Frame numbers (T,) and expressions (T, 51), drawn from one second of acting per frame.
-
-    People differ in the strength of their expressions, in how far they open their mouths, and in how low their eyelids
-    are at rest.
-    """
-    sampler = expressions.large if kind == "large" else expressions.natural
-    track = sampler(rng, 25 * frames, FPS)
-    numbers = np.sort(rng.choice(len(track), frames, replace=False))
-    expression = track[numbers]
-    if kind != "large":
-        expression = expression * np.where(
-            _EYE_BLINK, 1, rng.uniform(0.8, 2.0) * np.where(_MOUTH_OPENS, rng.uniform(1, 2.5), 1)
-        )
-    lid_offset = _EYE_BLINK * max(0.0, rng.normal(0.08, 0.12))
-    return numbers, expressions.plausible(np.clip(expression + lid_offset, 0, 1))
 
 
 def _perform(subject: Subject, person: Person, take: Take, expression: np.ndarray) -> Performance:

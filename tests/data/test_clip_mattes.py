@@ -161,6 +161,7 @@ def config(*overrides: str) -> Config:
 def test_sets_that_the_studio_films() -> None:
     assert sets.studio_kinds(config()) == ["train", "natural", "large"]
     assert sets.studio_kinds(config("evaluation.turned=true"))[-1] == "turned"
+    assert sets.studio_kinds(config("data.studio.captures=take.csv"))[-1] == "captured"
 
 
 def test_given_clips_find_their_mattes_in_the_run(folder: Path, tmp_path: Path) -> None:
