@@ -11,6 +11,9 @@ from jr2net.errors import UserError
 EXPLOSION_FACTOR = 1000.0
 """A loss above this multiple of its running mean counts as exploding."""
 
+NEGLIGIBLE_LOSS = 1e-3
+"""A loss up to this does not explode, whatever its mean: a part that has nothing to learn has a loss of about 0."""
+
 COLLAPSE_DEVIATION = 0.002
 """Standard deviation of the expression coefficients (in [0, 1]) over a batch below which the network has collapsed."""
 
@@ -39,7 +42,7 @@ class LossMonitor:
         """Checks the weighted loss terms ``values`` of one step. Raises NonFiniteLoss or ExplodingLoss."""
         check_finite(values, step, samples)
         total = sum(values.values())
-        if self._steps >= _WARMUP_STEPS and total > EXPLOSION_FACTOR * self._mean:
+        if self._steps >= _WARMUP_STEPS and total > max(EXPLOSION_FACTOR * self._mean, NEGLIGIBLE_LOSS):
             worst = max(values, key=lambda term: values[term])
             raise ExplodingLoss(
                 f"step {step}: the loss exploded to {total:.4g}, over {EXPLOSION_FACTOR:.0f} times its mean of "

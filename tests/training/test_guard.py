@@ -28,6 +28,10 @@ def test_moderate_growth_and_the_first_steps_raise_nothing() -> None:
     monitor_after(20).check({"l1": 1e6}, 20, [])
 
 
+def test_a_loss_of_nothing_does_not_explode() -> None:
+    monitor_after(150, 0.0).check({"matte": 1.5e-7}, 150, [])
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_non_finite_losses_raise_at_any_step(value: float) -> None:
     with pytest.raises(NonFiniteLoss, match="step 3: l1 became NaN or infinite on samples unknown"):
