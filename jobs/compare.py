@@ -23,6 +23,7 @@ from jobs.command_line import main
 from jr2net import storage
 from jr2net.data.evaluation_frames import same_identity_pairs, turned_pairs
 from jr2net.data.sets import test_clips
+from jr2net.evaluation.judges import Judges
 from jr2net.evaluation.reenactors import BASELINES, average_seeds, reenactment_table
 from jr2net.face.model import FaceModel
 from jr2net.inference.reconstruction import Reconstructor
@@ -76,6 +77,7 @@ def measure(run: Run, model: FaceModel, folders: Folders, reconstructor: str) ->
     use_threads(max(1, int(config.scaling.cpus_per_worker)))
     device = "cuda" if config.scaling.gpu else "cpu"
     reader = Reconstructor.load(reconstructor, face_model=model.to(device), device=device)
+    judges = Judges.load(config.evaluation.inception, device=device)
     seeds = {
         f"{name} {number}": Reenactor.load_network(checkpoint_folder(folder, (name,)), model, device)
         for name, given in folders.items()
@@ -87,12 +89,13 @@ def measure(run: Run, model: FaceModel, folders: Folders, reconstructor: str) ->
         print(f"[compare] {kind}: {', '.join(folders)}", flush=True)
         choose = turned_pairs if kind == "turned" else same_identity_pairs
         pairs = choose(clips, config.evaluation.pairs, config.seed)
-        sets[kind] = average_seeds(reenactment_table(seeds, clips, pairs, reader), groups)
+        sets[kind] = average_seeds(reenactment_table(seeds, clips, pairs, reader, judges=judges), groups)
     return {
         "sets": sets,
         "ratios": {kind: error_ratios({k: v for k, v in t.items() if isinstance(v, dict)}) for kind, t in sets.items()},
         "weights": {name: [seeds[member].info.digest for member in members] for name, members in groups.items()},
         "reconstructor": reader.info.digest,
+        "not_measured": {figure: why for figure, why in judges.missing.items() if figure != "csim"},
         "pairs": config.evaluation.pairs,
         "seed": config.seed,
     }

@@ -162,6 +162,12 @@ class EvaluationConfig(Section):
     crop_mm: float = Field(
         85.0, gt=0, description="crop radius around the nose tip for the geometric error (FaceWarehouse protocol)"
     )
+    inception: str | None = Field(
+        None, description="weights of Inception for FID (pt_inception-2015-12-05-6726825d.pth); none: no FID"
+    )
+    embedder: str | None = Field(
+        None, description="TorchScript face embedder for the identity of generated faces; none: not measured"
+    )
 
 
 class ScalingConfig(Section):

@@ -58,6 +58,8 @@ class Evaluation:
             grids.append(grid)
         for name in ("same_identity", "cross_identity"):
             result["reenactment"][name] = mean_over_pairs(by_group[name])
+            for figure, why in by_group[name][0].missing.items():
+                result.setdefault("not_measured", {})[figure] = why
         result["ground"] = "studio" if config.data.clips is None else "clips"
         result["reenactor"] = config.reenactor
         vgg19 = getattr(config, config.reenactor).vgg19

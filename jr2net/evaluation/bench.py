@@ -11,6 +11,7 @@ import torch
 from jr2net.config import Config
 from jr2net.data.clips import ClipSource
 from jr2net.data.sets import test_clips, training_clips
+from jr2net.evaluation.judges import Judges
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.inference.reconstruction import Reconstructor
@@ -82,19 +83,22 @@ class Bench:
     sets      the test sets by name
     training  the training set, of which the baselines are means
     crop_mm   crop radius of the geometric error
+    judges    networks that judge generated images and share nothing with the cascade
     """
 
     cascade: Cascade
     sets: Mapping[str, ClipSource]
     training: ClipSource
     crop_mm: float
+    judges: Judges = field(default_factory=Judges)
 
     @staticmethod
     def load(config: Config, model: FaceModel, folders: Mapping[str, str], device: torch.device | str = "cpu") -> Bench:
         """From the folders of the stages, see ``evaluate``. Raises UserError where one cannot be read."""
         cascade = Cascade.load(folders, config.reenactor, model, device)
         sets, training = test_clips(config, folders["prepare"]), training_clips(config, folders["prepare"])
-        return Bench(cascade, sets, training, config.evaluation.crop_mm)
+        judges = Judges.load(config.evaluation.inception, config.evaluation.embedder, device)
+        return Bench(cascade, sets, training, config.evaluation.crop_mm, judges)
 
 
 Measurement = Callable[[Bench], Any]

@@ -1,10 +1,14 @@
-"""Evaluation of the reenactor against the driving frame (same identity) and its landmarks (cross identity)."""
+"""Evaluation of the reenactor against the driving frame (same identity) and its landmarks (cross identity).
+
+Who judges landmarks, features and identity is ``evaluation.judges``: networks that share nothing with the cascade. Only
+``efl_px`` is what RecAugNet reads.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,8 +20,12 @@ from jr2net.data.evaluation_frames import cross_identity_pairs, load_frames, sam
 from jr2net.device import to_device
 from jr2net.evaluation.bench import Bench, Cascade, Measurement
 from jr2net.evaluation.figures import Grid, image_grid
+from jr2net.evaluation.judges import Judges
+from jr2net.evaluation.metrics.embedding import Moments, csim, frechet_distance
 from jr2net.evaluation.metrics.images import compare_images
-from jr2net.evaluation.metrics.landmarks import efl
+from jr2net.evaluation.metrics.landmarks import efl, relative_efl
+from jr2net.evaluation.reconstruction import ground_truth
+from jr2net.face.parameters import FaceParameters
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
 from jr2net.render.renderer import landmarks_2d
@@ -31,15 +39,50 @@ GRID_ROWS = 8
 
 Pairs = Sequence[tuple[FrameRef, FrameRef]]
 
-Values = dict[str, dict[str, Tensor]]
-"""Method -> metric -> (B,), one value per pair, on the CPU."""
+REAL = "real images"
+"""Name, among the methods' features, of those of the real images that FID compares them with."""
+
+
+@dataclass(frozen=True)
+class PairValues:
+    """What is measured of B pairs, on the CPU.
+
+    values    method -> metric -> (B,), one value per pair
+    features  method, or REAL -> moments of the features of its images; empty without Inception
+    missing   figure -> what it lacks
+    """
+
+    values: Mapping[str, Mapping[str, Tensor]]
+    features: Mapping[str, Moments] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def join(parts: Sequence[PairValues]) -> PairValues:
+        """Of the pairs of all parts, in order."""
+        values = {
+            method: {metric: torch.cat([part.values[method][metric] for part in parts]) for metric in metrics}
+            for method, metrics in parts[0].values.items()
+        }
+        features = dict(parts[0].features)
+        for part in parts[1:]:
+            features = {method: moments + part.features[method] for method, moments in features.items()}
+        return PairValues(values, features, parts[0].missing)
+
+    def fid(self) -> dict[str, float]:
+        """Method -> FID to the real images; empty without Inception."""
+        return {
+            method: frechet_distance(moments, self.features[REAL])
+            for method, moments in self.features.items()
+            if method != REAL
+        }
 
 
 @dataclass(frozen=True)
 class ReenactedBatch:
     """A batch of reenactments: the reenactor's title, driving and generated images (B, 3, S, S), and the scene.
 
-    second: what the reenactor of the second round generated, if there is one.
+    second         what the reenactor of the second round generated, if there is one
+    driving_truth  the driving frames' true faces, where they are known, on the CPU
     """
 
     title: str
@@ -47,6 +90,7 @@ class ReenactedBatch:
     scene: Scene
     generated: Tensor
     second: Tensor | None = None
+    driving_truth: FaceParameters | None = None
 
     def images_by_method(self) -> dict[str, Tensor]:
         """Images (B, 3, S, S) of the two baselines and of the reenactors."""
@@ -83,47 +127,68 @@ def pair_parts(clips: ClipSource, name: str, pairs: int, seed: int) -> dict[str,
     }
 
 
-def measure_same(bench: Bench, name: str, pairs: Pairs) -> Values:
-    """Every metric of pairs whose driving frame is the target."""
-    values: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
+def measure_same(bench: Bench, name: str, pairs: Pairs) -> PairValues:
+    """Every metric of pairs whose driving frame is the target; FID is to the driving frames."""
+    found = _Collected(bench.judges)
     for batch in _reenact(bench.sets[name], pairs, bench.cascade):
+        found.add_features(REAL, batch.driving_image)
         for method, image in batch.images_by_method().items():
-            for metric, each in compare_images(image, batch.driving_image, batch.scene.driving.mask).items():
-                values[method][metric].append(each)
-    return _joined(values)
+            found.add(method, compare_images(image, batch.driving_image, batch.scene.driving.mask))
+            found.add_features(method, image)
+    return found.joined("fid")
 
 
-def measure_cross(bench: Bench, name: str, pairs: Pairs) -> Values:
-    """EFL of pairs of two people."""
-    values: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
+def measure_cross(bench: Bench, name: str, pairs: Pairs) -> PairValues:
+    """Pairs of two people. ``efl``: by the judges' detector, over the eyes' distance, where it finds a face, and
+    ``detected``, 1 where it does; ``efl_px``: by RecAugNet; ``csim``: of the source's and the generated face; FID is to
+    the source images."""
+    judges, found = bench.judges, _Collected(bench.judges)
     for batch in _reenact(bench.sets[name], pairs, bench.cascade):
-        driving = _landmarks(bench.cascade, batch.driving_image)
+        driving, detected = _landmarks(bench.cascade, batch.driving_image), _driving_landmarks(bench, batch)
+        source = judges.embeddings(batch.scene.source_image)
+        found.add_features(REAL, batch.scene.source_image)
         for method, image in batch.images_by_method().items():
-            values[method]["efl_px"].append(efl(_landmarks(bench.cascade, image), driving))
-    return _joined(values)
+            found.add(method, {"efl_px": efl(_landmarks(bench.cascade, image), driving)})
+            found.add(method, judged_landmarks(judges, image, detected))
+            if source is not None and (embedding := judges.embeddings(image)) is not None:
+                found.add(method, {"csim": csim(embedding, source)})
+            found.add_features(method, image)
+    return found.joined("efl", "fid", "csim")
 
 
-def mean_over_pairs(parts: Sequence[Values]) -> dict[str, Any]:
-    """``pairs``, the number of all, and method -> metric, its mean over those where it is defined."""
+def judged_landmarks(judges: Judges, images: Tensor, driving: Tensor | None) -> dict[str, Tensor]:
+    """``efl`` and ``detected`` (B,) of generated images (B, 3, S, S), given the landmarks that the judges found in the
+    driving images; empty without a detector."""
+    found = judges.landmarks(images) if driving is not None else None
+    if found is None or driving is None:
+        return {}
+    return {"efl": relative_efl(found, driving), "detected": found.isfinite().all(-1).all(-1).float()}
+
+
+def mean_over_pairs(parts: Sequence[PairValues]) -> dict[str, Any]:
+    """``pairs``, the number of all, and method -> metric, its mean over those where it is defined, or FID of all."""
+    joined = PairValues.join(parts)
     means = {
-        method: {metric: float(torch.cat([part[method][metric] for part in parts]).nanmean()) for metric in metrics}
-        for method, metrics in parts[0].items()
+        method: {metric: float(values.nanmean()) for metric, values in metrics.items()}
+        for method, metrics in joined.values.items()
     }
-    return {"pairs": sum(len(next(iter(next(iter(part.values())).values()))) for part in parts), **means}
+    for method, fid in joined.fid().items():
+        means[method]["fid"] = fid
+    return {"pairs": len(next(iter(next(iter(joined.values.values())).values()))), **means}
 
 
 def _reenact(clips: ClipSource, pairs: Pairs, cascade: Cascade) -> Iterator[ReenactedBatch]:
     device = cascade.model.mean.device
     for first in range(0, len(pairs), BATCH):
         sources, drivers = zip(*pairs[first : first + BATCH])
-        source_image, driving_image = (
-            to_device(load_frames(clips, refs, cascade.camera.size)["image"], device) for refs in (sources, drivers)
-        )
+        source_frames, driving_frames = (load_frames(clips, refs, cascade.camera.size) for refs in (sources, drivers))
+        source_image, driving_image = (to_device(frames["image"], device) for frames in (source_frames, driving_frames))
         generated, scene = _generate(cascade.reenactor, cascade.recnet, source_image, driving_image)
         second = None
         if cascade.second is not None:
             second, _ = _generate(cascade.second, cascade.recaugnet, source_image, driving_image)
-        yield ReenactedBatch(cascade.title, driving_image, scene, generated, second)
+        truth = ground_truth(driving_frames)
+        yield ReenactedBatch(cascade.title, driving_image, scene, generated, second, truth)
 
 
 def _generate(
@@ -140,12 +205,44 @@ def _landmarks(cascade: Cascade, images: Tensor) -> Tensor:
     return landmarks_2d(cascade.model, cascade.recaugnet.predict(images), cascade.camera)
 
 
-def _joined(values: Mapping[str, Mapping[str, Sequence[Tensor]]]) -> Values:
-    """The values of all batches, on the CPU; those of a GPU stay there until the last batch is done."""
-    return {
-        method: {metric: torch.cat(list(each)).cpu() for metric, each in metrics.items()}
-        for method, metrics in values.items()
-    }
+def _driving_landmarks(bench: Bench, batch: ReenactedBatch) -> Tensor | None:
+    """Landmarks (B, 68, 2) of the driving images, as the judges find or know them; None if they do neither."""
+    cascade, truth = bench.cascade, batch.driving_truth
+    if bench.judges.reads_truth and truth is not None:
+        return landmarks_2d(cascade.model, truth.to(cascade.model.mean.device), cascade.camera).cpu()
+    return bench.judges.landmarks(batch.driving_image)
+
+
+class _Collected:
+    """What the batches of a part find; what is on a GPU stays there until the last batch is done."""
+
+    def __init__(self, judges: Judges) -> None:
+        self.judges = judges
+        self.values: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
+        self.features: dict[str, Moments] = {}
+
+    def add(self, method: str, metrics: Mapping[str, Tensor]) -> None:
+        for metric, values in metrics.items():
+            self.values[method][metric].append(values)
+
+    def add_features(self, method: str, images: Tensor) -> None:
+        moments = self.judges.features(images)
+        if moments is not None:
+            self.features[method] = self.features[method] + moments if method in self.features else moments
+
+    def joined(self, *judged: str) -> PairValues:
+        """On the CPU. judged: the figures that the judges are asked for."""
+        return PairValues(
+            {
+                method: {metric: torch.cat(each).cpu() for metric, each in metrics.items()}
+                for method, metrics in self.values.items()
+            },
+            {
+                method: replace(moments, mean=moments.mean.cpu(), scatter=moments.scatter.cpu())
+                for method, moments in self.features.items()
+            },
+            {figure: why for figure, why in self.judges.missing.items() if figure in judged},
+        )
 
 
 def _shown(pairs: Pairs) -> Pairs:

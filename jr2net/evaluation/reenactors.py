@@ -15,9 +15,11 @@ from jr2net.data.evaluation_frames import load_frames
 from jr2net.device import to_device
 from jr2net.errors import UserError
 from jr2net.evaluation.flow import flow_defects
+from jr2net.evaluation.judges import Judges
+from jr2net.evaluation.metrics.embedding import Moments, frechet_distance
 from jr2net.evaluation.metrics.images import kept_violations, masked_error
 from jr2net.evaluation.metrics.landmarks import efl
-from jr2net.evaluation.reenactment import BATCH, Pairs
+from jr2net.evaluation.reenactment import BATCH, REAL, Pairs, judged_landmarks
 from jr2net.evaluation.regions import region_masks
 from jr2net.face.camera import Camera
 from jr2net.face.parameters import FaceParameters
@@ -57,11 +59,13 @@ def reenactment_table(
     pairs: Pairs,
     reader: Reconstructor,
     faces: Reconstructor | None = None,
+    judges: Judges | None = None,
 ) -> dict[str, Any]:
     """Measures reenactors (name -> reenactor) on pairs of frames of one clip each, whose driving frame is the target.
 
     reader  reads landmarks and expressions of generated images (RecAugNet)
     faces   fits the faces that all reenactors are given; None: the reader
+    judges  networks that share nothing with the cascade; None: there are none
 
     Returns method -> metric, for the baselines CopySource and WarpOnly and for every reenactor, beside remarks (numbers
     at the level of the methods). Metrics:
@@ -69,6 +73,8 @@ def reenactment_table(
     l1, l1_face, …  mean absolute difference over the pixels of a region (``region_masks``) of all images; ``l1_turned``
                     is that of whole images of pairs whose yaw differs by more than TURNED degrees
     efl_px          EFL: the landmarks that the reader finds in the generated and in the driving image
+    efl, detected   the same by the judges' detector, over the eyes' distance, where it finds a face, and how often
+    fid             Fréchet Inception distance to the driving images
     expression_mae  mean absolute difference of the expression that the reader finds in the generated image to the
                     driving frame's ground truth, if there is one. Most of it is the reader's own error: the remark
                     ``expression_mae_of_driving`` is that of the driving image itself
@@ -88,9 +94,11 @@ def reenactment_table(
                 f"{reenactor.camera.focal:g}, the reconstruction network for {size} and {reader.camera.focal:g}; "
                 "compare networks of one image size and camera"
             )
-    totals = _Totals()
+    totals, judges = _Totals(), judges or Judges()
+    features: dict[str, Moments] = {}
     for first in range(0, len(pairs), BATCH):
-        batch = _Batch(clips, pairs[first : first + BATCH], reader, faces or reader)
+        batch = _Batch(clips, pairs[first : first + BATCH], reader, faces or reader, judges)
+        _add_features(features, REAL, batch.target, judges)
         if first == 0:
             for reenactor in reenactors.values():  # warm-up
                 reenactor.generate(batch.images, batch.source, batch.driving)
@@ -101,13 +109,15 @@ def reenactment_table(
             totals.add(name, "seconds", _now(batch.images) - start, len(batch.images))
             totals.add(name, "kept", generated.kept.sum(), generated.kept.numel())
             totals.count(name, "kept_changed", kept_violations(generated.picture, batch.images, generated.kept))
-            _measure(totals, name, generated.picture, batch, reader, scene)
+            _measure(totals, name, generated.picture, batch, reader, scene, judges)
+            _add_features(features, name, generated.picture, judges)
             if isinstance(reenactor.network, Flow3D):
                 for metric, values in flow_defects(reenactor.network, reader.model, reader.camera, scene).items():
                     totals.add(name, metric, values.nansum(), values.isfinite().sum())
         assert scene is not None
         for name, images in zip(BASELINES, (batch.images, scene.warp_only()), strict=True):
-            _measure(totals, name, images, batch, reader, scene)
+            _measure(totals, name, images, batch, reader, scene, judges)
+            _add_features(features, name, images, judges)
         if batch.true_expression is not None:
             totals.add(
                 "remarks", "expression_mae_of_driving", *_difference(batch.read.expression, batch.true_expression)
@@ -115,7 +125,8 @@ def reenactment_table(
         for region, mask in batch.masks(scene).items():
             totals.add("remarks", f"{region}_pixels", mask.sum(), mask.numel())
     remarks = {"pairs": len(pairs), **totals.means("remarks")}
-    return {**remarks, **{name: totals.means(name) for name in (*BASELINES, *reenactors)}}
+    fids = {name: {"fid": frechet_distance(each, features[REAL])} for name, each in features.items() if name != REAL}
+    return {**remarks, **{name: totals.means(name) | fids.get(name, {}) for name in (*BASELINES, *reenactors)}}
 
 
 def average_seeds(table: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -140,7 +151,9 @@ def average_seeds(table: Mapping[str, Any], groups: Mapping[str, Sequence[str]])
 class _Batch:
     """A batch of pairs: source images, target images, their fits, mattes and what the reader finds in the target."""
 
-    def __init__(self, clips: ClipSource, pairs: Pairs, reader: Reconstructor, faces: Reconstructor) -> None:
+    def __init__(
+        self, clips: ClipSource, pairs: Pairs, reader: Reconstructor, faces: Reconstructor, judges: Judges
+    ) -> None:
         device, size = reader.model.mean.device, reader.camera.size
         sources, drivers = (load_frames(clips, refs, size, mattes=True) for refs in zip(*pairs))
         sources, drivers = (
@@ -153,6 +166,7 @@ class _Batch:
         self.driving = recombine(self.source, self.fit)
         self.read = reader.predict(self.target)
         self.landmarks = landmarks_2d(reader.model, self.read, reader.camera)
+        self.detected = judges.landmarks(self.target)
         self.true_expression = drivers.get("truth_expression")
         rotations = [frames.get("truth_rotation", fit.rotation) for frames, fit in
                      ((sources, self.source), (drivers, self.fit))]  # fmt: skip
@@ -189,13 +203,29 @@ def _double(number: Number) -> Number:
     return number.double() if isinstance(number, Tensor) else float(number)
 
 
-def _measure(totals: _Totals, method: str, images: Tensor, batch: _Batch, reader: Reconstructor, scene: Scene) -> None:
+def _add_features(features: dict[str, Moments], method: str, images: Tensor, judges: Judges) -> None:
+    moments = judges.features(images)
+    if moments is not None:
+        features[method] = features[method] + moments if method in features else moments
+
+
+def _measure(
+    totals: _Totals,
+    method: str,
+    images: Tensor,
+    batch: _Batch,
+    reader: Reconstructor,
+    scene: Scene,
+    judges: Judges,
+) -> None:
     for region, mask in batch.masks(scene).items():
         error, area = masked_error(images, batch.target, mask)
         totals.add(method, "l1" if region == "whole" else f"l1_{region}", error.sum(), area.sum())
     read = reader.predict(images)
     distance = efl(landmarks_2d(reader.model, read, reader.camera), batch.landmarks)
     totals.add(method, "efl_px", distance.nansum(), distance.isfinite().sum())
+    for metric, values in judged_landmarks(judges, images, batch.detected).items():
+        totals.add(method, metric, values.nansum(), values.isfinite().sum())
     totals.add(method, "expression_gap", *_difference(read.expression, batch.read.expression))
     if batch.true_expression is not None:
         totals.add(method, "expression_mae", *_difference(read.expression, batch.true_expression))

@@ -207,4 +207,4 @@ def test_seeds_are_averaged_and_compared() -> None:
     assert lines[0] == "## Natural expressions" and lines[2] == "pairs: 4"
     assert lines[4] == "|  | CopySource | dcnet | flow3d | dcnet / CopySource | flow3d / CopySource | flow3d / dcnet |"
     assert "| L1 | 0.0800 | 0.0400 ± 0.0141 | 0.0200 | 0.50 × | 0.25 × | 0.50 × |" in lines
-    assert "| EFL (px) | 4.00 | – | – | – | – | – |" in lines
+    assert "| EFL, as RecAugNet reads it (px) | 4.00 | – | – | – | – | – |" in lines

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from jr2net.evaluation.paper import PAPER_TABLES
+from jr2net.evaluation.paper import TABLES, published_reenactment
 from jr2net.report.tables import headlines, section_tables
 
 
@@ -56,8 +56,15 @@ def test_headlines_need_error_and_reference():
 
 
 def test_the_papers_tables_are_rectangular():
-    tables = [table for group in PAPER_TABLES.values() for table in group]
-    assert len(tables) == 5
-    for table in tables:
+    for table in (*TABLES, *published_reenactment("same_identity", {"ssim", "l1"})):
         assert all(len(row) == 1 + len(table.columns) for row in table.rows)
         assert set(table.ours) <= {row[0] for row in table.rows}
+
+
+def test_a_published_table_stands_beside_what_measures_the_same_thing_only():
+    two, five = published_reenactment("same_identity", {"l1", "ssim", "l1_face"})
+    assert two.columns == five.columns == ("L1 ↓", "SSIM ↑") and two.rows[-1] == ("Ours", "0.0418", "0.7798")
+    assert published_reenactment("cross_identity", {"efl", "efl_px", "csim"}) == ()
+    (one,) = published_reenactment("cross_identity", {"efl", "fid"})
+    assert one.columns == ("FID ↓",) and one.rows[0] == ("Bilayer", "55.10")
+    assert published_reenactment("natural", {"l1"}) == ()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from jr2net.evaluation.protocols import aflw2000, tracking
+from jr2net.evaluation.protocols import aflw2000, cross_identity, same_identity, tracking
 from jr2net.evaluation.protocols.protocol import SHIPPED, Protocol, ProtocolError, Systems
 from jr2net.evaluation.protocols.result import Result
 from jr2net.settings import apply_override, validate
 
 __all__ = ["PROTOCOLS", "SHIPPED", "Protocol", "ProtocolError", "Result", "Systems", "find", "measure"]
 
-_ALL: tuple[Protocol, ...] = (aflw2000.PROTOCOL, tracking.PROTOCOL)
+_ALL: tuple[Protocol, ...] = (
+    tracking.PROTOCOL,
+    aflw2000.PROTOCOL,
+    same_identity.PROTOCOL,
+    cross_identity.PROTOCOL,
+)
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
 """Name -> protocol."""
 

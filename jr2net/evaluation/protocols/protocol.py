@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,11 @@ from pydantic import Field
 
 from jr2net import storage
 from jr2net.errors import UserError
+from jr2net.evaluation.bench import Cascade
 from jr2net.evaluation.protocols.result import Result
 from jr2net.face.model import FaceModel
 from jr2net.inference.reconstruction import Reconstructor
-from jr2net.inference.weights import as_face_model, checkpoint_folder, shipped_weights
+from jr2net.inference.weights import REENACTMENT, as_face_model, checkpoint_folder, shipped_weights
 from jr2net.networks.checkpoint import DESCRIPTION
 from jr2net.settings import Section
 
@@ -74,6 +75,25 @@ class Systems:
                 found[_unused(title, found)] = reconstructor
         return found
 
+    def cascades(self) -> dict[str, Cascade]:
+        """Method -> reenactor, with what fits its faces (of a run RecNet, else RecAugNet): every reenactor of every
+        folder. Raises CheckpointError, and ProtocolError for a folder without any."""
+        found: dict[str, Cascade] = {}
+        for weights in self.weights:
+            folders = _stages(weights, (*STAGES, *REENACTMENT, *(f"{stage}_2" for stage in REENACTMENT)))
+            reenactors = [stage for stage in REENACTMENT if stage in folders]
+            if not reenactors or "recaugnet" not in folders:
+                raise ProtocolError(
+                    f"{weights}: give the folder of a run that has recaugnet and {' or '.join(REENACTMENT)}, or "
+                    f"{SHIPPED!r}"
+                )
+            folders.setdefault("recnet", folders["recaugnet"])
+            for reenactor in reenactors:
+                cascade = Cascade.load(folders, reenactor, self.model, self.device)
+                title = cascade.title if len(self.weights) == 1 else f"{cascade.title} ({_short(weights)})"
+                found[_unused(title, found)] = cascade
+        return found
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -93,11 +113,16 @@ class Protocol:
 
 def _networks(weights: str) -> list[str]:
     """Folders of the reconstruction networks that ``weights`` names."""
-    if weights == SHIPPED:
-        return [shipped_weights("recaugnet")]
-    inside = [storage.join(weights, stage) for stage in STAGES]
-    found = [folder for folder in inside if storage.exists(storage.join(folder, DESCRIPTION))]
-    return found or [checkpoint_folder(weights, STAGES[-1:])]
+    found = _stages(weights, STAGES)
+    return list(found.values()) or [checkpoint_folder(weights, STAGES[-1:])]
+
+
+def _stages(weights: str, stages: Sequence[str]) -> dict[str, str]:
+    """Stage -> folder of its network, of those that ``weights`` has."""
+    folders = {
+        stage: shipped_weights(stage) if weights == SHIPPED else storage.join(weights, stage) for stage in stages
+    }
+    return {stage: folder for stage, folder in folders.items() if storage.exists(storage.join(folder, DESCRIPTION))}
 
 
 def _short(weights: str) -> str:
