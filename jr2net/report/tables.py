@@ -147,9 +147,9 @@ _HEADLINES = (
         "{reenactor}'s L1 relative to the best baseline, on the face",
     ),
     (
-        "reenactment.cross_identity.{reenactor}.efl_px",
-        ("reenactment.cross_identity.CopySource.efl_px",),
-        "{reenactor}'s landmark error relative to the copied source, cross identity",
+        "reenactment.cross_identity.{reenactor}.efl",
+        ("reenactment.cross_identity.CopySource.efl", "reenactment.cross_identity.WarpOnly.efl"),
+        "{reenactor}'s landmark error relative to the best baseline, by an independent detector, cross identity",
     ),
 )
 
