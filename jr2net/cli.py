@@ -150,6 +150,20 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--expressions", help="expression basis (.npz) for BFM 2009's .mat")
     command.set_defaults(run=commands.convert_face)
 
+    data = subparsers.add_parser("data", help="datasets")
+    data.set_defaults(help_parser=data)
+    command = _command(
+        data.add_subparsers(title="commands", metavar="COMMAND"),
+        "import",
+        "turn a dataset, videos or photos into clip shards to train on",
+        "jr2net data import ~/VoxCeleb2 -o clips/",
+    )
+    add_import_options(command)
+    command.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="shards worked on at a time (default: 1)"
+    )
+    command.set_defaults(run=commands.import_dataset)
+
     export = subparsers.add_parser("export", help="export the networks to other runtimes")
     export.set_defaults(help_parser=export)
     command = _command(
@@ -234,6 +248,34 @@ def _add_reenactor(parser: argparse.ArgumentParser) -> None:
         "--reenactor",
         choices=("dcnet", "flow3d"),
         help="the network that draws the picture: of the package (default: dcnet), or of a run that has both",
+    )
+
+
+def add_import_options(parser: argparse.ArgumentParser) -> None:
+    """The options of an import that the command and ``jobs/import_clips.py`` share."""
+    parser.add_argument("folder", help="the dataset's folder, or s3://…")
+    parser.add_argument("-o", "--output", required=True, metavar="SHARDS", help="folder or s3://… for the clip shards")
+    parser.add_argument(
+        "--layout",
+        metavar="NAME",
+        help="how its files lie: celeba, voxceleb2, 300w-lp, ls3d-w, ibug, livelink or footage (default: recognised)",
+    )
+    parser.add_argument(
+        "--set", dest="set_name", metavar="NAME", help="name that identities are prefixed with (default: the folder's)"
+    )
+    parser.add_argument("--size", type=int, default=224, metavar="PX", help="side of the crops (default: 224)")
+    parser.add_argument("--fps", type=float, metavar="N", help="most frames a second of a video (default: all)")
+    parser.add_argument("--licence", default="", metavar="TEXT", help="licence that the clips are labelled with")
+    parser.add_argument(
+        "--no-mattes", action="store_true", help="no mattes, though the segmentation model is installed"
+    )
+    parser.add_argument(
+        "--gate",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a quality gate: size=48 (least pixels of a face), sharpness=0.15, yaw=65 (degrees), frames=3 (of a "
+        "video's clip); can be repeated",
     )
 
 

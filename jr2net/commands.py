@@ -149,6 +149,22 @@ def convert_face(options: argparse.Namespace) -> int:
     return 0
 
 
+def import_dataset(options: argparse.Namespace) -> int:
+    from jr2net.data.importing.options import plan_import
+    from jr2net.data.importing.run import in_processes, in_this_process, run_import, summary
+    from jr2net.process import use_threads
+
+    if options.processes < 1:
+        raise CommandError(f"--processes {options.processes}: give 1 or more")
+    use_threads(1)
+    plan = plan_import(options)
+    execute = in_this_process() if options.processes == 1 else in_processes(options.processes)
+    report = run_import(plan, execute, lambda line: print(line, file=sys.stderr, flush=True))
+    for line in summary(plan, report):
+        print(line)
+    return 0 if report["clips"] else 1
+
+
 def export_onnx(options: argparse.Namespace) -> int:
     from jr2net.inference.onnx import export_reconstructor, export_reenactor
     from jr2net.inference.reconstruction import Reconstructor

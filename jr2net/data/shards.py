@@ -4,8 +4,8 @@ Columns: ``clip_id``, ``identity``, ``fps``, ``license`` and, per frame, ``frame
 ``image`` (JPEG or PNG bytes), ``landmarks`` (68 × 2 flattened, crop pixels with edges at integers, NaN where
 undetected) and, where known, ``matte`` (grey PNG bytes). The studio's test sets also hold ground truth:
 ``truth_identity`` and ``truth_albedo`` per row, and per frame ``truth_expression``, ``truth_rotation``,
-``truth_translation`` and ``truth_light``; clips of synthesised images have ``truth_expression`` alone. Other columns
-are ignored.
+``truth_translation`` and ``truth_light``; clips of synthesised images, and of footage with a capture beside it, have
+``truth_expression`` alone. Other columns are ignored.
 """
 
 from __future__ import annotations

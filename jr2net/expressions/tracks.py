@@ -25,7 +25,7 @@ __all__ = (
 )  # fmt: skip
 
 CAPTURE_EXTENSIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-_COMPANIONS = ("take.json", "frame_log.csv", "audio_metadata.json", "video_metadata.json")
+COMPANIONS = ("take.json", "frame_log.csv", "audio_metadata.json", "video_metadata.json")
 """What Live Link Face writes beside a capture."""
 
 
@@ -98,4 +98,4 @@ def _captures_in(uri: str) -> list[str]:
     filesystem, path = open_filesystem(uri)
     infos = filesystem.get_file_info(fs.FileSelector(path)) if _is_folder(uri) else []
     names = sorted(info.base_name for info in infos if info.is_file)
-    return [name for name in names if name.lower().endswith(CAPTURE_EXTENSIONS) and name.lower() not in _COMPANIONS]
+    return [name for name in names if name.lower().endswith(CAPTURE_EXTENSIONS) and name.lower() not in COMPANIONS]

@@ -33,7 +33,7 @@ class ClipRow:
     images     T × bytes            square JPEG or PNG
     landmarks  (T, 68, 2) float32   pixels of the stored image, NaN where undetected
     matte      T × bytes            grey PNG of the image's side, 255 where it shows the person; None: unknown
-    expression (T, 51) float32      what synthesised images were made from; None: other images, or ``truth`` has it
+    expression (T, 51) float32      what images were made from, or a capture says; None: not known, or in ``truth``
     """
 
     clip_id: str

@@ -35,13 +35,19 @@ class Crop:
         return Crop((factor * x, factor * y), factor * self.side, self.roll)
 
     @staticmethod
-    def from_landmarks(landmarks: np.ndarray, scale: float = 1.7, shift_up: float = 0.08) -> Crop:
+    def from_landmarks(landmarks: np.ndarray, scale: float = 1.7, shift_up: float = 0.08, roll: float = 0.0) -> Crop:
         """The crop around landmarks (68, 2): ``scale`` times their bounding box, shifted up by ``shift_up`` of the box.
 
-        NaN points are ignored. Raises ValueError without two distinct points.
+        roll: of the crop; the box is then that of the upright head. NaN points are ignored. Raises ValueError without
+        two distinct points.
         """
         points = np.asarray(landmarks, np.float64).reshape(-1, 2)
         points = points[np.isfinite(points).all(-1)]
+        if roll:
+            turned = Crop((0.0, 0.0), 1.0, roll)
+            upright = Crop.from_landmarks(turned.to_crop(points, 1.0), scale, shift_up)
+            x, y = turned.to_image(np.array(upright.center), 1.0)
+            return Crop((float(x), float(y)), upright.side, roll)
         low, high = (points.min(0), points.max(0)) if len(points) else (np.zeros(2), np.zeros(2))
         box = float((high - low).max())
         if box <= 0:

@@ -29,7 +29,8 @@ MODELS_VARIABLE = "JR2NET_DETECTOR_MODELS"
 _DETECTION, _MESH = "face_detection_short_range.tflite", "face_landmark.tflite"
 _DETECTION_SIDE, _MESH_SIDE = 128, 192
 _SCORE, _OVERLAP, _MESH_SCALE = 0.5, 0.3, 1.5  # MediaPipe's defaults
-_UPRIGHT = np.deg2rad(25)
+UPRIGHT = np.deg2rad(25)
+"""Heads that are tilted by more than this are turned upright in their crops."""
 
 # Index into the 468 mesh points of each of iBUG's 68 landmarks.
 _IBUG = (
@@ -86,12 +87,7 @@ class Face:
         if self.landmarks is None:
             return Crop.from_landmarks(np.reshape(self.box, (2, 2)))
         roll = self.roll()
-        if abs(roll) < _UPRIGHT:
-            return Crop.from_landmarks(self.landmarks)
-        turned = Crop((0.0, 0.0), 1.0, roll)
-        upright = Crop.from_landmarks(turned.to_crop(self.landmarks.astype(np.float64), 1.0))
-        x, y = turned.to_image(np.array(upright.center), 1.0)
-        return Crop((float(x), float(y)), upright.side, roll)
+        return Crop.from_landmarks(self.landmarks, roll=roll if abs(roll) >= UPRIGHT else 0.0)
 
     def roll(self) -> float:
         """Clockwise tilt of the line through the eyes, radians; 0 without landmarks."""

@@ -12,7 +12,7 @@ from jr2net.cli import main
 from jr2net.data.readers.mat import from_published
 from jr2net.evaluation.protocols import ProtocolError, Result, Systems, measure
 from jr2net.images.arrays import encode_jpeg
-from tests.data.readers.landmark_files import face_points, mat_file
+from tests.data.landmark_files import face_points, mat_file
 
 YAWS = (0.0, -0.7, 1.2)
 
