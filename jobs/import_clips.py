@@ -78,15 +78,19 @@ def on_the_cluster(actors: int, actor: Any = ShardActor) -> Execute:
     return execute
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Imports, then runs the cascade if asked to; returns the exit status."""
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_import_options(parser)
     parser.add_argument("--actors", type=int, metavar="N", help="shards that are worked on at a time (default: CPUs)")
     parser.add_argument("--config", metavar="FILE", help="a file of configs/, to train on the shards afterwards")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of the configuration")
     parser.add_argument("--relative-to", metavar="FOLDER", help="base of relative paths (default: working directory)")
-    options = parser.parse_intermixed_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Imports, then runs the cascade if asked to; returns the exit status."""
+    options = build_parser().parse_intermixed_args(arguments)
     try:
         for name in ("folder", "output"):
             setattr(options, name, _absolute(name, getattr(options, name), options.relative_to))
