@@ -43,7 +43,10 @@ SECTIONS: Mapping[str, Compared] = {
     "expression": Compared("Expressions", ("mae", "correlation"), ("MeanFace", "RecNet"), ("mae",)),
     "landmarks": Compared("Landmarks", ("nme",), ("MeanLandmarks", "RecNet"), ("nme",)),
     "reenactment": Compared(
-        "Reenactment", ("l1", "l1_face", "psnr", "ssim", "efl_px"), ("WarpOnly",), ("l1", "l1_face", "efl_px")
+        "Reenactment",
+        ("l1", "l1_face", "psnr", "ssim", "fid", "efl", "efl_px", "csim"),
+        ("WarpOnly",),
+        ("l1", "l1_face", "efl", "efl_px"),
     ),
 }
 

@@ -122,7 +122,7 @@ class Agenda:
                     expected[label] = expected_minutes[stage]
         self._different = len(made)
         self.left = [label for label, is_made in made.items() if not is_made]
-        self._forecast = Forecast(self.left, expected)
+        self._forecast, self._done = Forecast(self.left, expected), set[str]()
 
     def summary(self) -> str:
         """One line on the whole matrix, before it starts."""
@@ -132,9 +132,9 @@ class Agenda:
         return f"{stages}; {len(self.left)} to make{about}"
 
     def next(self, member: Member, stage: str) -> str | None:
-        """What begins now; None if the stage had been made."""
+        """What begins now; None if the stage has been made."""
         label = self._labels[member.name, stage]
-        if label not in self.left:
+        if label not in self.left or label in self._done:
             return None
         return f"{self.left.index(label) + 1} of {len(self.left)}, {label}"
 
@@ -146,6 +146,7 @@ class Agenda:
     def finished(self, member: Member, stage: str, seconds: float | None) -> None:
         """Takes note of the seconds that a stage took as a whole; None: it had been made, or begun."""
         label = self._labels[member.name, stage]
+        self._done.add(label)
         if seconds is not None and label in self.left:
             self._forecast.finished(label, seconds)
 

@@ -99,6 +99,7 @@ def test_the_agenda_counts_every_stage_once(tmp_path: Path) -> None:
     assert agenda.next(no_light, "dcnet") == "8 of 38, Ours-L, seed 0: dcnet"
     assert agenda.seconds_after(full, "prepare") == 37 * 60
     agenda.finished(full, "prepare", 120.0)
+    assert agenda.next(no_light, "prepare") is None
     assert agenda.seconds_after(full, "recnet") == 2 * 36 * 60, "twice as slow as expected"
     assert agenda.seconds_after(runs[-1], "evaluation") == 0
 
