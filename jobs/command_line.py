@@ -33,6 +33,8 @@ PATHS = (
     "synthesis.driving",
     "synthesis.reader",
     "etnet.backbone.weights",
+    "evaluation.inception",
+    "evaluation.embedder",
 )
 """Settings that are paths."""
 

@@ -162,10 +162,10 @@ class EvaluationConfig(Section):
     crop_mm: float = Field(
         85.0, gt=0, description="crop radius around the nose tip for the geometric error (FaceWarehouse protocol)"
     )
-    inception: str | None = Field(
+    inception: Annotated[str | None, Effect.CONTENT] = Field(
         None, description="weights of Inception for FID (pt_inception-2015-12-05-6726825d.pth); none: no FID"
     )
-    embedder: str | None = Field(
+    embedder: Annotated[str | None, Effect.CONTENT] = Field(
         None, description="TorchScript face embedder for the identity of generated faces; none: not measured"
     )
 

@@ -18,9 +18,19 @@ def pretrained_files(config: Config) -> dict[str, str]:
     }
 
 
+JUDGES = {
+    "evaluation.inception": "Inception's weights for FID (pt_inception-2015-12-05-6726825d.pth)",
+    "evaluation.embedder": "a face recognition network as TorchScript, from an image in [0, 1] to its embedding",
+}
+"""The settings that name files of the evaluation, which no training needs."""
+
+
 def check_pretrained(config: Config) -> None:
     """Raises ConfigError with every file that is named and missing, or not named, if ``config.require_pretrained``."""
     missing = []
+    for field, what in JUDGES.items():
+        if (path := attrgetter(field)(config)) is not None and (problem := _problem(path)):
+            missing.append(f"  {field}: {problem}; {what}")
     for field, what in pretrained_files(config).items():
         path = attrgetter(field)(config)
         if path is None:

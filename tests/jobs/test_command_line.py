@@ -71,6 +71,9 @@ def test_missing_pretrained_files_are_one_error(tmp_path: Path, capsys: pytest.C
     assert "Traceback" not in error and not (tmp_path / "run").exists()
     assert run("--config", paper, f"storage={tmp_path}/run", "--print-config") == 0
     assert run("--config", paper, f"storage={tmp_path}/run", "require_pretrained=false") == 0
+    judge = f"evaluation.inception={tmp_path}/fid.pth"
+    assert run("--config", SMOKE, f"storage={tmp_path}/run", judge) == 1
+    assert f"  evaluation.inception: no file {tmp_path}/fid.pth" in capsys.readouterr().err
 
 
 def test_an_unusable_storage_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
