@@ -117,7 +117,9 @@ def test_what_another_job_made_meanwhile_is_no_failure(
     run = run_of(str(tmp_path / "run"))
     other = actor_of(run, tmp_path / "run" / "synthesis")
 
-    def make_one(run: Run, inputs: SynthesisInputs, missing: np.ndarray, progress: SynthesisProgress) -> dict[int, str]:
+    def make_one(
+        run: Run, inputs: SynthesisInputs, missing: np.ndarray, progress: SynthesisProgress, stage: str
+    ) -> dict[int, str]:
         other({"shard": len(missing) - 1})
         return {0: "disk full"}
 
