@@ -1,6 +1,6 @@
 """``aflw2000``: landmarks and head pose on AFLW2000-3D (Zhu et al. 2016), by yaw.
 
-Data: the folder of the set, a ``.jpg`` and a ``.mat`` for every face. Every system is given the box of the true
+Data: the folder of the set, a photo and a ``.mat`` for every face. Every system is given the box of the true
 landmarks, as published methods are. ``--predictions``: a folder with, for every ``NAME.jpg``, the ``NAME.json`` that
 ``jr2net reconstruct`` writes, of which ``landmarks`` (68 points in pixels of the photo, edges at integers) and
 ``rotation`` (pitch, yaw, roll in radians, the project's convention) are read; either may be absent.
@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from jr2net import storage
+from jr2net.data.readers.layout import Folder, Problem, Survey, load_photo, stem
 from jr2net.data.readers.mat import MatFace, parse_mat, to_published
-from jr2net.data.readers.problems import DatasetError, check_points, refuse_web_page
+from jr2net.data.readers.pairs import find_pairs
+from jr2net.data.readers.problems import DatasetError, check_points
 from jr2net.evaluation.figures import draw_points
 from jr2net.evaluation.metrics.landmarks import box_nme
 from jr2net.evaluation.metrics.pose import ANGLES, YAW_BINS, by_yaw, pose_errors
@@ -31,7 +33,7 @@ from jr2net.evaluation.statistics import Estimate, estimate_figures
 from jr2net.face.landmarks import LANDMARKS
 from jr2net.face.model import FaceModel
 from jr2net.images.arrays import encode_jpeg
-from jr2net.images.photo import PhotoError, decode_photo
+from jr2net.images.photo import PhotoError
 from jr2net.inference.face import FittedFace
 from jr2net.inference.photo import Photo
 from jr2net.inference.reconstruction import Reconstructor
@@ -85,24 +87,28 @@ Answer = tuple[np.ndarray, np.ndarray]
 
 def measure(data: str, systems: Systems, settings: Aflw2000Settings) -> Result:
     """See the module. Raises ProtocolError or DatasetError naming the folder or file."""
-    names, quarantined = _find(data)
+    folder, survey = Folder(data), Survey()
+    pairs = find_pairs(folder, (".mat",), survey)
+    if not pairs:
+        raise ProtocolError(f"{data}: holds no photo with a .mat beside it; give the folder of AFLW2000-3D")
+    names = [stem(photo) for photo, _ in pairs]
     reconstructors = systems.reconstructors()
     shown = {names[index] for index in np.linspace(0, len(names) - 1, settings.overlays).round().astype(int)}
     answers: dict[str, list[Answer]] = defaultdict(list)
     truths: list[MatFace] = []
     pictures: dict[str, bytes] = {}
-    for faces in _read(data, names, quarantined):
+    for faces in _read(folder, pairs, survey):
         truths += [face.truth for face in faces]
         answers[TRIVIAL] += [_frontal(systems.model, face) for face in faces]
-        for method, folder in systems.predictions.items():
-            answers[method] += [_prediction(folder, face.name) for face in faces]
+        for method, theirs in systems.predictions.items():
+            answers[method] += [_prediction(theirs, face.name) for face in faces]
         for method, reconstructor in reconstructors.items():
             for face, fitted in zip(faces, _fit(reconstructor, faces), strict=True):
                 answers[method].append((fitted.landmarks, to_published(fitted.fit.face["rotation"])))
                 if face.name in shown:
                     pictures[f"{face.name.replace('/', '_')} {method}.jpg"] = _overlay(face, fitted)
     if not truths:
-        raise ProtocolError(f"{data}: none of {len(quarantined)} faces can be used, e.g. {quarantined[0].why}")
+        raise ProtocolError(f"{data}: none of {len(pairs)} faces can be used, e.g. {survey.problems[-1].message}")
     photos = [str(number) for number in range(len(truths))]  # every photo is of a person of its own
     rows = {
         method: estimate_figures(partial(_figures, _joined(found), truths), photos, settings.draws, settings.seed)
@@ -117,7 +123,7 @@ def measure(data: str, systems: Systems, settings: Aflw2000Settings) -> Result:
             Table("pose", "Pose error", _POSE, rows),
         ),
         Measured("faces", len(truths), len(names), len(truths)),
-        quarantined=tuple(quarantined),
+        quarantined=tuple(Missing(problem.name, problem.message) for problem in survey.problems),
         missing=_missing(rows[TRIVIAL]),
         notes=(
             "NME: mean distance of the 68 points, of which the true ones lie on the 3D face also where it hides them, "
@@ -130,44 +136,29 @@ def measure(data: str, systems: Systems, settings: Aflw2000Settings) -> Result:
     )
 
 
-def _find(data: str) -> tuple[list[str], list[Missing]]:
-    """Sorted names, without the ending, that have a photo and a ``.mat``; and those that have one only."""
-    files = storage.list_files(data)
-    photos = {name[:-4] for name in files if name.lower().endswith(".jpg")}
-    labels = {name[:-4] for name in files if name.lower().endswith(".mat") and name[:-4].rpartition("/")[2]}
-    if not photos & labels:
-        raise ProtocolError(f"{data}: holds no .jpg with a .mat beside it; give the folder of AFLW2000-3D")
-    alone = [Missing(name, f"{data}: {name}.jpg has no .mat beside it; copy it again") for name in photos - labels]
-    alone += [Missing(name, f"{data}: {name}.mat has no .jpg beside it; copy it again") for name in labels - photos]
-    return sorted(photos & labels), sorted(alone, key=lambda missing: missing.what)
-
-
-def _read(data: str, names: Sequence[str], quarantined: list[Missing]) -> Iterator[list[LabelledPhoto]]:
-    """The faces in batches; those that cannot be used are added to ``quarantined``."""
-    for first in range(0, len(names), _BATCH):
+def _read(folder: Folder, pairs: Sequence[tuple[str, str]], survey: Survey) -> Iterator[list[LabelledPhoto]]:
+    """The faces in batches; those that cannot be used are noted in ``survey``."""
+    for first in range(0, len(pairs), _BATCH):
         faces = []
-        for name in names[first : first + _BATCH]:
+        for photo, label in pairs[first : first + _BATCH]:
             try:
-                faces.append(_read_face(data, name))
+                faces.append(_read_face(folder, photo, label))
             except (DatasetError, PhotoError) as error:
-                quarantined.append(Missing(name, str(error)))
+                survey.problems.append(Problem(stem(photo), "", str(error)))
         yield faces
 
 
-def _read_face(data: str, name: str) -> LabelledPhoto:
+def _read_face(folder: Folder, photo: str, label: str) -> LabelledPhoto:
     """Raises DatasetError or PhotoError naming the file."""
-    label, photo = (storage.join(data, f"{name}{ending}") for ending in (".mat", ".jpg"))
-    truth = parse_mat(storage.read_bytes(label), label)
+    truth = parse_mat(folder.load(label), label)
     if truth.published is None:
         raise DatasetError("no pose", f"{label}: has no Pose_Para; give the dataset's own file")
-    content = storage.read_bytes(photo)
-    refuse_web_page(content, photo)
     try:
-        image = decode_photo(content)
+        image = load_photo(folder.load, photo)
     except PhotoError as error:
         raise PhotoError(error.kind, f"{photo}: {error}") from None
     check_points(truth.landmarks, label, image.shape[1], image.shape[0])
-    return LabelledPhoto(name, image, truth)
+    return LabelledPhoto(stem(photo), image, truth)
 
 
 def _fit(reconstructor: Reconstructor, faces: Sequence[LabelledPhoto]) -> list[FittedFace]:

@@ -10,6 +10,7 @@ import pytest
 
 from jr2net.cli import main
 from jr2net.data.readers.mat import from_published
+from jr2net.data.readers.problems import DatasetError
 from jr2net.evaluation.protocols import ProtocolError, Result, Systems, measure
 from jr2net.images.arrays import encode_jpeg
 from tests.data.landmark_files import face_points, mat_file
@@ -66,8 +67,8 @@ def test_bad_files_are_quarantined_by_name(faces: Path) -> None:
     (faces / "image00002.mat").write_bytes(mat_file(face_points()[:, ::-1]))
     result = measure("aflw2000", str(faces), Systems(), ["draws=100"])
     reasons = {missing.what: missing.why for missing in result.quarantined}
-    assert set(reasons) == {"alone", "image00001", "image00002"}
-    assert "alone.jpg has no .mat" in reasons["alone"]
+    assert set(reasons) == {"alone.jpg", "image00001", "image00002"}
+    assert "alone.jpg: has no .mat" in reasons["alone.jpg"]
     assert "damaged or truncated" in reasons["image00001"]
     assert "x and y, or left and right, are swapped" in reasons["image00002"]
     assert (result.measured.count, result.measured.total) == (1, 3)
@@ -76,10 +77,14 @@ def test_bad_files_are_quarantined_by_name(faces: Path) -> None:
         "faces with a yaw in [60, 90]",
     ]
     (faces / "image00000.jpg").write_bytes(b"<html>quota exceeded</html>")
-    with pytest.raises(ProtocolError, match="none of 4 faces can be used"):
+    with pytest.raises(ProtocolError, match="none of 3 faces can be used"):
         measure("aflw2000", str(faces), Systems())
-    with pytest.raises(ProtocolError, match=r"no \.jpg with a \.mat beside it"):
+    with pytest.raises(DatasetError, match="holds no files"):
         measure("aflw2000", str(faces.parent / "nowhere"), Systems())
+    (faces.parent / "other").mkdir()
+    (faces.parent / "other" / "a.mat").write_bytes(b"x")
+    with pytest.raises(ProtocolError, match=r"no photo with a \.mat beside it"):
+        measure("aflw2000", str(faces.parent / "other"), Systems())
 
 
 def test_bad_predictions_are_an_error(faces: Path, tmp_path: Path) -> None:
