@@ -44,8 +44,8 @@ class PairedEstimate:
 
     ratio       first over second: below 1, the first method's figure is lower
     difference  first less second
-    p           two-sided: how often a difference as large or larger comes about if each person's mean difference were
-                as likely to have the other sign (Fisher's randomisation test); 1 for a single person
+    p           two-sided: how often a mean difference of the people's own figures as large or larger comes about if
+                each were as likely to have the other sign (Fisher's randomisation test); 1 for a single person
     """
 
     ratio: Estimate
@@ -127,7 +127,7 @@ def compare(
     return PairedEstimate(
         Estimate(ratio.value, *_interval(ratios), people),
         Estimate(difference.value, *_interval(differences), people),
-        _sign_test(first - second, identities, draws, seed),
+        _sign_test(_by_person(first, identities, statistic) - _by_person(second, identities, statistic), draws, seed),
     )
 
 
@@ -143,14 +143,16 @@ def over_seeds(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half, count)
 
 
-def _sign_test(differences: Array, identities: Sequence[str], draws: int, seed: int) -> float:
-    """Of the mean over people of their mean difference; the observed arrangement counts as one of the draws."""
-    order = {identity: number for number, identity in enumerate(dict.fromkeys(identities))}
-    person = np.array([order[identity] for identity in identities])
-    each = differences.reshape(len(differences), -1).mean(1)
-    means = np.bincount(person, each) / np.bincount(person)
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(means)))
-    observed, drawn = abs(means.mean()), np.abs((signs * means).mean(1))
+def _by_person(samples: Array, identities: Sequence[str], statistic: Statistic) -> Array:
+    """(people,): the figure of each person's samples."""
+    person = np.array(identities)
+    return np.array([statistic(samples[person == name]) for name in dict.fromkeys(identities)])
+
+
+def _sign_test(differences: Array, draws: int, seed: int) -> float:
+    """Of the mean of the people's differences; the observed arrangement counts as one of the draws."""
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(differences)))
+    observed, drawn = abs(differences.mean()), np.abs((signs * differences).mean(1))
     return float((1 + (drawn >= observed * (1 - 1e-12)).sum()) / (1 + draws))
 
 

@@ -148,7 +148,7 @@ def icp_point_to_plane(
         # Least squares by normal equations; a small ridge keeps planes and spheres, which slide freely, from drifting.
         gram = jacobian.T @ jacobian
         step = np.linalg.solve(gram + 1e-9 * np.trace(gram) * np.eye(6), -jacobian.T @ distance)
-        points = (points - centre) @ _rotation(step[:3]).T + centre + step[3:]
+        points = (points - centre) @ rotation_matrix(step[:3]).T + centre + step[3:]
         reach = np.abs(points - centre).max()
         if np.abs(step[:3]).max() * reach + np.abs(step[3:]).max() < tolerance:
             break
@@ -183,7 +183,7 @@ def _vertex_normals(vertices: Array, faces: NDArray) -> Array:
     return summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12)
 
 
-def _rotation(vector: Array) -> Array:
+def rotation_matrix(vector: Array) -> Array:
     """Rotation matrix of an axis-angle vector (3,) (Rodrigues' formula)."""
     angle = np.linalg.norm(vector)
     if angle < 1e-12:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from jr2net.evaluation.protocols import aflw2000, cross_identity, same_identity, tracking
+from jr2net.evaluation.protocols import aflw2000, cross_identity, facewarehouse, frgc, now, same_identity, tracking
 from jr2net.evaluation.protocols.protocol import SHIPPED, Protocol, ProtocolError, Systems
 from jr2net.evaluation.protocols.result import Result
 from jr2net.settings import apply_override, validate
@@ -13,6 +13,9 @@ from jr2net.settings import apply_override, validate
 __all__ = ["PROTOCOLS", "SHIPPED", "Protocol", "ProtocolError", "Result", "Systems", "find", "measure"]
 
 _ALL: tuple[Protocol, ...] = (
+    facewarehouse.PROTOCOL,
+    frgc.PROTOCOL,
+    now.PROTOCOL,
     tracking.PROTOCOL,
     aflw2000.PROTOCOL,
     same_identity.PROTOCOL,
