@@ -24,6 +24,8 @@ PATHS = (
     "data.clips",
     "data.test_clips",
     "data.studio.captures",
+    "recnet.clips",
+    "dcnet.clips",
     "recnet.backbone.weights",
     "recnet.embedder",
     "dcnet.vgg19",

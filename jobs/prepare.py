@@ -23,9 +23,10 @@ from jobs.stage import run_stage
 from jobs.tasks import wait_for_all
 from jr2net import storage
 from jr2net.config import Config
+from jr2net.config.clip_sets import STAGES_WITH_SETS
 from jr2net.data.checks import check_shard, count_contents
-from jr2net.data.index import ClipIndex, changed_shards, join_indices
-from jr2net.data.sets import LEFT_OUT, index_name, shared_identities, studio_kinds
+from jr2net.data.index import ClipIndex, changed_shards, join_indices, join_sets
+from jr2net.data.sets import LEFT_OUT, index_name, shared_identities, stage_sets, studio_kinds
 from jr2net.data.shards import find_shards, write_clips
 from jr2net.face.model import FaceModel
 from jr2net.process import use_threads
@@ -53,6 +54,11 @@ def prepare(run: Run, every_image: bool = False) -> list[str]:
         contents[name], index = check_clips(run, uri, every_image)
         indices.append(index_name(name))
         index.write(storage.join(folder, indices[-1]))
+    for stage in STAGES_WITH_SETS:
+        if sets := stage_sets(run.config, stage):
+            parts = [ClipIndex.open(storage.join(folder, index_name(name)), uri) for name, uri in sets.items()]
+            indices.append(index_name(stage))
+            join_sets(parts).write(storage.join(folder, indices[-1]))
     storage.write_bytes(storage.join(folder, "clips.json"), json.dumps(contents, indent=1).encode())
     return ["clips.json", *indices, *(film.name for film in films), *leave_out(run)]
 
@@ -62,6 +68,8 @@ def clip_sets(run: Run) -> dict[str, str]:
     data, folder = run.config.data, run.folder("prepare")
     filmed = {film.kind: storage.join(folder, film.kind) for film in planned_films(run.config)}
     given = {"clips": data.clips, "test_clips": data.test_clips}
+    for stage in STAGES_WITH_SETS:
+        given |= stage_sets(run.config, stage)
     return (filmed if data.clips is None else {}) | {name: uri for name, uri in given.items() if uri is not None}
 
 

@@ -98,6 +98,11 @@ def absolute_paths(section: S, fields: Iterable[str], base: str | Path) -> S:
         for parent in parents:
             node = node.get(parent, {})
         value = node.get(leaf)
+        if isinstance(value, list):  # sets, each with a `uri`
+            for part in value:
+                if "://" not in part["uri"]:
+                    part["uri"] = str(Path(base, Path(part["uri"]).expanduser()).absolute())
+            continue
         if value is None or value == "procedural" or "://" in value or Path(value).expanduser().is_absolute():
             continue
         node[leaf] = str(Path(base, value).absolute())

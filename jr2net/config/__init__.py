@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from jr2net.config.ablations import BaselineConfig, RecCopyNetConfig, RecDataNetConfig
+from jr2net.config.clip_sets import STAGES_WITH_SETS
 from jr2net.config.flow3d import Flow3DConfig
 from jr2net.config.gpus import scaled_to
 from jr2net.config.matrix import MatrixConfig
@@ -269,6 +270,19 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     matrix: Annotated[MatrixConfig, Effect.NONE] = MatrixConfig()
     scaling: Annotated[ScalingConfig, Effect.NONE] = ScalingConfig()
+
+    @model_validator(mode="after")
+    def _check_clip_sets(self) -> Config:
+        for stage in STAGES_WITH_SETS:
+            sets = getattr(self, stage).clips
+            if sets is not None and self.data.clips is None:
+                raise ValueError(
+                    f"{stage}.clips: the run needs data.clips too, for synthesis and to hold test people out of; give "
+                    "one of the sets"
+                )
+            if sets is not None and (not sets or len({clips.uri for clips in sets}) < len(sets)):
+                raise ValueError(f"{stage}.clips: give at least one set, and each once")
+        return self
 
     @model_validator(mode="after")
     def _check_ablations(self) -> Config:

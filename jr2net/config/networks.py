@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from jr2net.config.clip_sets import ClipSets
 from jr2net.settings import Effect, Section
 
 
@@ -67,6 +68,11 @@ class RecNetLossConfig(Section):
 
 
 class RecNetConfig(Section):
+    clips: ClipSets = Field(
+        None,
+        description="sets of clips that RecNet and RecAugNet are trained on, each a `uri` and a `weight`; none: "
+        "`data.clips`",
+    )
     backbone: BackboneConfig = BackboneConfig()
     optimizer: OptimizerConfig
     loss: RecNetLossConfig = RecNetLossConfig()
@@ -102,6 +108,9 @@ class DCNetConfig(Section):
     Ours    dense, true       the full network
     """
 
+    clips: ClipSets = Field(
+        None, description="sets of clips that DCNet is trained on, each a `uri` and a `weight`; none: `data.clips`"
+    )
     generator: Literal["warp", "paper"] = Field(
         "warp",
         description="warp: warps the source image and corrects it; paper: synthesises the whole image (Figure 3)",

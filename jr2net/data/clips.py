@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from jr2net.data.loader import Batch, LaneLoader
 from jr2net.data.mattes import RowMattes, matte_shard, matte_shards, parse_mattes, read_matte_group, row_mattes
 from jr2net.data.runs import RUN_BYTES, ClipRuns
 from jr2net.data.shards import COLUMNS, EXPRESSION, list_shards, parse_rows, read_group
+from jr2net.data.shares import repeated_runs
 from jr2net.face.arkit import MIRROR_ORDER
 from jr2net.images.arrays import decode_image, decode_matte, shrink, to_tensor, working_width
 from jr2net.images.clip import ClipRow
@@ -47,15 +48,17 @@ class ClipSource:
         cache_bytes: int = 1 << 30,
         mattes: str | None = None,
         index: str | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
-        if isinstance(shards, str) and index is not None:
-            rows = ClipIndex.open(index, shards)
+        if index is not None:
+            rows = ClipIndex.open(index, shards if isinstance(shards, str) else "")
         else:
             names = list_shards(shards) if isinstance(shards, str) else list(shards)
             if not names:
                 raise ShardError("clips: an empty list of shards; name at least one")
             rows = index_shards(names)
         self.name = shards if isinstance(shards, str) else " and ".join([shards[0], *["others"] * (len(shards) > 1)])
+        self.weights = weights
         self._set(rows, mattes, _group_caches(cache_bytes))
 
     def _set(self, rows: ClipIndex, mattes: str | None, caches: tuple) -> None:
@@ -143,15 +146,16 @@ class ClipSource:
 
     def _subset(self, rows: ClipIndex) -> ClipSource:
         subset = object.__new__(ClipSource)
-        subset.name = self.name
+        subset.name, subset.weights = self.name, self.weights
         subset._set(rows, self.mattes, (self._groups, self._matte_groups))
         return subset
 
     def __getstate__(self) -> dict:
-        return {"name": self.name, "rows": self.rows, "mattes": self.mattes, "cache_bytes": self._groups.budget}
+        state = {"name": self.name, "weights": self.weights, "rows": self.rows, "mattes": self.mattes}
+        return state | {"cache_bytes": self._groups.budget}
 
     def __setstate__(self, state: dict) -> None:
-        self.name = state["name"]
+        self.name, self.weights = state["name"], state["weights"]
         self._set(state["rows"], state["mattes"], _group_caches(state["cache_bytes"]))
 
 
@@ -189,9 +193,9 @@ class ClipLoader(LaneLoader):
         source_expression, driving_expression  (B, 51) float32, only with ``expressions``, of synthesised images
         sample_id                            list of B names, ``clip_id/source frame/driving frame``
         offset                               index of this rank's first sample in the global batch
-    where B is this rank's part of the global batch. An epoch uses every frame once as the source; the driving frame is
-    another frame of the same clip: of those in the lane's window, or, if they are in none, of all; it is the source
-    itself only where the clip has no other frame.
+    where B is this rank's part of the global batch. An epoch uses every frame once as the source, or, with the source's
+    ``weights``, as often as these ask for. The driving frame is another frame of the same clip: of those in the lane's
+    window, or, if they are in none, of all; it is the source itself only where the clip has no other frame.
 
     Mirroring and colour gains are drawn per pair, shift, scale and roll per frame; with ``paired_augmentation`` both
     frames share shift, scale and roll, so that their backgrounds stay aligned. ``jitter`` 0 disables everything but
@@ -226,13 +230,14 @@ class ClipLoader(LaneLoader):
         self.jitter, self.paired_augmentation = jitter, paired_augmentation
         self.mattes, self.expressions = mattes, expressions
         self.runs = ClipRuns(source.rows, run_bytes)
+        self.dealt = self.runs if source.weights is None else repeated_runs(source.rows, self.runs, source.weights)
         optional = {"matte": mattes, EXPRESSION: expressions}
         self._shards, self._matte_shards = OpenShards(COLUMNS, lambda name: optional.get(name, False)), matte_shards()
         self._decoded: ByteBudgetCache[tuple[np.ndarray, ...]] = ByteBudgetCache(
             decoded_bytes, lambda frame: sum(array.nbytes for array in frame)
         )
         super().__init__(
-            self.runs,
+            self.dealt,
             seed=seed,
             batch_size=batch_size,
             rank=rank,
@@ -244,6 +249,9 @@ class ClipLoader(LaneLoader):
         )
 
     def _read(self, run: int) -> list[ClipRow]:
+        return self._read_run(int(self.dealt.original(np.array(run))))
+
+    def _read_run(self, run: int) -> list[ClipRow]:
         """The rows of a run, with their mattes if these are asked for."""
         index, rows, (first, last) = self.source.rows, self.runs.run_rows(run), self.runs.groups[run].tolist()
         shard = index.shard_uri(index.shard[rows[0]])
@@ -274,7 +282,7 @@ class ClipLoader(LaneLoader):
 
     def _sample(self, draw: Draw) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, draw.epoch, draw.sample])
-        source = self.source.locate(draw.sample)
+        source = self.source.locate(self.dealt.frame(draw.sample))
         driving = self._driving(draw, source, rng)
         mirrored, gain = bool(rng.integers(2)), draw_gain(rng, self.jitter)
         source_framing, driving_framing = Framing.draw(rng, self.jitter), Framing.draw(rng, self.jitter)
@@ -303,7 +311,7 @@ class ClipLoader(LaneLoader):
         index = self.source.rows
         rows = index.rows_of_clip(index.clip[source.row])
         if len(rows) > 1 and not self.lanes.in_one_window:
-            near = rows[np.isin(self.runs.of_rows(rows), draw.window.runs)]
+            near = rows[np.isin(self.runs.of_rows(rows), self.dealt.original(draw.window.runs))]
             rows = near if index.frames[near].sum() > 1 else rows
         ends = np.cumsum(index.frames[rows])
         if ends[-1] == 1:
@@ -317,8 +325,9 @@ class ClipLoader(LaneLoader):
     def _row(self, draw: Draw, row: int) -> ClipRow:
         """A row from the draw's window, or read anew if it lies elsewhere, as few do."""
         run, position = self.runs.find(row)
-        read = draw.window.contents.get(run)
-        return (self._read(run) if read is None else read.result())[position]
+        copies = draw.window.runs[self.dealt.original(draw.window.runs) == run].tolist()
+        read = next((found for copy in copies if (found := draw.window.contents.get(copy)) is not None), None)
+        return (self._read_run(run) if read is None else read.result())[position]
 
     def _decode(self, ref: FrameRef, clip: ClipRow) -> tuple[np.ndarray, ...]:
         """The decoded frame, a little larger than the batch's images, its landmarks in its pixels and its matte, if

@@ -272,6 +272,29 @@ def changed_shards(before: ClipIndex, after: ClipIndex) -> list[str]:
     return sorted(changed | (old.keys() ^ new.keys()))
 
 
+def join_sets(sets: Sequence[ClipIndex]) -> ClipIndex:
+    """The index of several sets together, with whole addresses for the names of the shards."""
+    tables, clips = [], 0
+    for index in sets:
+        table = index.table.combine_chunks()
+        shard, identity, clip = (table[name].combine_chunks() for name in ("shard", "identity", "clip"))
+        addresses = pa.array([index.shard_uri(number) for number in range(len(shard.dictionary))], pa.large_string())
+        columns = {name: table[name] for name in SCHEMA.names}
+        columns["shard"] = addresses.take(shard.indices)
+        columns["identity"] = identity.dictionary_decode()
+        columns["clip"] = pc.add(clip.indices, pa.scalar(clips, pa.int32()))
+        tables.append(pa.table(columns))
+        clips += len(clip.dictionary)
+    joined = pa.concat_tables(tables).combine_chunks()
+    columns = {name: joined[name] for name in SCHEMA.names}
+    for name in ("shard", "identity"):
+        encoded = joined[name].combine_chunks().dictionary_encode()
+        columns[name] = _dictionary(encoded.indices, encoded.dictionary)
+    names = pa.concat_arrays([index.table["clip"].combine_chunks().dictionary for index in sets])
+    columns["clip"] = _dictionary(joined["clip"].combine_chunks(), names)
+    return ClipIndex(pa.table(columns, SCHEMA).combine_chunks())
+
+
 def index_shard(uri: str) -> pa.Table:
     """The rows of one shard, read without their images: the columns of ``SCHEMA`` but for the shard, with ``clip_id``
     for the clip. Raises ShardError where the shard is damaged or a row has no frame, identity or clip_id."""

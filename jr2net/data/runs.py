@@ -21,14 +21,18 @@ class ClipRuns:
 
     rows    (runs + 1,) first row of every run
     groups  (runs, 2) first row group of every run, and the first one after it
+    sizes   (runs,) bytes of every run
     """
 
     def __init__(self, index: ClipIndex, run_bytes: int = RUN_BYTES) -> None:
         self.index = index
         shard, group = index.shard, index.group
         new = np.flatnonzero((np.diff(shard, prepend=-1) != 0) | (np.diff(group, prepend=-1) != 0))
-        self.bytes = int(index.group_bytes[new].sum())
-        first = new[_beginnings(index, new, run_bytes)]  # first row of every run
+        beginnings = _beginnings(index, new, run_bytes)
+        first = new[beginnings]  # first row of every run
+        sizes = index.group_bytes[new]
+        self.sizes = np.add.reduceat(sizes, np.flatnonzero(beginnings)) if len(new) else sizes
+        self.bytes = int(sizes.sum())
         self.rows = np.append(first, len(index))
         self.groups = np.stack([group[first], group[self.rows[1:] - 1] + 1], 1)
 
@@ -42,6 +46,14 @@ class ClipRuns:
     def spans(self, runs: np.ndarray) -> np.ndarray:
         starts = self.index.starts
         return np.stack([starts[self.rows[runs]], starts[self.rows[runs + 1]]], -1)
+
+    def original(self, runs: np.ndarray) -> np.ndarray:
+        """As ``RepeatedRuns``, which has copies: the runs themselves."""
+        return runs
+
+    def frame(self, sample: int) -> int:
+        """The number of the frame that a sample is: its own."""
+        return sample
 
     def run_rows(self, run: int) -> np.ndarray:
         """The numbers of a run's rows."""

@@ -42,6 +42,25 @@ def training_clips(config: Config, prepare: str, mattes: str | None = None) -> C
     return people if config.data.validation is None else people.split(config.data.validation)[0]
 
 
+def stage_clips(config: Config, prepare: str, stage: str) -> ClipSource:
+    """The training set of a network (``recnet``, which is also that of its relatives, or ``dcnet``): the sets that its
+    section names, without anybody who is tested or validated on, or else ``training_clips``."""
+    sets = getattr(config, stage).clips
+    if sets is None:
+        return training_clips(config, prepare)
+    weights = {part.uri: part.weight for part in sets}
+    source = ClipSource(list(weights), index=join(prepare, index_name(stage)), weights=weights)
+    held_out = {name for clips in test_clips(config, prepare).values() for name in clips.identities}
+    if config.data.validation is not None:
+        held_out |= set(validation_clips(config, prepare).identities)
+    return source.without(held_out)
+
+
+def stage_sets(config: Config, stage: str) -> dict[str, str]:
+    """The sets that a network's section names: name of their index -> folder or URI."""
+    return {f"{stage}/{number}": part.uri for number, part in enumerate(getattr(config, stage).clips or ())}
+
+
 def validation_clips(config: Config, prepare: str, mattes: str | None = None) -> ClipSource:
     """The identities that ``data.validation``, which has to be set, holds back from all trainings."""
     assert config.data.validation is not None, "data.validation is not set"

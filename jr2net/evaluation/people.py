@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from jr2net.config import Config
+from jr2net.config.clip_sets import STAGES_WITH_SETS
 from jr2net.data.clips import ClipSource
-from jr2net.data.sets import shared_identities, validation_clips
+from jr2net.data.sets import shared_identities, stage_clips, validation_clips
 from jr2net.errors import UserError
 
 
@@ -20,6 +21,9 @@ def count_people(config: Config, prepare: str, training: ClipSource, tests: Mapp
     number of those that are trained, or validated, and tested on, which is 0. Raises LeakError where it is not.
     """
     trained = set(training.identities)
+    for stage in STAGES_WITH_SETS:
+        if getattr(config, stage).clips is not None:
+            trained |= set(stage_clips(config, prepare, stage).identities)
     counts = {"training": len(trained), "left_out": len(shared_identities(config, prepare))}
     if config.data.validation is not None:
         held_back = set(validation_clips(config, prepare).identities)

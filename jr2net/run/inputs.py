@@ -30,18 +30,18 @@ STILL_VALID = {"synthesis": ("2", "3")}
 COMMON = ("seed", "image_size", "face.focal_ratio")
 """Settings that decide the output of every stage. The other settings of ``face`` count by the face model's digest."""
 
-_RECNETS_LOSSES = ("recnet.loss", "recnet.exchange_identity", "recnet.embedder", "recnet.jitter")
+_AS_RECNET = ("recnet.clips", "recnet.loss", "recnet.exchange_identity", "recnet.embedder", "recnet.jitter")
 
 DECIDED_BY: Mapping[str, tuple[str, ...]] = {
-    "prepare": ("data", "evaluation.turned"),
+    "prepare": ("data", "evaluation.turned", "recnet.clips", "dcnet.clips"),
     "mattes": (),
     "recnet": ("recnet",),
     "dcnet": ("dcnet",),
     "flow3d": ("flow3d",),
     "synthesis": ("synthesis",),
     "etnet": ("etnet",),
-    "recaugnet": ("recaugnet", *_RECNETS_LOSSES),
-    "reccopynet": ("reccopynet", "recaugnet.optimizer", "etnet.backbone", "etnet.from_recnet", *_RECNETS_LOSSES),
+    "recaugnet": ("recaugnet", *_AS_RECNET),
+    "reccopynet": ("reccopynet", "recaugnet.optimizer", "etnet.backbone", "etnet.from_recnet", *_AS_RECNET),
     "pair_clips": ("data.studio.detector_shrink", "data.studio.detector_noise"),
     "recdatanet": ("recdatanet", "recnet"),
     "baseline": ("baseline", "recnet"),
@@ -155,6 +155,8 @@ SETTINGS: Mapping[str, Setting] = dict(_walk(Config))
 
 def _value(config: Config, name: str) -> Any:
     value = _JSON.dump_python(attrgetter(name)(config), mode="json")
+    if isinstance(value, list) and SETTINGS[name].effect is Effect.CONTENT:  # sets of clips
+        return [{"files": storage.file_sizes(part["uri"], ".parquet"), "weight": part["weight"]} for part in value]
     if SETTINGS[name].effect is Effect.CONTENT and value is not None:
         return storage.file_sizes(value, _SUFFIXES.get(name, ""))
     return value

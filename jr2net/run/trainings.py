@@ -25,7 +25,7 @@ from jr2net.config.stages import first_round, training_section
 from jr2net.data.clips import ClipLoader, ClipSource
 from jr2net.data.mixture import MixedLoader
 from jr2net.data.pairs import VALIDATION_SHARD, PairLoader
-from jr2net.data.sets import pair_clips, training_clips, validation_clips
+from jr2net.data.sets import pair_clips, stage_clips, training_clips, validation_clips
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.checkpoint import CheckpointError, load_network, save_network
@@ -267,8 +267,9 @@ def _recnet_training(
     )
 
 
-def _clips(config: Config, upstream: Upstream, held_back: bool, mattes: str | None = None) -> ClipSource:
-    return (validation_clips if held_back else training_clips)(config, str(upstream["prepare"]), mattes)
+def _clips(config: Config, upstream: Upstream, held_back: bool, stage: str = "recnet") -> ClipSource:
+    prepare = str(upstream["prepare"])
+    return validation_clips(config, prepare) if held_back else stage_clips(config, prepare, stage)
 
 
 def _clip_loader(config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any) -> ClipLoader:
@@ -288,12 +289,13 @@ def _mixed_loader(
 
 def _aligned_clip_loader(config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any) -> ClipLoader:
     """Two frames of each pair, which share their crop, so that their backgrounds stay aligned."""
-    return ClipLoader(_clips(config, upstream, held_back).with_pairs(), paired_augmentation=True, **arguments)
+    return ClipLoader(_clips(config, upstream, held_back, "dcnet").with_pairs(), paired_augmentation=True, **arguments)
 
 
 def _matted_clip_loader(config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any) -> ClipLoader:
     """As ``_aligned_clip_loader``, with the mattes of both frames."""
-    clips = _clips(config, upstream, held_back, str(upstream["mattes"])).with_pairs()
+    of = validation_clips if held_back else training_clips
+    clips = of(config, str(upstream["prepare"]), str(upstream["mattes"])).with_pairs()
     return ClipLoader(clips, paired_augmentation=True, mattes=True, **arguments)
 
 
