@@ -27,10 +27,10 @@ from jr2net.data.scans.schemes import SCHEMES, Landmarks
 from jr2net.errors import UserError
 from jr2net.evaluation.metrics.geometry import surface_vertices
 from jr2net.evaluation.protocols.protocol import ProtocolError, Systems
-from jr2net.evaluation.protocols.scan_set import Scan, ScanSet
+from jr2net.evaluation.protocols.scan_set import BOXES, Scan, ScanSet
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.model import FaceModel
-from jr2net.inference.photo import Photo, installed_detector
+from jr2net.inference.photo import NoFaceError, Photo
 from jr2net.inference.reconstruction import Reconstructor
 
 MEAN_FACE = "MeanFace"
@@ -99,7 +99,10 @@ class Network:
         if scan.photo is None:
             raise DatasetError("no photo", f"{scan.mesh}: has no photo beside it that a network could reconstruct")
         box = self.scans.boxes.get(scan.name)
-        photo = Photo.open(_readable(scan.photo), box=box, detector=installed_detector() if box is None else None)
+        try:
+            photo = Photo.open(_readable(scan.photo), box=box)
+        except NoFaceError as error:
+            raise DatasetError("no face", error.message(f"in {BOXES}: {scan.name},")) from None
         fit = self.reconstructor([photo])[0].fit.face
         expression = fit["expression"]
         return self.topology.shape(fit["identity"], np.zeros_like(expression) if self.neutral else expression)
