@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import miniatures
 import numpy as np
 import pytest
-from miniatures import Sample, obj, rows, write
+import scan_miniatures
+from scan_miniatures import Sample, obj, rows, write
 
 from jr2net.cli import main
 from jr2net.evaluation.paper import TABLE_4, PaperTable
@@ -24,14 +24,14 @@ QUICK = ["--set", "draws=100"]
 
 @pytest.fixture(scope="module")
 def samples(procedural_model: FaceModel) -> list[Sample]:
-    return list(miniatures.film(procedural_model, people=2, frames=2))
+    return list(scan_miniatures.film(procedural_model, people=2, frames=2))
 
 
 @pytest.fixture(scope="module")
 def faces_of(procedural_model: FaceModel, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A miniature of FaceWarehouse."""
     folder = tmp_path_factory.mktemp("facewarehouse")
-    miniatures.facewarehouse(folder, procedural_model, samples)
+    scan_miniatures.facewarehouse(folder, procedural_model, samples)
     return folder
 
 
@@ -102,12 +102,12 @@ def test_answers_as_coefficients_and_in_another_topology(
 ) -> None:
     """Coefficients of the face model; and vertices without triangles, with a mesh of their topology and 51 landmarks as
     vertex numbers."""
-    _, faces, _ = miniatures.scan_of(procedural_model, samples[0].vertices, 7)
+    _, faces, _ = scan_miniatures.scan_of(procedural_model, samples[0].vertices, 7)
     for sample in samples:
         name = name_of(sample)
         coefficients = {"identity": sample.identity.tolist(), "expression": sample.expression.tolist()}
         write(tmp_path / f"json/{name}.json", json.dumps(coefficients))
-        vertices, _, marks = miniatures.scan_of(procedural_model, sample.vertices, 7)
+        vertices, _, marks = scan_miniatures.scan_of(procedural_model, sample.vertices, 7)
         (tmp_path / f"npy/{name}").parent.mkdir(parents=True, exist_ok=True)
         np.save(tmp_path / f"npy/{name}.npy", vertices)
     numbers = np.linalg.norm(vertices[None] - marks[17:, None], axis=-1).argmin(1)
@@ -132,7 +132,7 @@ def test_another_unit_is_noticed_and_told(
     run: Run,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    miniatures.facewarehouse(tmp_path / "data", procedural_model, samples[:2], scale)
+    scan_miniatures.facewarehouse(tmp_path / "data", procedural_model, samples[:2], scale)
     exact = str(answers(tmp_path / "exact", procedural_model, samples))
     assert main(["evaluate", "facewarehouse", str(tmp_path / "data"), "--predictions", exact]) == 1
     said = capsys.readouterr().err
@@ -203,7 +203,7 @@ def test_without_a_detector_the_boxes_are_asked_for(
     procedural_model: FaceModel, samples: list[Sample], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jr2net.inference.photo.installed_detector", lambda: None)
-    miniatures.facewarehouse(tmp_path / "data", procedural_model, samples[:1])
+    scan_miniatures.facewarehouse(tmp_path / "data", procedural_model, samples[:1])
     boxes = tmp_path / "data" / "boxes.csv"
     found = run("facewarehouse", tmp_path / "data")
     assert "RecAugNet" in found["tables"]["point_to_plane"]["methods"]
@@ -224,7 +224,7 @@ def test_shapes_of_bs_with_landmarks_as_vertices_and_a_mask(
     header = np.array([1, shapes.shape[1], 9], "<i4").tobytes()
     write(tmp_path / "data/Tester_1/Blendshape/shape.bs", header + shapes.tobytes())
     write(tmp_path / "data/landmarks.txt", rows(procedural_model.landmarks.numpy()[:, None]))
-    skin = np.flatnonzero(miniatures.surface_vertices(procedural_model).numpy())
+    skin = np.flatnonzero(scan_miniatures.surface_vertices(procedural_model).numpy())
     write(tmp_path / "skin.txt", rows(skin[:, None]))
     for number, sample in enumerate(samples[:2]):
         path = tmp_path / f"exact/Tester_1/Blendshape/shape/{number:02d}.obj"
@@ -238,7 +238,7 @@ def test_shapes_of_bs_with_landmarks_as_vertices_and_a_mask(
 def test_frgc_reads_range_images_with_holes_landmarks_as_pixels_and_the_photo_of_the_next_number(
     procedural_model: FaceModel, samples: list[Sample], tmp_path: Path, run: Run
 ) -> None:
-    miniatures.frgc(tmp_path / "data", procedural_model, samples[::2])
+    scan_miniatures.frgc(tmp_path / "data", procedural_model, samples[::2])
     exact = tmp_path / "exact"
     for sample in samples[::2]:
         path = exact / f"Spring2004/{2463 + sample.person:05d}d{100 + 2 * sample.frame}.obj"
@@ -253,8 +253,8 @@ def test_frgc_reads_range_images_with_holes_landmarks_as_pixels_and_the_photo_of
 def test_the_papers_rows_stand_only_beside_the_datasets_own_scans(
     procedural_model: FaceModel, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    miniatures.facewarehouse(tmp_path, procedural_model, samples[:1])
-    vertices = miniatures.scan_of(procedural_model, samples[0].vertices, 0)[0][:: miniatures.THINNED]
+    scan_miniatures.facewarehouse(tmp_path, procedural_model, samples[:1])
+    vertices = scan_miniatures.scan_of(procedural_model, samples[0].vertices, 0)[0][:: scan_miniatures.THINNED]
 
     def shown(*overrides: str) -> PaperTable | None:
         return measure("facewarehouse", str(tmp_path), Systems(), overrides).tables[0].published
@@ -269,10 +269,10 @@ def test_now_measures_the_neutral_face_by_challenge(
     procedural_model: FaceModel, samples: list[Sample], tmp_path: Path, run: Run
 ) -> None:
     data = tmp_path / "data"
-    miniatures.now(data, procedural_model, samples[:3])
+    scan_miniatures.now(data, procedural_model, samples[:3])
     seven = procedural_model.landmarks.numpy()[[36, 39, 42, 45, 33, 48, 54]]
     for sample in samples[:3]:
-        neutral = miniatures.shape_of(procedural_model, sample.identity, np.zeros(51))
+        neutral = scan_miniatures.shape_of(procedural_model, sample.identity, np.zeros(51))
         kind = ("multiview_neutral", "selfie")[sample.frame % 2]
         path = tmp_path / f"exact/FaMoS_{sample.person:02d}/{kind}/IMG_{sample.frame}.obj"
         write(path, obj(neutral / 1000, procedural_model.faces.numpy()))
