@@ -197,11 +197,12 @@ def summary(plan: Plan, report: dict[str, Any]) -> list[str]:
     def counts(named: dict[str, int]) -> str:
         return ", ".join(f"{count:,} {name}" for name, count in named.items()) or "none"
 
+    named = f"; each is named in {plan.path('quarantine.jsonl')}" if report["left_out"] else ""
     return [
         f"{report['frames']:,} frames in {report['clips']:,} clips of {report['identities']:,} identities, from "
         f"{report['files']:,} files: {' and '.join(report['folders'])}",
         f"frames left out: {counts(report['frames_left_out'])}",
-        f"files and clips left out: {counts(report['left_out'])}; each is named in {plan.path('quarantine.jsonl')}",
+        f"files and clips left out: {counts(report['left_out'])}{named}",
     ]
 
 
