@@ -331,12 +331,14 @@ def _check_not_same_file(source: str, output: Path) -> None:
 
 def _predictions(arguments: Sequence[str]) -> dict[str, str]:
     """``NAME=FOLDER`` or ``FOLDER``, which is then named after itself, to method -> folder. Raises CommandError."""
+    from jr2net.storage import base_name
+
     found: dict[str, str] = {}
     for argument in arguments:
         name, separator, folder = argument.partition("=")
         if not separator or "/" in name:
-            name, folder = Path(argument.rstrip("/")).name, argument
-        if not name or not folder:
+            name, folder = base_name(argument), argument
+        if name in ("", ".") or not folder:
             raise CommandError(f"--predictions {argument}: write NAME=FOLDER")
         if name in found:
             raise CommandError(f"--predictions {argument}: a second {name}; name them apart, NAME=FOLDER")

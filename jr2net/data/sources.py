@@ -140,8 +140,8 @@ class ClipFrames:
         entry = self.clips.rows[row]
         name = f"{entry.identity}/{entry.clip_id}"
         try:
-            return f"{name}/{self._row(row).frame[frame]}"
-        except (ShardError, IndexError):
+            return f"{name}/{self._row(row, frame).frame[frame]}"
+        except ShardError:
             return f"{name}/{entry.first + frame}"  # the row cannot be read: as if no number were left out
 
     def read(self, number: int) -> SourceImage:
@@ -157,17 +157,24 @@ class ClipFrames:
 
     def _read(self, number: int) -> SourceImage:
         row, frame = self.clips.locate(number)
-        clip = self._row(row)
+        clip = self._row(row, frame)
         image, _ = decode_frame(self.clips.rows[row].shard, clip, frame, self.size)
         return SourceImage(self.name(number), resize(image, self.size), clip.license)
 
-    def _row(self, row: int) -> ClipRow:
+    def _row(self, row: int, frame: int) -> ClipRow:
+        """A row that holds a frame. Raises ShardError where the shard no longer has that row, or the row that frame."""
         entry = self.clips.rows[row]
 
         def load() -> list[ClipRow]:
             return parse_rows(self._shards.read(entry.shard, entry.group, entry.group + 1)[0], entry.shard)
 
-        return self._groups.get((entry.shard, entry.group), load)[entry.position]
+        rows = self._groups.get((entry.shard, entry.group), load)
+        if entry.position >= len(rows) or frame >= len(rows[entry.position]):
+            raise ShardError(
+                f"{entry.shard}: clip {entry.clip_id!r} has lost frames; the shard was changed after it was indexed: "
+                "prepare the data again"
+            )
+        return rows[entry.position]
 
 
 class Photos:

@@ -48,6 +48,17 @@ def test_frames_of_a_shard_that_has_become_shorter_keep_their_names(tmp_path: Pa
     assert sources.name(2) == "person-0/clip-0/12" and sources.name(4) == "person-1/clip-1/11"
 
 
+def test_frames_that_a_shard_has_lost_cannot_be_used(tmp_path: Path) -> None:
+    uri = str(tmp_path / "a.parquet")
+    write_clips(uri, [make_row(0, 3), make_row(1, 3)])
+    sources = open_sources(uri, list_sources(uri), SIZE)
+    write_clips(uri, [make_row(0, 1)])
+    assert sources.read(0).source_id == "person-0/clip-0/10"
+    for number, clip in ((2, "clip-0"), (4, "clip-1")):
+        with pytest.raises(SourceError, match=rf"^a\.parquet: clip '{clip}' has lost frames; .*prepare the data"):
+            sources.read(number)
+
+
 def test_a_shard_with_a_damaged_index_is_skipped(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_clips(str(tmp_path / f"{name}.parquet"), [make_row(0, 2)])

@@ -63,6 +63,14 @@ def test_an_unreadable_source_is_quarantined(make_maker: MakeMaker, clips: str) 
     assert "not a square JPEG or PNG" in reason and str(Path(damaged).parent) not in reason
 
 
+def test_frames_that_a_shard_has_lost_are_quarantined(make_maker: MakeMaker, clips: str) -> None:
+    sources = ClipFrames(ClipSource(clips), SIZE)
+    write_clips(clips, list(read_clips(clips))[:2])
+    result = make_maker(sources=sources, pairs=6, pairs_per_shard=6).shard(0)
+    assert len(result.pairs) == 4 and result.rejected == {"source": 2} and not result.unexpected
+    assert sorted(result.quarantined) == ["person 2/clip 2/0", "person 2/clip 2/1"]
+
+
 @pytest.mark.parametrize(
     ("column", "value", "reason"),
     [

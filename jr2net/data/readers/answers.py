@@ -49,7 +49,7 @@ def read_answers(uri: str, labelled: LabelledImages) -> np.ndarray:
 
 
 def _file(uri: str) -> str:
-    if uri.lower().endswith((".parquet", ".csv")):
+    if storage.base_name(uri).lower().endswith((".parquet", ".csv")):
         return uri
     for name in FILES:
         if storage.exists(path := storage.join(uri, name)):

@@ -22,7 +22,7 @@ def read_whole_table(uri: str) -> pa.Table:
     """A ``.parquet`` or ``.csv`` file. Raises DatasetError where it is damaged or empty, StorageError without it."""
     content = storage.read_bytes(uri)
     refuse_web_page(content, uri)
-    kind = ".csv" if uri.lower().endswith(".csv") else ".parquet"
+    kind = ".csv" if storage.base_name(uri).lower().endswith(".csv") else ".parquet"
     try:
         table = pa_csv.read_csv(io.BytesIO(content)) if kind == ".csv" else pq.read_table(io.BytesIO(content))
     except (pa.ArrowException, OSError) as error:

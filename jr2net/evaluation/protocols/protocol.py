@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -126,7 +125,7 @@ def _stages(weights: str, stages: Sequence[str]) -> dict[str, str]:
 
 
 def _short(weights: str) -> str:
-    return Path(weights.rstrip("/")).name or weights
+    return storage.base_name(weights) or weights
 
 
 def _unused(title: str, taken: Mapping[str, object]) -> str:

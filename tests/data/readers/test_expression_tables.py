@@ -20,6 +20,7 @@ from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.model import FaceModel
 from jr2net.images.arrays import encode_jpeg
 from jr2net.images.clip import ClipRow
+from jr2net.storage import join, write_bytes
 from jr2net.studio.film import film_people
 
 RNG = np.random.default_rng(0)
@@ -128,6 +129,20 @@ def test_answers_are_found_by_name_in_any_order(labelled: LabelledImages, tmp_pa
     np.testing.assert_allclose(read_answers(str(tmp_path / "other.csv"), labelled), TRUTH[order])
     lists = write(tmp_path / "lists.parquet", identity=PEOPLE, name=labelled.keys["name"], expression=list(TRUTH))
     np.testing.assert_allclose(read_answers(lists, labelled), TRUTH)
+
+
+def test_answers_may_lie_in_a_bucket_with_options(
+    labelled: LabelledImages, tmp_path: Path, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    columns = {name: TRUTH[:, index] for index, name in enumerate(ARKIT_NAMES)}
+    pa_csv.write_csv(pa.table(columns), tmp_path / "predictions.csv")
+    folder = f"s3://bucket/answers?endpoint_override={s3_server}"
+    uri = join(folder, "predictions.csv")
+    write_bytes(uri, (tmp_path / "predictions.csv").read_bytes())
+    for given in (folder, uri):
+        np.testing.assert_allclose(read_answers(given, labelled), TRUTH)
 
 
 def test_bad_answers_and_tables_are_named(labelled: LabelledImages, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import Field
@@ -15,6 +16,8 @@ from jr2net.evaluation.protocols.markdown import to_markdown
 from jr2net.evaluation.protocols.protocol import Protocol, ProtocolSettings, Systems
 from jr2net.evaluation.protocols.result import Comparison, Figure, Measured, Missing, Result, Table
 from jr2net.evaluation.statistics import Estimate, PairedEstimate
+from jr2net.face.model import FaceModel
+from jr2net.inference.reconstruction import Reconstructor
 
 
 class ToySettings(ProtocolSettings):
@@ -59,6 +62,19 @@ def test_a_protocol_is_chosen_by_name_and_told_its_settings(
     assert found["settings"] == {"size": 5, "ratio": None}
 
 
+def test_folders_in_a_bucket_are_named_without_its_options(
+    toy: None, toy_model: FaceModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    bucket = "s3://bucket/{}?endpoint_override=host:9"
+    assert main(["evaluate", "toy", "scans/", "--predictions", bucket.format("deca")]) == 0
+    assert "| deca |" in capsys.readouterr().out
+    network = SimpleNamespace(info=SimpleNamespace(kind="recnet"))
+    monkeypatch.setattr("jr2net.evaluation.protocols.protocol._networks", lambda weights: [weights])
+    monkeypatch.setattr(Reconstructor, "load", lambda folder, **options: network)
+    systems = Systems((bucket.format("a"), "runs/b/"), face_model=toy_model)
+    assert list(systems.reconstructors()) == ["RecNet (a)", "RecNet (b)"]
+
+
 def test_the_shipped_weights_are_measured_unless_other_answers_are_given(
     toy: None, capsys: pytest.CaptureFixture
 ) -> None:
@@ -78,6 +94,7 @@ def test_the_shipped_weights_are_measured_unless_other_answers_are_given(
         (["toy", "x", "--set", "size=big"], "size = 'big'"),
         (["toy", "x", "--predictions", "a=x", "--predictions", "b/a"], "name them apart"),
         (["toy", "x", "--predictions", "a="], "write NAME=FOLDER"),
+        (["toy", "x", "--predictions", "."], "write NAME=FOLDER"),
         (["toy", "x", "--device", "tpu"], "give cpu, cuda or cuda:NUMBER"),
     ],
 )
