@@ -31,6 +31,7 @@ from jr2net.data.shards import find_shards, write_clips
 from jr2net.face.model import FaceModel
 from jr2net.process import use_threads
 from jr2net.run.cascade import Run, StageError
+from jr2net.run.inputs import first_names
 from jr2net.studio.film import Kind, film_people
 
 CHECKS = "checks"
@@ -149,10 +150,10 @@ def check_again(run: Run) -> None:
     for name, uri in clip_sets(run).items():
         _, index = check_clips(run, uri, every_image=True)
         if changed := changed_shards(ClipIndex.open(storage.join(folder, index_name(name)), uri), index):
-            first = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
             raise StageError(
-                f"{uri}: {len(changed)} shards were added, removed or changed since the stage prepare finished: "
-                f"{first}; restore them, or give --redo prepare, which deletes all that was made from the clips"
+                f"{uri}: shards were added, removed or changed since the stage prepare finished ({len(changed)}): "
+                f"{first_names(changed)}; restore them, or give --redo prepare, which deletes all that was made from "
+                "the clips"
             )
 
 

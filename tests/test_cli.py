@@ -16,6 +16,7 @@ from jr2net.cli import main
 from jr2net.commands import CommandError, _output_names, find_photos
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import Face
+from jr2net.inference import onnx
 from jr2net.inference import photo as inference_photo
 
 ROOT = Path(__file__).parents[1]
@@ -144,6 +145,18 @@ def test_every_command_has_an_example(command: str, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit) as stop:
         main([*command.split(), "--help"])
     assert stop.value.code == 0 and f"example:\n  jr2net {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("option", "kind"), [([], "dcnet"), (["--reenactor", "flow3d"], "flow3d")])
+def test_the_reenactor_to_export_is_chosen(option, kind, tmp_path: Path, capsys, monkeypatch) -> None:
+    def export(network, path: Path) -> onnx.Exported:
+        path.write_text(network.info.kind)
+        return onnx.Exported(path, 0.0)
+
+    monkeypatch.setattr(onnx, "export_reconstructor", export)
+    monkeypatch.setattr(onnx, "export_reenactor", export)
+    assert main(["export", "onnx", "-o", str(tmp_path), *option]) == 0
+    assert (tmp_path / f"{kind}.onnx").read_text() == kind
 
 
 def test_photos_are_found_once_and_in_order(tmp_path: Path) -> None:

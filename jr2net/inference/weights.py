@@ -41,8 +41,8 @@ def checkpoint_folder(weights: str | Path | None, stages: Sequence[str]) -> str:
     ]
     if len(found) > 1:
         raise CheckpointError(
-            f"{folder}: holds several networks; give the folder of one: {' or '.join(found)} (the jr2net command also "
-            f"takes --reenactor {' or '.join(stages)})"
+            f"{folder}: holds several networks; give the folder of one: {' or '.join(found)} (to serve it, as "
+            f"reenactment.weights); the jr2net command also takes --reenactor {' or '.join(stages)}"
         )
     return found[0] if found else folder
 

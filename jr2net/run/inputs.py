@@ -6,7 +6,7 @@ it counts. A field that a record does not know had its default: a setting that i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import PurePosixPath
@@ -76,7 +76,11 @@ class Difference:
     new: Any
 
     def __str__(self) -> str:
-        return f"{self.field}: {_brief(self.old)} -> {_brief(self.new)}"
+        text = f"{self.field}: {_brief(self.old)} -> {_brief(self.new)}"
+        if not (_are_files(self.old) and _are_files(self.new)):
+            return text
+        changed = {name for name, _ in self.old.items() ^ self.new.items()}
+        return f"{text}; added, removed or changed: {first_names(sorted(changed))}"
 
     @property
     def is_extent(self) -> bool:
@@ -133,6 +137,11 @@ def differences(old: Record, new: Record, finished: bool = False) -> list[Differ
         if before != after:
             found.append(Difference(f"upstream.{name}", before, after))
     return found
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first five of some names, for a message."""
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _walk(kind: type[BaseModel], prefix: str = "", default: BaseModel | None = None) -> Iterator[tuple[str, Setting]]:
@@ -192,8 +201,13 @@ def _same_files(old: Any, new: Any) -> bool:
     return isinstance(old, str) and isinstance(new, Mapping) and list(new) == [PurePosixPath(old).name]
 
 
+def _are_files(value: Any) -> bool:
+    """Whether a recorded value is sizes of files by name."""
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(size, int) for size in value.values())
+
+
 def _brief(value: Any) -> str:
-    if isinstance(value, Mapping) and value and all(isinstance(size, int) for size in value.values()):
+    if _are_files(value):
         return f"{len(value)} {'file' if len(value) == 1 else 'files'} of {sum(value.values())} bytes"
     if isinstance(value, str) and len(value) == 64:  # a digest
         return f"{value[:12]}…"

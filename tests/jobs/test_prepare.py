@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_run import SMOKE, noise_clips
+from tiny_run import SMOKE, make_upstream, noise_clips
 
-from jobs import prepare
+from jobs import cascade, prepare
 from jobs.prepare import clip_sets, leave_out
 from jr2net.config import load
 from jr2net.data.checks import check_shard
@@ -63,5 +65,18 @@ def test_shards_that_are_checked_again_must_be_those_of_the_index(
     (clips / "a.parquet").unlink()
     write_clips(str(clips / "b.parquet"), people[:5])
     write_clips(str(clips / "d.parquet"), people[:4])
-    with pytest.raises(StageError, match=r"3 shards were added, .*: a.parquet, b.parquet, d.parquet; .*--redo prepare"):
+    with pytest.raises(StageError, match=r"changed .* \(3\): a.parquet, b.parquet, d.parquet; .*--redo prepare"):
         prepare.check_again(run)
+
+
+@pytest.mark.parametrize("check", ["sample", "all"])
+@pytest.mark.parametrize("job", [prepare.work, cascade.cascade])
+def test_a_finished_stage_is_checked_again_where_all_images_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: Callable, check: str
+) -> None:
+    run, checked = Run(make_upstream(str(tmp_path))), []
+    for module in (prepare, cascade):
+        monkeypatch.setattr(module, "run_stage", lambda run, stage, function: None)
+        monkeypatch.setattr(module, "check_again", checked.append)
+    job(run, argparse.Namespace(check=check))
+    assert checked == ([run] if check == "all" else [])

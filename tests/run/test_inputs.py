@@ -64,6 +64,15 @@ def test_a_setting_that_is_gone_does_not_count() -> None:
     assert texts(record(**{"seed": 0, "recnet.gone": 3}), record(seed=0)) == []
 
 
+def test_files_that_differ_are_named() -> None:
+    old = record(**{"data.clips": {"a.parquet": 7, "b.parquet": 8, "c.parquet": 9}})
+    new = record(**{"data.clips": {"b.parquet": 6, "c.parquet": 9, "d.parquet": 7}})
+    changed = "added, removed or changed: a.parquet, b.parquet, d.parquet"
+    assert texts(old, new) == [f"data.clips: 3 files of 24 bytes -> 3 files of 22 bytes; {changed}"]
+    many = record(**{"data.clips": {f"{number}.parquet": 1 for number in range(9)}})
+    assert texts(old, many)[0].endswith(": 0.parquet, 1.parquet, 2.parquet, 3.parquet, 4.parquet …")
+
+
 def test_every_difference_is_named() -> None:
     old = record(seed=0) | {"upstream": {"prepare": "a" * 64, "dcnet": "b" * 64}}
     new = record(**{"seed": 1, "recnet.exchange_identity": False, "recnet.embedder": {"e.pt": 7}})

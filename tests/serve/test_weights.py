@@ -45,7 +45,7 @@ def test_of_a_run_with_both_reenactors_one_is_chosen(weights, face_model, tmp_pa
     for name in ("dcnet", "flow3d"):
         reenactor = Reenactor.load(tmp_path, face_model=face_model, reenactor=name)
         assert reenactor.info.kind == name and reenactor.reconstructor.info.kind == "recnet"
-    with pytest.raises(CheckpointError, match="--reenactor dcnet or flow3d"):
+    with pytest.raises(CheckpointError, match=r"\(to serve it, as reenactment.weights\).* --reenactor dcnet or flow3d"):
         Reenactor.load(tmp_path, face_model=face_model)
     with pytest.raises(CheckpointError, match="holds a dcnet; give the folder of a flow3d"):
         Reenactor.load(weights["dcnet"], reconstructor=weights["recnet"], face_model=face_model, reenactor="flow3d")
