@@ -77,7 +77,8 @@ def run_member(member: Member, agenda: Agenda, storages: Sequence[str], broken: 
         try:
             seconds = run_stage(run, stage, STAGE_FUNCTIONS[stage])
         except UserError as error:
-            broken[folder] = root_message(error)
+            if manifest.read_manifest(folder) is None:  # else it has not failed, but is not what this run asks for
+                broken[folder] = root_message(error)
             raise
         agenda.finished(member, stage, seconds if is_new else None)
 

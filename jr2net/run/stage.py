@@ -8,6 +8,7 @@ from jr2net import storage
 from jr2net.run import manifest
 from jr2net.run.cascade import ALL_STAGES, NETWORKS, Run, StageError, upstream
 from jr2net.run.inputs import Difference, Record, differences
+from jr2net.run.sharing import is_shared
 from jr2net.training.more_steps import changed_by_total
 from jr2net.training.state import FOLDER, saved_steps
 
@@ -15,12 +16,15 @@ from jr2net.training.state import FOLDER, saved_steps
 def begin(run: Run, stage: str) -> Record | None:
     """Prepares the folder of ``stage``; returns the record to finish it with, or None if it has finished.
 
-    Nothing is deleted. Raises StageError where the stage, or one that it uses, was made from other inputs.
+    Nothing is deleted, and another run's stage is used as it is. Raises StageError where the stage, or one that it
+    uses, was made from other inputs.
     """
     folder = run.folder(stage)
     for used in _all_upstream(run, stage):
         _check_used(run, stage, used)
     wanted, recorded = run.inputs(stage), manifest.read_inputs(folder)
+    if is_shared(run, stage):
+        return _as_it_is(run, stage, wanted, recorded)
     if recorded is not None and manifest.is_being_removed(recorded):
         if len(storage.list_files(folder)) > 1:
             raise StageError(f"{folder}: the removal of {stage} was interrupted; --redo {stage} completes it")
@@ -33,7 +37,7 @@ def begin(run: Run, stage: str) -> Record | None:
         return None
     found = differences(recorded, wanted)
     if refused := [text for difference in found if (text := _refusal(run, stage, difference, finished is not None))]:
-        raise StageError(_message(folder, stage, refused, f"{stage} was made from other inputs"))
+        raise StageError(_message(run, stage, refused, f"{stage} was made from other inputs"))
     grown_from = [*recorded.get("grown_from", ()), *(difference.old for difference in found)]
     record = {**wanted, "grown_from": grown_from} if grown_from else wanted
     if finished is None:
@@ -42,6 +46,21 @@ def begin(run: Run, stage: str) -> Record | None:
     extents = differences(finished.inputs, wanted, finished=True)
     manifest.continue_from(folder, finished, record, extents[0].old)
     return record
+
+
+def _as_it_is(run: Run, stage: str, wanted: Record, recorded: Record | None) -> Record | None:
+    """As ``begin``, for another run's stage: it may be resumed, but no setting of this run alters it."""
+    folder = run.folder(stage)
+    if recorded is None or manifest.is_being_removed(recorded):
+        raise StageError(
+            f"{run.own_folder(stage)}: refers to {folder}, where {stage} is no more; make it there, "
+            f"or give --redo {stage}, which forgets the reference"
+        )
+    finished = manifest.read_manifest(folder)
+    found = differences(recorded if finished is None else finished.inputs, wanted, finished=finished is not None)
+    if found:
+        raise StageError(_message(run, stage, map(str, found), f"{stage} was made from other inputs"))
+    return recorded if finished is None else None
 
 
 def _refusal(run: Run, stage: str, difference: Difference, finished: bool) -> str | None:
@@ -69,7 +88,7 @@ def _check_used(run: Run, stage: str, used: str) -> None:
         return
     if all(difference.is_extent and difference.new > difference.old for difference in found):
         raise StageError(f"{folder}: {stage} uses {used}, which has not finished: {found[0]}; run it first")
-    raise StageError(_message(folder, used, map(str, found), f"{stage} uses {used}, which was made from other inputs"))
+    raise StageError(_message(run, used, map(str, found), f"{stage} uses {used}, which was made from other inputs"))
 
 
 def _all_upstream(run: Run, stage: str) -> Sequence[str]:
@@ -81,10 +100,14 @@ def _all_upstream(run: Run, stage: str) -> Sequence[str]:
     return [other for other in ALL_STAGES if other in found - {stage}]
 
 
-def _message(folder: str, stage: str, lines: Iterable[str], what: str) -> str:
-    listed = "\n".join(f"  {line}" for line in lines)
+def _message(run: Run, stage: str, lines: Iterable[str], what: str) -> str:
+    folder, listed = run.folder(stage), "\n".join(f"  {line}" for line in lines)
+    if is_shared(run, stage):
+        what = f"{what} ({run.own_folder(stage)} refers to it)"
+        effect = f"forgets the reference, and deletes what {run.config.storage} has made from {stage}"
+    else:
+        effect = f"deletes {stage} and all that was made from it"
     return (
         f"{folder}: {what}:\n{listed}\n"
-        f"Nothing is deleted by a changed setting: choose another storage, or give --redo {stage}, which deletes "
-        f"{stage} and all that was made from it"
+        f"Nothing is deleted by a changed setting: choose another storage, or give --redo {stage}, which {effect}"
     )

@@ -11,7 +11,7 @@ from stages import files, finish, finish_all, run_at
 
 from jr2net import storage
 from jr2net.run import manifest
-from jr2net.run.cascade import stages
+from jr2net.run.cascade import StageError, stages
 from jr2net.run.redo import redo
 from jr2net.run.sharing import ELSEWHERE, folder_of, share
 from jr2net.run.stage import begin
@@ -89,6 +89,45 @@ def test_other_inputs_are_not_shared(tmp_path: Path) -> None:
     finish(one, "prepare")
     share(two, "prepare", [one.config.storage, str(tmp_path / "absent")])
     assert two.folder("prepare") == two.own_folder("prepare")
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_setting_of_one_run_does_not_alter_the_stage_of_another(tmp_path: Path, is_finished: bool) -> None:
+    one, two = run_at(tmp_path / "a" / "seed-0"), run_at(tmp_path / "b" / "seed-0", "etnet.jitter=0")
+    for stage in ("prepare", "recnet", "dcnet"):
+        finish(one, stage)
+    begin(one, "synthesis")
+    if is_finished:
+        finish(one, "synthesis")
+    for stage in ("prepare", "recnet", "dcnet", "synthesis"):
+        share(two, stage, [one.config.storage])
+    before = files(tmp_path)
+    grown = run_at(tmp_path / "b" / "seed-0", "etnet.jitter=0", f"synthesis.pairs={2 * two.config.synthesis.pairs}")
+    with pytest.raises(StageError) as caught:
+        begin(grown, "synthesis")
+    message = str(caught.value)
+    assert message.startswith(f"{one.own_folder('synthesis')}: synthesis was made from other inputs")
+    assert f"({two.own_folder('synthesis')} refers to it)" in message
+    assert "--redo synthesis, which forgets the reference" in message
+    assert files(tmp_path) == before
+    redo(grown, ["synthesis"])
+    share_all(grown, tmp_path / "a" / "seed-0")
+    assert grown.folder("synthesis") == grown.own_folder("synthesis")
+    assert {name: content for name, content in files(tmp_path).items() if name.startswith("a/")} == {
+        name: content for name, content in before.items() if name.startswith("a/")
+    }
+
+
+def test_a_stage_that_was_deleted_is_not_begun_in_the_folder_of_another_run(tmp_path: Path) -> None:
+    one, two = run_at(tmp_path / "a" / "seed-0"), run_at(tmp_path / "b" / "seed-0", "etnet.jitter=0")
+    finish(one, "prepare")
+    share(two, "prepare", [one.config.storage])
+    redo(one, ["prepare"])
+    with pytest.raises(StageError, match="where prepare is no more; make it there, or give --redo prepare"):
+        begin(two, "prepare")
+    redo(two, ["prepare"])
+    finish(two, "prepare")
+    assert not files(tmp_path / "a")
 
 
 def test_redo_forgets_a_reference_and_deletes_what_is_the_runs_own(
