@@ -16,10 +16,11 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from jobs.cascade import STAGE_FUNCTIONS
+from jobs.cascade import STAGE_FUNCTIONS, stages_left
 from jobs.command_line import main, resolve_paths, root_message
 from jobs.stage import run_stage
 from jr2net import storage
+from jr2net.config import Config
 from jr2net.errors import UserError
 from jr2net.report.ablation import Evaluated, ablation_json, ablation_markdown
 from jr2net.report.result import to_json
@@ -38,7 +39,7 @@ def ablate(run: Run, options: argparse.Namespace) -> None:
     config, resolve = run.config, partial(resolve_paths, base=options.relative_to)
     chosen = members(config, options.only, options.seed, resolve)
     failed = [] if options.table else make(run, chosen, options.redo)
-    write_tables(config.storage, chosen)
+    write_tables(config, chosen)
     if failed:
         raise StageError("\n".join([f"{len(failed)} of {len(chosen)} runs have failed:", *failed]))
 
@@ -83,18 +84,23 @@ def run_member(member: Member, agenda: Agenda, storages: Sequence[str], broken: 
         agenda.finished(member, stage, seconds if is_new else None)
 
 
-def write_tables(uri: str, wanted: Sequence[Member]) -> None:
-    """Writes the tables of the runs that have finished, in Markdown and JSON, and prints them."""
-    evaluated, runs = [], {}
+def write_tables(config: Config, wanted: Sequence[Member]) -> None:
+    """Writes the tables of the runs that have finished as they are asked for, in Markdown and JSON, and prints them."""
+    evaluated, stale, runs = [], [], {}
     for member in wanted:
         folder = member.run.folder("evaluation")
-        if (finished := manifest.read_manifest(folder)) is not None:
-            report = json.loads(storage.read_bytes(storage.join(folder, "report.json")))
-            evaluated.append(Evaluated(member.variant, member.seed, report))
-            runs[str(member)] = finished.digest
-    markdown = ablation_markdown(evaluated, len(wanted))
-    name = storage.join(uri, "tables", digest(runs)[:12])
-    storage.write_bytes(f"{name}.json", to_json({"runs": runs, "tables": ablation_json(evaluated)}).encode())
+        if (finished := manifest.read_manifest(folder)) is None:
+            continue
+        if stages_left(member.run):
+            stale.append(str(member))
+            continue
+        report = json.loads(storage.read_bytes(storage.join(folder, "report.json")))
+        evaluated.append(Evaluated(member.variant, member.seed, report))
+        runs[str(member)] = finished.digest
+    first = next(iter(config.matrix.variants))
+    markdown = ablation_markdown(evaluated, first, len(wanted), stale)
+    name = storage.join(config.storage, "tables", digest(runs)[:12])
+    storage.write_bytes(f"{name}.json", to_json({"runs": runs, "tables": ablation_json(evaluated, first)}).encode())
     storage.write_bytes(f"{name}.md", markdown.encode())
     print(markdown, flush=True)
     print(f"[ablate] the tables are {name}.md and {name}.json", flush=True)

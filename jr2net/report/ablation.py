@@ -86,36 +86,41 @@ class SetTable:
     rows: tuple[Row, ...]
 
 
-def set_tables(evaluated: Sequence[Evaluated]) -> list[SetTable]:
-    """The tables of all sections and test sets, of at least one run."""
+def set_tables(evaluated: Sequence[Evaluated], first: str) -> list[SetTable]:
+    """The tables of all sections and test sets, of at least one run. first: the variant to which the others are
+    compared, whether or not it is among them."""
     tables = []
     for section in SECTIONS:
         names = dict.fromkeys(name for run in evaluated for name, _, _ in test_sets(run.report, section))
         for name in names:
-            rows = tuple(_rows(evaluated, section, name))
+            rows = tuple(_rows(evaluated, first, section, name))
             if any(row.metrics for row in rows):
                 tables.append(SetTable(section, name, str(evaluated[0].report.get("ground")), rows))
     return tables
 
 
-def ablation_markdown(evaluated: Sequence[Evaluated], wanted: int) -> str:
-    """All tables. wanted: number of runs of the whole matrix, of which some may not have been evaluated."""
+def ablation_markdown(evaluated: Sequence[Evaluated], first: str, wanted: int, stale: Sequence[str] = ()) -> str:
+    """All tables. wanted: number of runs, of which some may not have been evaluated; stale: those that were evaluated,
+    but with other settings."""
+    left_out = [f"Left out, as not all has finished with these settings: {'; '.join(stale)}."] if stale else []
     if not evaluated:
-        return f"None of {wanted} runs has been evaluated.\n"
+        return "\n\n".join([f"None of {wanted} runs has been evaluated.", *left_out]) + "\n"
     variants, seeds = (list(dict.fromkeys(getattr(run, part) for run in evaluated)) for part in ("variant", "seed"))
     lines = [
         f"{len(evaluated)} of {wanted} runs: variants {', '.join(variants)}; seeds {', '.join(map(str, seeds))}. Means "
         f"over seeds; in brackets: Student's {LEVEL:.0%} interval of the mean over seeds. Ratios are of the same seed.",
     ]
-    for table in set_tables(evaluated):
-        lines += ["", *_markdown(table, variants)]
+    for line in left_out:
+        lines += ["", line]
+    for table in set_tables(evaluated, first):
+        lines += ["", *_markdown(table, first, variants)]
     return "\n".join(lines) + "\n"
 
 
-def ablation_json(evaluated: Sequence[Evaluated]) -> dict[str, Any]:
+def ablation_json(evaluated: Sequence[Evaluated], first: str) -> dict[str, Any]:
     """section -> test set -> rows, each with its figures by seed and its estimates; ratios by reference."""
     tree: dict[str, Any] = {}
-    for table in set_tables(evaluated) if evaluated else []:
+    for table in set_tables(evaluated, first) if evaluated else []:
         rows = []
         for row in table.rows:
             ratios: dict[str, dict[str, Any]] = {}
@@ -131,9 +136,9 @@ def ablation_json(evaluated: Sequence[Evaluated]) -> dict[str, Any]:
     return tree
 
 
-def _rows(evaluated: Sequence[Evaluated], section: str, name: str) -> Iterator[Row]:
+def _rows(evaluated: Sequence[Evaluated], first: str, section: str, name: str) -> Iterator[Row]:
     """Rows of equal figures are joined: two networks that differ do not agree in every digit of every seed."""
-    compared, first = SECTIONS[section], evaluated[0].variant
+    compared = SECTIONS[section]
     figures: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     for run in evaluated:
         methods = next((methods for found, methods, _ in test_sets(run.report, section) if found == name), {})
@@ -177,10 +182,10 @@ def _ratios(values: Mapping[int, float], others: Mapping[int, float]) -> list[fl
     return [values[seed] / others[seed] for seed in values if others.get(seed)]
 
 
-def _markdown(table: SetTable, variants: Sequence[str]) -> list[str]:
+def _markdown(table: SetTable, first: str, variants: Sequence[str]) -> list[str]:
     compared = SECTIONS[table.section]
     metrics = [metric for metric in compared.metrics if any(metric in row.metrics for row in table.rows)]
-    order = [(reference, metric) for metric in compared.ratios for reference in (*compared.references, variants[0])]
+    order = [(reference, metric) for metric in compared.ratios for reference in (*compared.references, first)]
     ratios = [key for key in order if any(key in row.ratios for row in table.rows)]
     figures = {metric: _figure(metric) for metric in metrics}
     header = ["", "variant", *(figures[metric].heading for metric in metrics)]

@@ -187,6 +187,18 @@ def test_tables_of_what_has_finished(made: Stages, tmp_path: Path, capsys: pytes
     assert len(made.made) == 8
 
 
+def test_runs_with_other_settings_are_not_in_the_tables(
+    made: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablate(tmp_path)
+    capsys.readouterr()
+    ablate(tmp_path, "matrix.variants={full: {}, Ours-L: {dcnet.conditions: rendered}}", table=True)
+    out = capsys.readouterr().out
+    assert "2 of 4 runs: variants full; seeds 0, 1." in out
+    assert "Left out, as not all has finished with these settings: Ours-L, seed 0; Ours-L, seed 1." in out
+    assert "| RecAugNet | Ours-L" not in out
+
+
 def test_a_redo_reaches_every_run(made: Stages, tmp_path: Path) -> None:
     ablate(tmp_path)
     ablate(tmp_path, redo=["evaluation"])
