@@ -146,14 +146,13 @@ def _work(shard: Shard, left_out: frozenset[str] | None) -> int:
 
 
 def _forget_lost_shards(plan: Plan) -> bool:
-    """Forgets what has become of shards that are neither written nor in parts any more, so that they are made again;
-    whether there is any, or no import has been finished."""
+    """Forgets what has become of the shards of a finished import that are not written any more, so that they are made
+    again, from the parts that an interruption of this left; whether there is any."""
     report = plan.path("report.json")
     if not storage.exists(report):
         return False
-    written, parts = set(storage.list_files(plan.output, ".parquet")), set(_with_parts(plan))
-    expected = json.loads(storage.read_bytes(report))["shards"]
-    lost = [name for name in expected if name not in written and name.removesuffix(".parquet") not in parts]
+    written = set(storage.list_files(plan.output, ".parquet"))
+    lost = [name for name in json.loads(storage.read_bytes(report))["shards"] if name not in written]
     for name in lost:
         storage.remove(plan.path("outcomes", name.removesuffix(".parquet") + DONE))
     return bool(lost)

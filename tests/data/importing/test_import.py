@@ -20,6 +20,7 @@ from jr2net.data.importing.clips import Tools
 from jr2net.data.importing.plan import PHOTOS, Plan, make_plan
 from jr2net.data.importing.run import in_this_process, run_import
 from jr2net.data.importing.settings import Gates, ImportSettings
+from jr2net.data.importing.work import Importer
 from jr2net.data.readers import Folder
 from jr2net.data.readers.problems import DatasetError
 from jr2net.data.shards import read_clips
@@ -116,6 +117,26 @@ def test_a_finished_import_is_not_repeated_and_a_lost_shard_is_made_again(tmp_pa
     assert run(made, detector=Stops(0)) == report  # nothing is looked at
     (tmp_path / "out/train/clips-00001.parquet").unlink()
     assert run(made) == report and shards(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("after", [7, 10_000])
+def test_a_lost_shard_is_made_again_after_an_interruption_of_this(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    voxceleb2(tmp_path / "vox", people=6, clips=6, frames=3)
+    made = plan(tmp_path / "vox", tmp_path / "out", "voxceleb2")
+    report, before = run(made), shards(tmp_path / "out")
+    (tmp_path / "out/train/clips-00001.parquet").unlink()
+
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Importer, "finish_shard", interrupt)  # where all pictures have been looked at
+        run(made, Stops(after))
+    assert list((tmp_path / "out/import/parts").rglob("*.rows"))
+    assert run(made) == report and shards(tmp_path / "out") == before
+    assert not list((tmp_path / "out/import/parts").rglob("*.*"))
 
 
 def test_other_settings_and_other_files_are_refused(tmp_path: Path) -> None:
