@@ -29,7 +29,7 @@ from jr2net.run.cascade import Run, StageError, stages
 from jr2net.run.forecast import expected_minutes
 from jr2net.run.matrix import Agenda, Member, members, remember, run_storages
 from jr2net.run.pretrained import check_pretrained
-from jr2net.run.redo import redo
+from jr2net.run.redo import redo_all
 from jr2net.run.sharing import share
 from jr2net.settings import digest
 
@@ -48,8 +48,7 @@ def make(run: Run, chosen: Sequence[Member], doomed: Sequence[str]) -> list[str]
     """Runs the stages of all members that are left; returns what failed, and why. The others go on meanwhile."""
     for member in chosen:
         check_pretrained(member.run.config)
-    for member in chosen:
-        redo(member.run, doomed)
+    redo_all([member.run for member in chosen], doomed)
     remember(run.config, chosen)
     agenda = Agenda(chosen, expected_minutes(run.config))
     print(f"[ablate] {agenda.summary()}", flush=True)

@@ -207,6 +207,14 @@ def test_a_redo_reaches_every_run(made: Stages, tmp_path: Path) -> None:
     assert len(made.made) == 28 + 24 - 2, "all but prepare"
 
 
+def test_a_redo_reaches_what_was_made_from_a_stage_of_another_run(made: Stages, tmp_path: Path) -> None:
+    variants = "matrix.variants={full: {}, no-jitter: {etnet.jitter: 0}}"
+    ablate(tmp_path, variants)
+    count = len(made.made)
+    ablate(tmp_path, variants, redo=["prepare"])
+    assert len(made.made) == 2 * count
+
+
 def test_a_variant_that_cannot_be_run_is_one_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from stages import files, finish, finish_all, run_at
 from jr2net import storage
 from jr2net.run import manifest
 from jr2net.run.cascade import StageError, stages
-from jr2net.run.redo import redo
+from jr2net.run.redo import redo, redo_all
 from jr2net.run.sharing import ELSEWHERE, folder_of, share
 from jr2net.run.stage import begin
 
@@ -141,10 +141,49 @@ def test_redo_forgets_a_reference_and_deletes_what_is_the_runs_own(
     assert files(tmp_path / "a") == before
     assert {name.partition("/")[0] for name in files(tmp_path / "b" / "seed-0")} == {"prepare", "recnet"}
     out = capsys.readouterr().out
-    assert f"[redo] {two.config.storage} no longer refers to {one.folder('dcnet')}, which stays" in out
+    assert f"[redo] {two.config.storage} no longer refers to {one.folder('dcnet')}\n" in out
     assert f"[redo] deletes {two.config.storage}/etnet" in out
     share_all(two, tmp_path / "a" / "seed-0")
     assert two.folder("dcnet") == one.folder("dcnet")
+
+
+def test_a_redo_in_several_runs_reaches_what_they_made_from_each_others_stages(tmp_path: Path) -> None:
+    one, two = run_at(tmp_path / "a" / "seed-0"), run_at(tmp_path / "b" / "seed-0", "etnet.jitter=0")
+    finish_all(one)
+    share_all(two, tmp_path / "a" / "seed-0")
+    redo_all([one, two], ["prepare"])
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize("moment", range(14))
+def test_an_interrupted_redo_in_several_runs_completes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    one, two = run_at(tmp_path / "a" / "seed-0"), run_at(tmp_path / "b" / "seed-0", "etnet.jitter=0")
+    finish_all(one)
+    share_all(two, tmp_path / "a" / "seed-0")
+    lines: list[object] = []
+
+    def interrupt(line: str, **options: object) -> None:
+        if len(lines) == moment:
+            raise KeyboardInterrupt
+        lines.append(line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.print", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            redo_all([one, two], ["prepare"])
+    redo_all([one, two], ["prepare"])
+    assert not files(tmp_path)
+
+
+def test_a_redo_reaches_what_was_made_from_a_stage_that_is_no_more(tmp_path: Path) -> None:
+    one, two = run_at(tmp_path / "a" / "seed-0"), run_at(tmp_path / "b" / "seed-0", "etnet.jitter=0")
+    finish_all(one)
+    share_all(two, tmp_path / "a" / "seed-0")
+    redo(one, ["prepare"])
+    redo(two, ["prepare"])
+    assert not files(tmp_path)
 
 
 def test_a_damaged_reference_is_one_error(tmp_path: Path) -> None:
