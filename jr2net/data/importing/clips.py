@@ -90,8 +90,8 @@ def load_tools(settings: ImportSettings) -> Tools:
 
 
 def import_unit(load: Load, layout: Layout, unit: Unit, settings: ImportSettings, tools: Tools) -> Imported:
-    """The clips of a unit. A file that cannot be used is a problem of the result, by its name; StorageErrors are
-    raised, since the storage is to blame."""
+    """The clips of a unit. A file that cannot be used is a problem of the result, by its name; StorageErrors and
+    errors that are no UserErrors are raised."""
     found = Imported()
     try:
         footage = layout.read(load, unit)

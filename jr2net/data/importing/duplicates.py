@@ -43,7 +43,7 @@ def find_duplicates(hashes: Iterable[str], sizes: Sequence[float]) -> dict[int, 
     sizes: of the clips' faces, in pixels of the footage. Clips are compared with the kept ones only, so that a chain of
     similar ones does not end in another person.
     """
-    packed = np.array([np.frombuffer(bytes.fromhex(text), np.uint8) for text in hashes]).reshape(
+    packed = np.array([np.frombuffer(bytes.fromhex(text), np.uint8) for text in hashes], np.uint8).reshape(
         -1, FRAMES, -(-BITS // 8)
     )
     first = np.unpackbits(packed[:, 0], axis=1)[:, :BITS]

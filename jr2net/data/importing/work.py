@@ -15,12 +15,17 @@ from jr2net import storage
 from jr2net.data.importing.clips import ClipSummary, Imported, Tools, import_unit, load_tools
 from jr2net.data.importing.plan import Plan, Shard
 from jr2net.data.readers import LAYOUTS
-from jr2net.data.readers.layout import Problem
+from jr2net.data.readers.layout import Problem, Unit
 from jr2net.data.shards import read_clips, write_clips
+from jr2net.device import DeviceError
+from jr2net.errors import UserError
 from jr2net.images.clip import ClipRow
 from jr2net.storage import join, read_bytes, write_bytes
 
 ROWS, DONE = ".rows", ".json"
+
+SUSPICIOUS = 20
+"""Units that may raise unexpected errors in a process before one is imported."""
 
 
 class Importer:
@@ -32,6 +37,8 @@ class Importer:
     def __init__(self, plan: Plan, tools: Tools | None = None) -> None:
         self.plan, self.tools = plan, tools
         self.layout = LAYOUTS[plan.settings.layout]
+        self.works, self.failed = False, 0  # whether a unit was imported, and how many raised unexpected errors
+        self.doubtful: list[str] = []  # outcomes that were written before one was imported
 
     def import_shard(self, shard: Shard, tell: Callable[[int, int], None] = lambda units, frames: None) -> Imported:
         """Imports the units of a shard that are not imported yet; returns what has become of all, without their rows.
@@ -50,15 +57,40 @@ class Importer:
                 continue
             found = Imported()
             for unit in units:
-                found.add(import_unit(self._load, self.layout, unit, self.plan.settings, self._tools()))
+                found.add(self._import_unit(unit))
             if found.rows:
                 write_clips(join(self._parts(shard), name + ROWS), found.rows)
-            _write_outcome(join(self._parts(shard), name + DONE), found)
+            self._note(join(self._parts(shard), name + DONE), found)
             tell(len(units), sum(clip.frames for clip in found.clips))
             found.rows = []
             outcome.add(found)
-        _write_outcome(uri, outcome)
+        self._note(uri, outcome)
         return outcome
+
+    def _import_unit(self, unit: Unit) -> Imported:
+        """Imports a unit; one that raises an error which nobody expected is left out. Raises that of the first units
+        where none of them can be imported: the machine is to blame then and not the files."""
+        tools = self._tools()
+        try:
+            found = import_unit(self._load, self.layout, unit, self.plan.settings, tools)
+        except (UserError, DeviceError, MemoryError):
+            raise
+        except Exception as error:
+            self.failed += 1
+            if self.failed == SUSPICIOUS and not self.works:
+                for uri in self.doubtful:
+                    storage.remove(uri)
+                raise
+            what = f"{type(error).__name__}: {error}"
+            message = f"{unit.files[0]}: cannot be read ({what}): copy it again, or remove it"
+            return Imported(problems=[Problem(unit.name, "unexpected error", message)])
+        self.works = True
+        return found
+
+    def _note(self, uri: str, outcome: Imported) -> None:
+        _write_outcome(uri, outcome)
+        if not self.works:
+            self.doubtful.append(uri)
 
     def finish_shard(self, shard: Shard, left_out: frozenset[str]) -> None:
         """Writes a shard from its parts, without the clips ``left_out``, unless it exists; then removes the parts."""

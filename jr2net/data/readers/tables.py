@@ -16,7 +16,7 @@ def parse_list(content: bytes, name: str) -> tuple[list[str], dict[str, list[str
     commas in copies that others made. Raises DatasetError naming the file and the line.
     """
     lines = text_of(content, name).splitlines()
-    lines = [line.replace(",", " ") for line in lines if line.strip()]
+    lines = [line for line in (line.replace(",", " ") for line in lines) if line.strip()]
     count, columns = None, []
     if lines and lines[0].strip().isdigit():
         count = int(lines.pop(0))
@@ -47,11 +47,24 @@ def parse_csv(content: bytes, name: str, columns: Sequence[str]) -> list[dict[st
 
     Raises DatasetError.
     """
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text_of(content, name))) if row]
-    header = rows[0] if rows else []
+    reader = csv.reader(io.StringIO(text_of(content, name)))
+    header: list[str] = []
+    rows = []
+    try:
+        for row in ([cell.strip() for cell in row] for row in reader if row):
+            if header and len(row) < len(header):
+                raise csv.Error(f"{len(row)} values of {len(header)}")
+            if header:
+                rows.append(dict(zip(header, row)))
+            else:
+                header = row
+    except csv.Error as error:
+        raise DatasetError(
+            "damaged list", f"{name}: line {reader.line_num}: {error}: the file is damaged or truncated; copy it again"
+        ) from None
     if missing := [column for column in columns if column not in header]:
         raise DatasetError("damaged list", f"{name}: has no column {missing[0]!r}; copy it again")
-    return [dict(zip(header, row)) for row in rows[1:]]
+    return rows
 
 
 def text_of(content: bytes, name: str) -> str:

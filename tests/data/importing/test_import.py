@@ -9,13 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from landmark_files import mat_file
-from miniatures import face_shape, find_red, landmarks_of, picture, video, voxceleb2, walk, write
+from landmark_files import mat_file, npy_file
+from miniatures import box_track, face_shape, find_red, landmarks_of, picture, video, voxceleb2, walk, write
 
 from jr2net import cli
 from jr2net.data.clips import ClipSource
 from jr2net.data.importing import clips as importing_clips
 from jr2net.data.importing import options as importing_options
+from jr2net.data.importing import work as importing_work
 from jr2net.data.importing.clips import Tools
 from jr2net.data.importing.plan import PHOTOS, Plan, make_plan
 from jr2net.data.importing.run import in_this_process, run_import
@@ -184,6 +185,45 @@ def test_swapped_columns_and_truncated_labels_are_quarantined_by_name(tmp_path: 
     report = run(plan(tmp_path / "set", tmp_path / "out", "300w-lp"), detector=None)
     assert report["clips"] == 1
     assert quarantine(tmp_path / "out") == {"b": "implausible landmarks", "c": "damaged .mat"}
+
+
+def labelled(folder: Path, count: int, damaged: set[int]) -> None:
+    """Photos with ``.npy``, of which some have a header that NumPy stumbles over."""
+    face = (70.0, 60.0, 50.0)
+    for number in range(count):
+        write(folder, f"{number:02d}.jpg", picture(140, 120, face, number))
+        content = npy_file(landmarks_of(face))
+        broken = content[:10] + b"(" + content[11:].replace(b"}", b" ")
+        write(folder, f"{number:02d}.npy", broken if number in damaged else content)
+
+
+def test_files_that_raise_unexpected_errors_are_quarantined(tmp_path: Path) -> None:
+    labelled(tmp_path / "ls", 3, {0, 2})
+    write(tmp_path / "vox", "dev/mp4/id00010/v/00001.mp4", video(walk(4)))
+    write(tmp_path / "vox", "dev/txt/id00010/v/00001.txt", box_track(4).replace("0.6", "nan"))
+    report = run(plan(tmp_path / "ls", tmp_path / "out", "ls3d-w"), detector=None)
+    assert report["clips"] == 1
+    assert quarantine(tmp_path / "out") == {"00": "unexpected error", "02": "unexpected error"}
+    message = (tmp_path / "out/import/quarantine.jsonl").read_text()
+    assert "00.jpg: cannot be read (TokenError: " in message
+    run(plan(tmp_path / "vox", tmp_path / "boxes", "voxceleb2"))
+    assert quarantine(tmp_path / "boxes") == {"id00010/v/00001": "unexpected error"}
+
+
+def test_a_machine_on_which_nothing_can_be_imported_ends_the_import_and_leaves_no_outcomes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(25):
+        write(tmp_path / "mine", f"{number:02d}.mp4", video(walk(4), seed=number))
+
+    def fail(*arguments: Any) -> None:
+        raise ImportError("a library is missing")
+
+    made = plan(tmp_path / "mine", tmp_path / "out", "footage")
+    with monkeypatch.context() as patch, pytest.raises(ImportError, match="a library is missing"):
+        patch.setattr(importing_work, "import_unit", fail)
+        run(made)
+    assert run(made)["clips"] == 25
 
 
 def test_duplicates_leave_one_whichever_shard_they_are_in(tmp_path: Path) -> None:

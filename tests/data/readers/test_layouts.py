@@ -189,6 +189,17 @@ def test_voxceleb2_split_by_a_list(tmp_path: Path) -> None:
     assert [unit.part for unit in survey(tmp_path, "voxceleb2").units] == ["train", "test"]
 
 
+@pytest.mark.parametrize("end", ["id000", "id00011 ,n2 ,f", '"' + "z" * 200_000 + '" ,n2 ,f ,dev'])
+def test_a_damaged_csv_is_refused_with_its_line(end: str) -> None:
+    content = f"VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set\nid00010 ,n1 ,m ,dev\n{end}".encode()
+    with pytest.raises(DatasetError, match=r"^vox2_meta\.csv: line 3: .*; copy it again"):
+        parse_csv(content, "vox2_meta.csv", ("VoxCeleb2 ID", "Set"))
+
+
+def test_lines_of_commas_are_no_entries_of_a_list() -> None:
+    assert parse_list(b"000001.jpg,1\n,,\n000002.jpg,2\n", "list.txt")[1] == {"000001.jpg": ["1"], "000002.jpg": ["2"]}
+
+
 def test_voxceleb2_sample(real_ground: Path) -> None:
     folder = real_ground / "data/datasets/VoxCeleb2"
     if not folder.is_dir():
