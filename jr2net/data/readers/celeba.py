@@ -41,7 +41,14 @@ _WRONG = 0.1  # of a list's entries: with more that cannot be faces, the columns
 
 def _survey(folder: Folder) -> Survey:
     survey = Survey()
-    photos = {name.rpartition("/")[2]: name for name in folder.ending_in(*PHOTO_ENDINGS)}
+    photos: dict[str, str] = {}
+    for name in folder.ending_in(*PHOTO_ENDINGS):
+        if (other := photos.setdefault(name.rpartition("/")[2], name)) != name:
+            raise DatasetError(
+                "picture is there twice",
+                f"{folder.uri}: holds both {other} and {name}: import aligned pictures and those in the wild one after "
+                "the other; give a folder with the lists and one of the two folders of pictures",
+            )
     wild = any("img_celeba" in name.split("/") for name in photos.values())
     points = _five_points(folder, WILD if wild else ALIGNED)
     identities, parts = _column(folder, IDENTITIES), _column(folder, PARTITIONS)

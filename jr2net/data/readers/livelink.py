@@ -1,7 +1,8 @@
 """Takes of Live Link Face: a capture of 52 blendshapes as CSV, and the video that was recorded with it.
 
 Each take is a folder with ``MySlate_1_iPhone.csv``, ``MySlate_1_iPhone.mov`` and ``take.json``; a video and a CSV of
-one name in any folder are a take, too. The folder above the take's names the person, if there is one.
+one name in any folder are a take, too. Takes are of the person that the topmost folder above theirs names; those that
+have no folder above their own are all of one person.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from jr2net.data.readers.layout import (
 from jr2net.expressions.tracks import COMPANIONS, parse_capture
 
 _TAKE = "take.json"
+_ONE_PERSON = "person"
 
 
 def _survey(folder: Folder) -> Survey:
@@ -42,7 +44,7 @@ def _survey(folder: Folder) -> Survey:
                 survey.leave_out(video, "has no capture (.csv) beside it; import it with --layout footage")
                 continue
             above = parent.rpartition("/")[0]
-            survey.units.append(Unit(stem(video), above or parent or stem(video), (video, capture)))
+            survey.units.append(Unit(stem(video), above.partition("/")[0] or _ONE_PERSON, (video, capture)))
     used = {unit.files[1] for unit in survey.units}
     for names in captures.values():
         for name in names:

@@ -273,7 +273,7 @@ def test_captured_expressions_are_stored_with_their_frames(tmp_path: Path) -> No
     write(tmp_path / "mine", "take/a.mp4", video(walk(6)))
     run(plan(tmp_path / "mine", tmp_path / "out", "livelink"))
     (row,) = read_clips(str(tmp_path / "out/clips-00000.parquet"))
-    assert row.identity == "set/take" and row.expression is not None
+    assert row.identity == "set/person" and row.expression is not None
     assert row.expression[:, 17] == pytest.approx([0, 0.01, 0.03, 0.04, 0.05, 0.06])  # 30 a second at 25 a second
 
 

@@ -76,6 +76,19 @@ def test_ls3d_w(tmp_path: Path, ending: str) -> None:
     assert frames(tmp_path, "ls3d-w")[0].landmarks == pytest.approx(POINTS, abs=1e-3)
 
 
+def test_ls3d_w_frames_of_a_video_are_of_one_person(tmp_path: Path) -> None:
+    for video_name in ("CatA/001", "CatA/002"):
+        for number in range(2):
+            write(tmp_path / "ls", f"300VW-3D/{video_name}/{number:04d}.jpg", PHOTO)
+            write(tmp_path / "ls", f"300VW-3D/{video_name}/{number:04d}.t7", t7_file(POINTS))
+    write(tmp_path / "ls", "300W/a.jpg", PHOTO)
+    write(tmp_path / "ls", "300W/a.t7", t7_file(POINTS))
+    found = [unit.identity for unit in survey(tmp_path / "ls", "ls3d-w").units]
+    assert found == ["300VW-3D/CatA/001"] * 2 + ["300VW-3D/CatA/002"] * 2 + ["300W/a"]
+    found = [unit.identity for unit in survey(tmp_path / "ls/300VW-3D", "ls3d-w").units]
+    assert found == ["CatA/001"] * 2 + ["CatA/002"] * 2
+
+
 def test_ibug_pairs_and_what_lacks_a_partner(tmp_path: Path) -> None:
     for name in ("image_001", "image_001_mirror", "image_002"):
         write(tmp_path, f"{name}.png", PHOTO)
@@ -143,6 +156,13 @@ def test_celeba_with_a_truncated_list_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "Anno/list_landmarks_align_celeba.txt"
     path.write_text(path.read_text()[:-30])
     with pytest.raises(DatasetError, match=r"entry 4 \('000004.jpg'\) has .* values, but 10 columns"):
+        survey(tmp_path, "celeba")
+
+
+def test_celeba_with_pictures_of_both_kinds_is_refused(tmp_path: Path) -> None:
+    celeba(tmp_path)
+    celeba(tmp_path, wild=True)
+    with pytest.raises(DatasetError, match=r"holds both img_align_celeba/000001.jpg and img_celeba/000001.jpg"):
         survey(tmp_path, "celeba")
 
 
@@ -245,6 +265,21 @@ def test_a_live_link_take_gives_its_frames_what_was_captured(tmp_path: Path) -> 
     read = frames(tmp_path, "livelink")
     assert [frame.number for frame in read] == list(range(12))  # of 15 frames at 30 a second, as 25 a second
     assert read[3].expression == pytest.approx(np.full(51, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("folders", "identities"),
+    [
+        (("20240101_Me_1", "20240101_Me_2"), ["person", "person"]),
+        (("anna/monday/take1", "anna/tuesday/take1", "ben/take1"), ["anna", "anna", "ben"]),
+        (("",), ["person"]),
+    ],
+)
+def test_live_link_takes_of_a_person(tmp_path: Path, folders: tuple[str, ...], identities: list[str]) -> None:
+    for folder in folders:
+        write(tmp_path / folder, "Me_iPhone.mov", b"x")
+        write(tmp_path / folder, "Me_iPhone.csv", b"x")
+    assert [unit.identity for unit in survey(tmp_path, "livelink").units] == identities
 
 
 def test_an_unknown_layout_is_refused(tmp_path: Path) -> None:
