@@ -95,29 +95,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in ("folder", "output"):
             setattr(options, name, _absolute(name, getattr(options, name), options.relative_to))
         plan = plan_import(options)
+        chosen = any(setting.startswith("data.clips=") for setting in options.overrides)
+        sets: list[str] = []
+        if options.config is not None and not chosen:
+            _sets_of(plan, {shard.part for shard in plan.shards})  # raises now what it would raise after the import
         storage.check_writable(plan.output)
         connect()
         actors = options.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
         report = run_import(plan, on_the_cluster(actors), lambda line: print(line, flush=True))
         print("\n".join(f"[import] {line}" for line in summary(plan, report)), flush=True)
+        if options.config is not None and not chosen and report["clips"]:
+            sets, unused = _sets_of(plan, {name.rpartition("/")[0] for name in report["shards"]})
+            print("\n".join(f"[import] {line}" for line in [f"trained on: {' '.join(sets)}", *unused]), flush=True)
     except UserError as error:
         print(f"error: {root_message(error)}", file=sys.stderr, flush=True)
         return 1
     if options.config is None or not report["clips"]:
         return 0 if report["clips"] else 1
     base = ["--relative-to", options.relative_to] if options.relative_to else []
-    settings = [*_sets_of(plan, report), *options.overrides]
+    settings = [*sets, *options.overrides]
     return run_job(
         cascade.__doc__, cascade.cascade, ["--config", options.config, *settings, *base], prepare.add_options
     )
 
 
-def _sets_of(plan: Plan, report: dict[str, Any]) -> list[str]:
-    """The settings that name the shards: of an official split, the part ``test`` is tested on."""
-    parts = {name.rpartition("/")[0] for name in report["shards"]}
-    training = storage.join(plan.output, "train") if "train" in parts else plan.output
-    tests = [f"data.test_clips={storage.join(plan.output, 'test')}"] if {"train", "test"} <= parts else []
-    return [f"data.clips={training}", *tests]
+def _sets_of(plan: Plan, parts: set[str]) -> tuple[list[str], list[str]]:
+    """The settings that name the shards, and lines on those that they leave out; parts: those that have shards.
+
+    A set of one part is trained on; of an official split, ``train`` is, and ``test`` is tested on. Raises ConfigError
+    where nothing can be trained on.
+    """
+    split = {shard.part for shard in plan.shards}
+    training = next(iter(split)) if len(split) == 1 else "train"
+    if training not in parts:
+        found = ", ".join(sorted(part or "no part" for part in parts))
+        raise ConfigError(
+            f"data.clips: nothing can be trained on, since {plan.folder} has no clips of the part {training!r} "
+            f"(found: {found}): add them, or give data.clips=FOLDER"
+        )
+    tests = {"test"} & (parts - {training})
+    folders = {part: storage.join(plan.output, part) if part else plan.output for part in parts}
+    settings = [f"data.clips={folders[training]}", *(f"data.test_clips={folders[part]}" for part in tests)]
+    unused = [f"not used: {part or 'clips of no part'}" for part in sorted(parts - {training} - tests)]
+    return settings, unused
 
 
 def _absolute(field: str, path: str, base: str | None) -> str:

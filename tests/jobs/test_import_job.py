@@ -14,14 +14,18 @@ import numpy as np
 import pytest
 import ray
 
-from jobs.import_clips import main
+from jobs import import_clips
+from jobs.import_clips import _sets_of, main
 from jr2net import cli
 from jr2net.config import FaceConfig, StudioConfig
+from jr2net.data.importing.plan import Plan, Shard
+from jr2net.data.importing.settings import ImportSettings
 from jr2net.face.load import load_face_model
 from jr2net.images.arrays import decode_image
 from jr2net.images.face_detector import DetectorError, load_face_detector
 from jr2net.images.video import encode_mp4
 from jr2net.run.manifest import read_manifest
+from jr2net.settings import ConfigError
 from jr2net.studio.film import film_people
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +69,37 @@ def test_the_job_writes_the_shards_of_the_command(
     assert [path.read_bytes() for path in written[0]] == [path.read_bytes() for path in written[1]]
     assert main([str(tmp_path / "ibug"), "-o", str(tmp_path / "b"), *options]) == 0
     assert "already done" in capsys.readouterr().out
+
+
+def split_plan(folder: Path, *parts: str) -> Plan:
+    shards = tuple(Shard(part, 0, ()) for part in parts)
+    return Plan("vox", str(folder), ImportSettings(name="set", layout="voxceleb2"), shards, ())
+
+
+@pytest.mark.parametrize(
+    ("parts", "settings", "unused"),
+    [
+        ([""], ["data.clips=/c"], []),
+        (["test"], ["data.clips=/c/test"], []),
+        (["train", "test"], ["data.clips=/c/train", "data.test_clips=/c/test"], []),
+        (["train", "val", ""], ["data.clips=/c/train"], ["not used: clips of no part", "not used: val"]),
+    ],
+)
+def test_the_part_that_is_trained_on(parts: list[str], settings: list[str], unused: list[str]) -> None:
+    assert _sets_of(split_plan(Path("/c"), *parts), set(parts)) == (settings, unused)
+
+
+def test_the_part_test_of_a_split_is_not_trained_on_where_train_gave_nothing() -> None:
+    with pytest.raises(ConfigError, match=r"data\.clips: nothing can be trained on.*'train' \(found: test\)"):
+        _sets_of(split_plan(Path("/c"), "train", "test"), {"test"})
+
+
+def test_a_set_without_a_part_to_train_on_ends_the_job_before_the_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(import_clips, "plan_import", lambda options: split_plan(tmp_path / "clips", "test", "val"))
+    assert main([str(tmp_path), "-o", str(tmp_path / "clips"), "--config", "configs/smoke.yaml"]) == 1
+    assert "nothing can be trained on" in capsys.readouterr().err and not (tmp_path / "clips").exists()
 
 
 def studio_voxceleb2(folder: Path, videos: int) -> None:
