@@ -112,7 +112,8 @@ class Folder:
         found = (name for name, _ in storage.iter_files(uri)) if names is None else names
         self.names = sorted(name for name in found if not _is_hidden(name))
         if not self.names:
-            raise DatasetError("empty", f"{uri}: holds no files; give the folder of a dataset")
+            what = "holds no files" if storage.exists(uri) else "there is no such folder"
+            raise DatasetError("empty", f"{uri}: {what}; give the folder of a dataset")
 
     def load(self, name: str) -> bytes:
         return storage.read_bytes(storage.join(self.uri, name))

@@ -157,7 +157,7 @@ def test_duplicates_are_found_after_storing_anew_and_the_largest_is_kept() -> No
 
 def test_clips_that_begin_alike_are_no_duplicates() -> None:
     a, b, c = (picture(128, 128, (64, 64, 70), seed=seed) for seed in range(3))
-    assert find_duplicates([hashed(a, b), hashed(a, c)], [1, 1]) == {}
+    assert find_duplicates([hashed(a, b), hashed(a, c)], [1, 1]) == {} == find_duplicates([], [])
     assert find_duplicates([hashed(a, b), hashed(a, b)], [1, 1]) == {1: 0}
 
 

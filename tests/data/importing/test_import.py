@@ -292,3 +292,11 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert cli.main([*arguments, "--gate", "colour=3"]) == 1
     assert "--gate colour=3: write NAME=VALUE with one of size, sharpness, yaw, frames" in capsys.readouterr().err
     assert cli.main(["data", "import", str(tmp_path / "none"), "-o", str(tmp_path / "out")]) == 1
+
+
+def test_an_import_of_nothing_usable_says_why(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.jpg"):
+        write(tmp_path / "mine", name, "text")
+    report = run(plan(tmp_path / "mine", tmp_path / "out", "footage"))
+    assert report["clips"] == 0 and not report["shards"]
+    assert quarantine(tmp_path / "out") == {"a.mp4": "unknown video format", "b.jpg": "unknown picture format"}

@@ -288,5 +288,8 @@ def test_an_unknown_layout_is_refused(tmp_path: Path) -> None:
         choose_layout(Folder(str(tmp_path)))
     with pytest.raises(DatasetError, match="--layout nonsense: give one of celeba"):
         choose_layout(Folder(str(tmp_path)), "nonsense")
-    with pytest.raises(DatasetError, match="holds no files"):
+    with pytest.raises(DatasetError, match="there is no such folder"):
         Folder(str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="holds no files"):
+        Folder(str(tmp_path / "empty"))

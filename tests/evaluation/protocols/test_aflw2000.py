@@ -79,7 +79,7 @@ def test_bad_files_are_quarantined_by_name(faces: Path) -> None:
     (faces / "image00000.jpg").write_bytes(b"<html>quota exceeded</html>")
     with pytest.raises(ProtocolError, match="none of 3 faces can be used"):
         measure("aflw2000", str(faces), Systems())
-    with pytest.raises(DatasetError, match="holds no files"):
+    with pytest.raises(DatasetError, match="there is no such folder"):
         measure("aflw2000", str(faces.parent / "nowhere"), Systems())
     (faces.parent / "other").mkdir()
     (faces.parent / "other" / "a.mat").write_bytes(b"x")
