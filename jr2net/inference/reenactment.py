@@ -52,6 +52,7 @@ from jr2net.inference.weights import REENACTMENT, as_face_model, checkpoint_fold
 from jr2net.networks.checkpoint import CheckpointError
 from jr2net.networks.precision import prepare
 from jr2net.render.scene import Generated, Scene, set_scene
+from jr2net.storage.elsewhere import folder_of
 
 T = TypeVar("T")
 Expression = Mapping[str, float]
@@ -314,7 +315,7 @@ def _run_folder(weights: str | Path | None, reenactor: str | None) -> str | Path
     if weights is None:
         return None
     folder = checkpoint_folder(weights, _kinds(reenactor))
-    return weights if folder != str(weights) else storage.parent(str(weights))
+    return storage.parent(str(weights)) if folder == folder_of(str(weights)) else weights
 
 
 def _check_cameras(reconstruction: ModelInfo, reenactment: ModelInfo) -> None:

@@ -13,6 +13,7 @@ from jr2net.face.model import FaceModel
 from jr2net.inference.messages import ModelInfo
 from jr2net.networks.checkpoint import DESCRIPTION, WEIGHTS, CheckpointError, Network, load_network, read_description
 from jr2net.storage import local_copy
+from jr2net.storage.elsewhere import folder_of
 
 RECONSTRUCTION = ("recaugnet",)
 """Folder of the reconstruction network in the shipped weights and in a run."""
@@ -27,18 +28,18 @@ def shipped_weights(stage: str) -> str:
 
 
 def checkpoint_folder(weights: str | Path | None, stages: Sequence[str]) -> str:
-    """The checkpoint folder that ``weights`` refers to: of None, the shipped one; of a run's folder, its stage.
+    """The checkpoint folder that ``weights`` refers to: of None, the shipped one; of a run's folder, its stage,
+    which may lie in the folder of another run (``storage/elsewhere.py``).
 
     Raises CheckpointError where a run has several of the stages.
     """
     if weights is None:
         return shipped_weights(stages[0])
-    folder = str(weights)
+    folder = folder_of(str(weights))
     if storage.exists(storage.join(folder, DESCRIPTION)):
         return folder
-    found = [
-        inside for stage in stages if storage.exists(storage.join(inside := storage.join(folder, stage), DESCRIPTION))
-    ]
+    inside = [folder_of(storage.join(folder, stage)) for stage in stages]
+    found = [each for each in inside if storage.exists(storage.join(each, DESCRIPTION))]
     if len(found) > 1:
         raise CheckpointError(
             f"{folder}: holds several networks; give the folder of one: {' or '.join(found)} (to serve it, as "

@@ -14,7 +14,7 @@ from jr2net.face.model import FaceModel
 from jr2net.run import manifest
 from jr2net.run.inputs import record
 from jr2net.run.manifest import Manifest
-from jr2net.run.sharing import folder_of
+from jr2net.storage.elsewhere import folder_of
 
 REENACTORS = ("dcnet", "flow3d")
 """The stages of which a run has one, the one that the setting ``reenactor`` names; several may lie in its folder."""

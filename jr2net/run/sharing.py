@@ -1,7 +1,7 @@
 """Stages that runs have in common: made in the folder of one, and referred to by the others.
 
-Where a run's own folder of a stage holds ``elsewhere.json`` and nothing else, the stage lies in the folder that it
-names, relative to its own, so that all runs can be moved together. What is referred to belongs to the run that made it.
+A run's own folder of a stage then holds a reference, ``storage/elsewhere.py``, and nothing else. What is referred to
+belongs to the run that made it.
 """
 
 from __future__ import annotations
@@ -14,27 +14,10 @@ from typing import TYPE_CHECKING
 from jr2net import storage
 from jr2net.run import manifest
 from jr2net.run.inputs import differences
-from jr2net.storage import StorageError
+from jr2net.storage.elsewhere import ELSEWHERE, folder_of
 
 if TYPE_CHECKING:
     from jr2net.run.cascade import Run
-
-ELSEWHERE = "elsewhere.json"
-
-
-def folder_of(own: str) -> str:
-    """Where the stage lies whose own folder this is: there, unless it refers to another."""
-    uri = storage.join(own, ELSEWHERE)
-    if not storage.exists(uri):
-        return own
-    try:
-        steps = json.loads(storage.read_bytes(uri))["folder"].split("/")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StorageError(f"{uri}: names no folder ({error}); remove it, and the stage is sought again") from None
-    found = own
-    for step in steps:
-        found = storage.parent(found) if step == ".." else storage.join(found, step)
-    return found
 
 
 def is_shared(run: Run, stage: str) -> bool:

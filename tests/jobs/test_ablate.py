@@ -19,7 +19,7 @@ from jr2net import storage
 from jr2net.config import load
 from jr2net.run import matrix
 from jr2net.run.cascade import Run, StageError, stages
-from jr2net.run.sharing import ELSEWHERE
+from jr2net.storage.elsewhere import ELSEWHERE
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 MATRIX = ["matrix.variants={full: {}, Ours-L: {dcnet.conditions: no_light}}", "matrix.seeds=[0, 1]"]

@@ -13,8 +13,9 @@ from jr2net import storage
 from jr2net.run import manifest
 from jr2net.run.cascade import StageError, stages
 from jr2net.run.redo import redo, redo_all
-from jr2net.run.sharing import ELSEWHERE, folder_of, share
+from jr2net.run.sharing import share
 from jr2net.run.stage import begin
+from jr2net.storage.elsewhere import ELSEWHERE, folder_of
 
 
 def share_all(run, *others: Path) -> None:

@@ -23,7 +23,7 @@ from jr2net.data.readers.coefficients import coefficient_columns, coefficients, 
 from jr2net.data.readers.problems import DatasetError
 from jr2net.data.shards import COLUMNS as CLIP_COLUMNS
 from jr2net.images.arrays import decode_image
-from jr2net.storage import join, parent
+from jr2net.storage import base_name, join, parent
 from jr2net.storage.parquet import open_parquet
 
 TRUTH = "expression"
@@ -68,16 +68,21 @@ def read_labelled(uri: str, clips: str | None = None, limit: int = 5000) -> Labe
 
     Raises DatasetError, ShardError or StorageError naming the file.
     """
-    first = list_pair_shards(uri)[0]
+    files = list_pair_shards(uri)
+    first = files[0]
     with open_parquet(first, []) as file:
         columns = set(file.schema_arrow.names)
     if "pair_id" in columns:
         return _pairs(uri, limit)
     if set(CLIP_COLUMNS) <= columns:
         return _filmed(uri, limit)
-    if {"image", "identity", TRUTH} <= columns:
+    is_table, is_of_clips = {"image", "identity", TRUTH} <= columns, {"identity", "clip_id", "frame"} <= columns
+    if (is_table or is_of_clips) and len(files) > 1:
+        names = ", ".join(base_name(file) for file in files[:5]) + (", …" if len(files) > 5 else "")
+        raise DatasetError("several tables", f"{uri}: holds {len(files)} tables ({names}); give one of the files")
+    if is_table:
         return _table(first)
-    if {"identity", "clip_id", "frame"} <= columns:
+    if is_of_clips:
         return _answers_on_clips(first, clips or join(parent(parent(first)), "clips"))
     raise DatasetError(
         "no labels",

@@ -3,7 +3,8 @@
 Data: the folder of the set, a photo and a ``.mat`` for every face. Every system is given the box of the true
 landmarks, as published methods are. ``--predictions``: a folder with, for every ``NAME.jpg``, the ``NAME.json`` that
 ``jr2net reconstruct`` writes, of which ``landmarks`` (68 points in pixels of the photo, edges at integers) and
-``rotation`` (pitch, yaw, roll in radians, the project's convention) are read; either may be absent.
+``rotation`` (pitch, yaw, roll in radians, the project's convention) are read; either may be absent, of all
+faces alike.
 """
 
 from __future__ import annotations
@@ -96,9 +97,11 @@ def measure(data: str, systems: Systems, settings: Aflw2000Settings) -> Result:
     shown = {names[index] for index in np.linspace(0, len(names) - 1, settings.overlays).round().astype(int)}
     answers: dict[str, list[Answer]] = defaultdict(list)
     truths: list[MatFace] = []
+    measured: list[str] = []
     pictures: dict[str, bytes] = {}
     for faces in _read(folder, pairs, survey):
         truths += [face.truth for face in faces]
+        measured += [face.name for face in faces]
         answers[TRIVIAL] += [_frontal(systems.model, face) for face in faces]
         for method, theirs in systems.predictions.items():
             answers[method] += [_prediction(theirs, face.name) for face in faces]
@@ -109,6 +112,8 @@ def measure(data: str, systems: Systems, settings: Aflw2000Settings) -> Result:
                     pictures[f"{face.name.replace('/', '_')} {method}.jpg"] = _overlay(face, fitted)
     if not truths:
         raise ProtocolError(f"{data}: none of {len(pairs)} faces can be used, e.g. {survey.problems[-1].message}")
+    for method, theirs in systems.predictions.items():
+        _check_complete(method, theirs, measured, answers[method])
     photos = [str(number) for number in range(len(truths))]  # every photo is of a person of its own
     rows = {
         method: estimate_figures(partial(_figures, _joined(found), truths), photos, settings.draws, settings.seed)
@@ -177,6 +182,18 @@ def _prediction(folder: str, name: str) -> Answer:
     if landmarks.shape != (LANDMARKS, 2) or (rotation is not None and rotation.shape != (3,)):
         raise ProtocolError(f"{uri}: landmarks must be 68 × 2 numbers, and rotation 3")
     return landmarks, np.full(3, np.nan) if rotation is None else to_published(rotation)
+
+
+def _check_complete(method: str, folder: str, names: Sequence[str], answers: Sequence[Answer]) -> None:
+    """Raises ProtocolError where a system leaves out some faces, or points of them: others would be measured on all."""
+    for key, values in zip(("landmarks", "rotation"), _joined(answers), strict=True):
+        known = np.isfinite(values).reshape(len(values), -1)
+        if known.any() and not known.all():
+            lacking = storage.join(folder, f"{names[int(np.argmin(known.all(1)))]}.json")
+            raise ProtocolError(
+                f"{lacking}: {method} leaves out {key} of {np.sum(~known.all(1))} of {len(names)} faces; "
+                "give them of every face or of none"
+            )
 
 
 def _frontal(model: FaceModel, face: LabelledPhoto) -> Answer:

@@ -19,6 +19,7 @@ from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.weights import REENACTMENT, as_face_model, checkpoint_folder, shipped_weights
 from jr2net.networks.checkpoint import DESCRIPTION
 from jr2net.settings import Section
+from jr2net.storage.elsewhere import folder_of
 
 SHIPPED = "shipped"
 """What ``--weights`` calls the weights of the package."""
@@ -75,8 +76,9 @@ class Systems:
         return found
 
     def cascades(self) -> dict[str, Cascade]:
-        """Method -> reenactor, with what fits its faces (of a run RecNet, else RecAugNet): every reenactor of every
-        folder. Raises CheckpointError, and ProtocolError for a folder without any."""
+        """Method -> reenactor, with the RecNet that fits its faces: every reenactor of every folder. The shipped ones
+        take the faces of RecAugNet, as no RecNet ships. Raises CheckpointError, and ProtocolError for a folder without
+        any or without its RecNet."""
         found: dict[str, Cascade] = {}
         for weights in self.weights:
             folders = _stages(weights, (*STAGES, *REENACTMENT, *(f"{stage}_2" for stage in REENACTMENT)))
@@ -86,7 +88,13 @@ class Systems:
                     f"{weights}: give the folder of a run that has recaugnet and {' or '.join(REENACTMENT)}, or "
                     f"{SHIPPED!r}"
                 )
-            folders.setdefault("recnet", folders["recaugnet"])
+            if weights == SHIPPED:
+                folders.setdefault("recnet", folders["recaugnet"])
+            if "recnet" not in folders:
+                raise ProtocolError(
+                    f"{storage.join(weights, 'recnet')}: there is no {DESCRIPTION} of RecNet, whose faces the "
+                    "reenactor was trained on; put RecNet there, or give the folder of a run that has it"
+                )
             for reenactor in reenactors:
                 cascade = Cascade.load(folders, reenactor, self.model, self.device)
                 title = cascade.title if len(self.weights) == 1 else f"{cascade.title} ({_short(weights)})"
@@ -117,9 +125,10 @@ def _networks(weights: str) -> list[str]:
 
 
 def _stages(weights: str, stages: Sequence[str]) -> dict[str, str]:
-    """Stage -> folder of its network, of those that ``weights`` has."""
+    """Stage -> folder of its network, of those that ``weights`` has or refers to."""
     folders = {
-        stage: shipped_weights(stage) if weights == SHIPPED else storage.join(weights, stage) for stage in stages
+        stage: shipped_weights(stage) if weights == SHIPPED else folder_of(storage.join(weights, stage))
+        for stage in stages
     }
     return {stage: folder for stage, folder in folders.items() if storage.exists(storage.join(folder, DESCRIPTION))}
 

@@ -114,6 +114,14 @@ def test_filmed_clips_are_labelled(procedural_model: FaceModel, tmp_path: Path) 
     assert len(labelled) == 6 and all(rate == 25 for _, rate in labelled.clips)
 
 
+def test_of_several_tables_one_has_to_be_chosen(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        rigs(tmp_path / f"{name}.parquet")
+    with pytest.raises(DatasetError, match=r"holds 2 tables \(a\.parquet, b\.parquet\); give one of the files"):
+        read_labelled(str(tmp_path))
+    assert len(read_labelled(str(tmp_path / "b.parquet"))) == COUNT
+
+
 @pytest.fixture
 def labelled(tmp_path: Path) -> LabelledImages:
     return read_labelled(rigs(tmp_path / "rigs.parquet"))

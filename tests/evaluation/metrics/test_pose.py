@@ -33,3 +33,5 @@ def test_yaw_bins_hold_their_upper_bounds() -> None:
     bins = by_yaw(np.array([1.0, 3, 4, 6, 7, 9]), yaw)
     assert bins == pytest.approx({"[0, 30]": 2, "[30, 60]": 5, "[60, 90]": 8, "mean": 5, "std": np.std([2, 5, 8])})
     assert np.isnan(by_yaw(np.array([1.0]), np.zeros(1))["mean"])
+    lacking = by_yaw(np.array([1.0, np.nan, 4, 6, 7, 9]), yaw)
+    assert np.isnan(lacking["[0, 30]"]) and np.isnan(lacking["mean"]) and lacking["[30, 60]"] == 5

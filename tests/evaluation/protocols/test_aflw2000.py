@@ -94,6 +94,25 @@ def test_bad_predictions_are_an_error(faces: Path, tmp_path: Path) -> None:
         measure("aflw2000", str(faces), Systems(predictions={"theirs": folder}))
 
 
+def test_a_system_leaves_out_no_face(faces: Path, tmp_path: Path) -> None:
+    folder = predictions(tmp_path / "theirs")
+    first, second, third = (Path(folder) / f"image{number:05d}.json" for number in range(3))
+    whole = json.loads(second.read_text())
+    points: list[list[float | None]] = [[None, None], *whole["landmarks"][1:]]
+    for lacking, key in (
+        ({"rotation": whole["rotation"]}, "landmarks"),
+        ({"landmarks": whole["landmarks"]}, "rotation"),
+        ({**whole, "landmarks": points}, "landmarks"),
+    ):
+        second.write_text(json.dumps(lacking))
+        with pytest.raises(ProtocolError, match=rf"image00001\.json: theirs leaves out {key} of 1 of 3 faces"):
+            measure("aflw2000", str(faces), Systems(predictions={"theirs": folder}))
+    for file in (first, second, third):
+        file.write_text(json.dumps({"rotation": whole["rotation"]}))
+    result = measure("aflw2000", str(faces), Systems(predictions={"theirs": folder}), ["draws=100"])
+    assert np.isnan(values(result, "theirs")["nme mean"]) and np.isfinite(values(result, "theirs")["pose mae"])
+
+
 def test_the_published_sample(real_ground: Path, tmp_path: Path) -> None:
     """The shipped weights find the heads' pose far better than the frontal face, so that signs and order are right."""
     folder = real_ground / "data/datasets/AFLW2000-3D"
