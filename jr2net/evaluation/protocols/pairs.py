@@ -85,7 +85,8 @@ class PairProtocol:
         missing: dict[str, str] = {}
         for name, cascade in _cascades(systems).items():
             found = self.measure(Bench(cascade, {_SET: clips}, clips, 0.0, judges), _SET, pairs)
-            names = {method: name if method == cascade.title else method for method in found.values}
+            ours = {title: name.replace(cascade.title, title, 1) for title in (cascade.title, f"{cascade.title} 2")}
+            names = {method: ours.get(method, method) for method in found.values}
             for method, metrics in found.values.items():  # the baselines are those of the first reenactor's faces
                 values.setdefault(names[method], dict(metrics))
             for method, distance in found.fid().items():

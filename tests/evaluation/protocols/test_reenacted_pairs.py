@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,20 @@ def test_same_identity(run: tuple[str, str], judged: list[str], tmp_path: Path) 
     assert ("3DFlowRenderer", "DCNet") in compared and ("WarpOnly", "CopySource") not in compared
     lines = result.files["pairs.csv"].decode().splitlines()
     assert len(lines) == 1 + PAIRS and lines[1].startswith("000000,")
+
+
+def test_the_second_rounds_of_several_runs_are_told_apart(
+    folders: dict[str, str], run: tuple[str, str], tmp_path: Path
+) -> None:
+    runs = [tmp_path / name / "seed-0" for name in ("a", "b")]
+    for folder in runs:
+        for stage in ("recnet", "recaugnet", "dcnet"):
+            shutil.copytree(folders[stage], folder / stage)
+        shutil.copytree(folders["dcnet"], folder / "dcnet_2")
+    systems = Systems(tuple(str(folder) for folder in runs))
+    (table,) = measure("same_identity", run[1], systems, ["pairs=2", "draws=100"]).tables
+    first, second = ("DCNet (seed-0)", "DCNet 2 (seed-0)"), ("DCNet (seed-0) 2", "DCNet 2 (seed-0) 2")
+    assert list(table.methods) == ["CopySource", "WarpOnly", *first, *second]
 
 
 def test_cross_identity(run: tuple[str, str], judged: list[str], tmp_path: Path) -> None:
