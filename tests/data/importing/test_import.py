@@ -299,4 +299,4 @@ def test_an_import_of_nothing_usable_says_why(tmp_path: Path) -> None:
         write(tmp_path / "mine", name, "text")
     report = run(plan(tmp_path / "mine", tmp_path / "out", "footage"))
     assert report["clips"] == 0 and not report["shards"]
-    assert quarantine(tmp_path / "out") == {"a.mp4": "unknown video format", "b.jpg": "unknown picture format"}
+    assert quarantine(tmp_path / "out") == {"a": "unknown video format", "b": "unknown picture format"}
