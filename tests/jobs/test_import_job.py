@@ -33,9 +33,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def cluster():
+    """A local cluster; the settings of Ray that the job puts in the environment are taken out again."""
+    before = dict(os.environ)
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def labelled_photos(folder: Path) -> None:
@@ -55,6 +59,7 @@ def labelled_photos(folder: Path) -> None:
         (folder / f"{number:03d}.pts").write_text(text)
 
 
+@pytest.mark.drill  # Ray Data in the process of the tests disturbs the clusters of later ones
 def test_the_job_writes_the_shards_of_the_command(
     tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
