@@ -28,7 +28,7 @@ from jobs.command_line import root_message
 from jobs.ray_settings import connect
 from jobs.shard_waves import FORWARDED_ENV
 from jr2net import storage
-from jr2net.cli import add_import_options
+from jr2net.cli.data import add_import_options
 from jr2net.data.importing.options import plan_import
 from jr2net.data.importing.plan import Plan, Shard
 from jr2net.data.importing.run import Execute, Tell, run_import, summary, work_on

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from jr2net import commands
-from jr2net.cli import main
-from jr2net.commands import CommandError, _output_names, find_photos
+from jr2net.cli import main, progress
+from jr2net.cli.photos import CommandError, find_photos, output_names
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import Face
 from jr2net.inference import onnx
@@ -97,7 +96,7 @@ def test_a_missing_local_folder_of_weights_is_no_bucket(tmp_path: Path, capsys) 
 
 
 def test_a_film_says_what_was_done_about_its_capture_and_how_far_it_is(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(commands, "_PROGRESS_S", 0.0)
+    monkeypatch.setattr(progress, "_PROGRESS_S", 0.0)
     lines = [",".join(["Timecode", "BlendShapeCount", *ARKIT_NAMES])]
     lines += [f"00:00:00:{n:02}" + (",0" if n in (4, 5) else ",51" + ",0.1" * 51) for n in range(8)]
     (tmp_path / "take.csv").write_text("\n".join(lines))
@@ -170,8 +169,8 @@ def test_photos_are_found_once_and_in_order(tmp_path: Path) -> None:
 
 
 def test_faces_of_one_photo_do_not_overwrite_each_other() -> None:
-    assert _output_names(["a/x.jpg", "b/x.jpg"]) == {"a/x.jpg": "x", "b/x.jpg": "x-2"}
-    assert _output_names(["x.jpg"], face=1) == {"x.jpg": "x_face1"}
+    assert output_names(["a/x.jpg", "b/x.jpg"]) == {"a/x.jpg": "x", "b/x.jpg": "x-2"}
+    assert output_names(["x.jpg"], face=1) == {"x.jpg": "x_face1"}
 
 
 def test_help_imports_nothing_heavy() -> None:

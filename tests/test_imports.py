@@ -17,7 +17,7 @@ PACKAGES = (
     "face", "render", "networks", "training",
     "images", "expressions", "studio", "data",
     "inference", "synthesis", "evaluation", "run", "report",
-    "weights", "commands", "cli",
+    "weights", "cli",
 )  # fmt: skip
 OUTSIDE = ("ray", "jobs", "serve", "benchmarks", "fastapi", "starlette")
 

@@ -1,4 +1,4 @@
-"""The plan that the options of an import mean; they are those of ``jr2net data import`` (``jr2net/cli.py``)."""
+"""The plan that the options of an import mean; they are those of ``jr2net data import`` (``jr2net/cli/data.py``)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,98 @@
+"""``jr2net reenact``: photos with another expression."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jr2net.cli.networks import load_reenactor
+from jr2net.cli.options import add_command, add_driving, add_network, add_photos, add_reenactor
+from jr2net.cli.photos import (
+    CommandError,
+    check_not_same_file,
+    face_note,
+    find_photos,
+    open_photo,
+    output_names,
+    process_all,
+)
+
+PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png")
+"""The formats that are written."""
+
+
+def add_to(subparsers: Any) -> None:
+    command = add_command(
+        subparsers,
+        "reenact",
+        "give a photo another expression",
+        "jr2net reenact me.jpg --set jawOpen=0.8 --set browInnerUp=0.5 -o out.jpg",
+    )
+    add_photos(command)
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an ARKit coefficient in [0, 1]; can be repeated",
+    )
+    command.add_argument("--driving", metavar="PHOTO", help="use the expression of this photo instead")
+    command.add_argument("--relative", action="store_true", help="add the coefficients to the photo's own")
+    add_driving(command)
+    command.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="PATH",
+        help="output file (.jpg or .png), or a folder for several photos",
+    )
+    add_network(command)
+    add_reenactor(command)
+    command.set_defaults(run=reenact)
+
+
+def reenact(options: argparse.Namespace) -> int:
+    paths, target = find_photos(options.photos), Path(options.output)
+    if bool(options.set) == bool(options.driving):
+        raise CommandError("give either --set NAME=VALUE (repeatable) or --driving PHOTO")
+    expression = None if options.driving else _coefficients(options.set)
+    one_file = target.suffix.lower() in PICTURE_EXTENSIONS
+    if target.suffix and not one_file and not target.is_dir():
+        raise CommandError(f"-o {target}: pictures are written as {', '.join(PICTURE_EXTENSIONS)}, or into a folder")
+    if one_file and len(paths) > 1:
+        raise CommandError(f"-o {target}: {len(paths)} photos need a folder, not one file")
+    names = output_names(paths, options.face)
+    reenactor = load_reenactor(options)
+    driving = open_photo(options.driving, None) if options.driving else None
+
+    def process(path: str) -> str:
+        output = target if one_file else target / f"{names[path]}.jpg"
+        check_not_same_file(path, output)
+        photo = open_photo(path, options)
+        result = reenactor(
+            photo,
+            expression,
+            driving=driving,
+            pose=options.pose,
+            light=options.light,
+            relative=options.relative,
+        )
+        result.save(output)
+        return f"{face_note(photo)}-> {output}"
+
+    return process_all(paths, process)
+
+
+def _coefficients(settings: Sequence[str]) -> dict[str, float]:
+    coefficients: dict[str, float] = {}
+    for setting in settings:
+        name, separator, value = setting.partition("=")
+        try:
+            coefficients[name.strip()] = float(value)
+        except ValueError:
+            separator = ""
+        if not separator:
+            raise CommandError(f"--set {setting}: write NAME=VALUE, e.g. --set jawOpen=0.8")
+    return coefficients
