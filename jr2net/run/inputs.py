@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -198,7 +197,7 @@ def _look_up(settings: Mapping[str, Any], name: str) -> Any:
 
 def _same_files(old: Any, new: Any) -> bool:
     """Whether a path, as version 0.1 recorded it, may be that of these files."""
-    return isinstance(old, str) and isinstance(new, Mapping) and list(new) == [PurePosixPath(old).name]
+    return isinstance(old, str) and isinstance(new, Mapping) and list(new) == [storage.base_name(old)]
 
 
 def _are_files(value: Any) -> bool:
