@@ -75,6 +75,16 @@ class StudioConfig(Section):
     )
 
 
+class FilmsConfig(Section):
+    """The stage ``films``, of runs with ``etnet.films``: images of synthetic people with their coefficients."""
+
+    people: int = Field(6500, ge=1, description="number of people, who are in no other set")
+    frames: int = Field(3, ge=1, description="frames per person")
+    large: float = Field(0.75, ge=0, le=1, description="fraction of people with large expressions; the others talk")
+    variety: float = Field(1.0, ge=0, le=1, description="as `data.studio.variety`")
+    people_per_shard: int = Field(100, ge=1, description="people per Parquet shard")
+
+
 class DataConfig(Section):
     """Where training and test images come from."""
 
@@ -254,6 +264,7 @@ class Config(Section):
     dcnet: DCNetConfig
     flow3d: Flow3DConfig = Flow3DConfig()
     synthesis: SynthesisConfig
+    films: FilmsConfig = FilmsConfig()
     etnet: ETNetConfig
     recaugnet: RecAugNetConfig
     ablations: tuple[Ablation, ...] = Field(
@@ -306,6 +317,26 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_sides(self) -> Config:
+        for name in ("recnet", "etnet"):
+            side = getattr(self, name).backbone.side
+            if side is not None and self.image_size % side:
+                raise ValueError(
+                    f"{name}.backbone.side = {side}: is not a divisor of image_size = {self.image_size}; choose one"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_films(self) -> Config:
+        batch, films = self.etnet.optimizer.batch_size, self.etnet.films_in(self.etnet.optimizer.batch_size)
+        if 0 < self.etnet.films < 1 and not 0 < films < batch:
+            raise ValueError(
+                f"etnet.films = {self.etnet.films}: {films} of a batch of {batch} are films; choose a share with which "
+                "a batch has films and pairs, or 0 or 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_validation(self) -> Config:
         if self.scaling.best is not None and self.data.validation is None:
             raise ValueError(
@@ -322,6 +353,9 @@ class Config(Section):
             field, given, workers = "elastic", str(list(scaling.elastic)), scaling.elastic[1]
         trained = ("recnet", self.reenactor, "etnet", "recaugnet")
         sizes = {f"{name}.optimizer.batch_size": getattr(self, name).optimizer.batch_size for name in trained}
+        if 0 < self.etnet.films < 1:
+            films = self.etnet.films_in(self.etnet.optimizer.batch_size)
+            sizes["etnet: films, pairs"] = min(films, self.etnet.optimizer.batch_size - films)
         if "reccopynet" in self.ablations and self.reccopynet.optimizer is not None:
             sizes["reccopynet.optimizer.batch_size"] = self.reccopynet.optimizer.batch_size
         batch = self.recnet.optimizer.batch_size
