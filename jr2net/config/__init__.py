@@ -1,6 +1,7 @@
 """Configuration: YAML files validated strictly against frozen models; every field is documented where it is defined.
 
-The sections of the networks are in ``config/networks.py`` and ``config/flow3d.py``.
+The sections of the networks are in ``config/networks.py`` and ``config/flow3d.py``, those of the studio in
+``config/studio.py``.
 
 ``load("configs/laptop.yaml", ["recnet.optimizer.steps=100", "storage=s3://bucket/run"])`` returns a frozen ``Config``.
 An unknown key is an error that names the file and suggests the closest known key.
@@ -31,6 +32,7 @@ from jr2net.config.networks import (  # noqa: F401 - all settings can be importe
     RecNetLossConfig,
 )
 from jr2net.config.stages import Ablation, StageName
+from jr2net.config.studio import FilmsConfig, StudioConfig
 from jr2net.settings import ConfigError, Effect, Section, apply_override, validate
 
 ExpressionKind = Literal[
@@ -48,41 +50,6 @@ class FaceConfig(Section):
     expression_file: str | None = Field(None, description="expression basis (.npz) for BFM 2009's .mat")
     vertices: int | None = Field(None, ge=100, description="decimate an imported model to about this many vertices")
     focal_ratio: float = Field(5.0, gt=0.5, description="focal length divided by the crop's side")
-
-
-class StudioConfig(Section):
-    """The synthetic studio, which renders labelled video frames of random people."""
-
-    people: int = Field(3000, ge=2, description="number of training identities")
-    frames: int = Field(3, ge=1, description="frames per training identity")
-    test_people: int = Field(100, ge=1, description="held-out identities per test set (natural, large)")
-    test_frames: int = Field(3, ge=2, description="frames per test identity")
-    variety: float = Field(
-        1.0,
-        ge=0,
-        le=1,
-        description="variation of pose, lens and recording; 0: plain portraits, 1: as varied as photographs",
-    )
-    people_per_shard: int = Field(250, ge=1, description="identities per Parquet shard")
-    detector_shrink: float = Field(
-        0.5, ge=0, le=1, description="how much the simulated landmark detector shrinks large expressions"
-    )
-    detector_noise: float = Field(0.01, ge=0, description="the detector's noise, as a fraction of the face box")
-    captures: Annotated[str | None, Effect.CONTENT] = Field(
-        None,
-        description="captured expressions, as `synthesis.captures`, whose largest `test_people` show in a test set of "
-        "their own, `captured`; none: there is no such set",
-    )
-
-
-class FilmsConfig(Section):
-    """The stage ``films``, of runs with ``etnet.films``: images of synthetic people with their coefficients."""
-
-    people: int = Field(6500, ge=1, description="number of people, who are in no other set")
-    frames: int = Field(3, ge=1, description="frames per person")
-    large: float = Field(0.75, ge=0, le=1, description="fraction of people with large expressions; the others talk")
-    variety: float = Field(1.0, ge=0, le=1, description="as `data.studio.variety`")
-    people_per_shard: int = Field(100, ge=1, description="people per Parquet shard")
 
 
 class DataConfig(Section):
