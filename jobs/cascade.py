@@ -12,6 +12,7 @@ from functools import partial
 
 from jobs.command_line import main
 from jobs.evaluate import evaluate
+from jobs.films import film
 from jobs.mattes import make_mattes
 from jobs.pair_clips import make_pair_clips
 from jobs.prepare import add_options, check_again, prepare
@@ -27,6 +28,7 @@ STAGE_FUNCTIONS: dict[str, StageFunction] = {
     "prepare": prepare,
     "mattes": make_mattes,
     "synthesis": synthesize,
+    "films": film,
     "pair_clips": make_pair_clips,
     "synthesis_2": partial(synthesize, stage="synthesis_2"),
     "evaluation": evaluate,

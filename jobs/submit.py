@@ -48,20 +48,21 @@ def submit(job: list[str]) -> int:
     """Runs a job, given as a script and its arguments, with this folder as working directory. Returns its status."""
     with ExitStack() as stack:
         address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
-        if address is None:
+        local = address is None
+        if local:
             address = stack.enter_context(local_cluster())
             job = [*job, "--relative-to", str(Path.cwd())]  # the job runs in a copy of this folder
         name = f"{Path(job[0]).stem}-{uuid.uuid4().hex[:8]}"
         command = ["job", "submit", f"--address={address}", f"--submission-id={name}", "--working-dir=."]
         try:
-            return run_ray("--logging-level=warning", *command, "--", "python", *job)
+            return run_ray("--logging-level=warning", *command, "--", "python", *job, local=local)
         except BaseException:
-            run_ray("job", "stop", f"--address={address}", name)  # otherwise the job would keep running
+            run_ray("job", "stop", f"--address={address}", name, local=local)  # otherwise the job would keep running
             raise
 
 
-def run_ray(*arguments: str) -> int:
-    return subprocess.run([ray_command(), *arguments], env=environment()).returncode
+def run_ray(*arguments: str, local: bool) -> int:
+    return subprocess.run([ray_command(), *arguments], env=environment(local)).returncode
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def local_cluster() -> Iterator[str]:
             # With --block this process is the parent of the head's processes and terminates them on SIGTERM.
             head = subprocess.Popen(
                 [ray_command(), "start", "--head", "--block", *options],
-                env=environment() | LOOPBACK_SETTINGS | {"RAY_ADDRESS": f"{HOST}:{ports['port']}"},  # for its workers
+                env=environment(local=True) | {"RAY_ADDRESS": f"{HOST}:{ports['port']}"},  # for its workers
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -119,10 +120,15 @@ def free_ports() -> dict[str, int]:
         return {name: opened.getsockname()[1] for name, opened in zip(PORT_OPTIONS, sockets, strict=True)}
 
 
-def environment() -> dict[str, str]:
-    """Ray's settings, one OpenMP thread per process, and this environment's ``python`` first in the path."""
+def environment(local: bool) -> dict[str, str]:
+    """Ray's settings, one OpenMP thread per process, and this environment's ``python`` first in the path.
+
+    local: for the cluster that is started here. It asks for no token, whatever ``RAY_AUTH_MODE`` says for another.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **LOCAL_SETTINGS, **os.environ, "PATH": path}
+    variables = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **LOCAL_SETTINGS, **os.environ, "PATH": path}
+    own = LOOPBACK_SETTINGS | {"RAY_AUTH_MODE": LOCAL_SETTINGS["RAY_AUTH_MODE"]} if local else {}
+    return variables | own
 
 
 def ray_command() -> str:

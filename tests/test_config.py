@@ -64,6 +64,8 @@ def test_more_workers_than_samples_are_an_error(setting: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["etnet.films=0.01"], r"etnet\.films = 0\.01: 0 of a batch of 32 are films; choose a share"),
+        (["etnet.backbone.side=48"], r"etnet\.backbone\.side = 48: is not a divisor of image_size = 64"),
         (["ablations=[recaugnet]"], r"ablations\.0 = 'recaugnet': Input should be 'reccopynet'"),
         (["ablations=[baseline, baseline]"], r"ablations .*: name each network once"),
         (

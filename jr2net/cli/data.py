@@ -64,7 +64,11 @@ def import_dataset(options: argparse.Namespace) -> int:
     use_threads(1)
     plan = plan_import(options)
     execute = in_this_process() if options.processes == 1 else in_processes(options.processes)
-    report = run_import(plan, execute, lambda line: print(line, file=sys.stderr, flush=True))
+    try:
+        report = run_import(plan, execute, lambda line: print(line, file=sys.stderr, flush=True))
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
     for line in summary(plan, report):
         print(line)
     return 0 if report["clips"] else 1

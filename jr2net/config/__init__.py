@@ -1,6 +1,7 @@
 """Configuration: YAML files validated strictly against frozen models; every field is documented where it is defined.
 
-The sections of the networks are in ``config/networks.py`` and ``config/flow3d.py``.
+The sections of the networks are in ``config/networks.py`` and ``config/flow3d.py``, those of the studio in
+``config/studio.py``.
 
 ``load("configs/laptop.yaml", ["recnet.optimizer.steps=100", "storage=s3://bucket/run"])`` returns a frozen ``Config``.
 An unknown key is an error that names the file and suggests the closest known key.
@@ -31,6 +32,7 @@ from jr2net.config.networks import (  # noqa: F401 - all settings can be importe
     RecNetLossConfig,
 )
 from jr2net.config.stages import Ablation, StageName
+from jr2net.config.studio import FilmsConfig, StudioConfig
 from jr2net.settings import ConfigError, Effect, Section, apply_override, validate
 
 ExpressionKind = Literal[
@@ -48,31 +50,6 @@ class FaceConfig(Section):
     expression_file: str | None = Field(None, description="expression basis (.npz) for BFM 2009's .mat")
     vertices: int | None = Field(None, ge=100, description="decimate an imported model to about this many vertices")
     focal_ratio: float = Field(5.0, gt=0.5, description="focal length divided by the crop's side")
-
-
-class StudioConfig(Section):
-    """The synthetic studio, which renders labelled video frames of random people."""
-
-    people: int = Field(3000, ge=2, description="number of training identities")
-    frames: int = Field(3, ge=1, description="frames per training identity")
-    test_people: int = Field(100, ge=1, description="held-out identities per test set (natural, large)")
-    test_frames: int = Field(3, ge=2, description="frames per test identity")
-    variety: float = Field(
-        1.0,
-        ge=0,
-        le=1,
-        description="variation of pose, lens and recording; 0: plain portraits, 1: as varied as photographs",
-    )
-    people_per_shard: int = Field(250, ge=1, description="identities per Parquet shard")
-    detector_shrink: float = Field(
-        0.5, ge=0, le=1, description="how much the simulated landmark detector shrinks large expressions"
-    )
-    detector_noise: float = Field(0.01, ge=0, description="the detector's noise, as a fraction of the face box")
-    captures: Annotated[str | None, Effect.CONTENT] = Field(
-        None,
-        description="captured expressions, as `synthesis.captures`, whose largest `test_people` show in a test set of "
-        "their own, `captured`; none: there is no such set",
-    )
 
 
 class DataConfig(Section):
@@ -254,6 +231,7 @@ class Config(Section):
     dcnet: DCNetConfig
     flow3d: Flow3DConfig = Flow3DConfig()
     synthesis: SynthesisConfig
+    films: FilmsConfig = FilmsConfig()
     etnet: ETNetConfig
     recaugnet: RecAugNetConfig
     ablations: tuple[Ablation, ...] = Field(
@@ -306,6 +284,26 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_sides(self) -> Config:
+        for name in ("recnet", "etnet"):
+            side = getattr(self, name).backbone.side
+            if side is not None and self.image_size % side:
+                raise ValueError(
+                    f"{name}.backbone.side = {side}: is not a divisor of image_size = {self.image_size}; choose one"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_films(self) -> Config:
+        batch, films = self.etnet.optimizer.batch_size, self.etnet.films_in(self.etnet.optimizer.batch_size)
+        if 0 < self.etnet.films < 1 and not 0 < films < batch:
+            raise ValueError(
+                f"etnet.films = {self.etnet.films}: {films} of a batch of {batch} are films; choose a share with which "
+                "a batch has films and pairs, or 0 or 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_validation(self) -> Config:
         if self.scaling.best is not None and self.data.validation is None:
             raise ValueError(
@@ -322,6 +320,9 @@ class Config(Section):
             field, given, workers = "elastic", str(list(scaling.elastic)), scaling.elastic[1]
         trained = ("recnet", self.reenactor, "etnet", "recaugnet")
         sizes = {f"{name}.optimizer.batch_size": getattr(self, name).optimizer.batch_size for name in trained}
+        if 0 < self.etnet.films < 1:
+            films = self.etnet.films_in(self.etnet.optimizer.batch_size)
+            sizes["etnet: films, pairs"] = min(films, self.etnet.optimizer.batch_size - films)
         if "reccopynet" in self.ablations and self.reccopynet.optimizer is not None:
             sizes["reccopynet.optimizer.batch_size"] = self.reccopynet.optimizer.batch_size
         batch = self.recnet.optimizer.batch_size

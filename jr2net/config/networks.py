@@ -22,6 +22,12 @@ class BackboneConfig(Section):
     weights: Annotated[str | None, Effect.CONTENT] = Field(
         None, description="torchvision weights (.pth, .safetensors); none: from scratch"
     )
+    side: int | None = Field(
+        None,
+        ge=32,
+        description="side to which images are shrunk before the network sees them, a divisor of `image_size`; none: "
+        "they are not",
+    )
 
 
 class OptimizerConfig(Section):
@@ -158,11 +164,22 @@ class DCNetConfig(Section):
 class ETNetConfig(Section):
     backbone: BackboneConfig = BackboneConfig(layers=34)
     from_recnet: bool = Field(True, description="initialise from RecNet's backbone if layers and width match")
+    films: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of each batch that are the studio's labelled films (`films`) instead of synthesised pairs, "
+        "as the paper has them; 1: films alone",
+    )
     optimizer: OptimizerConfig
     squared_until: float = Field(
         0.0, ge=0, le=1, description="fraction of the steps trained with squared error before the activation loss"
     )
     jitter: float = Field(0.1, ge=0, le=0.5, description="augmentation: shift and scale of the crop")
+
+    def films_in(self, batch_size: int) -> int:
+        """Number of samples of a batch that are films."""
+        return round(self.films * batch_size)
 
 
 class RecAugNetConfig(Section):

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from jr2net.config import Config
 
 StageName = Literal[
-    "prepare", "mattes", "recnet", "dcnet", "flow3d", "synthesis", "etnet", "recaugnet",
+    "prepare", "mattes", "recnet", "dcnet", "flow3d", "synthesis", "films", "etnet", "recaugnet",
     "reccopynet", "pair_clips", "recdatanet", "baseline",
     "dcnet_2", "flow3d_2", "synthesis_2", "etnet_2", "recaugnet_2",
     "evaluation",

@@ -1,8 +1,8 @@
-"""Batches that mix clips with clips of synthesised images, in fixed numbers."""
+"""Batches that mix samples of several sets in fixed numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from jr2net.data.clips import ClipLoader, ClipSource
 from jr2net.data.loader import Batch
+from jr2net.data.pairs import PairLoader
 from jr2net.face.arkit import ARKIT_NAMES
 
 
@@ -54,3 +55,35 @@ class MixedLoader:
             for name, value in clips.items()
             if name != "offset"
         }
+
+
+class MixedPairLoader:
+    """Endless batches of pairs of several datasets, of each so many.
+
+    sizes: folder or URI of a dataset -> its samples in the global batch. A batch is as ``PairLoader`` makes it; other
+    arguments are those of ``PairLoader``. Every worker has its part of each dataset.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], **arguments: Any) -> None:
+        self._loaders = [PairLoader(folder, batch_size=size, **arguments) for folder, size in sizes.items()]
+
+    def __iter__(self) -> Iterator[Batch]:
+        streams = [iter(loader) for loader in self._loaders]
+        try:
+            for parts in zip(*streams):
+                yield _joined_pairs(parts)
+        finally:
+            for stream in streams:
+                stream.close()  # type: ignore[attr-defined]
+
+    def batch(self, step: int) -> Batch:
+        """The batch of one step, made on the calling thread."""
+        return _joined_pairs([loader.batch(step) for loader in self._loaders])
+
+
+def _joined_pairs(parts: Sequence[Batch]) -> Batch:
+    return {
+        "image": torch.cat([part["image"] for part in parts]),
+        "expression": torch.cat([part["expression"] for part in parts]),
+        "pair_id": [pair_id for part in parts for pair_id in part["pair_id"]],
+    }

@@ -28,8 +28,9 @@ def index_name(name: str) -> str:
 
 
 def studio_kinds(config: Config) -> list[Kind]:
-    """The sets of people that the studio films."""
-    asked = {"turned": config.evaluation.turned, "captured": config.data.studio.captures is not None}
+    """The sets of people that the studio films in the stage ``prepare``."""
+    studio = config.data.studio
+    asked = {"turned": config.evaluation.turned, "captured": studio.captures is not None, "labelled": False}
     return [kind for kind in KINDS if asked.get(kind, True)]
 
 

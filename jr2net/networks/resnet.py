@@ -138,7 +138,8 @@ class ResNet(nn.Module):
 
     ResNet-10, -18 and -34 use basic blocks, ResNet-50 bottlenecks; ``width`` is the number of channels of the first
     stage (torchvision: 64). With ``config.weights`` the file is loaded and normalisation statistics are frozen;
-    ``pretrained=False`` builds the same network without loading the file (for a checkpoint).
+    ``pretrained=False`` builds the same network without loading the file (for a checkpoint). Images larger than
+    ``config.side`` are shrunk to it by averaging; it has to divide their side.
 
     The features are the global average of the last stage and, with ``config.points``, the coordinates of that many
     learnt keypoints (soft-argmax): pooled features lose positions, which a face's shape depends on.
@@ -148,6 +149,7 @@ class ResNet(nn.Module):
         super().__init__()
         norm: Callable[[int], nn.Module] = FrozenBatchNorm if config.weights else group_norm
         block = Bottleneck if config.layers == 50 else BasicBlock
+        self.side = config.side
         self.conv1 = nn.Conv2d(3, config.width, 7, 2, 3, bias=False)
         self.bn1 = norm(config.width)
         inputs = config.width
@@ -165,8 +167,10 @@ class ResNet(nn.Module):
             self.load_torchvision_weights(config.weights)
 
     def stages(self, image: Tensor) -> list[Tensor]:
-        """Feature maps of the stem and the four stages, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image side."""
-        x = F.relu(self.bn1(self.conv1(normalize_imagenet(image))))
+        """Feature maps of the stem and the four stages, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the side that it sees."""
+        factor = 1 if self.side is None else image.shape[-1] // self.side
+        x = image if factor <= 1 else F.avg_pool2d(image, factor)
+        x = F.relu(self.bn1(self.conv1(normalize_imagenet(x))))
         maps = [x]
         x = max_pool(x)
         for stage in range(4):

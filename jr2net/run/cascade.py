@@ -25,13 +25,13 @@ ABLATIONS = ("reccopynet", "recdatanet", "baseline")
 _SECOND_ROUND = tuple(f"{name}_2" for name in (*REENACTORS, "synthesis", "etnet", "recaugnet"))
 
 ALL_STAGES = (
-    *("prepare", "mattes", "recnet", *REENACTORS, "synthesis", "etnet", "recaugnet"),
+    *("prepare", "mattes", "recnet", *REENACTORS, "synthesis", "films", "etnet", "recaugnet"),
     *("reccopynet", "pair_clips", "recdatanet", "baseline"),
     *_SECOND_ROUND,
     "evaluation",
 )
 
-_DATA = ("prepare", "mattes", "synthesis", "pair_clips", "evaluation")
+_DATA = ("prepare", "mattes", "synthesis", "films", "pair_clips", "evaluation")
 
 NETWORKS = tuple(name for name in ALL_STAGES if first_round(name) not in _DATA)
 """All stages that train a network."""
@@ -42,7 +42,9 @@ NETWORK_FILES = ("model.json", "model.safetensors")
 
 def stages(config: Config) -> tuple[str, ...]:
     """The stages of a run in the order in which they run."""
-    left_out = {*REENACTORS, *ABLATIONS, "mattes", "pair_clips"} - {config.reenactor, *config.ablations}
+    left_out = {*REENACTORS, *ABLATIONS, "mattes", "films", "pair_clips"} - {config.reenactor, *config.ablations}
+    if config.etnet.films:
+        left_out.remove("films")
     if config.reenactor == "flow3d":
         left_out.remove("mattes")
     if {"recdatanet", "baseline"} & {*config.ablations}:
@@ -72,7 +74,8 @@ def roles(config: Config, stage: str) -> dict[str, str]:
         "dcnet": ("prepare", "recnet"),
         "flow3d": ("prepare", "mattes", "recnet"),
         "synthesis": ("prepare", "recnet", config.reenactor),
-        "etnet": ("recnet", "synthesis"),
+        "films": (),
+        "etnet": ("recnet", *_labelled(config)),
         "recaugnet": ("prepare", "recnet", "etnet"),
         "reccopynet": ("prepare", "recnet"),
         "pair_clips": ("prepare", "recnet", config.reenactor, "synthesis"),
@@ -84,6 +87,12 @@ def roles(config: Config, stage: str) -> dict[str, str]:
     fits_faces = first in (*REENACTORS, "synthesis")
     second = {name: f"{name}_2" for name in used if f"{name}_2" in _SECOND_ROUND}
     return {name: name for name in used} | second | ({"recnet": "recaugnet"} if fits_faces else {})
+
+
+def _labelled(config: Config) -> tuple[str, ...]:
+    """The stages with the labelled images that ETNet is trained on."""
+    share = config.etnet.films
+    return (*(("synthesis",) if share < 1 else ()), *(("films",) if share else ()))
 
 
 def upstream(config: Config, stage: str) -> tuple[str, ...]:

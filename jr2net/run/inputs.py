@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -39,6 +38,7 @@ DECIDED_BY: Mapping[str, tuple[str, ...]] = {
     "dcnet": ("dcnet",),
     "flow3d": ("flow3d",),
     "synthesis": ("synthesis",),
+    "films": ("films", "data.studio.detector_shrink", "data.studio.detector_noise"),
     "etnet": ("etnet",),
     "recaugnet": ("recaugnet", *_AS_RECNET),
     "reccopynet": ("reccopynet", "recaugnet.optimizer", "etnet.backbone", "etnet.from_recnet", *_AS_RECNET),
@@ -103,7 +103,7 @@ def record(config: Config, stage: str, face_model: str) -> dict[str, Any]:
 def deciding(config: Config, stage: str) -> list[str]:
     """Dotted names of the settings that decide the output of a stage in this run."""
     data = config.data
-    unused = {"data.studio", "evaluation.turned"} if data.clips is not None else set()
+    unused = {"data.studio", "evaluation.turned"} if data.clips is not None and stage != "films" else set()
     if data.clips is None or data.test_clips is not None:
         unused.add("data.hold_out")
     if stage == "reccopynet" and config.reccopynet.optimizer is not None:
@@ -198,7 +198,7 @@ def _look_up(settings: Mapping[str, Any], name: str) -> Any:
 
 def _same_files(old: Any, new: Any) -> bool:
     """Whether a path, as version 0.1 recorded it, may be that of these files."""
-    return isinstance(old, str) and isinstance(new, Mapping) and list(new) == [PurePosixPath(old).name]
+    return isinstance(old, str) and isinstance(new, Mapping) and list(new) == [storage.base_name(old)]
 
 
 def _are_files(value: Any) -> bool:

@@ -1,8 +1,8 @@
 """The trainings of the cascade by name: how each is built, which batches it uses, which network it produces.
 
 ``upstream`` maps the parts of finished stages (``run.cascade.roles``) to local folders or URIs: ``prepare`` (clip
-shards), ``recnet``, ``synthesis`` (pair shards), ``pair_clips``, ``etnet``. In the second round, what fits the faces in
-the part of ``recnet`` is a RecAugNet.
+shards), ``recnet``, ``synthesis`` and ``films`` (pair shards), ``pair_clips``, ``etnet``. In the second round, what
+fits the faces in the part of ``recnet`` is a RecAugNet.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jr2net import storage
 from jr2net.config import Config, OptimizerConfig
 from jr2net.config.stages import first_round, training_section
 from jr2net.data.clips import ClipLoader, ClipSource
-from jr2net.data.mixture import MixedLoader
+from jr2net.data.mixture import MixedLoader, MixedPairLoader
 from jr2net.data.pairs import VALIDATION_SHARD, PairLoader
 from jr2net.data.sets import pair_clips, stage_clips, training_clips, validation_clips
 from jr2net.face.camera import Camera
@@ -65,7 +65,7 @@ class TrainingSpec:
     """
 
     build: Callable[[Config, FaceModel, Upstream, Device], Training]
-    loader: Callable[..., ClipLoader | PairLoader | MixedLoader]
+    loader: Callable[..., ClipLoader | PairLoader | MixedLoader | MixedPairLoader]
     jitter: Callable[[Config], float]
     network: Callable[[Training], nn.Module]
 
@@ -221,7 +221,8 @@ def _build_flow3d(config: Config, model: FaceModel, upstream: Upstream, device: 
 def _new_etnet(config: Config, model: FaceModel, upstream: Upstream) -> ETNet:
     """ETNet as its training starts."""
     etnet = ETNet(config.etnet.backbone)
-    if config.etnet.from_recnet and config.etnet.backbone == config.recnet.backbone:
+    seen_alike = {"side": config.recnet.backbone.side}  # the same layers read images of any side
+    if config.etnet.from_recnet and config.etnet.backbone.model_copy(update=seen_alike) == config.recnet.backbone:
         etnet.backbone.load_state_dict(_load(RecNet, upstream["recnet"], model).backbone.state_dict())
     return etnet
 
@@ -299,9 +300,19 @@ def _matted_clip_loader(config: Config, upstream: Upstream, held_back: bool = Fa
     return ClipLoader(clips, paired_augmentation=True, mattes=True, **arguments)
 
 
-def _pair_loader(config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any) -> PairLoader:
-    folder = str(upstream["synthesis"])
-    return PairLoader(storage.join(folder, VALIDATION_SHARD) if held_back else folder, **arguments)
+def _labelled_loader(
+    config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any
+) -> PairLoader | MixedPairLoader:
+    """Synthesised pairs, films, or both; of the people that are held back, pairs if the run has them, else films."""
+    batch_size = arguments.pop("batch_size")
+    films = config.etnet.films_in(batch_size)
+    first = "synthesis" if films < batch_size else "films"
+    if held_back:
+        return PairLoader(storage.join(str(upstream[first]), VALIDATION_SHARD), batch_size=batch_size, **arguments)
+    if films in (0, batch_size):
+        return PairLoader(str(upstream[first]), batch_size=batch_size, **arguments)
+    sizes = {str(upstream["synthesis"]): batch_size - films, str(upstream["films"]): films}
+    return MixedPairLoader(sizes, **arguments)
 
 
 TRAININGS = {
@@ -325,7 +336,7 @@ TRAININGS = {
     ),
     "etnet": TrainingSpec(
         build=_build_etnet,
-        loader=_pair_loader,
+        loader=_labelled_loader,
         jitter=lambda config: config.etnet.jitter,
         network=lambda training: training.networks["etnet"],
     ),

@@ -30,8 +30,8 @@ from jr2net.studio.shading import Shot, draw_body, draw_hair
 from jr2net.studio.subject import Subject, build_subject, reflectance
 from jr2net.studio.truth import fit_harmonics, fit_pose
 
-Kind = Literal["train", "natural", "large", "turned", "captured"]
-KINDS: tuple[Kind, ...] = ("train", "natural", "large", "turned", "captured")
+Kind = Literal["train", "natural", "large", "turned", "captured", "labelled"]
+KINDS: tuple[Kind, ...] = ("train", "natural", "large", "turned", "captured", "labelled")
 
 SUPERSAMPLING = 2
 _FOOTAGE = Camera(0, 1000.0, (0.0, 0.0))
@@ -48,14 +48,16 @@ def film_people(
     kind: Kind,
     size: int,
     mattes: bool = False,
+    large: float = 0.0,
 ) -> Iterator[ClipRow]:
     """Films people ``first`` … ``first + count − 1`` of a kind, one row of ``size`` x ``size`` images each.
 
     'train' and 'natural' people talk, 'large' people show strong expressions, 'captured' people the largest ones of
-    ``config.captures``, 'turned' people turn their heads by 30° to 60° from frame to frame; the test kinds have ground
-    truth. With ``mattes`` each frame has its exact matte. A person depends on (seed, kind, number), and on the captures
-    if it shows them, not on ``first``, ``count`` and ``mattes``. Raises ValueError for another kind, TrackError where
-    no capture can be read.
+    ``config.captures``, 'turned' people turn their heads by 30° to 60° from frame to frame, 'labelled' people do as
+    'large' or as 'natural' ones; all kinds but 'train' have ground truth. With ``mattes`` each frame has its exact
+    matte. A person depends on (seed, kind, number), and on the captures if it shows them, not on ``first``, ``count``
+    and ``mattes``. large: fraction of 'labelled' people with strong expressions. Raises ValueError for another kind,
+    TrackError where no capture can be read.
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}: the studio films {', '.join(KINDS)}")
@@ -66,7 +68,7 @@ def film_people(
         tracks = read_captures(config.captures).tracks
     subject = build_subject(model)
     for number in range(first, first + count):
-        yield film_person(subject, config, seed, number, kind, size, mattes, tracks)
+        yield film_person(subject, config, seed, number, kind, size, mattes, tracks, large)
 
 
 @torch.no_grad()
@@ -79,10 +81,11 @@ def film_person(
     size: int,
     mattes: bool = False,
     tracks: Sequence[Track] = (),
+    large: float = 0.0,
 ) -> ClipRow:
     """One person's row. Appearance, acting, scene and recording each have a random stream of their own.
 
-    tracks: what people of the kind 'captured' show.
+    tracks: what people of the kind 'captured' show; large: how probably one of the kind 'labelled' acts strongly.
     """
     streams = np.random.SeedSequence([seed, KINDS.index(kind), number]).spawn(4)
     person_rng, acting_rng, scene_rng, recording_rng = (np.random.default_rng(stream) for stream in streams)
@@ -91,7 +94,8 @@ def film_person(
     if kind == "captured":
         numbers, expression = act_captured(acting_rng, frames, tracks)
     else:
-        numbers, expression = act(acting_rng, frames, large=kind == "large")
+        strong = kind == "large" or (kind == "labelled" and acting_rng.random() < large)
+        numbers, expression = act(acting_rng, frames, large=strong)
     take = draw_take(acting_rng, len(numbers), config.variety)
     if kind == "turned":
         take = draw_turns(acting_rng, take)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.ray_settings import LOCAL_SETTINGS
 from jobs.submit import local_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,7 @@ Submit = Callable[..., subprocess.Popen[str]]
 def start() -> Iterator[Submit]:
     """start("jobs/x.py", …) -> a job submitted with the smoke configuration, its log in ``stdout``."""
     with local_cluster() as address:
-        environment = os.environ | {"RAY_API_SERVER_ADDRESS": address}
+        environment = os.environ | LOCAL_SETTINGS | {"RAY_API_SERVER_ADDRESS": address}
 
         def begin(*job: str) -> subprocess.Popen[str]:
             command = [sys.executable, "jobs/submit.py", *job, "--config", "configs/smoke.yaml"]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 
 from jobs import import_clips
 from jobs.import_clips import _sets_of, main
@@ -29,17 +28,6 @@ from jr2net.settings import ConfigError
 from jr2net.studio.film import film_people
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def cluster():
-    """A local cluster; the settings of Ray that the job puts in the environment are taken out again."""
-    before = dict(os.environ)
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-    os.environ.clear()
-    os.environ.update(before)
 
 
 def labelled_photos(folder: Path) -> None:
@@ -59,21 +47,24 @@ def labelled_photos(folder: Path) -> None:
         (folder / f"{number:03d}.pts").write_text(text)
 
 
-@pytest.mark.drill  # Ray Data in the process of the tests disturbs the clusters of later ones
-def test_the_job_writes_the_shards_of_the_command(
-    tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def run_job(*arguments: str) -> str:
+    """What the job prints on standard output. It is a process of its own, with its own cluster."""
+    command = [sys.executable, "jobs/import_clips.py", *arguments]
+    job = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert job.returncode == 0, job.stdout + job.stderr
+    return job.stdout
+
+
+def test_the_job_writes_the_shards_of_the_command(tmp_path: Path) -> None:
     labelled_photos(tmp_path / "ibug")
     options = ["--size", "32", "--no-mattes"]
     assert cli.main(["data", "import", str(tmp_path / "ibug"), "-o", str(tmp_path / "a"), *options]) == 0
-    assert main([str(tmp_path / "ibug"), "-o", str(tmp_path / "b"), *options]) == 0
-    log = capsys.readouterr().out
-    assert "[import] files and clips left out: 1 web page" in log
+    job = [str(tmp_path / "ibug"), "-o", str(tmp_path / "b"), *options]
+    assert "[import] files and clips left out: 1 web page" in run_job(*job)
     written = [sorted((tmp_path / name).glob("*.parquet")) for name in "ab"]
     assert [path.name for path in written[0]] == [path.name for path in written[1]] != []
     assert [path.read_bytes() for path in written[0]] == [path.read_bytes() for path in written[1]]
-    assert main([str(tmp_path / "ibug"), "-o", str(tmp_path / "b"), *options]) == 0
-    assert "already done" in capsys.readouterr().out
+    assert "already done" in run_job(*job)
 
 
 def split_plan(folder: Path, *parts: str) -> Plan:

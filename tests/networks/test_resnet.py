@@ -169,3 +169,12 @@ def test_pointwise_convolution_mixes_the_channels_of_each_pixel() -> None:
     x = torch.randn(2, 3, 6, 7, generator=torch.Generator().manual_seed(4))
     mixed = torch.einsum("oc,bchw->bohw", convolution.weight[:, :, 0, 0], x)
     torch.testing.assert_close(convolution(x), mixed)
+
+
+def test_a_backbone_may_see_a_smaller_image() -> None:
+    torch.manual_seed(0)
+    network = ResNet(BackboneConfig(layers=10, width=8, points=4, side=32)).eval()
+    image = torch.rand(2, 3, 64, 64)
+    small = image.view(2, 3, 32, 2, 32, 2).mean((3, 5))
+    torch.testing.assert_close(network(image), network(small))
+    assert network.stages(image)[0].shape[-1] == 16

@@ -25,7 +25,9 @@ def test_stages_run_after_their_dependencies(reenactor: str) -> None:
     for position, stage in enumerate(planned):
         assert set(upstream(config, stage)) <= set(planned[:position])
     assert all(upstream(config, other) == upstream(load(SMOKE), other) for other in REENACTORS)
-    others = {*REENACTORS, "mattes", *ABLATIONS, "pair_clips"} | {stage for stage in ALL_STAGES if stage.endswith("_2")}
+    others = {*REENACTORS, "mattes", "films", *ABLATIONS, "pair_clips"} | {
+        stage for stage in ALL_STAGES if stage.endswith("_2")
+    }
     assert set(ALL_STAGES) == set(planned) | others
 
 
@@ -48,6 +50,19 @@ def test_ablations_and_the_second_round_add_stages_and_change_none(tmp_path: Pat
 def test_pairs_as_clips_are_made_for_whom_they_are_trained_on() -> None:
     assert "pair_clips" not in stages(load(SMOKE, ["ablations=[reccopynet]"]))
     assert "pair_clips" in stages(load(SMOKE, ["ablations=[baseline]"]))
+
+
+def test_films_are_a_stage_of_runs_whose_etnet_learns_from_them(tmp_path: Path) -> None:
+    run, more = run_at(tmp_path), run_at(tmp_path, "etnet.films=0.5")
+    finish_all(run)
+    assert set(stages(more.config)) == {*stages(run.config), "films"} and "films" not in networks(more.config)
+    for stage in ("prepare", "recnet", "dcnet", "synthesis"):
+        assert manifest.is_done(more.folder(stage), more.inputs(stage))
+    assert upstream(more.config, "etnet") == ("recnet", "synthesis", "films")
+    assert upstream(load(SMOKE, ["etnet.films=1"]), "etnet") == ("recnet", "films")
+    assert roles(load(SMOKE, ["etnet.films=1", "rounds=2"]), "etnet_2") == {"recnet": "recnet", "films": "films"}
+    other = run_at(tmp_path, "etnet.films=0.5", "films.frames=1")
+    assert other.settings("films") != more.settings("films") and other.settings("etnet") == more.settings("etnet")
 
 
 def test_recaugnet_takes_the_part_of_recnet_in_the_second_round() -> None:

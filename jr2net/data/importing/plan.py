@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ from itertools import groupby
 from jr2net import storage
 from jr2net.data.importing.settings import ImportSettings
 from jr2net.data.readers import LAYOUTS
-from jr2net.data.readers.layout import Folder, Problem, Unit
+from jr2net.data.readers.layout import Folder, Problem, Unit, ending
 from jr2net.data.readers.problems import DatasetError
 from jr2net.storage import join, read_bytes, write_bytes
 
@@ -61,13 +62,19 @@ class Shard:
 
 @dataclass(frozen=True)
 class Plan:
-    """An import. folder, output: paths or URIs; problems: what the reader left out."""
+    """An import.
+
+    folder, output  paths or URIs
+    problems        what the reader left out
+    ignored         ending -> number of files that belong to no clip, the dataset's lists among them
+    """
 
     folder: str
     output: str
     settings: ImportSettings
     shards: tuple[Shard, ...]
     problems: tuple[Problem, ...]
+    ignored: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def units(self) -> int:
@@ -91,7 +98,9 @@ def make_plan(folder: Folder, output: str, settings: ImportSettings) -> Plan:
     ordered = sorted(survey.units, key=lambda unit: (unit.part, unit.name))
     for part, units in groupby(ordered, key=lambda unit: unit.part):
         shards += _deal(part, list(units))
-    return Plan(folder.uri, output, settings, tuple(shards), tuple(survey.problems))
+    used = {file for unit in survey.units for file in unit.files} | {problem.name for problem in survey.problems}
+    ignored = Counter(ending(name) or "no ending" for name in folder.names if name not in used)
+    return Plan(folder.uri, output, settings, tuple(shards), tuple(survey.problems), tuple(ignored.most_common()))
 
 
 def keep_plan(plan: Plan) -> None:

@@ -77,7 +77,11 @@ def run_import(plan: Plan, execute: Execute, say: Say) -> dict[str, Any]:
     waiting = [shard for shard in plan.shards if shard.name + DONE not in imported]
     progress = Progress(plan.units, say, done=plan.units - sum(len(shard.units) for shard in waiting))
     again = f", {progress.done:,} of them done before" if progress.done else ""
-    say(f"[import] {plan.units:,} files in {len(plan.shards):,} shards{again}: {plan.folder}")
+    files = f"{number_of(plan.units, 'file')} in {number_of(len(plan.shards), 'shard')}{again}"
+    say(f"[import] {files}: {plan.folder}, layout {plan.settings.layout}")
+    if plan.ignored:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in plan.ignored[:5])
+        say(f"[import] files that are no part of a clip: {kinds}{' …' if len(plan.ignored) > 5 else ''}")
     execute(plan, waiting, None, progress)
 
     outcomes = [read_outcome(plan.path("outcomes", shard.name + DONE)) for shard in plan.shards]
@@ -198,11 +202,17 @@ def summary(plan: Plan, report: dict[str, Any]) -> list[str]:
 
     named = f"; each is named in {plan.path('quarantine.jsonl')}" if report["left_out"] else ""
     return [
-        f"{report['frames']:,} frames in {report['clips']:,} clips of {report['identities']:,} identities, from "
-        f"{report['files']:,} files: {' and '.join(report['folders'])}",
+        f"{number_of(report['frames'], 'frame')} in {number_of(report['clips'], 'clip')} of "
+        f"{number_of(report['identities'], 'identity', 'identities')}, from {number_of(report['files'], 'file')}: "
+        f"{' and '.join(report['folders'])}",
         f"frames left out: {counts(report['frames_left_out'])}",
         f"files and clips left out: {counts(report['left_out'])}{named}",
     ]
+
+
+def number_of(count: int, one: str, several: str = "") -> str:
+    """``1 clip``, ``2,000 clips``."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
 def _duration(seconds: float) -> str:

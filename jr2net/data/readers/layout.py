@@ -112,7 +112,8 @@ class Folder:
         found = (name for name, _ in storage.iter_files(uri)) if names is None else names
         self.names = sorted(name for name in found if not _is_hidden(name))
         if not self.names:
-            what = "holds no files" if storage.exists(uri) else "there is no such folder"
+            is_file = storage.exists(uri) and ending(storage.base_name(uri)) in (*PHOTO_ENDINGS, *VIDEO_ENDINGS)
+            what = "is a file" if is_file else "holds no files" if storage.exists(uri) else "there is no such folder"
             raise DatasetError("empty", f"{uri}: {what}; give the folder of a dataset")
 
     def load(self, name: str) -> bytes:

@@ -19,7 +19,7 @@ from jr2net.data.scans.range_image import parse_abs
 
 def read_mesh(path: str) -> Mesh:
     """Reads a mesh, packed by gzip or not. Raises DatasetError naming the file, StorageError."""
-    content, name = storage.read_bytes(path), path
+    content, name = storage.read_bytes(path), storage.base_name(path)
     if name.lower().endswith(".gz"):
         content, name = unpacked(content, path), name[:-3]
     refuse_web_page(content, path)

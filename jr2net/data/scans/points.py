@@ -67,7 +67,7 @@ def read_points(path: str) -> PointFile:
     """Reads a landmark file by its ending (``POINT_FILES``). Raises DatasetError naming the file, StorageError."""
     content = storage.read_bytes(path)
     refuse_web_page(content, path)
-    ending = f".{path.rpartition('.')[2].lower()}"
+    ending = f".{storage.base_name(path).rpartition('.')[2].lower()}"
     parse = _PARSERS.get(ending)
     if parse is None:
         raise DatasetError("format", f"{path}: {ending} is not read; give one of {', '.join(POINT_FILES)}")

@@ -34,10 +34,18 @@ def pose_errors(predicted: Array, truth: Array) -> dict[str, float]:
 def by_yaw(values: Array, yaw: Array) -> dict[str, float]:
     """Mean of values (M,) in every bin of YAW_BINS by yaw (M,) radians, ``mean`` of the three means and their ``std``;
     NaN for a bin without faces or with a value that is NaN, and then for the mean and the deviation too."""
-    turned = np.abs(np.degrees(yaw))
     means = {}
-    for name, (low, high) in YAW_BINS.items():
-        chosen = values[(turned > low) & (turned <= high)]
-        means[name] = float(chosen.mean()) if len(chosen) else float("nan")
+    for name, chosen in _bins(yaw).items():
+        means[name] = float(values[chosen].mean()) if chosen.any() else float("nan")
     each = np.array(list(means.values()))
     return {**means, "mean": float(each.mean()), "std": float(each.std())}
+
+
+def count_by_yaw(yaw: Array) -> dict[str, int]:
+    """Number of faces in every bin of YAW_BINS by yaw (M,) radians."""
+    return {name: int(chosen.sum()) for name, chosen in _bins(yaw).items()}
+
+
+def _bins(yaw: Array) -> dict[str, NDArray[np.bool_]]:
+    turned = np.abs(np.degrees(yaw))
+    return {name: (turned > low) & (turned <= high) for name, (low, high) in YAW_BINS.items()}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -27,7 +27,7 @@ from jr2net.data.readers.pairs import find_pairs
 from jr2net.data.readers.problems import DatasetError, check_points
 from jr2net.evaluation.figures import draw_points
 from jr2net.evaluation.metrics.landmarks import box_nme
-from jr2net.evaluation.metrics.pose import ANGLES, YAW_BINS, by_yaw, pose_errors
+from jr2net.evaluation.metrics.pose import ANGLES, YAW_BINS, by_yaw, count_by_yaw, pose_errors
 from jr2net.evaluation.protocols.protocol import Protocol, ProtocolError, ProtocolSettings, Systems
 from jr2net.evaluation.protocols.result import Figure, Measured, Missing, Result, Table
 from jr2net.evaluation.statistics import Estimate, estimate_figures
@@ -115,8 +115,11 @@ def measure(data: str, systems: Systems, settings: Aflw2000Settings) -> Result:
     for method, theirs in systems.predictions.items():
         _check_complete(method, theirs, measured, answers[method])
     photos = [str(number) for number in range(len(truths))]  # every photo is of a person of its own
+    counts = count_by_yaw(np.array([truth.published[1] for truth in truths]))  # type: ignore[index]
     rows = {
-        method: estimate_figures(partial(_figures, _joined(found), truths), photos, settings.draws, settings.seed)
+        method: _of_bins(
+            estimate_figures(partial(_figures, _joined(found), truths), photos, settings.draws, settings.seed), counts
+        )
         for method, found in answers.items()
     }
     return Result(
@@ -133,6 +136,8 @@ def measure(data: str, systems: Systems, settings: Aflw2000Settings) -> Result:
         notes=(
             "NME: mean distance of the 68 points, of which the true ones lie on the 3D face also where it hides them, "
             "over the square root of the area of their box. STD: of the three bins.",
+            f"Faces by yaw: {', '.join(f'{count} in {name}' for name, count in counts.items())}. A bin of one face has "
+            "no interval.",
             "Pose: mean absolute error of the file's angles, without the faces of which one is above 99°.",
             "Every system is given the box of the true landmarks; the frontal mean face knows nothing else.",
         ),
@@ -219,6 +224,17 @@ def _figures(found: tuple[Array, Array], truths: Sequence[MatFace], drawn: NDArr
     figures = {f"nme {name}": value for name, value in by_yaw(errors, angles[:, 1]).items()}
     figures["nme all"] = float(errors.mean())
     return figures | {f"pose {name}": value for name, value in pose_errors(predicted, angles).items()}
+
+
+def _of_bins(row: dict[str, Estimate], counts: Mapping[str, int]) -> dict[str, Estimate]:
+    """The estimates with the number of faces of each bin; without an interval where a bin has a single face."""
+    found = {f"nme {name}": (count, count) for name, count in counts.items()}
+    fewest = min(counts.values())
+    found |= {f"nme {name}": (fewest, sum(counts.values())) for name in ("mean", "std")}
+    return row | {
+        name: replace(row[name], people=faces) if least > 1 else Estimate(row[name].value, people=faces)
+        for name, (least, faces) in found.items()
+    }
 
 
 def _missing(row: Mapping[str, Estimate]) -> tuple[Missing, ...]:

@@ -180,7 +180,7 @@ class Predictions:
 
 def _readable(path: str) -> str | bytes:
     """A photo, those of FRGC (``.ppm``), which photos of users are not, among them."""
-    if not path.lower().endswith(".ppm"):
+    if not storage.base_name(path).lower().endswith(".ppm"):
         return path
     try:
         with Image.open(io.BytesIO(storage.read_bytes(path)), formats=("PPM",)) as image:

@@ -282,16 +282,20 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(importing_clips, "load_face_detector", lambda: find_red)
     write(tmp_path / "My clips", "a.mp4", video(walk(6)))
     write(tmp_path / "My clips", "b.mp4", video(walk(6), seed=2))
+    write(tmp_path / "My clips", "notes.txt", b"not a clip")
     arguments = ["data", "import", str(tmp_path / "My clips"), "-o", str(tmp_path / "out"), "--size", "32"]
     arguments += ["--no-mattes", "--gate", "size=20", "--gate", "sharpness=0.02", "--licence", "CC0"]
     assert cli.main(arguments) == 0
     output = capsys.readouterr()
     assert "12 frames in 2 clips of 2 identities, from 2 files" in output.out and "2 files in 2 shards" in output.err
+    assert "layout footage" in output.err and "files that are no part of a clip: 1 .txt" in output.err
     (row,) = read_clips(str(tmp_path / "out/clips-00000.parquet"))
     assert row.identity == "My-clips/a" and row.license == "CC0" and row.matte is None
     assert cli.main([*arguments, "--gate", "colour=3"]) == 1
     assert "--gate colour=3: write NAME=VALUE with one of size, sharpness, yaw, frames" in capsys.readouterr().err
     assert cli.main(["data", "import", str(tmp_path / "none"), "-o", str(tmp_path / "out")]) == 1
+    assert cli.main(["data", "import", str(tmp_path / "My clips/a.mp4"), "-o", str(tmp_path / "out")]) == 1
+    assert "a.mp4: is a file; give the folder of a dataset" in capsys.readouterr().err
 
 
 def test_an_import_of_nothing_usable_says_why(tmp_path: Path) -> None:

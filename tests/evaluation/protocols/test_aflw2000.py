@@ -59,6 +59,11 @@ def test_known_answers_have_known_errors(faces: Path, tmp_path: Path) -> None:
     frontal = values(result, "Frontal mean face")
     assert frontal["pose yaw"] == pytest.approx(np.degrees(np.abs(YAWS)).mean(), abs=1e-2)
     assert frontal["nme all"] > 1 and not result.quarantined and not result.missing
+    turned = np.degrees(np.abs(YAWS))
+    counts = [int(((turned > low) & (turned <= high)).sum()) for low, high in ((-1, 30), (30, 60), (60, 90))]
+    bins = [result.tables[0].methods["off"][f"nme {name}"] for name in ("[0, 30]", "[30, 60]", "[60, 90]")]
+    assert [found.people for found in bins] == counts
+    assert [found.low is None for found in bins] == [count == 1 for count in counts]
 
 
 def test_bad_files_are_quarantined_by_name(faces: Path) -> None:

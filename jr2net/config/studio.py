@@ -1,0 +1,44 @@
+"""Settings of the synthetic studio. Part of ``jr2net.config``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from jr2net.settings import Effect, Section
+
+
+class StudioConfig(Section):
+    """The synthetic studio, which renders labelled video frames of random people."""
+
+    people: int = Field(3000, ge=2, description="number of training identities")
+    frames: int = Field(3, ge=1, description="frames per training identity")
+    test_people: int = Field(100, ge=1, description="held-out identities per test set (natural, large)")
+    test_frames: int = Field(3, ge=2, description="frames per test identity")
+    variety: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="variation of pose, lens and recording; 0: plain portraits, 1: as varied as photographs",
+    )
+    people_per_shard: int = Field(250, ge=1, description="identities per Parquet shard")
+    detector_shrink: float = Field(
+        0.5, ge=0, le=1, description="how much the simulated landmark detector shrinks large expressions"
+    )
+    detector_noise: float = Field(0.01, ge=0, description="the detector's noise, as a fraction of the face box")
+    captures: Annotated[str | None, Effect.CONTENT] = Field(
+        None,
+        description="captured expressions, as `synthesis.captures`, whose largest `test_people` show in a test set of "
+        "their own, `captured`; none: there is no such set",
+    )
+
+
+class FilmsConfig(Section):
+    """The stage ``films``, of runs with ``etnet.films``: images of synthetic people with their coefficients."""
+
+    people: int = Field(6500, ge=1, description="number of people, who are in no other set")
+    frames: int = Field(3, ge=1, description="frames per person")
+    large: float = Field(0.75, ge=0, le=1, description="fraction of people with large expressions; the others talk")
+    variety: float = Field(1.0, ge=0, le=1, description="as `data.studio.variety`")
+    people_per_shard: int = Field(100, ge=1, description="people per Parquet shard")
