@@ -51,7 +51,7 @@ def find_encoding(content: bytes, source: str) -> str:
     if b"\0" in content:  # in text only of UTF-16, without its mark
         zeros = [not content[first:64:2].strip(b"\0") for first in (0, 1)]
         if zeros[0] == zeros[1]:
-            raise NotACaptureError(f"{source}: not a text (it holds zero bytes); {_EXPORT}")
+            raise NotACaptureError(f"{source}: not a CSV or JSON text (it holds zero bytes); {_EXPORT}")
         return "utf-16-le" if zeros[1] else "utf-16-be"
     for encoding in ("utf-8", "cp1252"):
         try:
