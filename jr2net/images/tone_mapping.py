@@ -17,10 +17,12 @@ _WHITE = 203.0  # cd/m²
 _PEAK = 1000.0  # cd/m²
 _KNEE = 0.75  # of reference white: from here on highlights are compressed
 _GAMMA = 2.2  # of the screens that show sRGB
-_LUMINANCE = np.float32([0.2627, 0.6780, 0.0593])  # of BT.2020
+_LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)  # of BT.2020
 
-_FROM_BT2020 = np.float32([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
-_FROM_P3 = np.float32([[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]])
+_FROM_BT2020 = np.array(
+    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
+)
+_FROM_P3 = np.array([[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]], np.float32)
 _TO_BT709 = {9: _FROM_BT2020, 11: _FROM_P3, 12: _FROM_P3}  # by primaries of ITU-T H.273
 _STEPS = 4096
 

@@ -3,6 +3,8 @@ the comb of interlacing, its colours in sRGB. HDR (HLG and PQ) is tone-mapped (`
 
 from __future__ import annotations
 
+from typing import Any
+
 import av
 import cv2
 import numpy as np
@@ -23,7 +25,8 @@ def to_picture(frame: av.VideoFrame, aspect: float = 1.0) -> np.ndarray:
         rgb = cv2.resize(np.ascontiguousarray(rgb[::2]), (rgb.shape[1], len(rgb)), interpolation=cv2.INTER_LINEAR)
     if aspect != 1.0 and _ASPECTS[0] <= aspect <= _ASPECTS[1]:
         rgb = cv2.resize(rgb, (max(1, round(rgb.shape[1] * aspect)), len(rgb)), interpolation=cv2.INTER_AREA)
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    side_data: Any = frame.side_data  # its stub knows no keys of its own type
+    matrix = side_data.get(Type.DISPLAYMATRIX)
     return rgb if matrix is None else np.ascontiguousarray(turned(rgb, np.frombuffer(bytes(matrix), np.int32)))
 
 
