@@ -56,15 +56,33 @@ def probe_video(content: bytes, limits: VideoLimits) -> VideoShape:
         return VideoShape(width, height, _frame_rate(stream), stream.frames)
 
 
+@dataclass(frozen=True)
+class VideoFrame:
+    """A frame of a video: seconds since the first one, and its image (H, W, 3) uint8 RGB, upright."""
+
+    seconds: float
+    image: np.ndarray
+
+
 def read_video(content: bytes, limits: VideoLimits) -> Iterator[np.ndarray]:
     """Frames (H, W, 3) uint8 RGB of an MP4, MOV, WebM or Matroska video, one at a time. Raises VideoError."""
+    return (frame.image for frame in read_frames(content, limits))
+
+
+def read_frames(content: bytes, limits: VideoLimits) -> Iterator[VideoFrame]:
+    """As ``read_video``, with the instant at which each frame is shown. Raises VideoError."""
     with _open_container(content, limits) as container:
-        for number, frame in enumerate(container.decode(container.streams.video[0])):
+        stream = container.streams.video[0]
+        first, before, interval = None, 0.0, 1 / _frame_rate(stream)
+        for number, frame in enumerate(container.decode(stream)):
             if number >= limits.frames:
                 raise VideoError("large", f"the video has more than {limits.frames} frames; cut it")
             if frame.width * frame.height > limits.pixels:  # a stream may change its size between frames
                 raise VideoError("large", f"frames of {frame.width} × {frame.height}; shrink the video")
-            yield _upright(frame)
+            first = frame.time if first is None else first
+            seconds = before + interval if frame.time is None or first is None else frame.time - first
+            before = 0.0 if number == 0 else max(before, seconds)
+            yield VideoFrame(before, _upright(frame))
 
 
 class Mp4Writer:
