@@ -91,7 +91,7 @@ async def generate_video(
         return await reenact(service, source, face, options.affects_whole_crop)
 
     writer = None
-    async for image, network in _map_in_order(generate_frame, driving.faces):
+    async for image, network in map_in_order(generate_frame, driving.faces):
         if writer is None:
             height, width = image.shape[:2]
             writer = Mp4Writer(width, height, driving.fps, service.mark(network))
@@ -131,7 +131,7 @@ async def _track_faces(
         while (frame := await asyncio.to_thread(next_frame, frames, step)) is not None:
             yield await asyncio.to_thread(locate, frame)
 
-    async for fitted in _map_in_order(service.fit, photos()):
+    async for fitted in map_in_order(service.fit, photos()):
         yield tracker.update(fitted.fit)
 
 
@@ -140,7 +140,7 @@ async def _to_async(items: Iterable[_Item]) -> AsyncIterator[_Item]:
         yield item
 
 
-async def _map_in_order(
+async def map_in_order(
     function: Callable[[_Item], Awaitable[_Result]], items: AsyncIterator[_Item]
 ) -> AsyncIterator[_Result]:
     """Results in the order of the items, with up to ``_FRAMES_IN_FLIGHT`` of them in flight."""
