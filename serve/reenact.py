@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -12,15 +13,16 @@ import numpy as np
 from jr2net.expressions.columns import NotACaptureError
 from jr2net.expressions.tracks import Track, TrackError, parse_capture
 from jr2net.images.photo import photo_format
-from jr2net.images.video import Mp4Writer, VideoError, VideoLimits, probe_video, read_video
+from jr2net.images.sound import Sound
+from jr2net.images.video import Mp4Writer, VideoError, VideoLimits
 from jr2net.inference.compositing import composite
 from jr2net.inference.driving import (
     DrivingOptions,
     VideoTracker,
     faces_from_capture,
+    film_frames,
     frame_step,
     is_video,
-    next_frame,
 )
 from jr2net.inference.face import FittedFace
 from jr2net.inference.messages import FaceArrays, ModelInfo
@@ -29,6 +31,7 @@ from serve.problems import Problem
 from serve.service import Service
 
 _FRAMES_IN_FLIGHT = 8  # of one video, so that its frames share batches
+_ASKED_S = 0.5
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -51,11 +54,17 @@ async def reenact(
 
 @dataclass(frozen=True)
 class Driving:
-    """What drives a video: the target face of each frame, their rate, and ``Track.notes`` of a capture."""
+    """What drives a video: the target face of each frame, their rate, what was found until now, and the video
+    whose sound is kept."""
 
     faces: AsyncIterator[FaceArrays]
     fps: float
-    notes: tuple[str, ...] = ()
+    found: Callable[[], tuple[str, ...]] = tuple
+    video: bytes = b""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.found()
 
 
 async def open_driving(service: Service, source: FittedFace, content: bytes, options: DrivingOptions) -> Driving:
@@ -71,7 +80,7 @@ async def open_driving(service: Service, source: FittedFace, content: bytes, opt
     if len(track) / track.fps > limit:
         raise Problem(413, f"driving: the capture lasts {len(track) / track.fps:.0f} s; cut it to {limit:g} s")
     faces = faces_from_capture(track, source.fit.face, options.relative)
-    return Driving(_to_async(faces), track.fps / frame_step(track.fps), track.notes)
+    return Driving(_to_async(faces), track.fps / frame_step(track.fps), partial(tuple, track.notes))
 
 
 async def open_capture(content: bytes, name: str) -> Track:
@@ -90,11 +99,11 @@ async def generate_video(
     async def generate_frame(face: FaceArrays) -> tuple[np.ndarray, ModelInfo]:
         return await reenact(service, source, face, options.affects_whole_crop)
 
-    writer = None
+    writer, sound = None, Sound(driving.video) if driving.video else None
     async for image, network in map_in_order(generate_frame, driving.faces):
         if writer is None:
             height, width = image.shape[:2]
-            writer = Mp4Writer(width, height, driving.fps, service.mark(network))
+            writer = Mp4Writer(width, height, driving.fps, service.mark(network), sound=sound)
         with service.stage("encode"):
             chunk = await asyncio.to_thread(writer.add, image)
         if chunk:
@@ -103,24 +112,38 @@ async def generate_video(
         yield await asyncio.to_thread(writer.finish)
 
 
+async def first_chunk(chunks: AsyncIterator[bytes], is_disconnected: Callable[[], Awaitable[bool]]) -> bytes:
+    """The first chunk of a video, for which a long search for a face may be needed; empty: there is none.
+
+    is_disconnected: asked twice a second whether the client has gone; the work stops then. Raises Problem.
+    """
+    task = asyncio.ensure_future(anext(chunks, b""))
+    try:
+        while not (await asyncio.wait({task}, timeout=_ASKED_S))[0]:
+            if await is_disconnected():
+                raise Problem(400, "the client has gone")
+        return task.result()
+    finally:
+        task.cancel()
+
+
 def _driving_video(service: Service, source: FittedFace, content: bytes, options: DrivingOptions) -> Driving:
     limits = service.settings.limits
     video_limits = VideoLimits(limits.video_seconds, limits.video_pixels, round(limits.video_seconds * 120))
     try:
-        shape = probe_video(content, video_limits)
+        fps, _, frames = film_frames(content, video_limits)
     except VideoError as error:
         raise Problem.from_error(error, "driving") from None
-    step = frame_step(shape.fps)
-    tracker = VideoTracker(source.fit.face, shape.fps / step, options)
-    return Driving(_track_faces(service, read_video(content, video_limits), step, tracker), tracker.fps)
+    tracker = VideoTracker(source.fit.face, fps, options)
+    return Driving(_track_faces(service, frames, tracker), fps, tracker.notes, content)
 
 
 async def _track_faces(
-    service: Service, frames: Iterator[np.ndarray], step: int, tracker: VideoTracker
+    service: Service, frames: Iterator[np.ndarray], tracker: VideoTracker
 ) -> AsyncIterator[FaceArrays]:
-    """The target face of each frame. Raises Problem if the first frame shows no face."""
+    """The target face of each frame. Raises Problem if none shows a face."""
 
-    def locate(frame: np.ndarray) -> Photo:
+    def locate(frame: np.ndarray) -> list[Photo]:
         try:
             with service.stage("find"):
                 return tracker.locate(frame, service.detector)
@@ -128,8 +151,13 @@ async def _track_faces(
             raise Problem(422, str(error)) from None
 
     async def photos() -> AsyncIterator[Photo]:
-        while (frame := await asyncio.to_thread(next_frame, frames, step)) is not None:
-            yield await asyncio.to_thread(locate, frame)
+        while (frame := await asyncio.to_thread(next, frames, None)) is not None:
+            for photo in await asyncio.to_thread(locate, frame):
+                yield photo
+        try:
+            tracker.finish()
+        except NoFaceError as error:
+            raise Problem(422, str(error)) from None
 
     async for fitted in map_in_order(service.fit, photos()):
         yield tracker.update(fitted.fit)

@@ -57,10 +57,10 @@ def animate(options: argparse.Namespace) -> int:
     )
     if note := face_note(photo):
         print(f"{options.photo}: {note.rstrip('; ')}", file=sys.stderr)
-    for note in video.notes:
-        print(f"{options.driving_file}: {note}", file=sys.stderr)
     progress = Progress(video.count)
     frames = video.save(options.output, progress.show)
     progress.end()
+    for note in video.notes:
+        print(f"{options.driving_file}: {note}", file=sys.stderr)
     print(f"{options.output}: {frames} frames at {video.fps:g} fps")
     return 0

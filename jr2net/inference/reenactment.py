@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
@@ -23,7 +24,7 @@ from jr2net.face.parameters import FaceParameters
 from jr2net.images.arrays import resize, to_tensor
 from jr2net.images.face_detector import FaceDetector
 from jr2net.images.photo import photo_format
-from jr2net.images.video import VideoLimits, probe_video, read_video
+from jr2net.images.video import VideoLimits
 from jr2net.inference.compositing import composite, generated_crops
 from jr2net.inference.driving import (
     DrivingOptions,
@@ -31,9 +32,9 @@ from jr2net.inference.driving import (
     apply_driving,
     apply_expression,
     faces_from_capture,
+    film_frames,
     frame_step,
     is_video,
-    subsample,
 )
 from jr2net.inference.face import FittedFace
 from jr2net.inference.films import Film, ReenactedPhoto
@@ -218,25 +219,25 @@ class Reenactor:
         longest_side                   of the generated video, in pixels; larger photos are shrunk
 
         Frames are generated while the result is iterated or saved. Raises TrackError, VideoError or ReenactmentError
-        immediately, and NoFaceError while generating if the first frame shows no face.
+        immediately, and NoFaceError while generating if no frame shows a face.
         """
         options = DrivingOptions(pose, light, relative, smooth)
         (source,) = self._fit_photos([photo.shrunk(longest_side) if isinstance(photo, Photo) else photo])
         track, content = _capture_or_video(driving)
+        found: Callable[[], tuple[str, ...]]
         if track is not None:
             if options.affects_whole_crop:
                 raise ReenactmentError("a capture drives the expression alone; omit pose and light, or give a video")
-            step = frame_step(track.fps)
+            step, found = frame_step(track.fps), partial(tuple, track.notes)
             faces, fps, count = faces_from_capture(track, source.fit.face, relative), track.fps / step, len(track)
         else:
-            shape = probe_video(content, _NO_LIMITS)
-            step, count = frame_step(shape.fps), shape.frames
-            fps = shape.fps / step
+            fps, count, frames = film_frames(content, _NO_LIMITS)
+            step = 1
             tracker = VideoTracker(source.fit.face, fps, options)
-            frames = read_video(content, _NO_LIMITS)
-            faces = self._faces_from_video(frames, step, tracker, detector or installed_detector())
+            found = tracker.notes
+            faces = self._faces_from_video(frames, tracker, detector or installed_detector())
         images = self._composite_images(((source, face) for face in faces), options.affects_whole_crop)
-        return Film(images, fps, -(-count // step), self.info, track.notes if track is not None else ())
+        return Film(images, fps, -(-count // step), self.info, found, content)
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Any:
@@ -296,14 +297,15 @@ class Reenactor:
                 yield composite(source.photo.image, source.photo.crop, result.crop, whole_crop)
 
     def _faces_from_video(
-        self, frames: Iterator[np.ndarray], step: int, tracker: VideoTracker, detector: FaceDetector | None
+        self, frames: Iterator[np.ndarray], tracker: VideoTracker, detector: FaceDetector | None
     ) -> Iterator[FaceArrays]:
         assert self.reconstructor is not None
         size = self.reconstructor.camera.size
-        for batch in _batches(subsample(frames, step), self.batch_size):
-            crops = [tracker.locate(frame, detector).crop_image(size) for frame in batch]
-            for fit in self.reconstructor.fit(crops):
+        photos = (photo for frame in frames for photo in tracker.locate(frame, detector))
+        for batch in _batches(photos, self.batch_size):
+            for fit in self.reconstructor.fit([photo.crop_image(size) for photo in batch]):
                 yield tracker.update(fit)
+        tracker.finish()
 
 
 def _kinds(reenactor: str | None) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from serve.bodies import (
 )
 from serve.documents import BODIES, RESPONSES
 from serve.problems import Problem, network_errors_as_503
-from serve.reenact import generate_video, open_capture, open_driving, reenact
+from serve.reenact import first_chunk, generate_video, open_capture, open_driving, reenact
 from serve.service import Service
 
 _PHOTO_FIELDS = (
@@ -91,7 +91,7 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
             source = await open_source(form, limits.video_side)
             driving = await open_driving(service, source, content, options)
             chunks = generate_video(service, source, driving, options)
-            first = await anext(chunks, b"")
+            first = await first_chunk(chunks, request.is_disconnected)
         notes = "; ".join(driving.notes).encode("ascii", "replace").decode()
         headers = {"X-Capture-Notes": " ".join(notes.split())[:1000]} if notes else {}
         return StreamingResponse(_chain(first, chunks), media_type="video/mp4", headers=headers)

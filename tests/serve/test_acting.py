@@ -86,10 +86,12 @@ def test_a_video_drives_a_photo(detecting_client):
     )
 
 
-def test_a_frame_without_a_face_repeats_the_previous_one(detecting_client):
+def test_frames_without_a_face_are_held_and_said(detecting_client):
     assert len(frames_of(request_video(detecting_client, clip(6, faceless=(2, 3))))) == 6
-    refused = request_video(detecting_client, clip(6, faceless=(0,)))
-    assert refused.status_code == 422 and "driving, first frame: no face was found" in refused.json()["detail"]
+    begins_late = request_video(detecting_client, clip(6, faceless=(0, 1)))
+    assert len(frames_of(begins_late)) == 6 and "no face" in begins_late.headers["X-Capture-Notes"]
+    refused = request_video(detecting_client, clip(4, faceless=(0, 1, 2, 3)))
+    assert refused.status_code == 422 and "driving: no face was found in any of 4 frames" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(
