@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jr2net.inference.photo import Photo
     from jr2net.inference.reconstruction import Reconstructor
     from jr2net.inference.reenactment import Reenactor
+    from jr2net.inference.tracker import Tracker
 
 _HOMES = {
     "ARKIT_NAMES": "jr2net.face.arkit",
@@ -34,6 +35,7 @@ _HOMES = {
     "Reconstructor": "jr2net.inference.reconstruction",
     "ReenactedPhoto": "jr2net.inference.films",
     "Reenactor": "jr2net.inference.reenactment",
+    "Tracker": "jr2net.inference.tracker",
     "UserError": "jr2net.errors",
     "load_face_model": "jr2net.face.load",
 }
@@ -46,6 +48,7 @@ __all__ = [
     "Reconstructor",
     "ReenactedPhoto",
     "Reenactor",
+    "Tracker",
     "UserError",
     "load_face_model",
 ]

@@ -23,6 +23,7 @@ from serve.problems import Problem
 from serve.routers.reconstruction import reconstruction_router
 from serve.routers.reenactment import reenactment_router
 from serve.routers.status import status_router
+from serve.routers.tracking import tracking_router
 from serve.service import Service
 from serve.stream import handle_stream
 
@@ -42,7 +43,8 @@ def create_api(service: Service, access: AccessControl) -> FastAPI:
             yield
 
     guards = [Depends(admit)]
-    routers = (reconstruction_router(service, guards), reenactment_router(service, guards), status_router(service))
+    guarded = (reconstruction_router, reenactment_router, tracking_router)
+    routers = (*(router(service, guards) for router in guarded), status_router(service))
     for router in routers:
         api.include_router(router)
     _refuse_other_methods(api, [route for router in routers for route in router.routes])

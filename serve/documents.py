@@ -98,6 +98,31 @@ _CAPTURE = {
     },
 }
 
+_MAYBE_NUMBERS = {"type": ["array", "null"], "items": {"type": "number"}}
+_TRACK = {
+    "type": "object",
+    "required": ["fps", "names", "frames", "notes"],
+    "properties": {
+        "fps": {"type": "number", "description": "frames per second"},
+        "names": {"type": "array", "items": {"type": "string"}, "description": "the 51 ARKit blendshapes"},
+        "identity": {**_NUMBERS, "description": "of the person, one for the whole video"},
+        "frames": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "seconds": {"type": "number"},
+                    "expression": {**_MAYBE_NUMBERS, "description": "coefficients in the order of `names`"},
+                    "rotation": {**_MAYBE_NUMBERS, "description": "pitch, yaw, roll of the head"},
+                    "translation": {**_MAYBE_NUMBERS, "description": "x right, y down, z forward"},
+                    "cut": {"type": "boolean", "description": "true where a cut lies before the frame"},
+                },
+            },
+        },
+        "notes": {"type": "array", "items": {"type": "string"}, "description": "frames without a face, cuts"},
+    },
+}
+
 RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
     "reconstruct": {
         200: {
@@ -120,6 +145,18 @@ RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
                     "description": "what was found in a driving capture and done about it, e.g. frames without a face",
                     "schema": {"type": "string"},
                 }
+            },
+        },
+        **_problems(),
+    },
+    "track": {
+        200: {
+            "description": "the face of every frame; coefficients are null where none is seen",
+            "content": {
+                "application/json": {"schema": _TRACK},
+                "application/x-ndjson": {"schema": {"type": "string"}},
+                "text/csv": {"schema": {"type": "string"}},
+                **_binary("model/gltf-binary"),
             },
         },
         **_problems(),
@@ -173,6 +210,10 @@ BODIES = {
     "reconstruct": _body(
         _binary("image/jpeg", "image/png", "image/webp", "image/avif", "image/tiff", "application/octet-stream")
         | _multipart(["image"], {"image": {"type": "array", "items": _FILE}, "box": {"type": "array", "items": _BOX}})
+    ),
+    "track": _body(
+        _binary("video/mp4", "video/quicktime", "video/webm", "application/octet-stream")
+        | _multipart(["video"], {"video": _FILE})
     ),
     "capture": _body(_binary("text/csv", "application/json", "application/octet-stream")),
     "reenact": _body(

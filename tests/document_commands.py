@@ -53,7 +53,7 @@ def check(words: list[str], folder: Path) -> None:
 def check_jr2net(words: list[str], folder: Path) -> None:
     options = cli.build_parser().parse_args(words)
     assert options.run is not None, "names no subcommand"
-    absent = any(word.startswith(ABSENT) for word in words)
+    absent = any(word.startswith(ABSENT) for word in words) or getattr(options, "camera", None) is not None
     if absent or (getattr(options, "device", "cpu") == "cuda" and not torch.cuda.is_available()):
         return
     if getattr(options, "runtime", "torch") == "openvino":

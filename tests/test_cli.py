@@ -17,6 +17,7 @@ from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import Face
 from jr2net.inference import onnx
 from jr2net.inference import photo as inference_photo
+from jr2net.inference.photo import installed_detector
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = str(ROOT / "serve" / "page" / "sample.jpg")
@@ -196,3 +197,31 @@ def test_help_imports_nothing_heavy() -> None:
     )
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either a video or --camera N"),
+        (["a.mp4", "--camera", "0", "-o", "a.csv"], "give either a video or --camera N"),
+        (["a.mp4"], "give -o FILE, or --to"),
+        (["a.mp4", "-o", "a.fbx"], "-o a.fbx: tracks are written as .csv, .json, .glb"),
+        (["a.mp4", "--to", "host:1"], "write udp://host:port"),
+        (["a.csv", "-o", "a.csv"], "a.csv: would overwrite the input"),
+        (["--camera", "0", "--to", "udp://x", "--smooth", "two-sided"], "later frames of a camera are not known"),
+        (["--camera", "0", "--to", "udp://x", "--neutral", "auto"], "it applies to the recording; add -o FILE"),
+        (["a.mp4", "-o", "a.csv", "--precision", "int8"], "--precision int8: needs --runtime openvino"),
+    ],
+)
+def test_what_cannot_be_tracked_is_said_before_networks_are_loaded(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["track", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_camera_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    if installed_detector() is None:
+        pytest.skip("no face detector is installed")
+    assert main(["track", "--camera", "99", "-o", "take.csv"]) == 1
+    assert "--camera 99: no such camera" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from jr2net.cli import animate, data, evaluate, export, face, reconstruct, reenact
+from jr2net.cli import animate, data, evaluate, export, face, reconstruct, reenact, track
 from jr2net.errors import UserError
 
 
@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     parser.set_defaults(run=None, help_parser=parser)
-    for command in (reconstruct, reenact, animate, evaluate, face, data, export):
+    for command in (reconstruct, reenact, animate, track, evaluate, face, data, export):
         command.add_to(subparsers)
     return parser
 

@@ -20,7 +20,9 @@ FASTEST, SLOWEST = 480.0, 1.0
 """Plausible frame rates."""
 
 _TIMECODE = re.compile(
-    r"(?:(\d+):)?(\d+):(\d+)(?:([:;.,])(\d+(?:\.\d+)?))?\s*(?:Z|UTC|[+-]\d\d:?\d\d)?\s*$", re.IGNORECASE
+    r"(?<![\d:])(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:([:;.,])(\d{1,9}(?:[.,]\d{1,9})?))?"
+    r"\s*(?:Z|UTC|[AP]M|[+-]\d\d:?\d\d)?\s*$",
+    re.IGNORECASE,
 )
 _NUMBER = re.compile(r"([-+]?\d*[.,]?\d+(?:e[-+]?\d+)?)\s*([a-zµ]*)", re.IGNORECASE)
 _CLOCKS = (12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240, 1000)
@@ -79,13 +81,13 @@ def _from_timecodes(stamps: Sequence[re.Match[str] | None]) -> Seconds | None:
         whole = whole + period * (whole < period / 2)
     if not marks:
         return Seconds(whole, 1.0)
-    digits = [m[5] if m and m[5] else "0" for m in stamps]
+    digits = [m[5].replace(",", ".") if m and m[5] else "0" for m in stamps]
     ticks = np.array([float(text) if m else np.nan for text, m in zip(digits, stamps)])
     if marks & {":", ";"}:
         return _from_ticks(whole, ticks, ";" in marks)
     if all(len(text) == 2 for m, text in zip(stamps, digits) if m and m[4]) and np.nanmax(ticks) < 60:
         return _from_ticks(whole, ticks, False)  # HH:MM:SS.FF
-    fraction = np.array([float(f"0.{text}") for text in digits])
+    fraction = np.array([float(f"0.{text.replace('.', '')}") for text in digits])
     return Seconds(whole + fraction, 10.0 ** -max(map(len, digits)))
 
 

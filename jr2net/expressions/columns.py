@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from jr2net.errors import UserError
 from jr2net.face.arkit import ARKIT_NAMES
@@ -27,6 +28,11 @@ UNITS = {
     "ticks": "ticks",
 }  # fmt: skip
 """Units of time as files write them, by those that ``jr2net.expressions.timing`` knows."""
+
+MOST_TITLES = 5000
+"""Some captures hold 478 landmarks too; more columns than this are no capture."""
+
+_LONGEST_TITLE = 300
 
 _UNIT = f"({'|'.join(UNITS)})"
 _WHOSE = (
@@ -93,6 +99,8 @@ class Columns:
 
 def find_columns(titles: Sequence[str], source: str) -> Columns:
     """Raises TrackError where a blendshape is missing, or there twice."""
+    if len(titles) > MOST_TITLES:
+        raise TrackError(f"{source}: has {len(titles)} columns, and a capture some 60; export the blendshapes alone")
     meanings: dict[str, list[int]] = {}
     for index, title in enumerate(titles):
         if name := _meaning(title):
@@ -132,11 +140,18 @@ def find_columns(titles: Sequence[str], source: str) -> Columns:
 
 def count_blendshapes(titles: Iterable[str]) -> int:
     """How many titles name a blendshape, be it with a prefix or suffix."""
-    return sum(map(_is_blendshape, titles))
+    return sum(map(_is_blendshape, islice(titles, MOST_TITLES)))
+
+
+def has_blendshapes(titles: Iterable[str], count: int = 1) -> bool:
+    """Whether at least so many titles name a blendshape. Reads no more titles than it needs."""
+    return sum(1 for _ in islice(filter(_is_blendshape, islice(titles, MOST_TITLES)), count)) == count
 
 
 @lru_cache(4096)
 def _is_blendshape(title: str) -> bool:
+    if len(title) > _LONGEST_TITLE or not _STEM.search(title):
+        return False
     return _meaning(title) in ARKIT_NAMES or bool(_ANYWHERE.fullmatch(_key(title)))
 
 
@@ -164,6 +179,8 @@ def _missing(missing: Sequence[str], titles: Sequence[str], unknown: Sequence[st
 
 def _meaning(title: str) -> str:
     """The name of a blendshape or extra; a kind of ``_TIMES``; "face"; "who"; empty for anything else."""
+    if len(title) > _LONGEST_TITLE:
+        return ""
     if name := next((_NAMES[key] for key in _keys(title) if key in _NAMES), ""):
         return name
     kinds = {**_TIMES, "face": _FACE, "who": _WHO}
@@ -182,7 +199,7 @@ def _with_common_affixes(titles: Sequence[str], source: str) -> dict[str, list[i
     """The columns of blendshapes whose names all have the same prefix and suffix; {} without them."""
     groups: dict[tuple[str, str], dict[str, list[int]]] = {}
     for index, title in enumerate(titles):
-        if match := _ANYWHERE.fullmatch(_key(title)):
+        if _is_blendshape(title) and (match := _ANYWHERE.fullmatch(_key(title))):
             groups.setdefault((match[1], match[3]), {}).setdefault(_NAMES[match[2]], []).append(index)
     whole = [(affixes, group) for affixes, group in groups.items() if set(ARKIT_NAMES) <= group.keys()]
     if len(whole) > 1:
@@ -199,10 +216,14 @@ def _keys(title: str) -> Iterator[str]:
 
 
 def _tails(title: str) -> Iterator[str]:
-    """As ``_keys``, but only a path before the title is skipped: ``processing_time`` is not a time of the capture."""
-    parts = ["".join(re.findall(r"[a-z0-9µ]+", part)) for part in re.split(r"[.|:/]", title.lower())]
-    for first in range(len(parts)):
-        yield "".join(parts[first:])
+    """As ``_keys``, but only a path before the title is skipped: ``processing_time`` is not a time of the capture.
+
+    Then without what stands in brackets, which may be a unit or a remark.
+    """
+    for text in (title.lower(), re.sub(r"[(\[].*", "", title.lower())):
+        parts = ["".join(re.findall(r"[a-z0-9µ]+", part)) for part in re.split(r"[.|:/]", text)]
+        for first in range(len(parts)):
+            yield "".join(parts[first:])
 
 
 def _key(title: str) -> str:
@@ -217,4 +238,5 @@ _NAMES = (
 )
 """Names without capitals and punctuation; the last are those with the side first (Left_eyeBlink)."""
 
+_STEM = re.compile("eye|jaw|mouth|brow|cheek|nose", re.IGNORECASE)
 _ANYWHERE = re.compile(f"(.*?)({'|'.join(sorted(_NAMES, key=len, reverse=True))})(.*)")

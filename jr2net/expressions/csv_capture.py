@@ -123,7 +123,7 @@ def _find_names(head: Sequence[str], source: str) -> tuple[int, _Layout]:
     written = [index for index, line in enumerate(head) if line.strip()]
     if not written:
         raise TrackError(f"{source}: no frames; a capture has a line of column names and one line per frame")
-    if any(count_blendshapes(re.findall(r"(\w+)[-&]\d", line)) >= _ENOUGH for line in head[:2]):
+    if any(count_blendshapes(re.findall(r"(\w{1,60})[-&]\d", line[:9999])) >= _ENOUGH for line in head[:2]):
         raise TrackError(f"{source}: holds packets of iFacialMocap, which carry no times; export the capture as CSV")
     for index in written:
         line = head[index].lstrip("# ")
@@ -153,8 +153,8 @@ def _complete(row: list[str], width: int, shapes: Sequence[int], number: int, so
         return row
     if not any(row[index].strip() for index in shapes if index < len(row)):
         return row + [""] * (width - len(row))
-    if _says_no(row[1]) and not any(map(str.strip, row[2:])):
-        return row[:2] + [""] * (width - 2)
+    if len(row) == 2 and _says_no(row[1]):  # the number of blendshapes, even where no column is named so
+        return row[:1] + [""] * (width - 1)
     remedy = (
         "the file may be cut off, remove the line or export the capture again"
         if len(row) < width

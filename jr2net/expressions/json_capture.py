@@ -81,6 +81,8 @@ def _parse(content: bytes, source: str) -> Any:
 
 def _rate(tree: Any, depth: int = 3) -> float:
     """Frames per second, where the file or a section of it states it; else 0."""
+    if isinstance(tree, list) and tree:
+        tree = tree[0]
     if not isinstance(tree, Mapping) or not depth:
         return 0.0
     for key, value in tree.items():

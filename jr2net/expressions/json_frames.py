@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from jr2net.expressions.columns import count_blendshapes
+from jr2net.expressions.columns import MOST_TITLES, has_blendshapes
 from jr2net.face.arkit import ARKIT_NAMES
 
 _SCORE_NAMES = ("categoryName", "category_name", "name", "displayName", "blendShapeLocation", "key", "shape")
@@ -49,7 +49,7 @@ def find_table(tree: Any) -> Table | None:
     """The frames of a tree; None if it holds none. Raises RecursionError for one that is nested too deeply."""
     if rows := _azure_rows(tree):
         return Table(["frame", *_AZURE], rows, _AZURE_FPS)
-    names = next((names for names in lists_of_strings(tree) if count_blendshapes(names) >= _ENOUGH), None)
+    names = next((names for names in lists_of_strings(tree) if has_blendshapes(names, _ENOUGH)), None)
     if names and (frames := _frames_with_rows(tree, names)):
         return _table(frames)
     if columns := _columns(tree):
@@ -102,8 +102,11 @@ def _frames_with_rows(tree: Any, names: list[str], around: Frame | None = None, 
     if row := next((value for value in lists if _is_row(value, width)), None):
         own = next((value for value in lists if all(isinstance(name, str) for name in value)), names)
         return [around | dict(zip(own, row))]
-    inner = (value for value in tree.values() if isinstance(value, list | Mapping))
-    found = (_frames_with_rows(value, names, around, depth - 1) for value in inner)
+    found = (
+        _frames_with_rows(value, names, around | ({"time": key} if key[:1].isdigit() else {}), depth - 1)
+        for key, value in tree.items()
+        if isinstance(value, list | Mapping)
+    )
     if all(isinstance(value, Mapping) for value in tree.values()):  # frames by time or number
         return [frame for frames in found for frame in frames]
     return next((frames for frames in found if frames), [])
@@ -116,11 +119,11 @@ def _columns(tree: Any, beside: Mapping[str, Any] | None = None, depth: int = _D
     if not isinstance(tree, Mapping) or not depth:
         return None
     lists = {key: value for key, value in tree.items() if isinstance(value, list) and value}
-    if len(lists) >= _ENOUGH and count_blendshapes(lists) >= _ENOUGH:
-        length = next(len(value) for key, value in lists.items() if count_blendshapes([key]))
+    if len(lists) >= _ENOUGH and has_blendshapes(lists, _ENOUGH):
+        length = next(len(value) for key, value in lists.items() if has_blendshapes([key]))
         lists = {**(beside or {}), **lists}
         columns = {key: value for key, value in lists.items() if isinstance(value, list) and len(value) == length}
-        if count_blendshapes(columns) >= _ENOUGH and not any(isinstance(v[0], list | dict) for v in columns.values()):
+        if has_blendshapes(columns, _ENOUGH) and not any(isinstance(v[0], list | dict) for v in columns.values()):
             return Table(list(columns), list(zip(*columns.values(), strict=True)))
     inner = (_columns(value, tree, depth - 1) for value in tree.values() if isinstance(value, list | Mapping))
     return next((table for table in inner if table), None)
@@ -146,26 +149,37 @@ def _frames(tree: Any, depth: int = _DEEPEST) -> list[Frame] | None:
         if len(tree) == 1 and (frames := _frames(tree[0], depth - 1)):
             return frames
         flat = [_flat(frame) for frame in tree]
-        are_scores = len(flat) > 1 and all(len(frame) == 1 for frame in flat)
-        return flat if not are_scores and any(count_blendshapes(frame) for frame in flat) else None
+        if len(flat) > 1 and all(len(frame) == 1 for frame in flat):  # scores of one frame
+            flat = [{title: value for frame in flat for title, value in frame.items()}]
+            return flat if has_blendshapes(flat[0], _ENOUGH) else None
+        return _without_headers(flat)
     if not isinstance(tree, Mapping):
         return None
     inner = [value for value in tree.values() if isinstance(value, Mapping | list)]
     if len(inner) == len(tree) > 1 and all(isinstance(value, Mapping) for value in inner):  # by time or number
         frames = [{"time": time} | _flat(frame) for time, frame in tree.items()]
-        if 2 * sum(count_blendshapes(frame) >= _ENOUGH for frame in frames) > len(frames):
+        if 2 * sum(has_blendshapes(frame, _ENOUGH) for frame in frames) > len(frames):
             return frames
     for value in inner:
         frames = _frames(value, depth - 1) or []
         if len(frames) > 1:
             return frames
     alone = _flat(tree)
-    return [alone] if count_blendshapes(alone) >= _ENOUGH else None
+    return [alone] if has_blendshapes(alone, _ENOUGH) else None
 
 
-def _flat(frame: Any, prefix: str = "") -> Frame:
+def _without_headers(frames: list[Frame]) -> list[Frame] | None:
+    """The frames without those that share no field with one that shows a face; None if no frame does."""
+    faces = [frame for frame in frames if has_blendshapes(frame)]
+    fields = set().union(*faces)
+    return [frame for frame in frames if not fields.isdisjoint(frame) or not frame] if faces else None
+
+
+def _flat(frame: Any, prefix: str = "", depth: int = _DEEPEST) -> Frame:
     """The values of a frame, those that lie deeper by dotted names, and scores by the names beside them."""
     values: Frame = {}
+    if not depth:
+        return values
     if isinstance(frame, Mapping):
         name = next((frame[key] for key in _SCORE_NAMES if isinstance(frame.get(key), str)), None)
         score = next((frame[key] for key in _SCORE_VALUES if isinstance(frame.get(key), int | float | str)), None)
@@ -173,14 +187,16 @@ def _flat(frame: Any, prefix: str = "") -> Frame:
             return {name: score}
         for key, value in frame.items():
             values |= (
-                _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping | list) else {f"{prefix}{key}": value}
+                _flat(value, f"{prefix}{key}.", depth - 1)
+                if isinstance(value, Mapping | list)
+                else {f"{prefix}{key}": value}
             )
     elif isinstance(frame, list):
         if frame and isinstance(frame[0], str):  # names and values in turn
             return dict(zip(frame[::2], frame[1::2])) if all(isinstance(name, str) for name in frame[::2]) else {}
-        for value in islice(frame, 1000):
-            added = _flat(value, prefix)
-            if any(count_blendshapes([title]) for title in values.keys() & added.keys()):
+        for value in islice((value for value in frame if isinstance(value, Mapping | list)), 1000):
+            added = _flat(value, prefix, depth - 1)
+            if _SEVERAL_FACES not in values and has_blendshapes(values.keys() & added.keys()):
                 values[_SEVERAL_FACES] = True
             values = added | values
     return values
@@ -189,7 +205,9 @@ def _flat(frame: Any, prefix: str = "") -> Frame:
 def _table(frames: Sequence[Frame]) -> Table:
     """The frames as rows; left out shapes are 0 where a frame has any, and blank where it has none."""
     titles = list(dict.fromkeys(title for frame in frames for title in frame if title != _SEVERAL_FACES))
-    shapes = {title for title in titles if count_blendshapes([title])}
+    if len(titles) > MOST_TITLES:
+        return Table(titles, [])
+    shapes = {title for title in titles if has_blendshapes([title])}
     rows: list[Sequence[Any]] = []
     for frame in frames:
         left_out = 0.0 if shapes & frame.keys() else None

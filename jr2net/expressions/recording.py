@@ -107,12 +107,14 @@ def _ignored(recording: Recording) -> list[str]:
 
 
 def _of_one_face(recording: Recording) -> tuple[Recording, list[str]]:
-    """The rows of the first face, where a file has rows of several, and a note that says so."""
-    names = list(dict.fromkeys(recording.who or ()))
-    names = [name for name in names if name.strip().lower() not in ("", "nan", "none", "null", "-1")]
-    if len(names) < 2 or recording.who is None:
+    """The rows of the first face, where a file has rows of several at the same times, and a note that says so."""
+    who = recording.who or ()
+    names = [name for name in dict.fromkeys(who) if name.strip().lower() not in ("", "nan", "none", "null", "-1")]
+    times = recording.times[0][0] if recording.times else [""] * len(who)
+    counts_rows = 2 * len(names) > len(who)
+    if len(names) < 2 or counts_rows or len(set(times)) == len(times):  # one face, or one whose number changes
         return recording, []
-    rows = [index for index, name in enumerate(recording.who) if name == names[0]]
+    rows = [index for index, name in enumerate(who) if name == names[0]]
     one = replace(
         recording,
         shapes=recording.shapes[rows],

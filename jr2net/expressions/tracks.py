@@ -17,16 +17,19 @@ from jr2net.expressions.json_capture import is_json, read_json
 from jr2net.expressions.recording import Track, to_track
 from jr2net.expressions.timing import infer_fps
 from jr2net.expressions.track_file import read_track, write_track
-from jr2net.storage import base_name, join, open_filesystem, read_bytes
+from jr2net.storage import base_name, exists, join, open_filesystem, read_bytes
 
 __all__ = (
     "CAPTURE_EXTENSIONS", "Captures", "Track", "TrackError", "infer_fps", "is_capture", "parse_capture", "parse_csv",
     "read_capture", "read_captures", "read_track", "write_track",
 )  # fmt: skip
 
-CAPTURE_EXTENSIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+CAPTURE_EXTENSIONS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 COMPANIONS = ("take.json", "frame_log.csv", "audio_metadata.json", "video_metadata.json")
 """What Live Link Face writes beside a capture."""
+
+_NAMED_ALONE = (".txt", ".tab", ".dat")  # captures where one is named, but not whatever lies in a folder
+_CALIBRATED, _UNCALIBRATED = "_cal.csv", ("_raw.csv", "_neutral.csv", ".csv")
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,28 @@ class Captures:
 
 def is_capture(uri: str) -> bool:
     """Whether a file is a capture by its extension, or a folder."""
-    return base_name(uri).lower().endswith(CAPTURE_EXTENSIONS) or _is_folder(uri)
+    return base_name(uri).lower().endswith((*CAPTURE_EXTENSIONS, *_NAMED_ALONE)) or _is_folder(uri)
 
 
 def read_capture(uri: str) -> Track:
-    """Reads a capture: CSV, JSON or Parquet by its file extension, or a folder with one of them. Raises TrackError."""
+    """Reads a capture: Parquet by its file extension, CSV or JSON, or a folder with one of them. Raises TrackError.
+
+    Of a recording that Live Link Face calibrated (``…_cal.csv``), its folder stands for the calibrated file.
+    """
     uri = str(uri)
     name = base_name(uri).lower()
     if name.endswith(".parquet"):
         return read_track(uri)
-    if name.endswith(CAPTURE_EXTENSIONS):
+    if name in COMPANIONS:
+        raise TrackError(f"{uri}: describes a recording; give its folder, or the CSV beside it")
+    if name.endswith((*CAPTURE_EXTENSIONS, *_NAMED_ALONE)):
         return parse_capture(read_bytes(uri), uri)
     names = _captures_in(uri)
+    if not names and _is_folder(uri) and exists(join(uri, "take.json")):
+        raise TrackError(
+            f"{uri}: holds a recording without a CSV; Live Link Face writes one in its ARKit mode only: record in "
+            "that, or give the video"
+        )
     if not names:
         raise TrackError(f"{uri}: a capture is a .csv (Live Link Face), .json (ARKit, Audio2Face) or track .parquet")
     if len(names) > 1:
@@ -97,4 +110,6 @@ def _captures_in(uri: str) -> list[str]:
     filesystem, path = open_filesystem(uri)
     infos = filesystem.get_file_info(fs.FileSelector(path)) if _is_folder(uri) else []
     names = sorted(info.base_name for info in infos if info.is_file)
-    return [name for name in names if name.lower().endswith(CAPTURE_EXTENSIONS) and name.lower() not in COMPANIONS]
+    names = [name for name in names if name.lower().endswith(CAPTURE_EXTENSIONS) and name.lower() not in COMPANIONS]
+    calibrated = [name.removesuffix(_CALIBRATED) for name in names if name.endswith(_CALIBRATED)]
+    return [name for name in names if name not in {stem + end for stem in calibrated for end in _UNCALIBRATED}]

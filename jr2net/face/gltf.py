@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.face.camera import TO_CAMERA
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 
@@ -26,12 +29,57 @@ _JSON, _BIN = b"JSON", b"BIN\0"
 
 def face_glb(model: FaceModel, face: FaceParameters) -> bytes:
     """The first face of a batch as the bytes of a ``.glb`` file. Raises ValueError for an empty batch."""
+    buffer = _Buffer()
+    return _container(_document(model, face, buffer), buffer)
+
+
+@dataclass(frozen=True)
+class FaceMotion:
+    """How a face moves: seconds (T,), ascending; expression (T, 51); rotation (T, 3) Euler angles in radians and
+    translation (T, 3) in mm of the head, as ``FaceParameters`` has them."""
+
+    seconds: np.ndarray
+    expression: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+
+
+def animated_face_glb(model: FaceModel, face: FaceParameters, motion: FaceMotion) -> bytes:
+    """As ``face_glb``, with an animation ``track`` of the blendshapes' weights and of the node's rotation and
+    translation. The head of the first frame is where the mesh is: translations are relative to it.
+
+    Raises ValueError for a motion without frames.
+    """
+    if not len(motion.seconds):
+        raise ValueError("no frames to animate; give at least one")
+    buffer = _Buffer()
+    document = _document(model, face, buffer)
+    time = buffer.scalars(motion.seconds - motion.seconds[0], bounds=True)
+    moved = (motion.translation - motion.translation[0]) * np.array(TO_CAMERA) * _METRES
+    channels = {
+        "weights": buffer.scalars(motion.expression.reshape(-1)),
+        "rotation": buffer.quaternions(_quaternions(motion.rotation)),
+        "translation": buffer.dense(moved.astype(np.float32), target=None),
+    }
+    document["animations"] = [
+        {
+            "name": "track",
+            "samplers": [{"input": time, "output": output, "interpolation": "LINEAR"} for output in channels.values()],
+            "channels": [
+                {"sampler": number, "target": {"node": 0, "path": path}} for number, path in enumerate(channels)
+            ],
+        }
+    ]
+    return _container(document, buffer)
+
+
+def _document(model: FaceModel, face: FaceParameters, buffer: _Buffer) -> dict[str, Any]:
+    """The glTF document of a face, its arrays in ``buffer``."""
     if not len(face):
         raise ValueError("no face to write; give a batch of at least one")
     model, face = model.to("cpu"), face.detach().to("cpu")[0]
     neutral = (model.shape(face.identity, face.expression * 0)[0] * _METRES).numpy()
     triangles = model.faces.numpy()
-    buffer = _Buffer()
     primitive = {
         "attributes": {
             "POSITION": buffer.dense(neutral, bounds=True),
@@ -43,7 +91,7 @@ def face_glb(model: FaceModel, face: FaceParameters) -> bytes:
         "material": 0,
     }
     weights = face.expression[0].tolist()
-    document = {
+    return {
         "asset": {"version": "2.0", "generator": "JR2Net", "copyright": _credit(model)},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
@@ -52,11 +100,16 @@ def face_glb(model: FaceModel, face: FaceParameters) -> bytes:
             {"name": "face", "primitives": [primitive], "weights": weights, "extras": {"targetNames": [*ARKIT_NAMES]}}
         ],
         "materials": [{"name": "skin", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.7}}],
-        "accessors": buffer.accessors,
-        "bufferViews": buffer.views,
-        "buffers": [{"byteLength": len(buffer.data)}],
     }
-    return _container(document, bytes(buffer.data))
+
+
+def _quaternions(rotation: np.ndarray) -> np.ndarray:
+    """Unit quaternions (T, 4), x y z w, of Euler angles (T, 3); each on the side of the one before, so that what lies
+    between two is the shorter way."""
+    pitch, yaw, roll = rotation.astype(np.float64).T
+    found = Rotation.from_euler("xyz", np.stack([pitch, yaw, roll], -1)).as_quat()
+    turns = np.where((found[1:] * found[:-1]).sum(1) < 0, -1.0, 1.0)
+    return found * np.cumprod([1.0, *turns])[:, None]
 
 
 def _credit(model: FaceModel) -> str:
@@ -82,9 +135,21 @@ class _Buffer:
     views: list[dict] = field(default_factory=list)
     accessors: list[dict] = field(default_factory=list)
 
-    def dense(self, values: np.ndarray, bounds: bool = False) -> int:
-        accessor = {"bufferView": self._view(values.astype("<f4"), _VERTICES), **_vectors(len(values))}
+    def dense(self, values: np.ndarray, bounds: bool = False, target: int | None = _VERTICES) -> int:
+        accessor = {"bufferView": self._view(values.astype("<f4"), target), **_vectors(len(values))}
         return self._add(accessor | (_bounds(values) if bounds else {}))
+
+    def scalars(self, values: np.ndarray, bounds: bool = False) -> int:
+        """(N,) numbers of an animation."""
+        stored = values.astype("<f4")
+        accessor = {"bufferView": self._view(stored), "componentType": _FLOAT, "count": len(values), "type": "SCALAR"}
+        extremes = {"min": [float(stored.min())], "max": [float(stored.max())]} if bounds else {}
+        return self._add(accessor | extremes)
+
+    def quaternions(self, values: np.ndarray) -> int:
+        """(N, 4) rotations of an animation."""
+        view = self._view(values.astype("<f4"))
+        return self._add({"bufferView": view, "componentType": _FLOAT, "count": len(values), "type": "VEC4"})
 
     def indices(self, triangles: np.ndarray) -> int:
         view = self._view(triangles.astype("<u4"), _INDICES)
@@ -124,8 +189,14 @@ def _bounds(values: np.ndarray) -> dict:
     return {"min": stored.min(0).tolist(), "max": stored.max(0).tolist()}
 
 
-def _container(document: dict, binary: bytes) -> bytes:
+def _container(document: dict, buffer: _Buffer) -> bytes:
     """GLB container: header and two chunks, padded to four bytes (JSON with spaces, binary with zeros)."""
+    binary = bytes(buffer.data)
+    document |= {
+        "accessors": buffer.accessors,
+        "bufferViews": buffer.views,
+        "buffers": [{"byteLength": len(binary)}],
+    }
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     chunks = b"".join(
         struct.pack("<I4s", len(content), kind) + content

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import Literal
 
 import av
@@ -14,7 +15,13 @@ import numpy as np
 from av.container import InputContainer
 
 from jr2net.errors import UserError
+from jr2net.images.containers import container_format
 from jr2net.images.mark import Mark
+from jr2net.images.sound import Sound
+from jr2net.images.video_picture import to_picture
+
+_PACED_FRAMES = 2000  # of a video, whose instants tell its pace
+_LAST_S = 1.0  # the longest time that the last frame is shown
 
 
 class VideoError(UserError, ValueError):
@@ -37,12 +44,29 @@ class VideoLimits:
 
 @dataclass(frozen=True)
 class VideoShape:
-    """What a video's header says: its size as shown (upright), frames per second, number of frames (0: not said)."""
+    """What is known of a video before it is decoded.
+
+    width, height  as shown (upright)
+    fps            frames per second; of a variable rate: the average
+    frames         number of frames; 0: not said
+    seconds        duration; 0: not said
+    regular        whether the frames are equally spaced
+    """
 
     width: int
     height: int
     fps: float
     frames: int = 0
+    seconds: float = 0.0
+    regular: bool = True
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """A frame of a video: seconds since the first one, and its image (H, W, 3) uint8 RGB, as players show it."""
+
+    seconds: float
+    image: np.ndarray
 
 
 def probe_video(content: bytes, limits: VideoLimits) -> VideoShape:
@@ -52,28 +76,70 @@ def probe_video(content: bytes, limits: VideoLimits) -> VideoShape:
         first = next(container.decode(stream), None)
         if first is None:
             raise VideoError("broken", "no frame of the video can be decoded; send the whole file")
-        height, width = _upright(first).shape[:2]
-        return VideoShape(width, height, _frame_rate(stream), stream.frames)
+        height, width = to_picture(first, _aspect(stream)).shape[:2]
+    with _open_container(content, limits) as container:
+        stream = container.streams.video[0]
+        said, seconds = _frame_rate(stream), _seconds(container)
+        fps, regular = _pace(list(islice(_instants(container), _PACED_FRAMES)), said)
+        return VideoShape(width, height, fps, stream.frames or round(seconds * fps), seconds, regular)
 
 
 def read_video(content: bytes, limits: VideoLimits) -> Iterator[np.ndarray]:
     """Frames (H, W, 3) uint8 RGB of an MP4, MOV, WebM or Matroska video, one at a time. Raises VideoError."""
+    return (frame.image for frame in read_frames(content, limits))
+
+
+def read_frames(content: bytes, limits: VideoLimits) -> Iterator[VideoFrame]:
+    """As ``read_video``, with the instant at which each frame is shown; instants never fall. Raises VideoError."""
     with _open_container(content, limits) as container:
-        for number, frame in enumerate(container.decode(container.streams.video[0])):
+        stream = container.streams.video[0]
+        interval, said, aspect = 1 / _frame_rate(stream), _seconds(container), _aspect(stream)
+        first: float | None = None
+        shown = -interval
+        for number, frame in enumerate(container.decode(stream)):
             if number >= limits.frames:
                 raise VideoError("large", f"the video has more than {limits.frames} frames; cut it")
             if frame.width * frame.height > limits.pixels:  # a stream may change its size between frames
                 raise VideoError("large", f"frames of {frame.width} × {frame.height}; shrink the video")
-            yield _upright(frame)
+            first = frame.time if first is None else first
+            seconds = shown + interval if frame.time is None or first is None else frame.time - first
+            if said and seconds > said + 1:  # a damaged instant, which would hold the picture for hours
+                seconds = shown + interval
+            if seconds > limits.seconds:
+                raise VideoError("large", f"the video lasts more than {limits.seconds:g} s; cut it")
+            shown = max(shown, seconds, 0.0)
+            yield VideoFrame(shown, to_picture(frame, aspect))
+
+
+def at_rate(frames: Iterable[VideoFrame], fps: float) -> Iterator[VideoFrame]:
+    """Frames at a constant rate: at every instant the picture that is shown then, repeated or left out as need be.
+
+    A picture counts as shown up to 0.4 of an interval before its instant, so that instants that are rounded, as
+    Matroska's are to milliseconds, neither repeat nor skip one.
+    """
+    number, held, interval = 0, None, 1 / fps
+    for frame in frames:
+        while held is not None and frame.seconds > (number + 0.4) / fps:
+            yield VideoFrame(number / fps, held.image)
+            number += 1
+        interval = min(frame.seconds - held.seconds, _LAST_S) if held is not None else interval
+        held = frame
+    while held is not None and (number + 0.1) / fps < held.seconds + interval:  # as long as the one before it
+        yield VideoFrame(number / fps, held.image)
+        number += 1
 
 
 class Mp4Writer:
     """Encodes a fragmented H.264 MP4 frame by frame; players can start before it is complete.
 
-    Sides are cropped to even numbers for chroma subsampling. ``mark`` is written to the container's metadata.
+    Sides are cropped to even numbers for chroma subsampling. ``mark`` is written to the container's metadata, ``sound``
+    is added as the frames are.
     """
 
-    def __init__(self, width: int, height: int, fps: float, mark: Mark | None, crf: int = 18) -> None:
+    def __init__(
+        self, width: int, height: int, fps: float, mark: Mark | None, crf: int = 18, sound: Sound | None = None
+    ) -> None:
+        self.sound, self.fps, self.frames = sound, fps, 0
         self.width, self.height = width - width % 2, height - height % 2
         self.out = _Buffer()
         options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
@@ -85,25 +151,34 @@ class Mp4Writer:
         self.stream.codec_context.gop_size = max(1, round(fps))
         self.stream.codec_context.thread_count = 1
         self.stream.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency"}
+        if sound is not None:
+            sound.add_to(self.container)
 
     def add(self, frame: np.ndarray) -> bytes:
         """Encodes a frame (H, W, 3) uint8 RGB; returns the bytes that are ready, possibly none."""
         even = np.ascontiguousarray(frame[: self.height, : self.width])
         self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        self.frames += 1
+        if self.sound is not None:
+            self.sound.mux_until(self.container, self.frames / self.fps)
         return self.out.take()
 
     def finish(self) -> bytes:
         """Closes the file and returns its last bytes."""
         self.container.mux(self.stream.encode(None))
         self.container.close()
+        if self.sound is not None:
+            self.sound.close()
         return self.out.take()
 
 
-def encode_mp4(frames: Iterable[np.ndarray], fps: float, mark: Mark | None) -> Iterator[bytes]:
+def encode_mp4(
+    frames: Iterable[np.ndarray], fps: float, mark: Mark | None, sound: Sound | None = None
+) -> Iterator[bytes]:
     """Encodes frames (H, W, 3) uint8 RGB of one size as the chunks of an MP4; without frames there are none."""
     writer = None
     for frame in frames:
-        writer = writer or Mp4Writer(frame.shape[1], frame.shape[0], fps, mark)
+        writer = writer or Mp4Writer(frame.shape[1], frame.shape[0], fps, mark, sound=sound)
         if chunk := writer.add(frame):
             yield chunk
     if writer is not None:
@@ -132,7 +207,7 @@ class _Buffer(io.RawIOBase):
 def _open_container(content: bytes, limits: VideoLimits) -> Iterator[InputContainer]:
     """Opens the container and checks its header. The format is chosen by the first bytes, never probed by the library:
     some of its formats (playlists) open other files."""
-    kind = "mp4" if content[4:8] == b"ftyp" else "matroska" if content[:4] == b"\x1a\x45\xdf\xa3" else None
+    kind = container_format(content)
     if kind is None:
         raise VideoError("format", "not an MP4, MOV, WebM or Matroska video; convert it")
     try:
@@ -163,11 +238,38 @@ def _check(container: InputContainer, limits: VideoLimits) -> None:
 
 
 def _frame_rate(stream) -> float:
+    """What the header says; 25 if it says nothing, or what no camera does."""
     rate = float(stream.average_rate or stream.guessed_rate or 25)
-    return rate if 1 <= rate <= 120 else 25.0
+    return rate if 1 <= rate <= 240 else 25.0
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """The frame (H, W, 3) uint8 RGB with the rotation of the header applied, as players do."""
-    turns = round((getattr(frame, "rotation", 0) or 0) / 90)
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+def _seconds(container: InputContainer) -> float:
+    stream = container.streams.video[0]
+    own = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+    return max(own, (container.duration or 0) / av.time_base, 0.0)
+
+
+def _aspect(stream) -> float:
+    """Width of a pixel over its height."""
+    return float(stream.sample_aspect_ratio or 1) or 1.0
+
+
+def _instants(container: InputContainer) -> Iterator[float]:
+    """When frames are shown, in seconds, in the order of their packets; nothing is decoded."""
+    stream = container.streams.video[0]
+    with suppress(av.error.FFmpegError):  # what is cut off was a video until there
+        for packet in container.demux(stream):
+            if packet.pts is not None and packet.time_base is not None:
+                yield float(packet.pts * packet.time_base)
+
+
+def _pace(instants: Sequence[float], said: float) -> tuple[float, bool]:
+    """Frames per second, and whether they are equally spaced; ``said``: the header's rate."""
+    steps = np.diff(np.sort(instants))
+    steps = steps[steps > 1e-4]
+    if len(steps) < 2:
+        return said, True
+    typical = float(np.median(steps))
+    regular = bool((np.abs(steps - typical) < 0.25 * typical + 2e-3).mean() > 0.97)
+    fps = 1 / float(steps[np.abs(steps - typical) < 0.5 * typical].mean() if regular else steps.mean())
+    return (said if regular and abs(fps - said) < 0.02 * said else min(fps, 240.0)), regular

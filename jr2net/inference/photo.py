@@ -18,7 +18,7 @@ from jr2net.images.crop import Crop
 from jr2net.images.face_detector import DetectorError, Face, FaceDetector, load_face_detector
 from jr2net.images.photo import MAX_PIXELS, PhotoError, decode_photo
 
-_INSTALL_COMMAND = "pip install --no-deps mediapipe==0.10.21"
+INSTALL_COMMAND = "pip install --no-deps mediapipe==0.10.21"
 
 
 class NoFaceError(UserError, ValueError):
@@ -82,7 +82,7 @@ class Photo:
             raise PhotoError(error.kind, f"{name}: {error}") from None
         if box is None and detector is None and (detector := installed_detector()) is None:
             raise NoFaceError(
-                f"{name}: no face detector is installed. Install one ({_INSTALL_COMMAND})", ", or give the face's box:"
+                f"{name}: no face detector is installed. Install one ({INSTALL_COMMAND})", ", or give the face's box:"
             )
         return Photo.from_image(image, face, box, detector, str(name))
 

@@ -22,9 +22,9 @@ from jr2net.images.crop import Crop
 _SPEED_CUTOFF = 1.0  # Hz
 
 # (f_min in Hz, b in 1 per unit). Per second, coefficients change by up to 10, heads move by up to 3 rad or 300 mm.
-_EXPRESSION = (2.0, 3.0)
-_ROTATION = (1.0, 8.0)
-_TRANSLATION = (1.0, 0.05)
+EXPRESSION = (2.0, 3.0)
+ROTATION = (1.0, 8.0)
+TRANSLATION = (1.0, 0.05)
 _CONSTANT = (0.3, 0.0)  # identity, albedo and light hardly change
 _CROP = (0.5, 8.0)  # in units of the crop's side
 
@@ -57,12 +57,20 @@ class OneEuroFilter:
         return 1 / (1 + self.rate / (2 * math.pi * cutoff))
 
 
+def smooth_both_ways(values: np.ndarray, rate: float, min_cutoff: float, slope: float) -> np.ndarray:
+    """A sequence (T, …) smoothed by the 1 € filter forwards and then backwards, so that its lags cancel out."""
+    for _ in range(2):
+        smooth = OneEuroFilter(rate, min_cutoff, slope)
+        values = np.stack([smooth(value) for value in values])[::-1]
+    return values
+
+
 class FaceSmoother:
     """Smooths the faces of a video at ``rate`` frames per second, one frame (a batch of one) per call."""
 
     def __init__(self, rate: float) -> None:
         parameters = dict.fromkeys(("identity", "albedo", "light"), _CONSTANT)
-        parameters |= {"expression": _EXPRESSION, "rotation": _ROTATION, "translation": _TRANSLATION}
+        parameters |= {"expression": EXPRESSION, "rotation": ROTATION, "translation": TRANSLATION}
         self.filters = {name: OneEuroFilter(rate, *pair) for name, pair in parameters.items()}
 
     def __call__(self, face: FaceParameters) -> FaceParameters:

@@ -1,0 +1,116 @@
+"""The sound of a video, carried over into a video that is made from it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+
+from jr2net.images.containers import container_format
+
+_KEPT = ("aac", "mp3", "opus")
+"""Codecs that are copied into an MP4 as they are; others are encoded as AAC."""
+
+
+class Sound:
+    """The first audio stream of a video, muxed into another file as its frames are.
+
+    content  the bytes of the video, MP4, MOV, WebM or Matroska; without a sound that can be read nothing is added
+
+    Instants count from the video's first frame; what sounds before it is left out. Damaged sound ends where the damage
+    begins.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.packets: Iterator[Packet] = iter(())
+        self.waiting: Packet | None = None
+        self.container: InputContainer | None = None
+        try:
+            container = av.open(io.BytesIO(content), "r", format=container_format(content))
+            if container.streams.audio and container.streams.audio[0].codec_context is not None:
+                self.container = container
+            else:
+                container.close()
+        except (av.error.FFmpegError, ValueError, IndexError, OverflowError):
+            self.container = None
+
+    def add_to(self, output: OutputContainer) -> None:
+        """Adds a stream to the file that is written, before its first packet."""
+        if self.container is None:
+            return
+        try:
+            source = self.container.streams.audio[0]
+            if source.codec_context.name in _KEPT:
+                target = output.add_stream_from_template(source)
+                self.packets = self._copied(target)
+            else:
+                encoded = output.add_stream("aac", rate=source.codec_context.sample_rate or 48000)
+                encoded.layout = "mono" if source.codec_context.channels == 1 else "stereo"
+                self.packets = self._encoded(encoded)
+        except (av.error.FFmpegError, ValueError):
+            self.packets = iter(())
+
+    def mux_until(self, output: OutputContainer, seconds: float) -> None:
+        """Adds the packets that begin before an instant."""
+        while True:
+            packet, self.waiting = self.waiting or self._next(), None
+            if packet is None:
+                return
+            if packet.pts is not None and packet.time_base is not None and packet.pts * packet.time_base >= seconds:
+                self.waiting = packet
+                return
+            output.mux(packet)
+
+    def close(self) -> None:
+        if self.container is not None:
+            self.container.close()
+        self.container, self.packets, self.waiting = None, iter(()), None
+
+    def _next(self) -> Packet | None:
+        try:
+            return next(self.packets, None)
+        except (av.error.FFmpegError, ValueError):
+            self.packets = iter(())
+            return None
+
+    def _begin(self) -> Fraction:
+        """When the video's first frame is shown, in seconds."""
+        assert self.container is not None
+        video = self.container.streams.video
+        if not video or video[0].start_time is None or video[0].time_base is None:
+            return Fraction(0)
+        return video[0].start_time * video[0].time_base
+
+    def _copied(self, target) -> Iterator[Packet]:
+        assert self.container is not None
+        begin = self._begin()
+        for packet in self.container.demux(self.container.streams.audio[0]):
+            if packet.pts is None or packet.time_base is None:
+                continue
+            packet.pts -= round(begin / packet.time_base)
+            packet.dts = packet.pts
+            if packet.pts + (packet.duration or 0) // 2 < 0:
+                continue
+            packet.pts = packet.dts = max(packet.pts, 0)
+            packet.stream = target
+            yield packet
+
+    def _encoded(self, target) -> Iterator[Packet]:
+        assert self.container is not None
+        source, begin = self.container.streams.audio[0], self._begin()
+        rate = target.codec_context.sample_rate
+        resampler = av.AudioResampler(format="fltp", layout=target.layout.name, rate=rate)
+        for frame in self.container.decode(source):
+            if frame.pts is None or frame.time_base is None:
+                continue
+            start = frame.pts * frame.time_base - begin
+            if start < 0:
+                continue
+            frame.pts, frame.time_base = round(start * frame.sample_rate), Fraction(1, frame.sample_rate)
+            for part in resampler.resample(frame):
+                yield from target.encode(part)
+        yield from target.encode(None)

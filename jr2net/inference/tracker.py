@@ -1,0 +1,127 @@
+"""``Tracker``: the face of a person in a video, frame by frame, as ARKit coefficients and head pose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from jr2net import storage
+from jr2net.face.model import FaceModel
+from jr2net.images.face_detector import DetectorError, FaceDetector
+from jr2net.images.video import VideoError, VideoFrame, VideoLimits, read_frames
+from jr2net.inference.assembly import TrackedFrame, assemble
+from jr2net.inference.face_track import FaceTrack, Smoothing
+from jr2net.inference.following import FaceFollower, PictureCamera
+from jr2net.inference.photo import INSTALL_COMMAND, installed_detector
+from jr2net.inference.reconstruction import Precision, Reconstructor, Runtime
+from jr2net.inference.smoothing import EXPRESSION, ROTATION, TRANSLATION, OneEuroFilter
+
+LIMITS = VideoLimits(seconds=24 * 3600.0, pixels=8192 * 4352, frames=10_000_000)
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """Tracks a face with a reconstruction network and a face detector."""
+
+    reconstructor: Reconstructor
+    detector: FaceDetector
+
+    @staticmethod
+    def load(
+        weights: str | Path | None = None,
+        *,
+        face_model: FaceModel | str | Path | None = None,
+        device: torch.device | str = "cpu",
+        precision: Precision = "fp32",
+        runtime: Runtime = "torch",
+        detector: FaceDetector | None = None,
+    ) -> Tracker:
+        """Loads the networks; arguments as of ``Reconstructor.load``. detector: the default is the installed one.
+
+        Raises DetectorError where none is installed, and the errors of ``Reconstructor.load``.
+        """
+        detector = detector or installed_detector()
+        if detector is None:
+            raise DetectorError(f"tracking needs a face detector; install one ({INSTALL_COMMAND})")
+        reconstructor = Reconstructor.load(
+            weights, face_model=face_model, device=device, precision=precision, runtime=runtime
+        )
+        return Tracker(reconstructor, detector)
+
+    def __call__(
+        self,
+        video: str | Path | bytes,
+        *,
+        face: int = 0,
+        box: Sequence[float] | None = None,
+        smooth: Smoothing = "two-sided",
+        neutral: float | Literal["auto"] | None = None,
+        progress: Callable[[int], None] = lambda frames: None,
+    ) -> FaceTrack:
+        """Tracks the face of a video (a path, an ``s3://`` URI or the file's bytes) at its own rate, at most 60 fps.
+
+        face      index of the face in the first frame that shows one, starting at 0, the largest first
+        box       or its (left, top, right, bottom) there, in pixels, from the brows to the chin
+        smooth    ``FaceTrack.smoothed``
+        neutral   ``FaceTrack.relative_to``: seconds or ``auto``; None: the coefficients as they are
+        progress  called with the number of frames done
+
+        Raises VideoError, StorageError, NoFaceError where no frame shows a face, NeutralError.
+        """
+        content, name = (video, "video") if isinstance(video, bytes) else (storage.read_bytes(str(video)), str(video))
+
+        def counted() -> Iterator[TrackedFrame]:
+            for number, frame in enumerate(self.track(read_frames(content, LIMITS), face=face, box=box), 1):
+                yield frame
+                progress(number)
+
+        try:
+            track = assemble(counted(), storage.base_name(name), self.reconstructor.model, self.reconstructor.info)
+        except VideoError as error:
+            raise VideoError(error.kind, f"{name}: {error}") from None
+        track = track.smoothed(smooth)
+        return track if neutral is None else track.relative_to(neutral)
+
+    def track(
+        self, frames: Iterable[VideoFrame], *, face: int = 0, box: Sequence[float] | None = None, batch: int = 8
+    ) -> Iterator[TrackedFrame]:
+        """Every frame's face as it is fitted, unsmoothed; the same person's throughout.
+
+        batch: frames that are fitted at a time; 1 answers each before the next is read, as a camera needs.
+        """
+        follow, camera = FaceFollower(self.detector, face, box), PictureCamera(self.reconstructor.info.focal_ratio)
+        remaining, size = iter(frames), self.reconstructor.camera.size
+        while taken := list(islice(remaining, batch)):
+            found = [follow(frame) for frame in taken]
+            crops = [frame.photo.crop_image(size) for frame in found if frame.photo is not None]
+            fits = iter(self.reconstructor.fit(crops) if crops else [])
+            for frame in found:
+                if frame.photo is None:
+                    yield TrackedFrame(frame.seconds, None, frame.begins)
+                else:
+                    placed = camera.place(next(fits).face, frame.photo)
+                    yield TrackedFrame(frame.seconds, placed, frame.begins, frame.photo.crop)
+
+
+class LiveSmoother:
+    """Smooths tracked frames as they come, by the 1 € filter; a cut, or a loss of the face, begins anew.
+
+    rate: frames per second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate, self._filters = rate, dict[str, OneEuroFilter]()
+
+    def __call__(self, frame: TrackedFrame) -> TrackedFrame:
+        if frame.face is None or frame.begins:
+            self._filters = {}
+        if frame.face is None:
+            return frame
+        settings = {"expression": EXPRESSION, "rotation": ROTATION, "translation": TRANSLATION}
+        self._filters = self._filters or {name: OneEuroFilter(self.rate, *pair) for name, pair in settings.items()}
+        return replace(frame, face={**frame.face, **{name: f(frame.face[name]) for name, f in self._filters.items()}})

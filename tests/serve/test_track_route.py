@@ -1,0 +1,87 @@
+"""``POST /v1/track``, with the networks in this process."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from small_networks import make_client, make_photo
+
+from jr2net.expressions.tracks import parse_csv
+from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.images.face_detector import Face
+from jr2net.images.photo import decode_photo
+from jr2net.images.video import encode_mp4
+
+
+def detect(photo: np.ndarray) -> list[Face]:
+    """A face in the middle of every image that is not black."""
+    height, width = photo.shape[:2]
+    points = np.stack(np.meshgrid(np.linspace(0.2, 0.8, 4), np.linspace(0.2, 0.8, 17)), -1).reshape(68, 2)
+    points[36:42], points[42:48] = (0.35, 0.4), (0.65, 0.4)
+    landmarks = (points * (width, height)).astype(np.float32)
+    box = (0.2 * width, 0.2 * height, 0.8 * width, 0.8 * height)
+    return [Face(box, 0.9, landmarks)] if photo.max() > 40 else []
+
+
+@pytest.fixture
+def tracking_client(networks, face_model, settings):
+    return make_client(networks, face_model, settings, detector=detect)
+
+
+def clip(frames: int, faceless: tuple[int, ...] = ()) -> bytes:
+    images = [decode_photo(make_photo(1)) * (n not in faceless) for n in range(frames)]
+    return b"".join(encode_mp4([image.astype(np.uint8) for image in images], 25, None))
+
+
+def test_a_video_is_tracked(tracking_client) -> None:
+    response = tracking_client.post("/v1/track", content=clip(9, faceless=(4, 5)))
+    assert response.status_code == 200, response.text
+    found = response.json()
+    assert found["names"] == list(ARKIT_NAMES) and found["fps"] == 25 and len(found["frames"]) == 9
+    assert [frame["expression"] is None for frame in found["frames"]] == [n in (4, 5) for n in range(9)]
+    assert "2 of 9 frames show no face (longest gap 0.1 s)" in found["notes"] and len(found["identity"]) == 80
+    upload = {"video": ("clip.mp4", clip(9, faceless=(4, 5)))}
+    assert tracking_client.post("/v1/track", files=upload).json() == found
+
+
+def test_other_formats(tracking_client) -> None:
+    track = parse_csv(tracking_client.post("/v1/track?format=csv", content=clip(40)).content, "take.csv")
+    assert len(track) == 40 and track.fps == 25
+    mesh = tracking_client.post("/v1/track?format=glb&neutral=auto", content=clip(9))
+    assert mesh.content[:4] == b"glTF" and mesh.headers["content-type"] == "model/gltf-binary"
+
+
+def test_lines_come_frame_by_frame(tracking_client) -> None:
+    response = tracking_client.post("/v1/track?format=ndjson", content=clip(9, faceless=(8,)))
+    head, *frames, end = map(json.loads, response.text.splitlines())
+    assert head == {"names": list(ARKIT_NAMES)} and end == {"done": True, "frames": 9, "frames_with_face": 8}
+    assert [round(frame["seconds"], 2) for frame in frames] == [0.04 * n for n in range(9)]
+    assert frames[8]["expression"] is None and len(frames[0]["expression"]) == 51
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "status", "message"),
+    [
+        ("", make_photo(), 415, "video: send an MP4"),
+        ("", clip(3, faceless=(0, 1, 2)), 422, "none of its 3 frames shows a face"),
+        ("", clip(9)[:200], 415, "video: the file holds no video stream"),
+        ("?format=fbx", clip(3), 422, "format"),
+        ("?format=ndjson&smooth=two-sided", clip(3), 422, "needs the whole video"),
+        ("?format=ndjson&neutral=auto", clip(3), 422, "needs the whole video"),
+        ("?neutral=soon", clip(3), 422, "neither seconds nor auto"),
+        ("?neutral=9", clip(3), 422, "the video lasts 0.12 s"),
+        ("?box=1,2,3", clip(3), 422, "box: give four numbers"),
+        ("?face=100", clip(3), 422, "face"),
+    ],
+)
+def test_what_cannot_be_tracked_is_a_problem(tracking_client, query: str, content: bytes, status: int, message: str):
+    response = tracking_client.post(f"/v1/track{query}", content=content)
+    assert response.status_code == status and message in response.json()["detail"], response.text
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_without_a_detector_there_is_no_tracking(client) -> None:
+    response = client.post("/v1/track", content=clip(3))
+    assert response.status_code == 422 and "needs a face detector" in response.json()["detail"]
