@@ -11,14 +11,13 @@ import numpy as np
 
 from jr2net.data.importing.following import Box, CutDetector
 from jr2net.expressions.tracks import Track
-from jr2net.face.parameters import FaceParameters
 from jr2net.images.face_detector import FaceDetector
 from jr2net.images.photo import photo_format
 from jr2net.images.video import VideoError, VideoLimits, VideoShape, at_rate, probe_video, read_frames
+from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression
 from jr2net.inference.messages import FaceArrays, Fit, to_face_arrays, to_parameters
 from jr2net.inference.photo import NoFaceError, Photo
 from jr2net.inference.smoothing import CropSmoother, FaceSmoother
-from jr2net.render.scene import recombine
 
 MAX_FPS = 30.0
 """Highest frame rate of generated videos; faster captures and videos are subsampled."""
@@ -28,49 +27,24 @@ _FORGOTTEN_S = 2.0  # a person who is lost for longer may be another one
 _SAME_PERSON = 1.0  # greatest ``_apart``
 
 
-@dataclass(frozen=True)
-class DrivingOptions:
-    """What is transferred from the driving face to the source besides its expression, and how.
-
-    pose      transfer the head's rotation and translation
-    light     transfer the light
-    relative  add the change since the first frame to the source's own expression and pose; for a single set of
-              coefficients: add them to the source's own
-    smooth    smooth the faces of a driving video over time
-    """
-
-    pose: bool = False
-    light: bool = False
-    relative: bool = False
-    smooth: bool = True
-
-    @property
-    def affects_whole_crop(self) -> bool:
-        """Whether the image changes beyond the face, as it does with another pose or light."""
-        return self.pose or self.light
-
-
-def apply_expression(source: FaceArrays, expression: np.ndarray, relative: bool = False) -> FaceArrays:
-    """The source face with coefficients (51,) instead of its own, or added to its own and clamped to [0, 1]."""
-    target = (source["expression"] + expression).clip(0, 1) if relative else expression
-    return {**source, "expression": target.astype(np.float32)}
-
-
-def apply_driving(source: FaceArrays, driving: FaceArrays, options: DrivingOptions) -> FaceArrays:
-    """The source face with the driving face's expression and, depending on the options, its pose and light."""
-    return to_face_arrays(recombine(to_parameters([source]), to_parameters([driving]), options.pose, options.light))
-
-
 def frame_step(fps: float) -> int:
     """The subsampling step that brings a frame rate down to about ``MAX_FPS``: every n-th frame is used."""
     return max(1, round(fps / MAX_FPS))
 
 
-def faces_from_capture(track: Track, source: FaceArrays, relative: bool = False) -> Iterator[FaceArrays]:
-    """The source face with the coefficients of every ``frame_step(track.fps)``-th frame of a capture."""
-    first = track.expression[0] if relative else 0
-    for expression in track.expression[:: frame_step(track.fps)]:
-        yield apply_expression(source, expression - first, relative)
+def reference_frame(track: Track, options: DrivingOptions) -> int:
+    """The number of a capture's frame of reference. Raises ControlError if the capture is shorter."""
+    if options.reference == "first":
+        return 0
+    if options.reference == "neutral":
+        seen = track.seen_frames
+        return int(seen[amount_of_expression(track.expression[seen]).argmin()])
+    number = round(options.reference * track.fps)
+    if number >= len(track):
+        raise ControlError(
+            f"reference: {options.reference:g} s lies beyond the driving's end; it lasts {len(track) / track.fps:.2f} s"
+        )
+    return number
 
 
 @dataclass(frozen=True)
@@ -85,31 +59,36 @@ class _Seen:
 class VideoTracker:
     """Tracks one person's face in a driving video, frame by frame and in order.
 
-    source  the face that is driven
-    fps     rate of the frames that are passed
+    fps        rate of the frames that are passed
+    reference  the driving face that motion is relative to; None: that of the first frame, after a cut of the next one
+    name       of the video, as errors call it
 
     Frames without a face hold the face before, at the beginning the first one that is seen; when the face is found
     again, the held one passes into it. A cut begins smoothing and relative motion anew.
     """
 
-    source: FaceArrays
     fps: float
     options: DrivingOptions
+    reference: FaceArrays | None = None
+    name: str = "driving"
     frames: int = field(default=0, init=False)
     unseen: int = field(default=0, init=False)
     cuts: int = field(default=0, init=False)
     _last: Photo | None = field(default=None, init=False)
-    _origin: FaceParameters | None = field(default=None, init=False)
     _seen: deque[_Seen] = field(default_factory=deque, init=False)
     _lost: int = field(default=0, init=False)
     _cut: bool = field(default=False, init=False)
     _held: FaceArrays | None = field(default=None, init=False)
-    _last_target: FaceArrays | None = field(default=None, init=False)
+    _last_face: FaceArrays | None = field(default=None, init=False)
     _easing: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._smooth_crop, self._smooth_face = CropSmoother(self.fps), FaceSmoother(self.fps)
-        self._is_cut = CutDetector()
+        self._is_cut, self._reference_is_set = CutDetector(), self.reference is not None
+
+    def set_reference(self, face: FaceArrays) -> None:
+        """The driving face that motion is relative to, in all shots."""
+        self.reference, self._reference_is_set = face, True
 
     def notes(self) -> tuple[str, ...]:
         """What was found in the frames so far."""
@@ -146,26 +125,25 @@ class VideoTracker:
     def finish(self) -> None:
         """To be called at the end of the frames. Raises NoFaceError if none of them shows a face."""
         if self._last is None:
-            raise NoFaceError(f"driving: no face was found in any of {self.frames} frames; use a video that shows one")
+            raise NoFaceError(
+                f"{self.name}: no face was found in any of {self.frames} frames; use a video that shows one"
+            )
 
-    def update(self, fit: Fit) -> FaceArrays:
-        """The target face of the next frame: the source face, driven by the fitted one."""
+    def track(self, fit: Fit) -> FaceArrays:
+        """The driving face of the next frame, smoothed; after a gap, on the way to it from the one that was held."""
         seen = self._seen.popleft() if self._seen else _Seen()
         if seen.begins:
-            self._smooth_face, self._origin = FaceSmoother(self.fps), None
-        face = to_parameters([fit.face])
-        if self.options.smooth:
-            face = self._smooth_face(face)
-        self._origin = self._origin or face
-        if self.options.relative:
-            face = _add_change(self._origin, face, to_parameters([self.source]))
-        target = apply_driving(self.source, to_face_arrays(face), self.options)
-        return self._eased(target, seen.found_again)
+            self._smooth_face = FaceSmoother(self.fps)
+            self.reference = self.reference if self._reference_is_set else None
+        face = to_face_arrays(self._smooth_face(to_parameters([fit.face]))) if self.options.smooth else fit.face
+        face = self._eased(face, seen.found_again)
+        self.reference = self.reference or face
+        return face
 
     def _find(self, frame: np.ndarray, detector: FaceDetector | None) -> Photo | None:
         """The face of the person that is followed; the largest at first, after a cut, and after a long loss."""
         try:
-            found = Photo.from_image(frame, detector=detector, name="driving")
+            found = Photo.from_image(frame, detector=detector, name=self.name)
         except NoFaceError as error:
             if detector is None:
                 raise NoFaceError(error.message(None)) from None
@@ -179,18 +157,18 @@ class VideoTracker:
         face = min(near, key=lambda face: _apart(face.box, before))
         return Photo(frame, face, face.crop(), found.faces, found.name)
 
-    def _eased(self, target: FaceArrays, found_again: bool) -> FaceArrays:
-        """The target; after a gap, on the way to it from the one that was held."""
+    def _eased(self, face: FaceArrays, found_again: bool) -> FaceArrays:
+        """The face; after a gap, on the way to it from the one that was held."""
         length = max(1, round(_EASING_S * self.fps))
         if found_again:
-            self._held, self._easing = self._last_target, length
+            self._held, self._easing = self._last_face, length
         if self._held is not None and self._easing > 0:
             done = 1 - self._easing / (length + 1)
             weight = np.float32(done * done * (3 - 2 * done))
-            target = {name: self._held[name] + weight * (value - self._held[name]) for name, value in target.items()}
+            face = {name: self._held[name] + weight * (value - self._held[name]) for name, value in face.items()}
             self._easing -= 1
-        self._last_target = target
-        return target
+        self._last_face = face
+        return face
 
 
 def film_frames(content: bytes, limits: VideoLimits) -> tuple[float, int, Iterator[np.ndarray]]:
@@ -224,12 +202,3 @@ def _apart(a: Box, b: Box) -> float:
     sides = [max(right - left, bottom - top, 1.0) for left, top, right, bottom in (a, b)]
     distance = np.hypot((a[0] + a[2] - b[0] - b[2]) / 2, (a[1] + a[3] - b[1] - b[3]) / 2)
     return float(distance / sides[1] + abs(np.log2(sides[0] / sides[1])))
-
-
-def _add_change(origin: FaceParameters, face: FaceParameters, source: FaceParameters) -> FaceParameters:
-    """The driving face with the source's expression and pose plus their change since ``origin``."""
-    return face.replace(
-        expression=(source.expression + face.expression - origin.expression).clamp(0, 1),
-        rotation=source.rotation + face.rotation - origin.rotation,
-        translation=source.translation + face.translation - origin.translation,
-    )

@@ -38,7 +38,7 @@ class Film:
     fps     frames per second
     count   approximate number of frames; 0 if the driving video does not state it
     found   what was found in the driving and done about it, so far; of a capture all of it (``Track.notes``)
-    driving the bytes of a driving video, whose sound is kept; empty: there is none
+    video   the bytes of the source or driving video whose sound is kept; empty: there is none
     """
 
     frames: Iterator[np.ndarray]
@@ -46,7 +46,7 @@ class Film:
     count: int
     network: ModelInfo
     found: Callable[[], tuple[str, ...]] = tuple
-    driving: bytes = field(default=b"", repr=False)
+    video: bytes = field(default=b"", repr=False)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class Film:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
-                sound = Sound(self.driving) if self.driving else None
+                sound = Sound(self.video) if self.video else None
                 for chunk in encode_mp4(counted_frames(), self.fps, Mark(self.network.digest), sound):
                     file.write(chunk)
             partial.replace(target)

@@ -8,7 +8,8 @@ import pytest
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.face_detector import Face
 from jr2net.images.video import VideoShape
-from jr2net.inference.driving import DrivingOptions, VideoTracker, film_rate
+from jr2net.inference.control import DrivingOptions
+from jr2net.inference.driving import VideoTracker, film_rate
 from jr2net.inference.messages import FaceArrays, Fit, ModelInfo
 from jr2net.inference.photo import NoFaceError, Photo
 
@@ -27,7 +28,7 @@ def fit(jaw: float) -> Fit:
 
 
 def tracker(**options: bool) -> VideoTracker:
-    return VideoTracker(face(0.0), 10, DrivingOptions(smooth=False, **options))
+    return VideoTracker(10, DrivingOptions(smooth=False, **options))
 
 
 def located(tracker: VideoTracker, frames: list[tuple[np.ndarray, list[Face]]]) -> list[list[Photo]]:
@@ -56,16 +57,29 @@ def test_a_video_without_any_face_is_refused_at_its_end() -> None:
 def test_a_face_that_is_found_again_is_eased_into() -> None:
     again = tracker()
     located(again, [(GREY, [LEFT]), (GREY, []), *[(GREY, [LEFT])] * 5])
-    jaws = [float(again.update(fit(jaw))["expression"][0]) for jaw in (0.0, 0.0, 0.8, 0.8, 0.8, 0.8, 0.8)]
+    jaws = [float(again.track(fit(jaw))["expression"][0]) for jaw in (0.0, 0.0, 0.8, 0.8, 0.8, 0.8, 0.8)]
     assert jaws[1] == 0 and 0 < jaws[2] < jaws[3] < jaws[4] < 0.8 and jaws[5] == pytest.approx(0.8)
 
 
 def test_a_cut_begins_relative_motion_anew() -> None:
     cut = tracker(relative=True)
     located(cut, [(GREY, [LEFT]), (GREY, [LEFT]), (WHITE, [RIGHT]), (WHITE, [RIGHT])])
-    jaws = [float(cut.update(fit(jaw))["expression"][0]) for jaw in (0.1, 0.3, 0.6, 0.7)]
-    assert jaws == pytest.approx([0, 0.2, 0, 0.1], abs=1e-6)
+    changes = []
+    for jaw in (0.1, 0.3, 0.6, 0.7):
+        moved = cut.track(fit(jaw))
+        assert cut.reference is not None
+        changes.append(float((moved["expression"] - cut.reference["expression"])[0]))
+    assert changes == pytest.approx([0, 0.2, 0, 0.1], abs=1e-6)
     assert cut.notes() == ("1 cut, after which motion begins anew",)
+
+
+def test_a_reference_that_is_set_holds_beyond_cuts() -> None:
+    cut = tracker(relative=True)
+    cut.set_reference(face(0.25))
+    located(cut, [(GREY, [LEFT]), (WHITE, [RIGHT])])
+    for jaw in (0.1, 0.6):
+        cut.track(fit(jaw))
+    assert cut.cuts == 1 and cut.reference is not None and cut.reference["expression"][0] == 0.25
 
 
 def test_the_same_person_is_followed() -> None:
