@@ -128,6 +128,22 @@ def test_a_face_model_is_converted(tmp_path: Path, real_ground: Path, capsys: py
         (["reconstruct", SAMPLE, *BOX, "--precision", "int8", "-o", "x"], "needs --runtime openvino"),
         (["animate", SAMPLE, "gone.csv", *BOX, "-o", "x.mp4"], "gone.csv"),
         (["animate", SAMPLE, "other.JPG", *BOX, "-o", "x.mp4"], f"jr2net reenact {SAMPLE} --driving other.JPG -o"),
+        (["animate", SAMPLE, *BOX, "-o", "x.mp4"], "a photo needs a driving file"),
+        (["animate", SAMPLE, "gone.csv", *BOX, "-o", "x.avi"], "-o x.avi: films are written as .mp4"),
+        (["animate", "gone.mp4", "gone.csv", "-o", "x.mp4"], "gone.mp4"),
+        (
+            ["animate", SAMPLE, "x.csv", *BOX, "--reference", "last", "-o", "x.mp4"],
+            "--reference: 'last' is unknown; give",
+        ),
+        (
+            ["reenact", SAMPLE, *BOX, "--set", "jawOpen=1", "--regions", "pose", "-o", "x.jpg"],
+            "--pose: named coefficients",
+        ),
+        (["reenact", SAMPLE, *BOX, "--yaw", "90", "-o", "x.jpg"], "--yaw: '90' is not a number from -45 to 45 degrees"),
+        (
+            ["reenact", SAMPLE, *BOX, "--strength", "x", "--set", "a=1", "-o", "x.jpg"],
+            "--strength: 'x' is not a number",
+        ),
         (["reconstruct", "gone.jpg", "-o", "x"], "gone.jpg"),
         (["reconstruct", "*.nothing", "-o", "x"], "no photos found"),
     ],

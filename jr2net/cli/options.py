@@ -36,11 +36,6 @@ def add_face_selection(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_driving(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pose", action="store_true", help="use the driving head's pose too")
-    parser.add_argument("--light", action="store_true", help="use the driving face's light too")
-
-
 def add_network(parser: argparse.ArgumentParser, runtime: bool = False, precision: bool = True) -> None:
     group = parser.add_argument_group("networks")
     group.add_argument(

@@ -10,8 +10,9 @@ import io
 import re
 import struct
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import cv2
@@ -236,7 +237,7 @@ def _reject_raw(image: Image.Image) -> None:
         raise PhotoError("format", refusal("DNG" if _DNG_VERSION in tags else kind, READABLE))
 
 
-def _tags(image: Image.Image) -> TiffImagePlugin.ImageFileDirectory_v2:
+def _tags(image: Image.Image) -> Mapping[int, Any]:
     return getattr(image, "tag_v2", {})
 
 
