@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jr2net.cli.networks import load_reenactor
-from jr2net.cli.options import add_command, add_driving, add_network, add_photos, add_reenactor
+from jr2net.cli.options import (
+    add_command,
+    add_driving,
+    add_face_selection,
+    add_network,
+    add_photos,
+    add_reenactor,
+)
 from jr2net.cli.photos import (
     CommandError,
     check_not_same_file,
     face_note,
     find_photos,
+    open_driving_photo,
     open_photo,
     output_names,
     process_all,
@@ -39,6 +48,7 @@ def add_to(subparsers: Any) -> None:
         help="an ARKit coefficient in [0, 1]; can be repeated",
     )
     command.add_argument("--driving", metavar="PHOTO", help="use the expression of this photo instead")
+    add_face_selection(command, "driving-", " of the driving photo")
     command.add_argument("--relative", action="store_true", help="add the coefficients to the photo's own")
     add_driving(command)
     command.add_argument(
@@ -57,6 +67,8 @@ def reenact(options: argparse.Namespace) -> int:
     paths, target = find_photos(options.photos), Path(options.output)
     if bool(options.set) == bool(options.driving):
         raise CommandError("give either --set NAME=VALUE (repeatable) or --driving PHOTO")
+    if not options.driving and (options.driving_face or options.driving_box):
+        raise CommandError("--driving-face and --driving-box: choose the face of a driving photo; give --driving PHOTO")
     expression = None if options.driving else _coefficients(options.set)
     one_file = target.suffix.lower() in PICTURE_EXTENSIONS
     if target.suffix and not one_file and not target.is_dir():
@@ -65,7 +77,9 @@ def reenact(options: argparse.Namespace) -> int:
         raise CommandError(f"-o {target}: {len(paths)} photos need a folder, not one file")
     names = output_names(paths, options.face)
     reenactor = load_reenactor(options)
-    driving = open_photo(options.driving, None) if options.driving else None
+    driving = open_driving_photo(options.driving, options) if options.driving else None
+    if driving is not None and (note := face_note(driving)):
+        print(f"{options.driving}: {note.rstrip('; ')}", file=sys.stderr)
 
     def process(path: str) -> str:
         output = target if one_file else target / f"{names[path]}.jpg"

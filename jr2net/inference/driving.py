@@ -9,7 +9,7 @@ import numpy as np
 
 from jr2net.expressions.tracks import Track
 from jr2net.face.parameters import FaceParameters
-from jr2net.images.face_detector import FaceDetector
+from jr2net.images.face_detector import FaceDetector, detector_for_frames
 from jr2net.images.photo import photo_format
 from jr2net.images.video import VideoError
 from jr2net.inference.messages import FaceArrays, Fit, to_face_arrays, to_parameters
@@ -88,7 +88,7 @@ class VideoTracker:
     def locate(self, frame: np.ndarray, detector: FaceDetector | None) -> Photo:
         """The frame (H, W, 3) uint8 with its largest face. Raises NoFaceError if the first frame shows none."""
         try:
-            found = Photo.from_image(frame, detector=detector, name="driving, first frame")
+            found = Photo.from_image(frame, detector=detector_for_frames(detector), name="driving, first frame")
         except NoFaceError as error:
             if self._last is None:
                 raise NoFaceError(error.message(None)) from None
