@@ -5,113 +5,182 @@ from __future__ import annotations
 import array
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from operator import itemgetter
 
 import numpy as np
 
-from jr2net.expressions.columns import Columns, NotACaptureError, TrackError, count_blendshapes, find_columns
+from jr2net.expressions.columns import NotACaptureError, TrackError, count_blendshapes, find_columns
 from jr2net.expressions.recording import Recording
+from jr2net.expressions.text import find_encoding
 
-_DELIMITERS = ",;\t|"
-_BLANK = ("", "-", "na", "n/a", "#n/a", "null", "none")
-_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_DELIMITERS = ",;\t| "
+_BLANK = ("", "-", "na", "n/a", "#n/a", "null", "none", "nil", "undefined")
+_NO = ("0", "false", "no", "f", "n")
+_ENOUGH = 20  # blendshapes, to take a line for the names
+_LONGEST_PREAMBLE = 40  # lines before the names
+_RATE = re.compile(r"(?:fps|frame[ _]?rate|frames[ _]per[ _]second)\W+(\d+(?:[.,]\d+)?)", re.IGNORECASE)
+_FACE_CAP = ["", "time (ms)", *[""] * 10]
+"""What stands before the blendshapes in a line of Face Cap: k, time, position and rotation of head and eyes."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a CSV is written: what separates its cells, and whether each line is quoted as a whole."""
+
+    delimiter: str
+    quoted_lines: bool
+
+    def rows(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        if self.quoted_lines:  # a spreadsheet took each line for one cell
+            lines = ((next(csv.reader([line]), None) or [""])[0] for line in lines)
+        return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True)
+
+    def split(self, line: str) -> list[str]:
+        return next(self.rows([line]), [])
 
 
 def read_csv(content: bytes, source: str) -> Recording:
-    """The rows of a CSV. Separators are commas, semicolons, tabs or bars; decimals have a point or a comma.
+    """The rows of a CSV. Separators are commas, semicolons, tabs, bars or spaces; decimals have a point or a comma.
 
-    Lines that begin with ``#`` or ``sep=`` are skipped. A row that ends after its timecode, has a count of 0, or has
-    blank cells only, shows no face. Raises TrackError, which names the line.
+    Lines before the names are skipped, but for a frame rate, and so are those that begin with ``#``. A row that ends
+    after its timecode, is marked as such, or has blank cells only, shows no face. Raises TrackError, which names the
+    line.
     """
-    encoding = _encoding(content)
-    if encoding is None:
-        raise NotACaptureError(f"{source}: not a CSV text (it holds zero bytes); export the capture again")
+    encoding = find_encoding(content, source)
     try:
-        return _read(_lines(content, encoding), source)
+        return _read(io.TextIOWrapper(io.BytesIO(content), encoding), source)
     except (UnicodeDecodeError, csv.Error) as error:
         raise NotACaptureError(f"{source}: not a CSV text ({error}); export the capture again") from None
 
 
-def _lines(content: bytes, encoding: str) -> Iterator[tuple[int, str]]:
-    """The numbered lines of the text; the file is decoded piece by piece, as it may be large."""
-    stream = io.TextIOWrapper(io.BytesIO(content), encoding)
-    for number, line in enumerate(stream, start=1):
-        if line.strip() and not line.startswith("#") and not line.lower().startswith("sep="):
-            yield number, line
-
-
-def _encoding(content: bytes) -> str | None:
-    """How the text is encoded, by its mark or its bytes; None: it is no text."""
-    for mark, encoding in _BYTE_ORDER_MARKS.items():
-        if content.startswith(mark):
-            return encoding
-    if b"\0" in content:  # in text only of UTF-16, without its mark
-        zeros = [not content[first:64:2].strip(b"\0") for first in (0, 1)]
-        return "utf-16-le" if zeros[1] else "utf-16-be" if zeros[0] else None
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return "cp1252"
-    return "utf-8"
-
-
-def _read(lines: Iterator[tuple[int, str]], source: str) -> Recording:
-    header = next(lines, None)
-    if header is None:
-        raise TrackError(f"{source}: no frames; a capture has a line of column names and one line per frame")
-    delimiter = max(_DELIMITERS, key=lambda mark: count_blendshapes(_split(header[1], mark)))
-    titles = _split(header[1], delimiter)
+def _read(stream: Iterator[str], source: str) -> Recording:
+    head = list(islice(stream, _LONGEST_PREAMBLE))
+    first, layout = _find_names(head, source)
+    header = layout.split(head[first].lstrip("# "))
+    titles = _FACE_CAP + header[1:] if header[0].strip().lower() == "bs" else header
+    while titles and not titles[-1].strip():
+        titles.pop()
     columns = find_columns(titles, source)
     picked = (*columns.shapes, *columns.extra.values())
-    pick = itemgetter(*picked)
-    numbers, times, line_numbers = array.array("f"), [], array.array("l")
-    for number, line in lines:
-        row = _split(line, delimiter)
-        if row == titles or not any(map(str.strip, row)):
+    pick, pick_shapes = itemgetter(*picked), itemgetter(*columns.shapes)
+    numbers, line_numbers = array.array("f"), array.array("l")
+    times: list[list[str]] = [[] for _ in columns.times]
+    who: list[str] = []
+    lines = _Numbered(chain(head[first + 1 :], stream), first + 1)
+    for row in layout.rows(lines):
+        if row == header or not any(map(str.strip, row)):
             continue
-        row = _complete(row, titles, columns, number, source)
+        row = _complete(row, len(titles), columns.shapes, lines.number, source)
+        if any(_says_no(row[index]) for index in columns.faces):
+            row = _without_face(row, columns.shapes)
         try:
-            numbers.extend([float(cell) for cell in pick(row)])
+            values = [float(cell) for cell in pick(row)]
         except ValueError:
-            numbers.extend([_number(row[i], titles[i], number, source) for i in picked])
-        line_numbers.append(number)
-        if columns.time is not None:
-            times.append(row[columns.time].strip())
+            if not line_numbers and not any(map(_is_number, pick_shapes(row))) and any(pick_shapes(row)):
+                continue  # a line of units
+            values = [_number(row[i], titles[i], lines.number, source) for i in picked]
+        numbers.extend(values)
+        line_numbers.append(lines.number)
+        for cells, (index, _) in zip(times, columns.times):
+            cells.append(row[index].strip())
+        if columns.who is not None:
+            who.append(row[columns.who].strip())
     table = np.frombuffer(numbers, np.float32).reshape(-1, len(picked)).copy()
     table[~np.isfinite(table)] = np.nan
+    rates = (match for line in head[:first] if (match := _RATE.search(line)))
     return Recording(
         source,
         table[:, : len(columns.shapes)],
         {name: table[:, len(columns.shapes) + index] for index, name in enumerate(columns.extra)},
-        None if columns.time is None else times,
-        columns.unit,
+        [(cells, unit) for cells, (_, unit) in zip(times, columns.times)],
         line_numbers,
+        fps=next((float(match[1].replace(",", ".")) for match in rates), 0.0),
+        who=who or None,
+        percent=columns.percent,
         ignored=columns.ignored,
     )
 
 
-def _split(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter), [])
+class _Numbered:
+    """The lines of a text without comments, and the number of the one that was read last."""
+
+    def __init__(self, lines: Iterator[str], number: int) -> None:
+        self._lines, self.number = lines, number
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.number += 1
+            if not line.startswith("#"):
+                yield line
 
 
-def _complete(row: list[str], titles: Sequence[str], columns: Columns, number: int, source: str) -> list[str]:
+def _find_names(head: Sequence[str], source: str) -> tuple[int, _Layout]:
+    """The line that holds the names, or the first one that is not blank, and how it is written."""
+    written = [index for index, line in enumerate(head) if line.strip()]
+    if not written:
+        raise TrackError(f"{source}: no frames; a capture has a line of column names and one line per frame")
+    if any(count_blendshapes(re.findall(r"(\w+)[-&]\d", line)) >= _ENOUGH for line in head[:2]):
+        raise TrackError(f"{source}: holds packets of iFacialMocap, which carry no times; export the capture as CSV")
+    for index in written:
+        line = head[index].lstrip("# ")
+        layouts = [_Layout(mark, quoted) for quoted in (False, True) for mark in _DELIMITERS]
+        best = max(layouts, key=lambda layout: count_blendshapes(layout.split(line)))
+        if count_blendshapes(best.split(line)) >= _ENOUGH:
+            return index, best
+    _refuse_other_tables(head, source)
+    first = next((index for index in written if not head[index].lower().startswith(("#", "sep="))), written[0])
+    return first, max((_Layout(mark, False) for mark in ",;\t|"), key=lambda layout: len(layout.split(head[first])))
+
+
+def _refuse_other_tables(head: Sequence[str], source: str) -> None:
+    """Raises TrackError for a table whose names do not stand in a line."""
+    cells = [[cell.strip() for cell in re.split(r"[,;\t|]", line)] for line in head]
+    if sum(count_blendshapes(row[:1]) for row in cells) >= _ENOUGH:
+        raise TrackError(f"{source}: the names stand in the first column; exchange rows and columns")
+    if sum(bool(count_blendshapes(row)) for row in cells[1:]) >= _ENOUGH:
+        raise TrackError(f"{source}: has a line for each blendshape; bring it to one line for each frame")
+
+
+def _complete(row: list[str], width: int, shapes: Sequence[int], number: int, source: str) -> list[str]:
     """The row with a cell for every column; one without a face gets blank ones. Raises TrackError."""
-    while len(row) > len(titles) and not row[-1].strip():
+    while len(row) > width and not row[-1].strip():
         row.pop()
-    shapes = set(columns.shapes)
-    counts_none = columns.count is not None and columns.count < len(row) and row[columns.count].strip() in ("0", "0.0")
-    if counts_none or not any(row[index].strip() for index in shapes if index < len(row)):
-        cells = row + [""] * (len(titles) - len(row))
-        return ["" if index in shapes else cell for index, cell in enumerate(cells)]
-    if len(row) != len(titles):
-        remedy = (
-            "the file may be cut off, remove the line or export the capture again"
-            if len(row) < len(titles)
-            else "if its decimals have commas, save it with semicolons between the columns"
-        )
-        raise TrackError(f"{source}: line {number} has {len(row)} values for {len(titles)} columns; {remedy}")
+    if len(row) == width:
+        return row
+    if not any(row[index].strip() for index in shapes if index < len(row)):
+        return row + [""] * (width - len(row))
+    if _says_no(row[1]) and not any(map(str.strip, row[2:])):
+        return row[:2] + [""] * (width - 2)
+    remedy = (
+        "the file may be cut off, remove the line or export the capture again"
+        if len(row) < width
+        else "if its decimals have commas, save it with semicolons between the columns"
+    )
+    raise TrackError(f"{source}: line {number} has {len(row)} values for {width} columns; {remedy}")
+
+
+def _without_face(row: list[str], shapes: Sequence[int]) -> list[str]:
+    row = list(row)
+    for index in shapes:
+        row[index] = ""
     return row
+
+
+def _says_no(cell: str) -> bool:
+    text = cell.strip().lower()
+    return text in _NO or text.strip("0") == "."
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        _number(cell, "", 0, "")
+    except TrackError:
+        return False
+    return bool(cell.strip())
 
 
 def _number(cell: str, title: str, line: int, source: str) -> float:
@@ -119,8 +188,9 @@ def _number(cell: str, title: str, line: int, source: str) -> float:
     if text in _BLANK:
         return np.nan
     try:
-        return float(text.replace(",", "."))
+        number = float(text.rstrip("% ").replace(",", "."))
     except ValueError:
         raise TrackError(
             f"{source}: line {line}, {title.strip()}: {cell[:40]!r} is not a number; correct or remove the line"
         ) from None
+    return number / 100 if text.endswith("%") else number

@@ -1,27 +1,29 @@
-"""Captures as JSON: of ARKit applications, MediaPipe and Audio2Face.
+"""Captures as JSON: of ARKit applications, MediaPipe, Audio2Face and others.
 
-Frames are a list of objects, in which the blendshapes may lie deeper (``{"time": 0.1, "blendShapes": {"jawOpen":
-0.2}}``) or be a list of names and scores; or an object of them by time; or one object per line; or a list of names and
-one of rows (Audio2Face's ``facsNames`` and ``weightMat``), or of frames with such rows; or a list for each blendshape.
+What ``json_frames`` finds in the file, as rows.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from jr2net.expressions.columns import TrackError, count_blendshapes, find_columns
+from jr2net.expressions.columns import TrackError, find_columns
+from jr2net.expressions.json_frames import Table, find_table, lists_of_strings
 from jr2net.expressions.recording import Recording
+from jr2net.expressions.text import find_encoding
 
-_SCORE_NAMES = ("categoryName", "category_name", "name", "displayName", "blendShapeLocation")
-_SCORE_VALUES = ("score", "value", "weight")
-_RATES = ("fps", "framerate", "frame_rate", "frames_per_second", "exportfps")
-_ENOUGH = 20  # blendshapes, to take something for a frame
+_RATES = ("fps", "framerate", "frame_rate", "frames_per_second", "exportfps", "samplerate", "sample_rate")
 _REMEDY = "a capture in JSON is a list of frames with ARKit's blendshapes by name"
+
+
+def is_json(content: bytes) -> bool:
+    """Whether a text begins as JSON does, whatever its encoding."""
+    start = content[:64].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    return start[:1] in (b"{", b"[")
 
 
 def read_json(content: bytes, source: str) -> Recording:
@@ -31,125 +33,78 @@ def read_json(content: bytes, source: str) -> Recording:
     """
     tree = _parse(content, source)
     try:
-        rate, table = _rate(tree), _matrix(tree)
-        frames = _frames(tree) if table is None else None
+        table, rate = find_table(tree), _rate(tree)
     except RecursionError:
         raise TrackError(f"{source}: nested too deeply; {_REMEDY}") from None
-    if table is None and frames is None:
+    if table is None:
+        if len(names := max(lists_of_strings(tree), key=len, default=[])) > 1:
+            find_columns(names, source)  # says which names it holds instead
         raise TrackError(f"{source}: holds no blendshapes; {_REMEDY}")
-    titles, rows = table or _table(frames or [])
+    titles, rows = table.titles, table.rows
     columns = find_columns(titles, source)
 
     def numbers(index: int) -> list[float]:
         return [_number(row[index], titles[index], frame, source) for frame, row in enumerate(rows)]
 
-    time = columns.time
+    def cells(index: int) -> list[str]:
+        return ["" if row[index] is None else str(row[index]) for row in rows]
+
+    shapes = np.array([numbers(index) for index in columns.shapes], np.float32).T
+    for index in columns.faces:
+        shapes[[cell.lower() in ("false", "0", "0.0") for cell in cells(index)]] = np.nan
+    notes = ["frames with several faces: the first one of each is used"] if table.several_faces else []
     return Recording(
         source,
-        np.array([numbers(index) for index in columns.shapes], np.float32).T,
+        shapes,
         {name: np.array(numbers(index), np.float32) for name, index in columns.extra.items()},
-        None if time is None or (columns.unit == "frame" and rate) else [str(row[time]) for row in rows],
-        columns.unit,
+        [(cells(index), unit) for index, unit in columns.times],
         range(len(rows)),
-        rate,
-        columns.ignored,
+        fps=table.rate or rate or _rate_of_frame_times(table),
+        who=None if columns.who is None else cells(columns.who),
+        percent=columns.percent,
+        ignored=columns.ignored,
+        notes=notes,
     )
 
 
 def _parse(content: bytes, source: str) -> Any:
+    text = content.decode(find_encoding(content, source))
     try:
-        return json.loads(content)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         try:
-            lines = [json.loads(line) for line in content.splitlines() if line.strip()]
+            lines = [json.loads(line) for line in text.splitlines() if line.strip()]
         except (ValueError, RecursionError):
             raise TrackError(f"{source}: not JSON ({error}); export the capture again") from None
         return lines
 
 
-def _rate(tree: Any) -> float:
+def _rate(tree: Any, depth: int = 3) -> float:
     """Frames per second, where the file or a section of it states it; else 0."""
-    sections = [tree, *tree.values()] if isinstance(tree, Mapping) else []
-    for section in sections:
-        for key, value in section.items() if isinstance(section, Mapping) else ():
-            if key.lower() in _RATES and isinstance(value, int | float) and 0 < value < 1000:
-                return float(value)
-    return 0.0
+    if not isinstance(tree, Mapping) or not depth:
+        return 0.0
+    for key, value in tree.items():
+        if key.lower() in _RATES and isinstance(value, int | float) and 0 < value < 1000:
+            return float(value)
+    return next((rate for value in tree.values() if (rate := _rate(value, depth - 1))), 0.0)
 
 
-def _matrix(tree: Any) -> tuple[list[str], list[Sequence[Any]]] | None:
-    """(titles, rows) of a list of names beside a list of rows, or of a list for each name; None without them."""
-    if not isinstance(tree, Mapping):
-        return None
-    lists = {key: value for key, value in tree.items() if isinstance(value, list) and value}
-    if count_blendshapes(lists) >= _ENOUGH and len({len(lists[key]) for key in lists if count_blendshapes([key])}) == 1:
-        length = next(len(value) for key, value in lists.items() if count_blendshapes([key]))
-        columns = {key: value for key, value in lists.items() if len(value) == length}
-        return list(columns), list(zip(*columns.values(), strict=True))
-    for names in lists.values():
-        if not all(isinstance(name, str) for name in names) or count_blendshapes(names) < _ENOUGH:
-            continue
-        for rows in lists.values():
-            if all(isinstance(row, list) and len(row) == len(names) for row in rows):
-                return names, rows
-            if all(isinstance(row, Mapping) for row in rows):
-                return _table([_with_names(row, names) for row in rows])
-    return None
-
-
-def _with_names(frame: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    """A frame's values by name, also those of a field that is a list of a number for each name."""
-    values = next((v for v in frame.values() if isinstance(v, list) and len(v) == len(names)), [])
-    return _flat(frame) | dict(zip(names, values))
-
-
-def _frames(tree: Any) -> list[dict[str, Any]] | None:
-    """The frames, each with its values by name; None if there are none."""
-    if isinstance(tree, list):
-        flat = [_flat(frame) for frame in tree]
-        return flat if any(count_blendshapes(frame) for frame in flat) else None
-    if not isinstance(tree, Mapping):
-        return None
-    for value in tree.values():
-        if isinstance(value, list) and (frames := _frames(value)):
-            return frames
-    if all(isinstance(value, Mapping) for value in tree.values()):  # by time
-        return _frames([{"time": time} | dict(frame) for time, frame in tree.items()])
-    return None
-
-
-def _flat(frame: Any, prefix: str = "") -> dict[str, Any]:
-    """The values of a frame, those that lie deeper by dotted names, and scores by the names beside them."""
-    values: dict[str, Any] = {}
-    if isinstance(frame, Mapping):
-        name = next((frame[key] for key in _SCORE_NAMES if isinstance(frame.get(key), str)), None)
-        score = next((frame[key] for key in _SCORE_VALUES if key in frame), None)
-        if name is not None and score is not None:
-            return {name: score}
-        for key, value in frame.items():
-            values |= (
-                _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping | list) else {f"{prefix}{key}": value}
-            )
-    elif isinstance(frame, list):
-        for value in islice(frame, 1000):
-            values |= _flat(value, prefix)
-    return values
-
-
-def _table(frames: Sequence[dict[str, Any]]) -> tuple[list[str], list[Sequence[Any]]]:
-    """(titles, rows) of frames; left out shapes are 0 where a frame has any, and blank where it has none."""
-    titles = list(dict.fromkeys(title for frame in frames for title in frame))
-    shapes = {title for title in titles if count_blendshapes([title])}
-    rows: list[Sequence[Any]] = []
-    for frame in frames:
-        left_out = 0.0 if shapes & frame.keys() else None
-        rows.append([frame.get(title, left_out if title in shapes else None) for title in titles])
-    return titles, rows
+def _rate_of_frame_times(table: Table) -> float:
+    """The rate of Unreal's frame times: a frame number, and a fraction of frames per second."""
+    parts = [
+        next((table.rows[0][index] for index, title in enumerate(table.titles) if title.lower().endswith(part)), 0)
+        for part in (".numerator", ".denominator")
+    ]
+    return parts[0] / parts[1] if all(isinstance(part, int | float) and part > 0 for part in parts) else 0.0
 
 
 def _number(value: Any, title: str, frame: int, source: str) -> float:
-    if value is None:
+    if value is None or value == "":
         return np.nan
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if abs(value) < 1e9 else np.nan
-    raise TrackError(f"{source}: frame {frame}, {title}: {str(value)[:40]!r} is not a number; correct it")
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)  # also of a number in quotes
+    except (ValueError, TypeError, OverflowError):
+        raise TrackError(f"{source}: frame {frame}, {title}: {str(value)[:40]!r} is not a number; correct it") from None
+    return number if abs(number) < 1e9 else np.nan

@@ -1,21 +1,19 @@
-"""A capture as its file holds it, row by row, and the track that it means: scale, times and gaps resolved."""
+"""A capture as its file holds it, row by row, and the track that it means: scale, faces, times and gaps resolved."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from jr2net.expressions.columns import TrackError, first_few
 from jr2net.expressions.gaps import BRIDGE_S, fill, seen_frames
-from jr2net.expressions.timing import Timeline, timeline
+from jr2net.expressions.scales import bring_to_units, find_scale
+from jr2net.expressions.timing import timeline
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.storage import base_name
-
-_LARGEST_OF_UNIT = 2.0  # amplified captures exceed 1; they are clamped
-_SMALLEST_OF_HUNDRED = 5.0
 
 
 @dataclass(frozen=True)
@@ -56,48 +54,85 @@ class Recording:
     source   the file, as errors name it
     shapes   (N, 51) float32 on the file's scale, NaN where there is no number; all NaN: the row shows no face
     extra    (N,) float32 each
-    times    a cell for each row; None: there are none
-    unit     of the times (``timeline``)
-    fps      frames per second if the file states it and has no times; 0: it does not
+    times    for each column of times, a cell for each row, and the unit (``Columns.times``)
     lines    (N,) the row's number in the file, as errors name it
+    fps      frames per second if the file states it outside its rows; 0: it does not
+    who      a cell for each row that names the face; None: the file has one face
+    percent  whether the file says that its coefficients are percentages
     ignored  titles of columns that are not used
+    notes    what was found while reading, in words
     """
 
     source: str
     shapes: np.ndarray
     extra: Mapping[str, np.ndarray]
-    times: Sequence[str] | None
-    unit: str
+    times: Sequence[tuple[Sequence[str], str]]
     lines: Sequence[int]
     fps: float = 0.0
+    who: Sequence[str] | None = None
+    percent: bool = False
     ignored: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def to_track(recording: Recording) -> Track:
     """Raises TrackError for a capture without a face, with a blank column, an unclear scale, or two captures in one."""
-    source, shapes = recording.source, recording.shapes
+    source = recording.source
+    notes = [*recording.notes, *_ignored(recording)]
+    recording, others = _of_one_face(recording)
+    notes += others
+    shapes = _without_sentinels(recording.shapes)
     _check_numbers(shapes, source)
-    scale = _scale(recording)
-    notes = [f"ignored columns: {first_few(recording.ignored)}"] if recording.ignored else []
+    scale = find_scale(shapes, recording.lines, source, recording.percent)
     if scale != 1:
         notes.append(f"coefficients from 0 to {scale:g} are divided by {scale:g}")
         shapes = shapes / np.float32(scale)
     clamped = int(((shapes < 0) | (shapes > 1)).sum())
     if clamped:
         notes.append(f"{clamped} coefficients outside [0, 1] were clamped")
-    times = _timeline(recording)
+    times = timeline(recording.times, recording.lines, source, recording.fps)
     shapes = shapes[times.rows].clip(0, 1)
     seen = np.isfinite(shapes).any(1)
     filled = fill(times.position, shapes, times.fps)
     in_track = seen_frames(times.position, seen)
-    extra = {
-        name: fill(times.position, values[times.rows, None], times.fps)[:, 0]
-        for name, values in recording.extra.items()
-        if np.isfinite(values).any()
-    }
-    notes += [*times.notes, *_filled_notes(shapes, seen, in_track, times.fps)]
+    extra, said = bring_to_units({n: v for n, v in recording.extra.items() if np.isfinite(v).any()}, scale)
+    extra = {n: fill(times.position, v[times.rows, None], times.fps)[:, 0] for n, v in extra.items()}
+    notes += [*said, *times.notes, *_filled_notes(shapes, seen, in_track, times.fps)]
     name = base_name(source).rpartition(".")[0] or source
     return Track(name, filled, times.fps, extra, clamped, None if in_track.all() else in_track, tuple(notes))
+
+
+def _ignored(recording: Recording) -> list[str]:
+    return [f"ignored columns: {first_few(recording.ignored)}"] if recording.ignored else []
+
+
+def _of_one_face(recording: Recording) -> tuple[Recording, list[str]]:
+    """The rows of the first face, where a file has rows of several, and a note that says so."""
+    names = list(dict.fromkeys(recording.who or ()))
+    names = [name for name in names if name.strip().lower() not in ("", "nan", "none", "null", "-1")]
+    if len(names) < 2 or recording.who is None:
+        return recording, []
+    rows = [index for index, name in enumerate(recording.who) if name == names[0]]
+    one = replace(
+        recording,
+        shapes=recording.shapes[rows],
+        extra={name: values[rows] for name, values in recording.extra.items()},
+        times=[([cells[row] for row in rows], unit) for cells, unit in recording.times],
+        lines=[recording.lines[row] for row in rows],
+    )
+    listed = first_few([repr(name[:40]) for name in names])
+    return one, [f"it holds the faces {listed}: only the rows of {names[0][:40]!r} are used"]
+
+
+def _without_sentinels(shapes: np.ndarray) -> np.ndarray:
+    """Rows that repeat one impossible number (-1, -999) in every column say that there was no face: they become NaN."""
+    first = shapes[:, 0]
+    unlikely = np.flatnonzero((first < 0) | (first > 1))
+    absent = unlikely[(shapes[unlikely] == first[unlikely, None]).all(1)]
+    if len(absent):
+        shapes = shapes.copy()
+        shapes[absent] = np.nan
+    return shapes
 
 
 def _check_numbers(shapes: np.ndarray, source: str) -> None:
@@ -109,38 +144,6 @@ def _check_numbers(shapes: np.ndarray, source: str) -> None:
     if not known.all():
         name = ARKIT_NAMES[int(np.argmin(known))]
         raise TrackError(f"{source}: column {name} holds no number; fill it or export the capture again")
-
-
-def _scale(recording: Recording) -> float:
-    """What 1 is in the file: 1, 100 or 255. Raises TrackError where it is none of them."""
-    shapes = recording.shapes
-    top = float(np.nanmax(shapes))
-    above_one = (shapes > 1).sum() / max(int((shapes > 1e-6).sum()), 1)
-    scale = 1.0
-    if top > _LARGEST_OF_UNIT:
-        integers = bool((shapes == np.rint(shapes))[np.isfinite(shapes)].all())
-        if above_one < 0.1 or top < _SMALLEST_OF_HUNDRED or (top > 105 and not (integers and top <= 255)):
-            raise _unclear(recording, int(np.nanargmax(shapes)))
-        scale = 100.0 if top <= 105 else 255.0
-    if np.nanmin(shapes) < -scale:
-        raise _unclear(recording, int(np.nanargmin(shapes)))
-    return scale
-
-
-def _unclear(recording: Recording, cell: int) -> TrackError:
-    row, shape = divmod(cell, len(ARKIT_NAMES))
-    return TrackError(
-        f"{recording.source}: line {recording.lines[row]}, {ARKIT_NAMES[shape]}: {recording.shapes[row, shape]:g} fits "
-        "no scale that is known (0 to 1, 0 to 100, integers from 0 to 255); correct it, or bring the columns to 0 to 1"
-    )
-
-
-def _timeline(recording: Recording) -> Timeline:
-    count = len(recording.shapes)
-    if recording.times is None and recording.fps:
-        return Timeline(np.arange(count), np.arange(count, dtype=float), recording.fps)
-    times = recording.times if recording.times is not None else [""] * count
-    return timeline(times, recording.unit, recording.lines, recording.source)
 
 
 def _filled_notes(shapes: np.ndarray, seen: np.ndarray, in_track: np.ndarray, fps: float) -> list[str]:

@@ -56,11 +56,10 @@ def read_track(uri: str) -> Track:
             uri,
             np.stack([numbers(index) for index in columns.shapes], 1),
             {name: numbers(index) for name, index in columns.extra.items()},
-            None if columns.time is None else [str(cell) for cell in table.column(columns.time).to_pylist()],
-            columns.unit,
+            [([str(cell) for cell in table.column(index).to_pylist()], unit) for index, unit in columns.times],
             range(table.num_rows),
             description.get("fps", 0.0),
-            [title for title in columns.ignored if title != _SEEN],
+            ignored=[title for title in columns.ignored if title != _SEEN],
         )
     )
     if not description:

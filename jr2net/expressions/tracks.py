@@ -13,7 +13,7 @@ from pyarrow import fs
 
 from jr2net.expressions.columns import TrackError
 from jr2net.expressions.csv_capture import read_csv
-from jr2net.expressions.json_capture import read_json
+from jr2net.expressions.json_capture import is_json, read_json
 from jr2net.expressions.recording import Track, to_track
 from jr2net.expressions.timing import infer_fps
 from jr2net.expressions.track_file import read_track, write_track
@@ -79,8 +79,7 @@ def read_captures(uri: str) -> Captures:
 
 def parse_capture(content: bytes, source: str) -> Track:
     """Reads a capture in CSV or JSON. ``source`` is its name in errors; the stem is the track's. Raises TrackError."""
-    is_json = content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
-    return to_track(read_json(content, source) if is_json else read_csv(content, source))
+    return to_track(read_json(content, source) if is_json(content) else read_csv(content, source))
 
 
 def parse_csv(content: bytes, source: str) -> Track:
