@@ -68,7 +68,7 @@ _FACE = {
         "notes": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "what of the file was left out or assumed: transparency, further images, the scale of depths",
+            "description": "what of the file was left out or assumed, as transparency or further images",
         },
         "boxes": {
             "type": "array",

@@ -37,7 +37,7 @@ def add_face_selection(parser: argparse.ArgumentParser, prefix: str = "", photo:
         f"--{prefix}box",
         type=_box,
         metavar="L,T,R,B",
-        help=f"box of the face{photo}: left, top, right, bottom in pixels, from the brows to the chin; needs no detector",
+        help=f"box of the face{photo}: left, top, right, bottom in pixels, brows to chin; needs no detector",
     )
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from jr2net.inference.photo import Photo
 
 PHOTO_EXTENSIONS = (
-    ".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".hdr", ".exr", ".heic", ".heif",
+    ".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".hdr", ".exr", ".heic",
+    ".heif",
 )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def tone_map(light: np.ndarray) -> np.ndarray:
     The global operator of Reinhard et al. (2002, equations 1 to 4): the average of log luminance becomes middle grey,
     and the brightest thousandth white.
     """
-    light = np.nan_to_num(light.astype(np.float32), nan=0.0, posinf=np.finfo(np.float32).max / 4, neginf=0.0).clip(0)
+    light = np.nan_to_num(light.astype(np.float32), nan=0.0, posinf=float(np.finfo(np.float32).max) / 4, neginf=0.0).clip(0)
     luminance = light @ _LUMINANCE if light.ndim == 3 else light
     lit = luminance[luminance > 0]
     if not lit.size:

@@ -137,11 +137,11 @@ class _BlazeFace:
         self.lock = threading.Lock()
 
     def __call__(self, image: np.ndarray) -> list[Face]:
-        return self._faces(image, self._detections(image, (2, 4), always=2))
+        return self._faces(image, self._detections(image, thorough=True))
 
     def fast(self, image: np.ndarray) -> list[Face]:
-        """Stops at the first size of tiles that show a face: small ones beside a large one are not found."""
-        return self._faces(image, self._detections(image, (2, 4), always=1))
+        """As __call__, without a search for small faces beside a large one, or for heads upside down."""
+        return self._faces(image, self._detections(image, thorough=False))
 
     def _faces(self, image: np.ndarray, detections: list[_Detection]) -> list[Face]:
         faces: list[Face] = []
@@ -151,24 +151,28 @@ class _BlazeFace:
                 faces.append(face)
         return sorted(faces, key=lambda face: -face.area)
 
-    def _detections(self, image: np.ndarray, parts: tuple[int, ...], always: int) -> list[_Detection]:
+    def _detections(self, image: np.ndarray, thorough: bool) -> list[_Detection]:
         """Squares around faces in the whole image, and in overlapping tiles of 1/2 and 1/4 of its side.
 
-        Tiles are searched while no face is found, and those down to 1/``always`` of the side in any case. A head that
-        is not plainly upright is searched for in the turned image as well; the best score decides.
+        Tiles are searched while no face is found. If ``thorough``, those of 1/2 are searched in any case, and heads
+        that are not plainly upright are searched for in the turned image as well, where the best score decides.
         """
         height, width = image.shape[:2]
         side = max(height, width)
         found: list[_Detection] = []
-        for part in (1, *parts):
-            tiles = _tiles(width, height, side / part)
-            if part > 1 and (side / part < _DETECTION_SIDE or (found and part > always)):
+        for part in (1, 2, 4):
+            if part > 1 and (side / part < _DETECTION_SIDE or (found and (part > 2 or not thorough))):
                 break
+            tiles = _tiles(width, height, side / part)
             new = [face for tile in tiles for face in self._detect(image, tile)]
-            if not new or min(score for score, *_ in new) < _UPRIGHT_SCORE:
+            if found:  # beside a face that is found, smaller ones have to be plain
+                found += [face for face in new if face[0] >= _UPRIGHT_SCORE]
+                continue
+            weakest = min((score for score, *_ in _non_maximum_suppression(new)), default=0.0)
+            if thorough and part <= 2 and weakest < _UPRIGHT_SCORE:
                 turned = [Crop(tile.center, tile.side, turn) for tile in tiles for turn in _TURNS]
                 new += [face for tile in turned for face in self._detect(image, tile)]
-            found += new
+            found = new
         return found
 
     def _detect(self, image: np.ndarray, tile: Crop) -> list[_Detection]:
