@@ -65,6 +65,12 @@ _FACE = {
         "box": {**_NUMBERS, "description": "left, top, right, bottom in pixels of the photo"},
         "score": {"type": "number", "description": "of the detector; 1 if a box was given"},
         "faces_found": {"type": "integer"},
+        "face": {"type": ["integer", "null"], "description": "index of the one taken; null if a box was given"},
+        "notes": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "what of the file was left out or assumed, as transparency or further images",
+        },
         "boxes": {
             "type": "array",
             "items": _NUMBERS,
@@ -209,7 +215,14 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
 BODIES = {
     "reconstruct": _body(
         _binary("image/jpeg", "image/png", "image/webp", "image/avif", "image/tiff", "application/octet-stream")
-        | _multipart(["image"], {"image": {"type": "array", "items": _FILE}, "box": {"type": "array", "items": _BOX}})
+        | _multipart(
+            ["image"],
+            {
+                "image": {"type": "array", "items": _FILE},
+                "box": {"type": "array", "items": _BOX},
+                "face": {"type": "array", "items": _FACE_INDEX},
+            },
+        )
     ),
     "track": _body(
         _binary("video/mp4", "video/quicktime", "video/webm", "application/octet-stream")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from jr2net.cli.control import add_coefficients, add_control, coefficients, controls_of, options_named
 from jr2net.cli.networks import load_reenactor
-from jr2net.cli.options import add_command, add_network, add_photos, add_reenactor
+from jr2net.cli.options import add_command, add_face_selection, add_network, add_photos, add_reenactor
 from jr2net.cli.photos import (
     CommandError,
     check_not_same_file,
     face_note,
     find_photos,
+    open_driving_photo,
     open_photo,
     output_names,
     process_all,
@@ -36,6 +38,7 @@ def add_to(subparsers: Any) -> None:
     add_photos(command)
     add_coefficients(command)
     command.add_argument("--driving", metavar="PHOTO", help="use the expression of this photo instead")
+    add_face_selection(command, "driving-", " of the driving photo")
     command.add_argument("--relative", action="store_true", help="add the coefficients to the photo's own")
     add_control(command)
     command.add_argument(
@@ -60,6 +63,8 @@ def reenact(options: argparse.Namespace) -> int:
         raise CommandError("give either --set NAME=VALUE (repeatable) or --driving PHOTO")
     if not (options.set or options.driving or checked.changes_source):
         raise CommandError("give either --set NAME=VALUE (repeatable) or --driving PHOTO, or turn the head: --yaw 20")
+    if not options.driving and (options.driving_face or options.driving_box):
+        raise CommandError("--driving-face and --driving-box: choose the face of a driving photo; give --driving PHOTO")
     expression = coefficients(options.set) if options.set else None
     expression_from_names(expression or {}, -1.0 if checked.relative else 0.0)
     with options_named():
@@ -71,7 +76,9 @@ def reenact(options: argparse.Namespace) -> int:
         raise CommandError(f"-o {target}: {len(paths)} photos need a folder, not one file")
     names = output_names(paths, options.face)
     reenactor = load_reenactor(options)
-    driving = open_photo(options.driving, None) if options.driving else None
+    driving = open_driving_photo(options.driving, options) if options.driving else None
+    if driving is not None and (note := face_note(driving)):
+        print(f"{options.driving}: {note.rstrip('; ')}", file=sys.stderr)
 
     def process(path: str) -> str:
         output = target if one_file else target / f"{names[path]}.jpg"

@@ -22,7 +22,7 @@ from jr2net.errors import UserError
 from jr2net.expressions.named import expression_from_names
 from jr2net.expressions.tracks import Track, is_capture, parse_capture, read_capture
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.images.face_detector import FaceDetector
+from jr2net.images.face_detector import FaceDetector, detector_for_frames
 from jr2net.images.photo import photo_format
 from jr2net.images.video import VideoError, VideoLimits
 from jr2net.inference.compositing import composite
@@ -230,7 +230,7 @@ def source_photos(
     smooth, found = CropSmoother(fps), 0
     for frame in frames:
         try:
-            photo = Photo.from_image(frame, detector=detector, name=name)
+            photo = Photo.from_image(frame, detector=detector_for_frames(detector), name=name)
         except NoFaceError as error:
             if detector is None:
                 raise NoFaceError(error.message(None)) from None

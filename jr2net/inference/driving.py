@@ -11,7 +11,7 @@ import numpy as np
 
 from jr2net.data.importing.following import Box, CutDetector
 from jr2net.expressions.tracks import Track
-from jr2net.images.face_detector import FaceDetector
+from jr2net.images.face_detector import FaceDetector, detector_for_frames
 from jr2net.images.photo import photo_format
 from jr2net.images.video import VideoError, VideoLimits, VideoShape, at_rate, probe_video, read_frames
 from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression
@@ -143,7 +143,7 @@ class VideoTracker:
     def _find(self, frame: np.ndarray, detector: FaceDetector | None) -> Photo | None:
         """The face of the person that is followed; the largest at first, after a cut, and after a long loss."""
         try:
-            found = Photo.from_image(frame, detector=detector, name=self.name)
+            found = Photo.from_image(frame, detector=detector_for_frames(detector), name=self.name)
         except NoFaceError as error:
             if detector is None:
                 raise NoFaceError(error.message(None)) from None

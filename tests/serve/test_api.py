@@ -73,6 +73,26 @@ def test_each_image_can_have_its_own_box(client):
     assert "box: 1 for 2 images" in problem(client.post("/v1/reconstruct", files=files, data={"box": BOX}), 422)
 
 
+def test_each_image_can_have_its_own_face(networks, face_model, settings):
+    faces = [Face((20, 20, 108, 108), 0.9), Face((0, 0, 30, 30), 0.8)]
+    client = make_client(networks, face_model, settings, detector=lambda image: faces)
+    files = [("image", (f"{n}.png", make_photo(n), "image/png")) for n in range(2)]
+    body = client.post("/v1/reconstruct", files=files, data={"face": ["1", "0"]}).json()
+    assert [face["face"] for face in body["faces"]] == [1, 0]
+    assert [face["box"] for face in body["faces"]] == [[0, 0, 30, 30], [20, 20, 108, 108]]
+    assert client.post("/v1/reconstruct", files=files, params={"face": 1}).json()["faces"][1]["face"] == 1
+    assert "face: 1 for 2 images" in problem(client.post("/v1/reconstruct", files=files, data={"face": "1"}), 422)
+    assert "not an index" in problem(client.post("/v1/reconstruct", files=files, data={"face": ["1", "x"]}), 422)
+    assert reconstruct(client).json()["faces"][0]["face"] is None  # its box was given
+
+
+def test_what_a_file_lost_is_said(client):
+    buffer = io.BytesIO()
+    Image.new("RGBA", (128, 128), (90, 60, 40, 100)).save(buffer, "PNG")
+    assert reconstruct(client, buffer.getvalue()).json()["faces"][0]["notes"] == ["its transparent parts became white"]
+    assert reconstruct(client).json()["faces"][0]["notes"] == []
+
+
 def test_mesh_and_overlay_formats(client, face_model):
     glb, obj = reconstruct(client, format="glb"), reconstruct(client, format="obj")
     assert glb.headers["content-type"] == "model/gltf-binary" and len(glb.headers["x-model-digest"]) == 64

@@ -82,7 +82,9 @@ def test_imported_names_are_exported():
     }
     for module in MODULES:
         for names, target in re.findall(r'import \{([^}]+)\} from "\./(\w+\.js)"', module.read_text()):
-            assert {name.split(" as ")[0].strip() for name in names.split(",") if name.strip()} <= exports[target], module.name
+            assert {name.split(" as ")[0].strip() for name in names.split(",") if name.strip()} <= exports[target], (
+                module.name
+            )
     bundled = set(re.findall(r"\w+", re.findall(r"export \{([^}]+)\}", (PAGE / "libraries/three.js").read_text())[0]))
     used = re.findall(r'import \{([^}]+)\} from "\./vendor/three\.js"', (PAGE / "mesh.js").read_text())[0]
     assert set(re.findall(r"\w+", used)) <= bundled | {"GLTFLoader"}
