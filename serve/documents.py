@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.inference.control import FACE_REGIONS, REGIONS, RETARGETS
 
 DESCRIPTION = """
 Reconstruction: a photo to a 3D face with named ARKit coefficients. Reenactment: a photo and an expression to the photo
@@ -13,8 +14,8 @@ with that expression.
 Lengths are in millimetres, angles in radians. Pixel coordinates are those of the upright photo, with pixel edges at
 integers. If a photo shows several faces, the largest is used; `face` or `box` selects another one. A box reaches from
 the brows to the chin. The metadata of generated images and videos declares them synthetic. `WS /v1/stream` expects
-`{"source": base64}` first (with `box` or `face` where they are needed), then any number of `{"expression": {…}}`; each
-of these returns one JPEG.
+`{"source": base64}` first (with `box` or `face` where they are needed, and the controls of `/v1/reenact`), then any
+number of `{"expression": {…}}`, with `pitch`, `yaw` and `roll` where the head turns; each of these returns one JPEG.
 """
 
 _PROBLEM = {
@@ -64,6 +65,12 @@ _FACE = {
         "box": {**_NUMBERS, "description": "left, top, right, bottom in pixels of the photo"},
         "score": {"type": "number", "description": "of the detector; 1 if a box was given"},
         "faces_found": {"type": "integer"},
+        "face": {"type": ["integer", "null"], "description": "index of the one taken; null if a box was given"},
+        "notes": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "what of the file was left out or assumed, as transparency or further images",
+        },
         "boxes": {
             "type": "array",
             "items": _NUMBERS,
@@ -171,6 +178,28 @@ RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
 _FILE = {"type": "string", "format": "binary"}
 _BOOLEAN = {"type": "string", "enum": ["true", "false"], "default": "false"}
 _FACE_INDEX = {"type": "string", "default": "0", "description": "index of the face, the largest first"}
+_DEGREES = {"type": "string", "default": "0", "description": "degrees by which the head is turned, -45 to 45"}
+_CONTROLS = {
+    "pose": {**_BOOLEAN, "description": "use the driving head's pose too"},
+    "light": {**_BOOLEAN, "description": "use the driving face's light too"},
+    "regions": {
+        "type": "string",
+        "default": ",".join(FACE_REGIONS),
+        "description": f"what is taken of the driving, separated by commas: {', '.join(REGIONS)}; the rest stays the "
+        "source's own",
+    },
+    "strength": {"type": "string", "default": "1", "description": "factor of the change, 0 to 2"},
+    "pitch": {**_DEGREES, "description": f"{_DEGREES['description']}, down"},
+    "yaw": {**_DEGREES, "description": f"{_DEGREES['description']}, to the person's left"},
+    "roll": {**_DEGREES, "description": f"{_DEGREES['description']}, counter-clockwise"},
+    "retarget": {
+        "type": "string",
+        "enum": list(RETARGETS),
+        "default": "none",
+        "description": "fit lids, lips or both to the source's own range",
+    },
+    "close_mouth": {**_BOOLEAN, "description": "close the source's lips before it is driven"},
+}
 _BOX = {"type": "string", "description": "left,top,right,bottom in pixels", "example": "120,80,320,300"}
 
 
@@ -186,7 +215,14 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
 BODIES = {
     "reconstruct": _body(
         _binary("image/jpeg", "image/png", "image/webp", "image/avif", "image/tiff", "application/octet-stream")
-        | _multipart(["image"], {"image": {"type": "array", "items": _FILE}, "box": {"type": "array", "items": _BOX}})
+        | _multipart(
+            ["image"],
+            {
+                "image": {"type": "array", "items": _FILE},
+                "box": {"type": "array", "items": _BOX},
+                "face": {"type": "array", "items": _FACE_INDEX},
+            },
+        )
     ),
     "track": _body(
         _binary("video/mp4", "video/quicktime", "video/webm", "application/octet-stream")
@@ -209,23 +245,34 @@ BODIES = {
                 "driving": {**_FILE, "description": "a photo whose expression is used, instead of `expression`"},
                 "driving_box": _BOX,
                 "driving_face": _FACE_INDEX,
-                "pose": {**_BOOLEAN, "description": "use the driving photo's head pose too"},
-                "light": {**_BOOLEAN, "description": "use the driving photo's light too"},
+                **_CONTROLS,
                 "format": {"type": "string", "enum": ["jpeg", "png"], "default": "jpeg"},
             },
         )
     ),
     "video": _body(
         _multipart(
-            ["source", "driving"],
+            ["source"],
             {
-                "source": _FILE,
+                "source": {**_FILE, "description": "a photo, or a video, whose every frame acts"},
                 "box": _BOX,
                 "face": _FACE_INDEX,
                 "driving": {**_FILE, "description": "MP4, MOV, WebM, or an ARKit capture (CSV, JSON)"},
-                "relative": {**_BOOLEAN, "description": "add the change since the first frame to the source's own"},
-                "pose": _BOOLEAN,
-                "light": _BOOLEAN,
+                "expression": {
+                    "type": "string",
+                    "description": "JSON: ARKit coefficients by name, for a video as source, instead of `driving`",
+                },
+                "relative": {
+                    **_BOOLEAN,
+                    "description": "add the change since the frame of reference to the source's own",
+                },
+                **_CONTROLS,
+                "reference": {
+                    "type": "string",
+                    "default": "first",
+                    "description": "the driving's frame of reference: first, neutral (that of least expression), or an "
+                    "instant in seconds",
+                },
                 "smooth": {
                     **_BOOLEAN,
                     "default": "true",

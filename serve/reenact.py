@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -12,22 +13,25 @@ import numpy as np
 from jr2net.expressions.columns import NotACaptureError
 from jr2net.expressions.tracks import Track, TrackError, parse_capture
 from jr2net.images.photo import photo_format
-from jr2net.images.video import Mp4Writer, VideoError, VideoLimits, probe_video, read_video
+from jr2net.images.sound import Sound
+from jr2net.images.video import Mp4Writer, VideoError, VideoLimits
 from jr2net.inference.compositing import composite
+from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression, drive
 from jr2net.inference.driving import (
-    DrivingOptions,
     VideoTracker,
-    faces_from_capture,
+    film_frames,
     frame_step,
     is_video,
-    next_frame,
+    reference_frame,
 )
 from jr2net.inference.face import FittedFace
 from jr2net.inference.messages import FaceArrays, ModelInfo
 from jr2net.inference.photo import NoFaceError, Photo
+from serve.control import of_expression
 from serve.problems import Problem
 from serve.service import Service
 
+_ASKED_S = 0.5
 _FRAMES_IN_FLIGHT = 8  # of one video, so that its frames share batches
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -51,27 +55,43 @@ async def reenact(
 
 @dataclass(frozen=True)
 class Driving:
-    """What drives a video: the target face of each frame, their rate, and ``Track.notes`` of a capture."""
+    """What drives a video.
 
-    faces: AsyncIterator[FaceArrays]
+    faces  each frame's driving face and that of the frame of reference; of captures and coefficients the expression
+    fps    frames per second; 0: one face for all instants
+    found  what was found in it until now and done about it; of a capture all of it (``Track.notes``)
+    video  the bytes of a video, whose sound is kept
+    """
+
+    faces: AsyncIterator[tuple[FaceArrays, FaceArrays | None]]
     fps: float
-    notes: tuple[str, ...] = ()
+    options: DrivingOptions
+    found: Callable[[], tuple[str, ...]] = tuple
+    video: bytes = b""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.found()
 
 
-async def open_driving(service: Service, source: FittedFace, content: bytes, options: DrivingOptions) -> Driving:
+async def open_driving(service: Service, content: bytes, options: DrivingOptions) -> Driving:
     """The driving faces of a video or a capture. Raises Problem."""
     if is_video(content):
-        return _driving_video(service, source, content, options)
+        return _driving_video(service, content, options)
     if kind := photo_format(content):
         raise Problem(415, f"driving: is a photo ({kind}); send it to /v1/reenact, or send a video or a capture")
-    if options.affects_whole_crop:
-        raise Problem(422, "pose and light: a capture drives the expression alone; omit them, or send a video")
+    options = of_expression(options, "a capture drives")
     track = await open_capture(content, "driving")
     limit = service.settings.limits.video_seconds
     if len(track) / track.fps > limit:
         raise Problem(413, f"driving: the capture lasts {len(track) / track.fps:.0f} s; cut it to {limit:g} s")
-    faces = faces_from_capture(track, source.fit.face, options.relative)
-    return Driving(_to_async(faces), track.fps / frame_step(track.fps), track.notes)
+    try:
+        reference = {"expression": track.expression[reference_frame(track, options)]}
+    except ControlError as error:
+        raise Problem(422, str(error)) from None
+    step = frame_step(track.fps)
+    faces = (({"expression": frame}, reference) for frame in track.expression[::step])
+    return Driving(_to_async(faces), track.fps / step, options, partial(tuple, track.notes))
 
 
 async def open_capture(content: bytes, name: str) -> Track:
@@ -82,19 +102,30 @@ async def open_capture(content: bytes, name: str) -> Track:
         raise Problem(415 if isinstance(error, NotACaptureError) else 422, str(error)) from None
 
 
-async def generate_video(
-    service: Service, source: FittedFace, driving: Driving, options: DrivingOptions
-) -> AsyncIterator[bytes]:
+async def generate_video(service: Service, source: FittedFace, driving: Driving) -> AsyncIterator[bytes]:
     """The source photo, driven, as the chunks of an MP4. Raises Problem before the first."""
+    options = driving.options
 
-    async def generate_frame(face: FaceArrays) -> tuple[np.ndarray, ModelInfo]:
-        return await reenact(service, source, face, options.affects_whole_crop)
+    async def generate_frame(pair: tuple[FaceArrays, FaceArrays | None]) -> tuple[np.ndarray, ModelInfo]:
+        face, reference = pair
+        target = drive(source.fit.face, face, options, reference)
+        return await reenact(service, source, target, options.affects_whole_crop)
 
-    writer = None
-    async for image, network in map_in_order(generate_frame, driving.faces):
+    frames = map_in_order(generate_frame, driving.faces)
+    async for chunk in encode_frames(service, frames, driving.fps, driving.video):
+        yield chunk
+
+
+async def encode_frames(
+    service: Service, frames: AsyncIterator[tuple[np.ndarray, ModelInfo]], fps: float, video: bytes = b""
+) -> AsyncIterator[bytes]:
+    """Images (H, W, 3) uint8 of one size and the network that made them, as the chunks of an MP4 with the sound of a
+    video."""
+    writer, sound = None, Sound(video) if video else None
+    async for image, network in frames:
         if writer is None:
             height, width = image.shape[:2]
-            writer = Mp4Writer(width, height, driving.fps, service.mark(network))
+            writer = Mp4Writer(width, height, fps, service.mark(network), sound=sound)
         with service.stage("encode"):
             chunk = await asyncio.to_thread(writer.add, image)
         if chunk:
@@ -103,24 +134,69 @@ async def generate_video(
         yield await asyncio.to_thread(writer.finish)
 
 
-def _driving_video(service: Service, source: FittedFace, content: bytes, options: DrivingOptions) -> Driving:
+async def first_chunk(chunks: AsyncIterator[bytes], is_disconnected: Callable[[], Awaitable[bool]]) -> bytes:
+    """The first chunk of a video, for which a long search for a face may be needed; empty: there is none.
+
+    is_disconnected: asked twice a second whether the client has gone; the work stops then. Raises Problem.
+    """
+    task = asyncio.ensure_future(anext(chunks, b""))
+    try:
+        while not (await asyncio.wait({task}, timeout=_ASKED_S))[0]:
+            if await is_disconnected():
+                raise Problem(400, "the client has gone")
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def open_clip(service: Service, content: bytes, name: str) -> tuple[float, Callable[[], Iterator[np.ndarray]]]:
+    """Of a video that is sent: the rate of a film of it, and its frames at that rate, as often as they are asked for.
+    Raises Problem."""
     limits = service.settings.limits
     video_limits = VideoLimits(limits.video_seconds, limits.video_pixels, round(limits.video_seconds * 120))
     try:
-        shape = probe_video(content, video_limits)
+        fps, _, _ = film_frames(content, video_limits)
     except VideoError as error:
-        raise Problem.from_error(error, "driving") from None
-    step = frame_step(shape.fps)
-    tracker = VideoTracker(source.fit.face, shape.fps / step, options)
-    return Driving(_track_faces(service, read_video(content, video_limits), step, tracker), tracker.fps)
+        raise Problem.from_error(error, name) from None
+    return fps, lambda: film_frames(content, video_limits)[2]
+
+
+def _driving_video(service: Service, content: bytes, options: DrivingOptions) -> Driving:
+    fps, frames = open_clip(service, content, "driving")
+    tracker = VideoTracker(fps, options)
+
+    async def faces() -> AsyncIterator[tuple[FaceArrays, FaceArrays | None]]:
+        if options.needs_reference and options.reference != "first":
+            before = VideoTracker(fps, options)
+            tracker.set_reference(await _find_reference(_track_faces(service, frames(), before), before))
+        async for face in _track_faces(service, frames(), tracker):
+            yield face, tracker.reference
+
+    return Driving(faces(), fps, options, tracker.notes, content)
+
+
+async def _find_reference(faces: AsyncIterator[FaceArrays], tracker: VideoTracker) -> FaceArrays:
+    """The driving face of the frame of reference; the video is read as far as is needed. Raises Problem."""
+    options, least, number = tracker.options, None, -1
+    async for face in faces:
+        number += 1
+        if options.reference == "neutral":
+            if least is None or amount_of_expression(face["expression"]) < amount_of_expression(least["expression"]):
+                least = face
+        elif number >= round(float(options.reference) * tracker.fps):
+            return face
+    if least is None:
+        seconds = (number + 1) / tracker.fps
+        raise Problem(422, f"reference: {options.reference} s lies beyond the driving's end; it lasts {seconds:.2f} s")
+    return least
 
 
 async def _track_faces(
-    service: Service, frames: Iterator[np.ndarray], step: int, tracker: VideoTracker
+    service: Service, frames: Iterator[np.ndarray], tracker: VideoTracker
 ) -> AsyncIterator[FaceArrays]:
-    """The target face of each frame. Raises Problem if the first frame shows no face."""
+    """The driving face of each frame. Raises Problem if none shows a face."""
 
-    def locate(frame: np.ndarray) -> Photo:
+    def locate(frame: np.ndarray) -> list[Photo]:
         try:
             with service.stage("find"):
                 return tracker.locate(frame, service.detector)
@@ -128,11 +204,16 @@ async def _track_faces(
             raise Problem(422, str(error)) from None
 
     async def photos() -> AsyncIterator[Photo]:
-        while (frame := await asyncio.to_thread(next_frame, frames, step)) is not None:
-            yield await asyncio.to_thread(locate, frame)
+        while (frame := await asyncio.to_thread(next, frames, None)) is not None:
+            for photo in await asyncio.to_thread(locate, frame):
+                yield photo
+        try:
+            tracker.finish()
+        except NoFaceError as error:
+            raise Problem(422, str(error)) from None
 
     async for fitted in map_in_order(service.fit, photos()):
-        yield tracker.update(fitted.fit)
+        yield tracker.track(fitted.fit)
 
 
 async def _to_async(items: Iterable[_Item]) -> AsyncIterator[_Item]:

@@ -14,7 +14,7 @@ import numpy as np
 from jr2net.face.model import FaceModel
 from jr2net.images.face_detector import FaceDetector
 from jr2net.images.mark import Mark
-from jr2net.images.photo import PhotoError, decode_photo
+from jr2net.images.photo import PhotoError, read_photo
 from jr2net.inference.face import FittedFace
 from jr2net.inference.messages import FaceArrays, Fit, ModelInfo, ReenactRequest, ReenactResult
 from jr2net.inference.photo import NoFaceError, Photo, shrink_to
@@ -77,15 +77,16 @@ class Service:
     def _open_photo(self, content: bytes, box: Sequence[float] | None, face: int, name: str, max_side: int) -> Photo:
         try:
             with self.stage("decode"):
-                image = decode_photo(content, self.settings.limits.pixels)
+                decoded = read_photo(content, self.settings.limits.pixels)
         except PhotoError as error:
             raise Problem.from_error(error, name) from None
+        image = decoded.pixels
         if max_side:
             image, scale = shrink_to(image, max_side)
             box = [value * scale for value in box] if box is not None else None
         try:
             with self.stage("find"):
-                return Photo.from_image(image, face, box, self.detector, name)
+                return Photo.from_image(image, face, box, self.detector, name, decoded.notes)
         except NoFaceError as error:
             raise Problem(422, error.message("driving_box=" if name == "driving" else "box=")) from None
 

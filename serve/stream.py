@@ -6,15 +6,17 @@ import asyncio
 import base64
 import binascii
 import time
+from dataclasses import asdict
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from jr2net.images.mark import encode_image
-from jr2net.inference.driving import apply_expression
+from jr2net.inference.control import DrivingOptions, drive, with_expression
 from jr2net.inference.face import FittedFace
 from serve.access import AccessControl
 from serve.bodies import check_box, check_face, parse_expression, parse_json
+from serve.control import PHOTO_CONTROLS, TURN, check_controls, make_options, of_expression
 from serve.problems import INTERNAL_ERROR, Problem, network_errors_as_503
 from serve.reenact import reenact
 from serve.service import Service
@@ -34,9 +36,9 @@ async def handle_stream(socket: WebSocket, service: Service, access: AccessContr
         header = f"Bearer {key}" if isinstance(key, str) else socket.headers.get("authorization")
         caller_id = access.authenticate(header, socket.client.host if socket.client else "")
         with access.admit(caller_id), network_errors_as_503():
+            options = of_expression(check_controls(first, PHOTO_CONTROLS), "named coefficients drive")
             source = await _open_source(first, service)
-            relative = first.get("relative", False) is True
-            await _reenact_messages(socket, service, source, relative)
+            await _reenact_messages(socket, service, source, options)
     except WebSocketDisconnect:
         return
     except Problem as problem:
@@ -46,7 +48,7 @@ async def handle_stream(socket: WebSocket, service: Service, access: AccessContr
         raise
 
 
-async def _reenact_messages(socket: WebSocket, service: Service, source: FittedFace, relative: bool) -> None:
+async def _reenact_messages(socket: WebSocket, service: Service, source: FittedFace, options: DrivingOptions) -> None:
     """Returns an image for every expression, until the time limit. Raises Problem, or WebSocketDisconnect."""
     height, width = source.photo.image.shape[:2]
     await socket.send_json({"ready": True, "width": width, "height": height, "expression": source.expression})
@@ -55,17 +57,21 @@ async def _reenact_messages(socket: WebSocket, service: Service, source: FittedF
     while time.monotonic() < deadline:
         try:
             message = await _receive(socket, limits.stream_idle_seconds, 2**16)
-            unknown = set(message) - {"expression"}
+            unknown = set(message) - {"expression", *TURN}
             if unknown:
-                raise Problem(422, f"unknown field {sorted(map(str, unknown))[0][:60]!r}; send expression")
-            expression = parse_expression(message.get("expression"), relative)
+                raise Problem(
+                    422, f"unknown field {sorted(map(str, unknown))[0][:60]!r}; send expression, pitch, yaw, roll"
+                )
+            turn = {name: message[name] for name in TURN if name in message}
+            now = make_options({**asdict(options), **turn})
+            expression = parse_expression(message.get("expression"), options.relative)
         except Problem as problem:
             if problem.status in (408, 413):
                 raise
             await socket.send_json(problem.document)
             continue
-        driving = apply_expression(source.fit.face, expression, relative)
-        image, network = await reenact(service, source, driving, whole_crop=False)
+        driving = drive(source.fit.face, with_expression(source.fit.face, expression), now)
+        image, network = await reenact(service, source, driving, now.affects_whole_crop)
         with service.stage("encode"):
             content = await asyncio.to_thread(encode_image, image, service.mark(network), "jpeg", _QUALITY)
         await socket.send_bytes(content)

@@ -109,7 +109,7 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
         metadata = BytesParser().parsebytes(archive.read(f"{folder}/METADATA"))
         commands = archive.read(f"{folder}/entry_points.txt").decode()
     assert (metadata["Name"], metadata["License-Expression"]) == ("jr2net", "MIT")
-    assert set(metadata.get_all("Provides-Extra")) == {"cluster", "serve", "onnx", "openvino", "test"}
+    assert set(metadata.get_all("Provides-Extra")) == {"cluster", "heic", "serve", "onnx", "openvino", "test"}
     assert "jr2net = jr2net.cli:main" in commands
     assert "MIT License" in (ROOT / "LICENSE").read_text()
 

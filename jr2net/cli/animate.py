@@ -1,36 +1,46 @@
-"""``jr2net animate``: a photo animated by a capture or a video."""
+"""``jr2net animate``: a photo or a video animated by a capture, a video or coefficients."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from jr2net.cli.control import add_coefficients, add_control, coefficients, controls_of, options_named
 from jr2net.cli.networks import load_reenactor
-from jr2net.cli.options import add_command, add_driving, add_face_selection, add_network, add_reenactor
+from jr2net.cli.options import add_command, add_face_selection, add_network, add_reenactor
 from jr2net.cli.photos import PHOTO_EXTENSIONS, CommandError, check_not_same_file, face_note, open_photo
 from jr2net.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from jr2net.expressions.tracks import Track
+    from jr2net.inference.control import DrivingOptions
+    from jr2net.inference.photo import Photo
 
 
 def add_to(subparsers: Any) -> None:
     command = add_command(
         subparsers,
         "animate",
-        "animate a photo with a capture or a video",
+        "animate a photo or a video with a capture or a video",
         "jr2net animate me.jpg capture.csv -o out.mp4",
     )
-    command.add_argument("photo", help="the source photo")
+    command.add_argument("source", help="the source: a photo, or a video, whose every frame acts")
     command.add_argument(
-        "driving_file", metavar="driving", help="the driving file: an ARKit capture (.csv, .json, .parquet) or a video"
+        "driving_file",
+        nargs="?",
+        metavar="driving",
+        help="the driving file: an ARKit capture (.csv, .json, .parquet) or a video; or use --set for a video",
     )
+    add_coefficients(command)
     command.add_argument(
-        "--relative", action="store_true", help="add the change since the first frame to the photo's own"
+        "--relative", action="store_true", help="add the change since the frame of reference to the source's own"
     )
     command.add_argument(
         "--no-smooth", action="store_true", help="do not smooth the faces of a driving video over time"
     )
-    add_driving(command)
+    add_control(command, film=True)
     add_face_selection(command)
     command.add_argument("-o", "--output", required=True, metavar="FILE", help="output video (.mp4)")
     add_network(command)
@@ -39,28 +49,66 @@ def add_to(subparsers: Any) -> None:
 
 
 def animate(options: argparse.Namespace) -> int:
-    check_not_same_file(options.driving_file, Path(options.output))
-    if options.driving_file.lower().endswith(PHOTO_EXTENSIONS):
-        raise CommandError(
-            f"{options.driving_file}: is a photo, and a film needs a capture or a video; for a photo's expression: "
-            f"jr2net reenact {options.photo} --driving {options.driving_file} -o out.jpg"
-        )
+    from jr2net.inference.animation import is_video_file
+
+    controls, checked = controls_of(options)
+    source, output = options.source, Path(options.output)
+    if output.suffix.lower() != ".mp4":
+        raise CommandError(f"-o {output}: films are written as .mp4")
+    for file in filter(None, (source, options.driving_file)):
+        check_not_same_file(file, output)
+    of_video = is_video_file(source)
+    if of_video and (options.face or options.box):
+        raise CommandError(f"{source}: --face and --box choose a photo's face; of a video the largest one acts")
+    driving = _open_driving(options, checked, of_video)
     reenactor = load_reenactor(options)
-    photo = open_photo(options.photo, options)
-    video = reenactor.animate(
-        photo,
-        options.driving_file,
-        pose=options.pose,
-        light=options.light,
-        relative=options.relative,
-        smooth=not options.no_smooth,
-    )
-    if note := face_note(photo):
-        print(f"{options.photo}: {note.rstrip('; ')}", file=sys.stderr)
-    for note in video.notes:
-        print(f"{options.driving_file}: {note}", file=sys.stderr)
-    progress = Progress(video.count)
-    frames = video.save(options.output, progress.show)
+    if of_video:
+        opened: Photo | str = source
+    else:
+        opened = open_photo(source, options)
+        if note := face_note(opened):
+            print(f"{source}: {note.rstrip('; ')}", file=sys.stderr)
+    with options_named():
+        film = reenactor.animate(opened, driving, **controls)
+        progress = Progress(film.count)
+        frames = film.save(output, progress.show)
     progress.end()
-    print(f"{options.output}: {frames} frames at {video.fps:g} fps")
+    for note in film.notes:
+        print(f"{options.driving_file}: {note}", file=sys.stderr)
+    print(f"{output}: {frames} frames at {film.fps:g} fps")
     return 0
+
+
+def _open_driving(
+    options: argparse.Namespace, checked: DrivingOptions, of_video: bool
+) -> Track | str | dict[str, float] | None:
+    """A capture, the name of a video, coefficients, or None for the source's own. Its mistakes are said at once."""
+    from jr2net.expressions.named import expression_from_names
+    from jr2net.expressions.tracks import is_capture, read_capture
+    from jr2net.inference.driving import reference_frame
+
+    file, source = options.driving_file, options.source
+    if file and options.set:
+        raise CommandError(f"{file}: give either a driving file or --set NAME=VALUE")
+    if file and file.lower().endswith(PHOTO_EXTENSIONS):
+        raise CommandError(
+            f"{file}: is a photo, and a film needs a capture or a video; for a photo's expression: "
+            f"jr2net reenact {source} --driving {file} -o out.jpg"
+        )
+    if not file and not of_video:
+        raise CommandError(
+            f"{source}: a photo needs a driving file; for one expression: jr2net reenact {source} --set …"
+        )
+    if not file and not options.set and not checked.changes_source:
+        raise CommandError(f"{source}: give a driving file, or --set NAME=VALUE, or turn the head: --yaw 20")
+    with options_named():
+        if not file:
+            values = coefficients(options.set)
+            checked.of_expression("coefficients drive")
+            expression_from_names(values, -1.0 if checked.relative else 0.0)
+            return values or None
+        if not is_capture(file):
+            return file
+        track = read_capture(file)
+        reference_frame(track, checked.of_expression(f"the capture {file} drives"))
+        return track

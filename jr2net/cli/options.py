@@ -23,22 +23,22 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
     add_face_selection(parser)
 
 
-def add_face_selection(parser: argparse.ArgumentParser) -> None:
+def add_face_selection(parser: argparse.ArgumentParser, prefix: str = "", photo: str = "") -> None:
+    """``--face`` and ``--box``; with the prefix ``driving-`` those of the driving photo."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--face", type=int, default=0, metavar="N", help="index of the face, starting at 0; the largest is first"
+        f"--{prefix}face",
+        type=int,
+        default=0,
+        metavar="N",
+        help=f"index of the face{photo}, starting at 0; the largest is first",
     )
     group.add_argument(
-        "--box",
+        f"--{prefix}box",
         type=_box,
         metavar="L,T,R,B",
-        help="box of the face: left, top, right, bottom in pixels, from the brows to the chin; needs no detector",
+        help=f"box of the face{photo}: left, top, right, bottom in pixels, brows to chin; needs no detector",
     )
-
-
-def add_driving(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pose", action="store_true", help="use the driving head's pose too")
-    parser.add_argument("--light", action="store_true", help="use the driving face's light too")
 
 
 def add_network(parser: argparse.ArgumentParser, runtime: bool = False, precision: bool = True) -> None:

@@ -14,7 +14,10 @@ from jr2net.errors import UserError
 if TYPE_CHECKING:
     from jr2net.inference.photo import Photo
 
-PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff")
+PHOTO_EXTENSIONS = (
+    ".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".hdr", ".exr", ".heic",
+    ".heif",
+)  # fmt: skip
 
 
 class CommandError(UserError):
@@ -75,22 +78,33 @@ def process_all(paths: Sequence[str], process: Callable[[str], str]) -> int:
     return 1 if failed else 0
 
 
-def open_photo(path: str, options: argparse.Namespace | None) -> Photo:
-    """A photo and its face, as the options choose it; without options, its largest. Raises CommandError."""
+def open_photo(path: str, options: argparse.Namespace) -> Photo:
+    """The photo with the face that ``--face`` or ``--box`` choose. Raises CommandError if it is not found."""
+    return _open(path, options.face, options.box, "--box ")
+
+
+def open_driving_photo(path: str, options: argparse.Namespace) -> Photo:
+    """The driving photo with the face that ``--driving-face`` or ``--driving-box`` choose. Raises CommandError."""
+    return _open(path, options.driving_face, options.driving_box, "--driving-box ")
+
+
+def _open(path: str, face: int, box: Sequence[float] | None, box_option: str) -> Photo:
     from jr2net.inference.photo import NoFaceError, Photo
 
     try:
-        return Photo.open(path) if options is None else Photo.open(path, face=options.face, box=options.box)
-    except NoFaceError as error:  # --box is that of the photos, not of a driving one
-        raise CommandError(error.message(None if options is None else "--box ")) from None
+        return Photo.open(path, face=face, box=box)
+    except NoFaceError as error:
+        raise CommandError(error.message(box_option)) from None
 
 
 def face_note(photo: Photo) -> str:
-    """How sure the detector is of the face, and whether there are others; nothing where the user gave its box."""
-    if not photo.faces_found:
-        return ""
-    others = f" of {photo.faces_found} (--face chooses)" if photo.faces_found > 1 else ""
-    return f"face{others}, score {photo.face.score:.2f}; "
+    """Which face was taken and how sure the detector is of it; nothing where the user gave its box. Then what of the
+    file was left out or assumed."""
+    notes = [*photo.notes]
+    if photo.faces_found:
+        others = f" {photo.index} of {photo.faces_found}, 0 is the largest (--face or --box chooses)"
+        notes.insert(0, f"face{others if photo.faces_found > 1 else ''}, score {photo.face.score:.2f}")
+    return "".join(f"{note}; " for note in notes)
 
 
 def check_not_same_file(source: str, output: Path) -> None:

@@ -33,7 +33,7 @@ def expression_sweeps(bench: Bench, name: str) -> Grid:
     clips, cascade = bench.sets[name], bench.cascade
     device = cascade.model.mean.device
     source_image = load_frames(clips, [FrameRef(0, 0)], cascade.camera.size)["image"].to(device)
-    source = cascade.recnet.predict(source_image)
+    source = cascade.recnet.predict_resized(source_image)
     sweeps, coefficients = {}, torch.tensor(COEFFICIENTS, device=device)
     for name in SHAPES:
         expression = torch.zeros(len(COEFFICIENTS), len(ARKIT_NAMES), device=device)

@@ -183,26 +183,38 @@ def _reenact(clips: ClipSource, pairs: Pairs, cascade: Cascade) -> Iterator[Reen
         sources, drivers = zip(*pairs[first : first + BATCH])
         source_frames, driving_frames = (load_frames(clips, refs, cascade.camera.size) for refs in (sources, drivers))
         source_image, driving_image = (to_device(frames["image"], device) for frames in (source_frames, driving_frames))
-        generated, scene = _generate(cascade.reenactor, cascade.recnet, source_image, driving_image)
+        faces = [_fit(cascade, cascade.recnet, clips, refs, image) for refs, image in
+                 ((sources, source_image), (drivers, driving_image))]  # fmt: skip
+        generated, scene = _generate(cascade.reenactor, source_image, *faces)
         second = None
         if cascade.second is not None:
-            second, _ = _generate(cascade.second, cascade.recaugnet, source_image, driving_image)
+            again = [cascade.recaugnet.predict(image) for image in (source_image, driving_image)]
+            second, _ = _generate(cascade.second, source_image, *again)
         truth = ground_truth(driving_frames)
         yield ReenactedBatch(cascade.title, driving_image, scene, generated, second, truth)
 
 
+def _fit(
+    cascade: Cascade, reconstructor: Reconstructor, clips: ClipSource, refs: Sequence[FrameRef], images: Tensor
+) -> FaceParameters:
+    """The faces of frames, which a network for images of another side than the reenactor's sees at its own."""
+    size = reconstructor.camera.size
+    if size != cascade.camera.size:
+        images = to_device(load_frames(clips, refs, size)["image"], images.device)
+    return reconstructor.predict(images)
+
+
 def _generate(
-    reenactor: Reenactor, reconstructor: Reconstructor, source_image: Tensor, driving_image: Tensor
+    reenactor: Reenactor, source_image: Tensor, source: FaceParameters, driving: FaceParameters
 ) -> tuple[Tensor, Scene]:
     """The generated images (B, 3, S, S) and the scene that the reenactor was given."""
-    source, driving = reconstructor.predict(source_image), reconstructor.predict(driving_image)
     generated, scene = reenactor.generate(source_image, source, recombine(source, driving))
     return generated.picture, scene
 
 
 def _landmarks(cascade: Cascade, images: Tensor) -> Tensor:
     """Landmarks (B, 68, 2) of images, estimated by RecAugNet, whose output the reenactor is not conditioned on."""
-    return landmarks_2d(cascade.model, cascade.recaugnet.predict(images), cascade.camera)
+    return landmarks_2d(cascade.model, cascade.recaugnet.predict_resized(images), cascade.camera)
 
 
 def _driving_landmarks(bench: Bench, batch: ReenactedBatch) -> Tensor | None:

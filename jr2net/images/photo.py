@@ -5,26 +5,38 @@ The header is read first: photos that are too large are rejected before any pixe
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import re
+import struct
 import warnings
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import av
+import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, features
 
 from jr2net.errors import UserError
+from jr2net.images.colour_profile import to_srgb
+from jr2net.images.depth import to_8_bits, tone_map
+from jr2net.images.signatures import PHOTO_FORMATS, file_format, refusal
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "JPEG2000")
 """Formats accepted, if Pillow was built with them. Formats that can run or fetch something (EPS, PDF, …) are not."""
 
-MAX_PIXELS = 40_000_000
+_LIGHT_FORMATS = ("HDR", "EXR")
+READABLE = (*FORMATS, *_LIGHT_FORMATS, "HEIC")
+"""All formats that are read, HEIC if its reader is installed."""
 
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"GIF8": "GIF", b"BM": "BMP",
-}  # fmt: skip
-_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
-    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"
-)
+MAX_PIXELS = 120_000_000
+"""Photos of telephones have up to 50 million pixels, in their finest setting up to 108 or 200."""
+
+_COLOUR_NOTES = ("icc_profile", "gamma", "srgb")  # what Pillow's ``info`` says about colours
+_BITS, _PHOTOMETRIC, _SUBFILE, _MAKE, _SUB_IFDS, _DNG_VERSION = 258, 262, 254, 271, 330, 50706  # tags of TIFF
+_RAW_MAKERS = {"NIKON": "NEF", "SONY": "ARW", "PENTAX": "PEF", "SAMSUNG": "SRW", "CANON": "CR2"}
 
 
 class PhotoError(UserError, ValueError):
@@ -36,29 +48,47 @@ class PhotoError(UserError, ValueError):
         self.kind = kind
 
 
-def decode_photo(content: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decodes a photo to (H, W, 3) uint8 RGB, upright by its EXIF orientation. Raises PhotoError.
+@dataclass(frozen=True)
+class DecodedPhoto:
+    """pixels: (H, W, 3) uint8 RGB in sRGB, upright. notes: what of the file was left out or had to be assumed."""
 
-    Transparency becomes white; grey, palette and CMYK become RGB; 16 bits per channel become 8. Grey of more than 8
-    bits is scaled by as many bits as its brightest pixel needs. Only the first image of a file is decoded.
+    pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def decode_photo(content: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The pixels of ``read_photo``. Raises PhotoError."""
+    return read_photo(content, max_pixels).pixels
+
+
+def read_photo(content: bytes, max_pixels: int = MAX_PIXELS) -> DecodedPhoto:
+    """Decodes a photo to RGB of 8 bits, upright by its EXIF orientation, in sRGB by its colour profile.
+
+    Transparency becomes white; grey, palette and CMYK become RGB; more than 8 bits and floating point become 8
+    (``to_8_bits``), and the light of Radiance's HDR and OpenEXR is tone-mapped. Of several images in a file the first
+    is decoded. Raises PhotoError.
     """
     if not content:
         raise PhotoError("broken", "the file is empty; send its content")
+    kind = file_format(content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings about metadata and about its own size limit
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    raise PhotoError("large", _too_large(f"{width} × {height} pixels are", max_pixels))
-                image.load()
-                return _rgb(_upright(image))
+            if kind in _LIGHT_FORMATS:
+                return DecodedPhoto(tone_map(_light(content, kind, max_pixels)), ("its light was tone-mapped",))
+            with _open(content, kind) as image:
+                _check_size(*image.size, max_pixels)
+                if image.format == "TIFF":
+                    _reject_raw(image)
+                return _decode(content, image)
     except PhotoError:
         raise
     except Image.DecompressionBombError:
         raise PhotoError("large", _too_large("its header declares", max_pixels)) from None
     except UnidentifiedImageError:
-        raise _unidentified(photo_format(content)) from None
+        if kind == "TIFF" and (floating := _floating_tiff(content, max_pixels)):
+            return floating
+        raise _unidentified(kind, content) from None
     except Exception as error:  # on damaged files decoders raise struct.error, SyntaxError, …
         raise PhotoError(
             "broken", f"the photo is damaged or truncated ({_reason(error)}); send the whole file"
@@ -66,35 +96,160 @@ def decode_photo(content: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def photo_format(content: bytes) -> str:
-    """The format that a file's first bytes announce, whether or not it is read; empty for anything but an image."""
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "WEBP"
-    if content[4:8] == b"ftyp":
-        # A file may name the format of its family first and its own among the compatible ones.
-        kinds = [_BRANDS[brand] for brand in (content[8:12], *_compatible_brands(content)) if brand in _BRANDS]
-        return "AVIF" if "AVIF" in kinds else next(iter(kinds), "")
-    return next((kind for start, kind in _SIGNATURES.items() if content.startswith(start)), "")
+    """The format that a file's first bytes announce, whether or not it is read; empty for anything but a photo."""
+    kind = file_format(content)
+    return kind if kind in PHOTO_FORMATS else ""
 
 
-def _compatible_brands(content: bytes) -> list[bytes]:
-    end = min(int.from_bytes(content[:4], "big"), 256)
-    return [content[start : start + 4] for start in range(16, end, 4)]
+def _open(content: bytes, kind: str) -> Image.Image:
+    """The image with its header read. Raises UnidentifiedImageError, or an error of the decoder."""
+    if kind == "HEIC" and importlib.util.find_spec("pillow_heif"):
+        from pillow_heif import HeifImageFile  # an optional extra
+
+        return HeifImageFile(io.BytesIO(content))
+    return Image.open(io.BytesIO(content), formats=FORMATS)
 
 
-def _unidentified(kind: str) -> PhotoError:
+def _decode(content: bytes, image: Image.Image) -> DecodedPhoto:
+    notes = []
+    if image.format != "MPO" and (count := getattr(image, "n_frames", 1)) > 1:  # an MPO's others are not pictures
+        notes.append(f"the first of its {count} images was taken")
+    if (deep := _deep_pixels(content, image)) is not None:
+        image, note = _eight_bits(deep, image)
+    else:
+        image.load()
+        is_deep = image.mode.startswith("I") or image.mode == "F"
+        image, note = _eight_bits(np.asarray(image), image) if is_deep else (image, "")
+    notes.append(note)
+    image = _upright(image)
+    pixels, more = _rgb(image)
+    return DecodedPhoto(pixels, tuple(filter(None, (*notes, *more))))
+
+
+def _deep_pixels(content: bytes, image: Image.Image) -> np.ndarray | None:
+    """Colours of 16 bits or floating point, blue first, by OpenCV; None for those that Pillow reads in full."""
+    if image.format == "PNG":
+        deep = content[24] == 16 and content[25] != 0  # depth and colour type of the IHDR chunk; 0 is grey
+    elif image.format == "TIFF":
+        bits = _tags(image).get(_BITS, (8,))
+        deep = len(bits) in (3, 4) and max(bits) > 8 and image.mode in ("RGB", "RGBA", "RGBX")
+    else:
+        return None
+    if not deep:
+        return None
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("its pixels cannot be decoded")
+    return pixels
+
+
+def _eight_bits(deep: np.ndarray, header: Image.Image) -> tuple[Image.Image, str]:
+    """Pixels (H, W) or (H, W, 3 or 4), blue first, as an image of 8 bits with what the header says, and a note."""
+    colours, note = to_8_bits(deep[..., 2::-1] if deep.ndim == 3 else deep)
+    if deep.ndim == 2 and header.format == "TIFF" and _tags(header).get(_PHOTOMETRIC) == 0:
+        colours = 255 - colours  # 0 is white
+    image = Image.fromarray(np.ascontiguousarray(colours))
+    if deep.ndim == 3 and deep.shape[-1] == 4:
+        alpha = deep[..., 3] / np.float32(np.iinfo(deep.dtype).max)
+        image.putalpha(Image.fromarray((alpha * 255).round().astype(np.uint8)))
+    image.format = header.format
+    image.info.update({name: header.info[name] for name in _COLOUR_NOTES if name in header.info})
+    if not (deep.ndim == 3 and header.format == "TIFF"):  # OpenCV has turned that one upright
+        image.info["exif"] = header.getexif().tobytes()
+    return image, note
+
+
+def _rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
+    """(H, W, 3) uint8 in sRGB, and notes on what was lost."""
+    notes, alpha = [], None
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        info, kind, rgba = image.info, image.format, image.convert("RGBA")
+        alpha = rgba.getchannel("A")
+        image = rgba.convert("L" if image.mode in ("LA", "La", "L") else "RGB")
+        image.info.update({name: info[name] for name in _COLOUR_NOTES if name in info})
+        image.format = kind
+    elif image.mode not in ("RGB", "L", "CMYK", "LAB"):
+        image = image.convert("RGB")
+    rgb, note = to_srgb(image)
+    if note:
+        notes.append(note)
+    if alpha is not None and alpha.getextrema() != (255, 255):
+        notes.append("its transparent parts became white")
+        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
+    return np.array(rgb), notes
+
+
+def _light(content: bytes, kind: str, max_pixels: int) -> np.ndarray:
+    """Linear light (H, W, 3) or (H, W) float32 of Radiance's HDR or OpenEXR. Raises PhotoError, or ValueError."""
+    if kind == "HDR":
+        size = re.search(rb"\n[-+][XY] (\d{1,9}) [-+][XY] (\d{1,9})\n", content[:65536])
+        if size is None:
+            raise ValueError("its header states no size")
+        _check_size(int(size[1]), int(size[2]), max_pixels)
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise ValueError("its pixels cannot be decoded")
+        return pixels[..., ::-1]
+    window = re.search(rb"dataWindow\0box2i\0\x10\0\0\0(.{16})", content[:65536], re.DOTALL)
+    if window is None:
+        raise ValueError("its header states no size")
+    left, top, right, bottom = struct.unpack("<4i", window[1])
+    _check_size(right - left + 1, bottom - top + 1, max_pixels)
+    decoder = av.CodecContext.create("exr", "r")
+    decoder.options, decoder.thread_count = {"max_pixels": str(max_pixels)}, 1  # the display window may be larger
+    try:
+        frame = next(iter([*decoder.decode(av.Packet(content)), *decoder.decode(None)]))
+    except (av.error.FFmpegError, StopIteration):
+        raise ValueError("its pixels cannot be decoded, or have a compression that is not read") from None
+    return frame.to_ndarray()[..., :3] if frame.format.name.startswith("gbr") else frame.to_ndarray()
+
+
+def _floating_tiff(content: bytes, max_pixels: int) -> DecodedPhoto | None:
+    """A TIFF that Pillow does not know, mostly one of floating colours; None if OpenCV does not know it either."""
+    try:
+        file = io.BytesIO(content)
+        directory = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+        file.seek(directory.next)
+        directory.load(file)
+        width, height = int(directory[256]), int(directory[257])
+    except Exception:  # damaged in one of many ways
+        return None
+    _check_size(width, height, max_pixels)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    if pixels is None or pixels.ndim not in (2, 3):
+        return None
+    colours, note = to_8_bits(pixels[..., 2::-1] if pixels.ndim == 3 else pixels)
+    rgb = colours if colours.ndim == 3 else np.repeat(colours[..., None], 3, -1)
+    lost = "its transparency was left out" if pixels.ndim == 3 and pixels.shape[-1] == 4 else ""
+    return DecodedPhoto(np.ascontiguousarray(rgb), tuple(filter(None, (note, lost))))
+
+
+def _reject_raw(image: Image.Image) -> None:
+    """Raises PhotoError for raw recordings in a TIFF's clothes: what can be read of them is a small preview."""
+    tags = _tags(image)
+    maker = str(tags.get(_MAKE, "")).upper()
+    kind = next((kind for name, kind in _RAW_MAKERS.items() if name in maker), "")
+    preview = tags.get(_SUBFILE, 0) == 1 and _SUB_IFDS in tags
+    if _DNG_VERSION in tags or (preview and kind):
+        raise PhotoError("format", refusal("DNG" if _DNG_VERSION in tags else kind, READABLE))
+
+
+def _tags(image: Image.Image) -> Mapping[int, Any]:
+    return getattr(image, "tag_v2", {})
+
+
+def _unidentified(kind: str, content: bytes) -> PhotoError:
     """Why Pillow does not know a file."""
-    if kind == "HEIC":
-        return PhotoError(
-            "format",
-            "HEIC, the format of iPhones, is not read; save the photo as JPEG (on the phone: Settings, Camera, Formats,"
-            " Most Compatible), or convert it with `heif-convert photo.heic photo.jpg`",
-        )
-    if kind == "AVIF" and not features.check("avif"):
-        return PhotoError("format", "AVIF is not read by this installation of Pillow; save the photo as JPEG or PNG")
+    if kind == "JPEG" and re.search(rb"\xff[\xc0-\xc3\xc9-\xcb]..[\x0c\x10]", content[:65536], re.DOTALL):
+        return PhotoError("format", "a JPEG of more than 8 bits is not read; save it as PNG or TIFF")
+    if kind == "HEIC" or (kind == "AVIF" and not features.check("avif")):
+        return PhotoError("format", refusal(kind, READABLE))
     if kind in FORMATS:
         return PhotoError("broken", "the photo is damaged or truncated; send the whole file")
-    known = ", ".join(FORMATS)
-    return PhotoError("format", f"{f'{kind} is ' if kind else ''}not a supported image format; send one of {known}")
+    return PhotoError("format", refusal(kind, READABLE))
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -104,26 +259,9 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _to_8_bits(np.asarray(image, np.float32))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.array(image.convert("RGB"))
-
-
-def _to_8_bits(grey: np.ndarray) -> np.ndarray:
-    """Grey of 16 or 32 bits or floating point to RGB of 8 bits.
-
-    1 is white if nothing is brighter, else the largest number of 8, 10, 12, 14 or 16 bits: cameras and microscopes
-    write 12 bits into files of 16.
-    """
-    grey = np.nan_to_num(grey)
-    top = float(grey.max(initial=0))
-    scale = next((float(white) for white in (1, *(2**bits - 1 for bits in (8, 10, 12, 14, 16))) if top <= white), top)
-    return np.repeat((grey / scale * 255).clip(0, 255).round().astype(np.uint8)[..., None], 3, -1)
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise PhotoError("large", _too_large(f"{width} × {height} pixels are", max_pixels))
 
 
 def _too_large(what: str, limit: int) -> str:

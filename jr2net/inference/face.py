@@ -65,6 +65,8 @@ class FittedFace:
             "box": rounded(np.array(self.photo.face.box), 3),
             "score": round(self.photo.face.score, 4),
             "faces_found": self.photo.faces_found,
+            "face": self.photo.index,
+            "notes": list(self.photo.notes),
             "boxes": [rounded(np.array(face.box), 3) for face in self.photo.faces],
             "picture": {"width": width, "height": height},
             "camera": {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from jr2net import storage
 from jr2net.images.mark import Mark, encode_image
+from jr2net.images.sound import Sound
 from jr2net.images.video import encode_mp4
 from jr2net.inference.face import OutputError, image_format
 from jr2net.inference.messages import ModelInfo
@@ -36,14 +37,20 @@ class Film:
     frames  (H, W, 3) uint8 RGB each
     fps     frames per second
     count   approximate number of frames; 0 if the driving video does not state it
-    notes   what was found in a driving capture and done about it (``Track.notes``)
+    found   what was found in the driving and done about it, so far; of a capture all of it (``Track.notes``)
+    video   the bytes of the source or driving video whose sound is kept; empty: there is none
     """
 
     frames: Iterator[np.ndarray]
     fps: float
     count: int
     network: ModelInfo
-    notes: tuple[str, ...] = ()
+    found: Callable[[], tuple[str, ...]] = tuple
+    video: bytes = field(default=b"", repr=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.found()
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.frames
@@ -70,7 +77,8 @@ class Film:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
-                for chunk in encode_mp4(counted_frames(), self.fps, Mark(self.network.digest)):
+                sound = Sound(self.video) if self.video else None
+                for chunk in encode_mp4(counted_frames(), self.fps, Mark(self.network.digest), sound):
                     file.write(chunk)
             partial.replace(target)
         except OSError as error:

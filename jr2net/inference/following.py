@@ -11,7 +11,7 @@ import numpy as np
 from jr2net.data.importing.following import Box, Follower, box_of
 from jr2net.data.readers.layout import Frame
 from jr2net.images.crop import Crop
-from jr2net.images.face_detector import Face, FaceDetector
+from jr2net.images.face_detector import Face, FaceDetector, detector_for_frames
 from jr2net.images.video import VideoFrame
 from jr2net.inference.messages import FaceArrays
 from jr2net.inference.photo import Photo
@@ -38,7 +38,7 @@ class FaceFollower:
 
     def __init__(self, detector: FaceDetector, face: int = 0, box: Sequence[float] | None = None) -> None:
         self.detector, self.face, self.box = detector, face, None if box is None else cast(Box, tuple(box))
-        self._follow, self._number = Follower(detector, still=False), 0
+        self._follow, self._number = Follower(detector_for_frames(detector), still=False), 0
         self._smooth: CropSmoother | None = None
 
     def __call__(self, frame: VideoFrame) -> FollowedFrame:

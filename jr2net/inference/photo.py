@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from jr2net.errors import UserError
 from jr2net.images.arrays import to_tensor
 from jr2net.images.crop import Crop
 from jr2net.images.face_detector import DetectorError, Face, FaceDetector, load_face_detector
-from jr2net.images.photo import MAX_PIXELS, PhotoError, decode_photo
+from jr2net.images.photo import MAX_PIXELS, PhotoError, read_photo
 
 INSTALL_COMMAND = "pip install --no-deps mediapipe==0.10.21"
 
@@ -48,6 +48,7 @@ class Photo:
     crop   the square around the face that the networks get
     faces  all faces that the detector found, the largest first; empty if the caller gave the box
     name   what error messages call the photo
+    notes  what of the file was left out or had to be assumed (``DecodedPhoto``)
     """
 
     image: np.ndarray
@@ -55,6 +56,7 @@ class Photo:
     crop: Crop
     faces: tuple[Face, ...] = ()
     name: str = "image"
+    notes: tuple[str, ...] = ()
     _crops: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
@@ -77,14 +79,14 @@ class Photo:
         """
         content, name = (source, "image") if isinstance(source, bytes) else (storage.read_bytes(str(source)), source)
         try:
-            image = decode_photo(content, max_pixels)
+            decoded = read_photo(content, max_pixels)
         except PhotoError as error:
             raise PhotoError(error.kind, f"{name}: {error}") from None
         if box is None and detector is None and (detector := installed_detector()) is None:
             raise NoFaceError(
                 f"{name}: no face detector is installed. Install one ({INSTALL_COMMAND})", ", or give the face's box:"
             )
-        return Photo.from_image(image, face, box, detector, str(name))
+        return Photo.from_image(decoded.pixels, face, box, detector, str(name), decoded.notes)
 
     @staticmethod
     def from_image(
@@ -93,10 +95,11 @@ class Photo:
         box: Sequence[float] | None = None,
         detector: FaceDetector | None = None,
         name: str = "image",
+        notes: tuple[str, ...] = (),
     ) -> Photo:
         """A photo from a decoded image (H, W, 3) uint8 RGB, upright. Without ``box`` a detector is needed."""
         if box is not None:
-            return _photo_with_box(image, box, name)
+            return replace(_photo_with_box(image, box, name), notes=notes)
         if detector is None:
             raise NoFaceError(f"{name}: no face detector is installed here", "; give the face's box:")
         faces = detector(image)
@@ -108,7 +111,12 @@ class Photo:
             raise NoFaceError(
                 f"{name}: face {face} was requested, but {len(faces)} were found; indices start at 0, the largest first"
             )
-        return Photo(image, faces[face], faces[face].crop(), tuple(faces), name)
+        return Photo(image, faces[face], faces[face].crop(), tuple(faces), name, notes)
+
+    @property
+    def index(self) -> int | None:
+        """Which of ``faces`` was taken; None if the caller gave the box."""
+        return next((number for number, face in enumerate(self.faces) if face is self.face), None)
 
     @property
     def faces_found(self) -> int:
@@ -121,7 +129,8 @@ class Photo:
         if scale == 1:
             return self
         faces = tuple(face.scaled(scale) for face in self.faces)
-        return Photo(image, self.face.scaled(scale), self.crop.scaled(scale), faces, self.name)
+        face = self.face.scaled(scale) if self.index is None else faces[self.index]
+        return Photo(image, face, self.crop.scaled(scale), faces, self.name, self.notes)
 
     def crop_image(self, size: int) -> np.ndarray:
         """(size, size, 3) uint8: the crop at the input size of a network; cached."""

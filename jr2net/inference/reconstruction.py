@@ -9,6 +9,7 @@ from typing import Literal, overload
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jr2net.device import to_device
@@ -120,6 +121,13 @@ class Reconstructor:
                 f"images have shape {tuple(images.shape)}, expected {expected}; crop and resize them first"
             )
         return self.network(images)
+
+    def predict_resized(self, images: Tensor) -> FaceParameters:
+        """``predict`` of images (B, 3, H, H) of any side, resized first: those of a network for another side."""
+        size = self.camera.size
+        if images.shape[-1] == size:
+            return self.predict(images)
+        return self.predict(F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True))
 
     def warm_up(self, batch_size: int = 1) -> None:
         """Runs the first, slow forward passes now: with one crop, and with a batch."""

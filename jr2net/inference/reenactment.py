@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 import torch
@@ -14,27 +13,16 @@ from torch import Tensor, nn
 
 from jr2net import storage
 from jr2net.device import to_device
-from jr2net.errors import UserError
 from jr2net.expressions.named import expression_from_names
-from jr2net.expressions.tracks import Track, is_capture, parse_capture, read_capture
+from jr2net.expressions.tracks import Track
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.arrays import resize, to_tensor
 from jr2net.images.face_detector import FaceDetector
-from jr2net.images.photo import photo_format
-from jr2net.images.video import VideoLimits, probe_video, read_video
+from jr2net.inference.animation import MAX_FILM_SIDE, Expression, ReenactmentError, animate, batches, photo_options
 from jr2net.inference.compositing import composite, generated_crops
-from jr2net.inference.driving import (
-    DrivingOptions,
-    VideoTracker,
-    apply_driving,
-    apply_expression,
-    faces_from_capture,
-    frame_step,
-    is_video,
-    subsample,
-)
+from jr2net.inference.control import DrivingOptions, FilmControls, PhotoControls, drive, with_expression
 from jr2net.inference.face import FittedFace
 from jr2net.inference.films import Film, ReenactedPhoto
 from jr2net.inference.messages import (
@@ -45,7 +33,7 @@ from jr2net.inference.messages import (
     to_face_arrays,
     to_parameters,
 )
-from jr2net.inference.photo import Photo, installed_detector
+from jr2net.inference.photo import Photo
 from jr2net.inference.portraits import PortraitCodes
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.weights import REENACTMENT, as_face_model, checkpoint_folder, load_checkpoint
@@ -54,15 +42,7 @@ from jr2net.networks.precision import prepare
 from jr2net.render.scene import Generated, Scene, set_scene
 from jr2net.storage.elsewhere import folder_of
 
-T = TypeVar("T")
-Expression = Mapping[str, float]
-
-_VIDEO_SIDE = 1280
-_NO_LIMITS = VideoLimits(seconds=float("inf"), pixels=2**28, frames=2**62)
-
-
-class ReenactmentError(UserError, ValueError):
-    """Arguments of a reenactment that contradict each other. The message names valid ones."""
+__all__ = ("ReenactmentError", "Reenactor")
 
 
 @dataclass(frozen=True)
@@ -144,9 +124,7 @@ class Reenactor:
         expression: Expression | None = None,
         *,
         driving: Photo | FittedFace | None = None,
-        pose: bool = False,
-        light: bool = False,
-        relative: bool = False,
+        **controls: Unpack[PhotoControls],
     ) -> ReenactedPhoto: ...
 
     @overload
@@ -156,9 +134,7 @@ class Reenactor:
         expression: Expression | None = None,
         *,
         driving: Photo | FittedFace | None = None,
-        pose: bool = False,
-        light: bool = False,
-        relative: bool = False,
+        **controls: Unpack[PhotoControls],
     ) -> list[ReenactedPhoto]: ...
 
     def __call__(
@@ -167,76 +143,55 @@ class Reenactor:
         expression: Expression | None = None,
         *,
         driving: Photo | FittedFace | None = None,
-        pose: bool = False,
-        light: bool = False,
-        relative: bool = False,
+        **controls: Unpack[PhotoControls],
     ) -> ReenactedPhoto | list[ReenactedPhoto]:
         """Gives a photo, or each photo of a sequence, another expression, at the photo's resolution.
 
-        expression  ARKit coefficients by name, in [0, 1]; missing ones are 0
+        expression  ARKit coefficients by name, in [0, 1], or, with ``relative``, in [-1, 1]; missing ones are 0
         driving     instead of ``expression``: a photo whose expression is used
-        pose        use the driving photo's head pose too
-        light       use the driving photo's light too
-        relative    add the coefficients, in [-1, 1], to the photo's own
+        controls    fields of ``DrivingOptions``: ``pose``, ``light``, ``relative``, ``regions``, ``strength``,
+                    ``pitch``, ``yaw``, ``roll``, ``retarget``, ``close_mouth``
 
-        Raises ExpressionError, or ReenactmentError if the arguments contradict each other.
+        With neither, the photo keeps its own expression, and ``pitch``, ``yaw``, ``roll`` or ``close_mouth`` change it.
+        Raises ExpressionError, ControlError, or ReenactmentError if the arguments contradict each other.
         """
-        if (expression is None) == (driving is None):
-            raise ReenactmentError("give either an expression, e.g. {'jawOpen': 0.8}, or a driving photo")
-        if expression is not None and (pose or light):
-            raise ReenactmentError("pose and light need a driving photo; an expression has neither")
-        if driving is not None and relative:
-            raise ReenactmentError("relative applies to an expression only, not to a driving photo")
-        if isinstance(photos, Photo | FittedFace):
-            return self([photos], expression, driving=driving, pose=pose, light=light, relative=relative)[0]
-        sources = self._fit_photos(photos)
-        if driving is not None:
-            (driving_face,) = self._fit_photos([driving])
-            options = DrivingOptions(pose, light)
-            faces = [apply_driving(source.fit.face, driving_face.fit.face, options) for source in sources]
+        options = photo_options(expression, driving is not None, DrivingOptions(**controls))
+        coefficients = None
+        if driving is None:
+            coefficients = expression_from_names(expression or {}, -1.0 if options.relative else 0.0)
+        one = isinstance(photos, Photo | FittedFace)
+        sources = self.fit_photos([photos] if isinstance(photos, Photo | FittedFace) else photos)
+        if coefficients is not None:
+            targets = [with_expression(source.fit.face, coefficients) for source in sources]
         else:
-            coefficients = expression_from_names(expression, -1.0 if relative else 0.0)
-            faces = [apply_expression(source.fit.face, coefficients, relative) for source in sources]
-        images = self._composite_images(zip(sources, faces, strict=True), pose or light)
-        return [ReenactedPhoto(image, self.info) for image in images]
+            assert driving is not None
+            targets = [self.fit_photos([driving])[0].fit.face] * len(sources)
+        faces = [drive(source.fit.face, target, options) for source, target in zip(sources, targets, strict=True)]
+        images = self.composite_images(zip(sources, faces, strict=True), options.affects_whole_crop)
+        results = [ReenactedPhoto(image, self.info) for image in images]
+        return results[0] if one else results
 
     def animate(
         self,
-        photo: Photo | FittedFace,
-        driving: str | Path | bytes | Track,
+        source: Photo | FittedFace | str | Path | bytes,
+        driving: str | Path | bytes | Track | Expression | None,
         *,
-        pose: bool = False,
-        light: bool = False,
-        relative: bool = False,
-        smooth: bool = True,
         detector: FaceDetector | None = None,
-        longest_side: int = _VIDEO_SIDE,
+        longest_side: int = MAX_FILM_SIDE,
+        **controls: Unpack[FilmControls],
     ) -> Film:
-        """Animates a photo, driven by a capture (CSV, JSON, Parquet) or by a video.
+        """Animates a photo or a video, driven by a capture (CSV, JSON, Parquet), a video or named coefficients.
 
-        pose, light, relative, smooth  see ``DrivingOptions``; a capture drives the expression only
-        longest_side                   of the generated video, in pixels; larger photos are shrunk
+        source        a photo, or a video, whose every frame acts (``jr2net.inference.animation``)
+        driving       coefficients drive a video only, all its frames alike; None: its own expression, which
+                      ``pitch``, ``yaw``, ``roll`` or ``close_mouth`` change
+        controls      fields of ``DrivingOptions``; a capture drives the expression only
+        longest_side  of the generated video, in pixels; larger sources are shrunk
 
-        Frames are generated while the result is iterated or saved. Raises TrackError, VideoError or ReenactmentError
-        immediately, and NoFaceError while generating if the first frame shows no face.
+        Frames are generated while the result is iterated or saved. Raises ControlError, TrackError, VideoError or
+        ReenactmentError immediately, and NoFaceError while generating if no frame shows a face.
         """
-        options = DrivingOptions(pose, light, relative, smooth)
-        (source,) = self._fit_photos([photo.shrunk(longest_side) if isinstance(photo, Photo) else photo])
-        track, content = _capture_or_video(driving)
-        if track is not None:
-            if options.affects_whole_crop:
-                raise ReenactmentError("a capture drives the expression alone; omit pose and light, or give a video")
-            step = frame_step(track.fps)
-            faces, fps, count = faces_from_capture(track, source.fit.face, relative), track.fps / step, len(track)
-        else:
-            shape = probe_video(content, _NO_LIMITS)
-            step, count = frame_step(shape.fps), shape.frames
-            fps = shape.fps / step
-            tracker = VideoTracker(source.fit.face, fps, options)
-            frames = read_video(content, _NO_LIMITS)
-            faces = self._faces_from_video(frames, step, tracker, detector or installed_detector())
-        images = self._composite_images(((source, face) for face in faces), options.affects_whole_crop)
-        return Film(images, fps, -(-count // step), self.info, track.notes if track is not None else ())
+        return animate(self, source, driving, DrivingOptions(**controls), detector, longest_side)
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Any:
@@ -275,7 +230,7 @@ class Reenactor:
         for count in {1, batch_size}:
             self.reenact([ReenactRequest(crop, neutral, neutral)] * count)
 
-    def _fit_photos(self, photos: Sequence[Photo | FittedFace]) -> list[FittedFace]:
+    def fit_photos(self, photos: Sequence[Photo | FittedFace]) -> list[FittedFace]:
         """Fits the photos among the arguments; fitted faces are returned as they are. Raises ReenactmentError."""
         unfitted = [photo for photo in photos if isinstance(photo, Photo)]
         if unfitted and self.reconstructor is None:
@@ -283,27 +238,17 @@ class Reenactor:
         fitted = iter(self.reconstructor(unfitted) if self.reconstructor is not None else [])
         return [photo if isinstance(photo, FittedFace) else next(fitted) for photo in photos]
 
-    def _composite_images(
+    def composite_images(
         self, pairs: Iterable[tuple[FittedFace, FaceArrays]], whole_crop: bool
     ) -> Iterator[np.ndarray]:
         """The photo (H, W, 3) uint8 of each source with the target face."""
-        for batch in _batches(pairs, self.batch_size):
+        for batch in batches(pairs, self.batch_size):
             requests = [
                 ReenactRequest(source.photo.crop_image(self.camera.size), source.fit.face, face)
                 for source, face in batch
             ]
             for (source, _), result in zip(batch, self.reenact(requests), strict=True):
                 yield composite(source.photo.image, source.photo.crop, result.crop, whole_crop)
-
-    def _faces_from_video(
-        self, frames: Iterator[np.ndarray], step: int, tracker: VideoTracker, detector: FaceDetector | None
-    ) -> Iterator[FaceArrays]:
-        assert self.reconstructor is not None
-        size = self.reconstructor.camera.size
-        for batch in _batches(subsample(frames, step), self.batch_size):
-            crops = [tracker.locate(frame, detector).crop_image(size) for frame in batch]
-            for fit in self.reconstructor.fit(crops):
-                yield tracker.update(fit)
 
 
 def _kinds(reenactor: str | None) -> tuple[str, ...]:
@@ -324,26 +269,3 @@ def _check_cameras(reconstruction: ModelInfo, reenactment: ModelInfo) -> None:
             f"the networks were trained for different cameras (focal ratios {reconstruction.focal_ratio:g} and "
             f"{reenactment.focal_ratio:g}); give weights of one run"
         )
-
-
-def _capture_or_video(driving: str | Path | bytes | Track) -> tuple[Track | None, bytes]:
-    """The capture, or None and the bytes of a video."""
-    if isinstance(driving, Track):
-        return driving, b""
-    if isinstance(driving, bytes):
-        return (None, driving) if is_video(driving) else (parse_capture(driving, "driving"), b"")
-    name = str(driving)
-    if is_capture(name):
-        return read_capture(name), b""
-    content = storage.read_bytes(name)
-    if photo_format(content):
-        raise ReenactmentError(
-            f"{name}: is a photo, and a film needs a capture or a video; a photo drives a single photo"
-        )
-    return None, content
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, size)):
-        yield batch

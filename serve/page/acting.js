@@ -4,6 +4,7 @@ import { readCapture, reconstruct, reenactWithPhoto, renderVideo, sentence } fro
 import { complete } from "./blendshapes.js";
 import { writeCapture } from "./capture.js";
 import { createDemo } from "./demonstration.js";
+import { drive as driveFace, referenceFrame } from "./control.js";
 import { createPlayer } from "./player.js";
 
 const $ = (id) => document.getElementById(id);
@@ -15,17 +16,21 @@ const DEFAULT_LIMIT = 60; // seconds of a rendered capture, if the server does n
  * `model` returns the server's description, or null; `applyExpression` updates sliders, mesh and photo; `showDriven` shows
  * an image that a driving photo made, with the driving face in sliders and mesh.
  */
-export function initAnimation({ face, model, setStatus, showError, setBusy, applyExpression, showDriven }) {
-  let [pending, videoUrl] = [null, ""];
+export function initAnimation({ face, model, controls, setStatus, showError, setBusy, applyExpression, showDriven }) {
+  let [pending, videoUrl, references] = [null, "", {}];
   const player = createPlayer(
     {
       container: $("player"), captureName: $("capture-name"), captureTime: $("capture-time"), playButton: $("play"), seek: $("seek"),
       loop: $("loop"),
     },
-    applyExpression,
+    (frame, final) => applyExpression(driveFace(face().fit.expression, frame, controls.expression(), reference()), final),
   );
-  const switches = () => ({ pose: String($("pose").checked), light: String($("light").checked) });
-  const smooth = () => ({ smooth: String($("smooth").checked) });
+  /** The capture's frame that its motion refers to. */
+  const reference = () => {
+    const { frames } = player.capture();
+    if (references.frames !== frames) references = { frames, neutral: frames[referenceFrame(frames, "neutral")] };
+    return controls.reference() === "neutral" ? references.neutral : frames[0];
+  };
 
   /** Sends a request that the user can cancel. Returns null if it fails. */
   const send = async (status, request) => {
@@ -80,13 +85,14 @@ export function initAnimation({ face, model, setStatus, showError, setBusy, appl
     player.load(capture);
   };
   const driveWithPhoto = async (file) => {
-    const [source, options] = [face().source, switches()];
+    const [source, options] = [face().source, controls.fields({ film: false })];
     const answers = await send(`Applying the expression of ${file.name} …`, async (signal) =>
       [await reenactWithPhoto(source, file, options, signal), await reconstruct({ blob: file }, signal)]);
     if (!answers || face()?.source !== source) return;
     const [image, { expression, rotation, translation }] = answers;
-    const pose = options.pose === "true" ? { rotation, translation } : null;
-    await showDriven(image, { file, options, expression: complete(expression), pose });
+    const pose = $("pose").checked ? { rotation, translation } : null;
+    const result = driveFace(face().fit.expression, complete(expression), { ...controls.expression(), relative: false });
+    await showDriven(image, { file, options, expression: result, pose });
     const what = ["expression", ...(pose ? ["head pose"] : []), ...(options.light === "true" ? ["light"] : [])];
     const list = what.join(", ").replace(/, ([^,]*)$/, " and $1");
     const next = what.length > 1 ? " Moving a slider keeps the expression only." : "";
@@ -97,7 +103,7 @@ export function initAnimation({ face, model, setStatus, showError, setBusy, appl
     player.close();
     if (file.type.startsWith("image/")) return driveWithPhoto(file);
     if (!CAPTURE.test(file.name) && !["text/csv", "application/json"].includes(file.type)) {
-      return showVideo(file, { ...switches(), ...smooth() });
+      return showVideo(file, controls.fields({ film: true }));
     }
     const capture = await send(`Reading ${file.name} …`, (signal) => readCapture(file, signal));
     if (capture && face()) play(capture);
@@ -108,7 +114,7 @@ export function initAnimation({ face, model, setStatus, showError, setBusy, appl
     target.value = "";
   });
   $("demo").addEventListener("click", () => play(createDemo()));
-  $("render").addEventListener("click", () => showVideo(writeCapture(renderedPart()), smooth()));
+  $("render").addEventListener("click", () => showVideo(writeCapture(renderedPart()), controls.fields({ film: true, capture: true })));
   $("cancel").addEventListener("click", () => pending?.abort());
 
   return {
@@ -121,7 +127,7 @@ export function initAnimation({ face, model, setStatus, showError, setBusy, appl
       $("result").hidden = true;
     },
     setEnabled(enabled) {
-      for (const id of ["driving", "demo", "pose", "light", "smooth"]) $(id).disabled = !enabled;
+      for (const id of ["driving", "demo"]) $(id).disabled = !enabled;
     },
   };
 }

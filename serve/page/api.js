@@ -73,17 +73,17 @@ export async function reconstruct(source, signal) {
 export const fetchMesh = async (source, format, signal) =>
   (await call(reconstructPath(format, source), { ...imageRequest(source.blob), signal })).blob();
 
-/** The photo with 51 named coefficients, as an image. */
-export const reenact = async (source, expression, signal) =>
-  (await call("v1/reenact", { ...formRequest({ source: source.blob, ...which(source), expression }), signal })).blob();
+/** The photo with {expression, pitch, yaw, roll}, as an image: 51 named coefficients, and degrees. */
+export const reenact = async (source, wanted, signal) =>
+  (await call("v1/reenact", { ...formRequest({ source: source.blob, ...which(source), ...wanted }), signal })).blob();
 
 /** The photo with the expression of a driving photo, as an image. */
-export const reenactWithPhoto = async (source, driving, switches, signal) =>
-  (await call("v1/reenact", { ...formRequest({ source: source.blob, ...which(source), driving, ...switches }), signal })).blob();
+export const reenactWithPhoto = async (source, driving, controls, signal) =>
+  (await call("v1/reenact", { ...formRequest({ source: source.blob, ...which(source), driving, ...controls }), signal })).blob();
 
 /** The photo driven by a video or a capture, as an MP4. */
-export const renderVideo = async (source, driving, switches, signal) =>
-  (await call("v1/reenact/video", { ...formRequest({ source: source.blob, ...which(source), driving, ...switches }), signal })).blob();
+export const renderVideo = async (source, driving, controls, signal) =>
+  (await call("v1/reenact/video", { ...formRequest({ source: source.blob, ...which(source), driving, ...controls }), signal })).blob();
 
 /** A capture file as {name, fps, frames, notes}; each frame holds the 51 coefficients by name. */
 export async function readCapture(file, signal) {

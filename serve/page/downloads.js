@@ -4,7 +4,7 @@ import { fetchMesh, reenact, reenactWithPhoto } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 
-export function initDownloads({ face, sliders, showError }) {
+export function initDownloads({ face, sliders, controls, showError }) {
   const onClick = (kind, download) => $(`download-${kind}`).addEventListener("click", async ({ target }) => {
     target.disabled = true;
     await download(face()).catch(showError);
@@ -19,7 +19,7 @@ export function initDownloads({ face, sliders, showError }) {
   });
   onClick("image", async ({ photo, source, driving }) => {
     const original = originalSize(photo, source);
-    const image = driving ? reenactWithPhoto(original, driving.file, driving.options) : reenact(original, sliders.get());
+    const image = driving ? reenactWithPhoto(original, driving.file, driving.options) : reenact(original, { expression: sliders.get(), ...controls.turn() });
     save(await image, `${photo.name}-reenacted.jpg`);
   });
 }

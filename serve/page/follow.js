@@ -13,9 +13,9 @@ const TIMEOUT_MS = 20000; // without a response the WebSocket is given up
 export function createPreview(source, listener) {
   let [transport, queued, closed] = [null, null, false];
   const dequeue = () => {
-    const expression = queued;
+    const wanted = queued;
     queued = null;
-    return expression;
+    return wanted;
   };
   const use = (open) => {
     transport?.close();
@@ -28,9 +28,9 @@ export function createPreview(source, listener) {
   };
   use(openSocket);
   return {
-    /** Requests the photo with this expression; `final`: no other one is about to follow. */
-    request(expression, final = false) {
-      queued = expression;
+    /** Requests the photo with {expression, pitch, yaw, roll}; `final`: no other one is about to follow. */
+    request(wanted, final = false) {
+      queued = wanted;
       transport.wake(final);
     },
     close() {
@@ -58,10 +58,10 @@ function openSocket(source, dequeue, { onImage, onError }, fallBack) {
     socket.onclose = handleClose;
   };
   const send = (unanswered) => {
-    const expression = dequeue() ?? unanswered;
-    if (!expression) return;
-    [pending, sentAt] = [expression, performance.now()];
-    socket.send(JSON.stringify({ expression }));
+    const wanted = dequeue() ?? unanswered;
+    if (!wanted) return;
+    [pending, sentAt] = [wanted, performance.now()];
+    socket.send(JSON.stringify(wanted));
     timeout = setTimeout(() => socket?.close(), TIMEOUT_MS);
   };
   const handleImage = (image) => {
@@ -106,13 +106,13 @@ function openPost(source, dequeue, { onImage, onError }) {
   let [running, timer] = [null, 0];
 
   const send = async () => {
-    const expression = dequeue();
-    if (!expression) return;
+    const wanted = dequeue();
+    if (!wanted) return;
     const controller = (running = new AbortController());
     const sentAt = performance.now();
     let delay = 0;
     try {
-      onImage(await reenact(source, expression, controller.signal), performance.now() - sentAt, "HTTP");
+      onImage(await reenact(source, wanted, controller.signal), performance.now() - sentAt, "HTTP");
     } catch (error) {
       if (error.name !== "AbortError") onError(error);
       delay = error.status === 429 || error.status === 503 ? error.retryAfter * 1000 : 0;

@@ -3,6 +3,7 @@
 import { initAnimation } from "./acting.js";
 import { describeModel, fetchMesh, getKey, reconstruct, storeKey } from "./api.js";
 import { complete, NAMES, PRESETS } from "./blendshapes.js";
+import { initControls } from "./control.js";
 import { initDownloads } from "./downloads.js";
 import { showFaces } from "./faces.js";
 import { createPreview } from "./follow.js";
@@ -29,8 +30,12 @@ const sliders = createSliders($("groups"), $("link-sides"), (expression, final) 
   animation.pause();
   showExpression(expression, final);
 });
+const controls = initControls((final) => {
+  animation.pause();
+  showExpression(sliders.get(), final);
+});
 const animation = initAnimation({
-  face: () => face, model: () => model, setStatus, showError, setBusy, showDriven,
+  face: () => face, model: () => model, controls, setStatus, showError, setBusy, showDriven,
   applyExpression(expression, final) {
     sliders.set(expression);
     showExpression(expression, final);
@@ -40,10 +45,16 @@ const animation = initAnimation({
 /** Updates the mesh immediately, and the photo when the server responds. */
 function showExpression(expression, final) {
   views.showPhoto();
-  if (face.driving?.pose) meshView?.setPose(face.fit);
   face.driving = null;
+  meshView?.setPose(turned(face.fit));
   meshView?.setExpression(expression);
-  face.preview.request(expression, final);
+  face.preview.request({ expression, ...controls.turn() }, final);
+}
+
+/** The pose of a face with the turn of the sliders; as `turned` in `jr2net/inference/control.py`. */
+function turned({ rotation, translation }) {
+  const { pitch, yaw, roll } = controls.turn();
+  return { rotation: [pitch, yaw, roll].map((angle, axis) => rotation[axis] + (angle * Math.PI) / 180), translation };
 }
 
 /** Shows the image that a driving photo made, and its expression and pose in sliders and mesh. */
@@ -51,7 +62,7 @@ async function showDriven(image, driving) {
   face.driving = driving;
   sliders.set(driving.expression);
   meshView?.setExpression(driving.expression);
-  meshView?.setPose(driving.pose ?? face.fit);
+  meshView?.setPose(turned(driving.pose ?? face.fit));
   views.showPhoto();
   await stage.showImage(image);
 }
@@ -89,6 +100,7 @@ async function loadPhoto(file, box, index = 0) {
     face = { photo, source, fit, preview: createPreview(source, { onImage: showGenerated, onError: showError }) };
     sliders.setFitted(fit.expression);
     sliders.set(fit.expression);
+    controls.reset();
     showFacts(fit);
     setEnabled(true);
     await showFaces($("faces"), photo, fit, index, (chosen) => loadPhoto(null, undefined, chosen));
@@ -145,6 +157,7 @@ function showFacts(fit) {
 
 function setEnabled(enabled) {
   sliders.setEnabled(enabled);
+  controls.setEnabled(enabled);
   animation.setEnabled(enabled);
   for (const button of [...$("downloads").children, ...$("presets").children]) button.disabled = !enabled;
   for (const id of ["view-controls", "facts", "downloads"]) $(id).hidden = !enabled;
@@ -265,7 +278,7 @@ async function loadModel() {
 initThemes($("theme"));
 initPhotoInput();
 initPresets();
-initDownloads({ face: () => face, sliders, showError });
+initDownloads({ face: () => face, sliders, controls, showError });
 initKeyDialog();
 $("problem-close").addEventListener("click", hideError);
 setEnabled(false);

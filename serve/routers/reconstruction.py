@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.params import Depends
 from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import FormData
 
 from jr2net.images.mark import encode_image
 from jr2net.inference.face import FittedFace
-from serve.bodies import media_type, parse_box, read_body, read_form, reject_unknown_fields
+from serve.bodies import check_face, media_type, parse_box, read_body, read_form, reject_unknown_fields
 from serve.documents import BODIES, RESPONSES
 from serve.problems import Problem, network_errors_as_503
 from serve.service import Service
@@ -34,13 +35,13 @@ def reconstruction_router(service: Service, guards: Sequence[Depends]) -> APIRou
     async def reconstruct(request: Request, format: Format = "json", box: Box = None, face: FaceIndex = 0) -> Response:
         """Fits the morphable face to every image."""
         body = await read_body(request, limits)
-        images, boxes = await _images_and_boxes(request, body, box, limits)
+        images, boxes, indices = await _images(request, body, box, face, limits)
         if format != "json" and len(images) > 1:
             raise Problem(422, f"format={format} works with one image; send {len(images)} requests, or use format=json")
 
         async def fit(index: int) -> FittedFace:
             name = f"image {index}" if len(images) > 1 else "image"
-            return await service.fit(await service.open_photo(images[index], boxes[index], face, name))
+            return await service.fit(await service.open_photo(images[index], boxes[index], indices[index], name))
 
         with network_errors_as_503():
             faces = await _gather([fit(index) for index in range(len(images))])
@@ -60,10 +61,10 @@ def _encode(face: FittedFace, format: str) -> bytes:
     return face.to_glb() if format == "glb" else face.to_obj()
 
 
-async def _images_and_boxes(
-    request: Request, body: bytes, box: str | None, limits: Limits
-) -> tuple[list[bytes], list[tuple[float, ...] | None]]:
-    """The images of a raw or multipart body, and the box of each. Raises Problem."""
+async def _images(
+    request: Request, body: bytes, box: str | None, face: int, limits: Limits
+) -> tuple[list[bytes], list[tuple[float, ...] | None], list[int]]:
+    """The images of a raw or multipart body, and the box and the index of the face of each. Raises Problem."""
     content_type = media_type(request)
     if content_type != "multipart/form-data":
         if content_type not in _RAW and not content_type.startswith("image/"):
@@ -71,18 +72,29 @@ async def _images_and_boxes(
                 415,
                 f"Content-Type {content_type[:60]!r}: send image/…, application/octet-stream or multipart/form-data",
             )
-        return [body], [parse_box(box)]
+        return [body], [parse_box(box)], [face]
     form = await read_form(request, body, limits)
-    reject_unknown_fields(form, ("image", "box"))
+    reject_unknown_fields(form, ("image", "box", "face"))
     images = [item for item in form.getlist("image") if not isinstance(item, str)]
     if not images or len(images) != len(form.getlist("image")):
         raise Problem(422, "image: send one or more files (with filenames)")
     if len(images) > limits.images:
         raise Problem(413, f"{len(images)} images in one request, more than {limits.images}; send several requests")
-    texts = [item for item in form.getlist("box") if isinstance(item, str)] or [box or ""] * len(images)
-    if len(texts) != len(images):
-        raise Problem(422, f"box: {len(texts)} for {len(images)} images; send one per image, in order, or none")
-    return [await image.read() for image in images], [parse_box(text) for text in texts]
+    boxes = _one_per_image(form, "box", box or "", len(images))
+    faces = _one_per_image(form, "face", str(face), len(images))
+    return (
+        [await image.read() for image in images],
+        [parse_box(text) for text in boxes],
+        [check_face(text) for text in faces],
+    )
+
+
+def _one_per_image(form: FormData, name: str, default: str, images: int) -> list[str]:
+    """The values of a field that is sent once per image, or not at all. Raises Problem 422."""
+    texts = [item for item in form.getlist(name) if isinstance(item, str)] or [default] * images
+    if len(texts) != images:
+        raise Problem(422, f"{name}: {len(texts)} for {images} images; send one per image, in order, or none")
+    return texts
 
 
 async def _gather(coroutines: list) -> list:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from fastapi import APIRouter, Request
 from fastapi.params import Depends
@@ -15,10 +16,11 @@ from starlette.datastructures import FormData
 
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.mark import encode_image
-from jr2net.inference.driving import DrivingOptions, apply_driving, apply_expression
+from jr2net.inference.control import drive, with_expression
+from jr2net.inference.driving import is_video
 from jr2net.inference.face import FittedFace, rounded
+from serve.acting import act, fixed_driving
 from serve.bodies import (
-    get_bool,
     get_face,
     get_file,
     get_text,
@@ -31,16 +33,16 @@ from serve.bodies import (
     read_form,
     reject_unknown_fields,
 )
+from serve.control import FILM_CONTROLS, PHOTO_CONTROLS, of_expression, read_controls
 from serve.documents import BODIES, RESPONSES
 from serve.problems import Problem, network_errors_as_503
-from serve.reenact import generate_video, open_capture, open_driving, reenact
+from serve.reenact import first_chunk, generate_video, open_capture, open_driving, reenact
 from serve.service import Service
 
 _PHOTO_FIELDS = (
-    "source", "box", "face", "expression", "driving", "driving_box", "driving_face", "relative", "pose", "light",
-    "format",
+    "source", "box", "face", "expression", "driving", "driving_box", "driving_face", "format", *PHOTO_CONTROLS,
 )  # fmt: skip
-_VIDEO_FIELDS = ("source", "box", "face", "driving", "relative", "pose", "light", "smooth")
+_VIDEO_FIELDS = ("source", "box", "face", "driving", "expression", *FILM_CONTROLS)
 
 
 def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
@@ -53,26 +55,31 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
         form = await read_multipart(request)
         reject_unknown_fields(form, _PHOTO_FIELDS)
         text, driving = await get_text(form, "expression"), await get_file(form, "driving")
-        options = await _options(form)
-        if (text is None) == (driving is None):
+        options = await read_controls(form, PHOTO_CONTROLS)
+        if text is not None and driving is not None:
             raise Problem(422, "send either expression (JSON) or driving (a photo)")
-        if text is not None and options.affects_whole_crop:
-            raise Problem(422, "pose and light need a driving photo; an expression has neither")
+        if text is None and driving is None and not options.changes_source:
+            raise Problem(422, "send either expression (JSON) or driving (a photo), or turn the head, e.g. yaw=20")
         if driving is not None and options.relative:
             raise Problem(422, "relative applies to expression only, not to a driving photo")
-        expression = None if text is None else parse_expression(parse_json(text, "expression"), options.relative)
+        expression = None
+        if driving is None:
+            if text is None:
+                options = replace(options, relative=True)  # a change of nothing
+            options = of_expression(options, "named coefficients drive")
+            expression = parse_expression(parse_json(text or "{}", "expression"), options.relative)
         image_format = parse_image_format(await get_text(form, "format"))
         driving_box = parse_box(await get_text(form, "driving_box"), "driving_box")
         driving_face = await get_face(form, "driving_face")
         with network_errors_as_503():
-            source = await open_source(form)
+            source = await open_source(form, await get_file(form, "source"))
             if expression is not None:
-                face = apply_expression(source.fit.face, expression, options.relative)
+                face = drive(source.fit.face, with_expression(source.fit.face, expression), options)
             else:
                 assert driving is not None
                 driving_photo = await service.open_photo(driving, driving_box, driving_face, name="driving")
                 driving_fit = (await service.fit(driving_photo)).fit
-                face = apply_driving(source.fit.face, driving_fit.face, options)
+                face = drive(source.fit.face, driving_fit.face, options)
             image, network = await reenact(service, source, face, options.affects_whole_crop)
         with service.stage("encode"):
             content = await asyncio.to_thread(encode_image, image, service.mark(network), image_format)
@@ -80,18 +87,33 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
 
     @router.post("/v1/reenact/video", responses=RESPONSES["video"], openapi_extra=BODIES["video"])
     async def reenact_video(request: Request) -> Response:
-        """Animates a photo with a driving video or an ARKit capture. The MP4 can be played while it is generated."""
+        """Animates a photo or a video with a driving video, an ARKit capture or coefficients.
+
+        The MP4 can be played while it is generated.
+        """
         form = await read_multipart(request)
         reject_unknown_fields(form, _VIDEO_FIELDS)
         content = await get_file(form, "driving")
-        if not content:
+        text, options = await get_text(form, "expression"), await read_controls(form, FILM_CONTROLS)
+        sent = await get_file(form, "source")
+        video = sent if sent and is_video(sent) else None
+        if video and (form.getlist("box") or form.getlist("face")):
+            raise Problem(422, "box and face choose a photo's face; of a video the largest one acts")
+        if content is not None and text is not None:
+            raise Problem(422, "send either expression (JSON) or driving (a video or a capture)")
+        if content is None and text is not None and not video:
+            raise Problem(422, "expression: drives a video; for a photo send it to /v1/reenact")
+        if content == b"" or (content is None and not video):
             raise Problem(422, "driving: send a video (MP4, MOV, WebM) or an ARKit capture (CSV, JSON) as a file")
-        options = await _options(form)
         with network_errors_as_503():
-            source = await open_source(form, limits.video_side)
-            driving = await open_driving(service, source, content, options)
-            chunks = generate_video(service, source, driving, options)
-            first = await anext(chunks, b"")
+            if video is None:
+                source = await open_source(form, sent, limits.video_side)
+            if content is not None:
+                driving = await open_driving(service, content, options)
+            else:
+                driving = fixed_driving(text, options)
+            chunks = act(service, video, driving) if video else generate_video(service, source, driving)
+            first = await first_chunk(chunks, request.is_disconnected)
         notes = "; ".join(driving.notes).encode("ascii", "replace").decode()
         headers = {"X-Capture-Notes": " ".join(notes.split())[:1000]} if notes else {}
         return StreamingResponse(_chain(first, chunks), media_type="video/mp4", headers=headers)
@@ -110,19 +132,13 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
             raise Problem(415, "send the fields as multipart/form-data")
         return await read_form(request, await read_body(request, limits), limits)
 
-    async def open_source(form: FormData, max_side: int = 0) -> FittedFace:
-        content = await get_file(form, "source")
+    async def open_source(form: FormData, content: bytes | None, max_side: int = 0) -> FittedFace:
         if content is None:
             raise Problem(422, "source: missing; send the photo as a file")
         box, face = parse_box(await get_text(form, "box")), await get_face(form)
         return await service.fit(await service.open_photo(content, box, face, name="source", max_side=max_side))
 
     return router
-
-
-async def _options(form: FormData) -> DrivingOptions:
-    switches = {name: await get_bool(form, name, False) for name in ("pose", "light", "relative")}
-    return DrivingOptions(**switches, smooth=await get_bool(form, "smooth", True))
 
 
 async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

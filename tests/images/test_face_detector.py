@@ -10,7 +10,7 @@ from jr2net.face.procedural import build_procedural_face
 from jr2net.images import face_detector
 from jr2net.images.arrays import decode_image
 from jr2net.images.crop import Crop
-from jr2net.images.face_detector import DetectorError, Face, FaceDetector, load_face_detector
+from jr2net.images.face_detector import DetectorError, Face, FaceDetector, detector_for_frames, load_face_detector
 from jr2net.studio.film import film_people
 
 PLAIN = StudioConfig(test_frames=2, variety=0.0, detector_shrink=0.0, detector_noise=0.0)
@@ -66,6 +66,25 @@ def test_a_head_on_its_side_is_cropped_upright(detector, portrait):
     upright = face.crop().apply(turned, 256)
     (again,) = detector(upright)
     assert abs(again.roll()) < 0.2
+
+
+def test_a_head_upside_down_is_found_with_its_landmarks(detector, portrait):
+    image, truth = portrait
+    (face,) = detector(np.ascontiguousarray(np.rot90(image, 2)))
+    assert abs(face.roll()) == pytest.approx(np.pi, abs=0.2)
+    assert _error(face, 256 - truth) < 0.1
+
+
+def test_a_small_face_beside_a_large_one_is_found(detector, portrait):
+    image, truth = portrait
+    both = np.full((512, 900, 3), 90, np.uint8)
+    both[:, 388:] = np.repeat(np.repeat(image, 2, 0), 2, 1)
+    both[200:328, 40:168] = image[::2, ::2]
+    large, small = detector(both)
+    assert large.box[0] > 388 and _error(small, truth / 2 + np.array([40, 200])) < 0.1
+    frames = detector_for_frames(detector)
+    assert frames is not None and frames(both)[0].box == large.box
+    assert detector_for_frames(None) is None and detector_for_frames(_error) is _error
 
 
 def test_faces_are_sorted_by_size(detector, portrait):

@@ -16,6 +16,8 @@ from jr2net.expressions.tracks import Track
 from jr2net.images.face_detector import Face
 from jr2net.images.mark import is_marked
 from jr2net.images.photo import PhotoError
+from jr2net.images.video import VideoError
+from jr2net.inference.control import ControlError
 from jr2net.inference.face import OutputError
 from jr2net.inference.photo import NoFaceError
 from jr2net.inference.reenactment import ReenactmentError
@@ -75,7 +77,8 @@ def test_batches_agree_with_single_photos(reconstructor, photo, face) -> None:
 def test_reenactment_with_named_coefficients_is_marked_as_synthetic(reenactor, photo, face, tmp_path: Path) -> None:
     reenactor(photo, {"jawOpen": 0.8}).save(tmp_path / "out.jpg")
     assert is_marked((tmp_path / "out.jpg").read_bytes())
-    opened, unchanged = reenactor([face, face], {"jawOpen": 0.8})[0].image, reenactor(face, face.expression).image
+    jaw_alone = face.expression | {"jawOpen": 0.8}
+    opened, unchanged = reenactor([face, face], jaw_alone)[0].image, reenactor(face, face.expression).image
     assert opened.shape == photo.image.shape
     assert np.array_equal(opened[:, :60], photo.image[:, :60])  # beside the face
     difference = np.abs(opened.astype(int) - unchanged).mean(-1)
@@ -91,7 +94,11 @@ def test_reenactment_with_a_driving_photo(reenactor, photo, face) -> None:
     ("arguments", "error", "message"),
     [
         ({}, ReenactmentError, "either an expression"),
-        ({"expression": {"jawOpen": 0.1}, "pose": True}, ReenactmentError, "an expression has neither"),
+        (
+            {"expression": {"jawOpen": 0.1}, "pose": True},
+            ControlError,
+            "pose: named coefficients drive the expression alone",
+        ),
         ({"expression": {"jawOpn": 0.1}}, ExpressionError, "did you mean 'jawOpen'"),
         ({"expression": {"jawOpen": 1.5}}, ExpressionError, r"jawOpen = 1.5 is not a number in \[0, 1\]"),
         ({"expression": {"jawOpen": float("nan")}}, ExpressionError, "jawOpen = nan"),
@@ -124,10 +131,44 @@ def test_a_video_drives_a_photo(reenactor, photo, tmp_path: Path) -> None:
     assert driven.fps == 30
     assert len(list(driven)) == 6
     faceless = reenactor.animate(photo, tmp_path / "driving.mp4", detector=lambda image: [])
-    with pytest.raises(NoFaceError, match="driving, first frame: no face was found"):
+    with pytest.raises(NoFaceError, match=r"driving\.mp4: no face was found in any of"):
         list(faceless)
-    with pytest.raises(ReenactmentError, match="a capture drives the expression alone"):
+    with pytest.raises(ControlError, match="a capture drives the expression alone"):
         reenactor.animate(photo, Track("take", np.zeros((6, 51), np.float32), 30.0), pose=True)
+
+
+def test_a_video_acts_with_its_own_pose_and_length(reenactor, photo, tmp_path: Path) -> None:
+    reenactor.animate(photo, Track("take", np.zeros((6, 51), np.float32), 30.0), longest_side=256).save(
+        tmp_path / "source.mp4"
+    )
+    jaw = np.zeros((4, 51), np.float32)
+    jaw[:, ARKIT_NAMES.index("jawOpen")] = [0, 1, 0, 1]
+    seen: list[int] = []
+
+    def detect(image: np.ndarray) -> list[Face]:
+        seen.append(len(seen))
+        return [Face((60.0, 60.0, 180.0, 180.0))] if len(seen) != 3 else []
+
+    film = reenactor.animate(tmp_path / "source.mp4", Track("take", jaw, 30.0), detector=detect, relative=True)
+    frames = list(film)
+    assert film.fps == 30 and len(frames) == 6  # the driving begins anew
+    lower = [frame[140:180, 90:150].astype(int) for frame in frames]
+    assert np.abs(lower[1] - lower[0]).mean() > 4 * np.abs(lower[4] - lower[0]).mean()
+    assert np.abs(lower[5] - lower[1]).mean() < 0.5 * np.abs(lower[1] - lower[0]).mean()
+    assert (
+        np.array_equal(frames[0][:20], frames[1][:20]) or np.abs(frames[0][:20].astype(int) - frames[1][:20]).mean() < 3
+    )
+    with pytest.raises(NoFaceError, match=r"source\.mp4: no frame of the video shows a face"):
+        list(reenactor.animate(tmp_path / "source.mp4", {"jawOpen": 0.5}, detector=lambda image: []))
+    (tmp_path / "bad.mp4").write_bytes((tmp_path / "source.mp4").read_bytes()[:400])
+    with pytest.raises(VideoError, match=r"bad\.mp4: "):
+        reenactor.animate(photo, tmp_path / "bad.mp4")
+
+
+def test_a_photo_turns_without_any_driving(reenactor, face) -> None:
+    assert not np.array_equal(reenactor(face, yaw=20).image, reenactor(face, face.expression).image)
+    with pytest.raises(ReenactmentError, match="or turn the head"):
+        reenactor(face, regions="eyes")
 
 
 def test_unusable_files_are_named(tmp_path: Path, procedural_model) -> None:

@@ -86,10 +86,33 @@ def test_a_video_drives_a_photo(detecting_client):
     )
 
 
-def test_a_frame_without_a_face_repeats_the_previous_one(detecting_client):
+def test_a_video_acts_at_its_own_length(detecting_client):
+    def act(driving: bytes | None, source: bytes, **data):
+        files = {"source": ("a", source)} | ({"driving": ("b", driving)} if driving else {})
+        return detecting_client.post("/v1/reenact/video", files=files, data=data)
+
+    source = clip(7, faceless=(0, 3))
+    assert len(frames_of(act(capture(3), source, regions="mouth"))) == 7
+    assert len(frames_of(act(clip(12), source, relative="true", reference="neutral"))) == 7
+    frames = frames_of(act(None, source, expression='{"jawOpen": 0.8}', yaw="10"))
+    assert len(frames) == 7 and frames[0].max() < 20 and frames[3].max() < 20  # as they were
+    for response, detail in [
+        (act(None, source), "or turn the head"),
+        (act(capture(3), source, expression="{}"), "either expression"),
+        (act(None, make_photo(), expression="{}"), "expression: drives a video"),
+        (act(capture(3), source, box=BOX), "of a video the largest one acts"),
+        (act(capture(3), clip(2, faceless=(0, 1))), "source: no frame of the video shows a face"),
+        (act(None, source, expression="{}", pose="true"), "pose: named coefficients drive the expression alone"),
+    ]:
+        assert response.status_code == 422 and detail in response.json()["detail"], response.text[:300]
+
+
+def test_frames_without_a_face_are_held_and_said(detecting_client):
     assert len(frames_of(request_video(detecting_client, clip(6, faceless=(2, 3))))) == 6
-    refused = request_video(detecting_client, clip(6, faceless=(0,)))
-    assert refused.status_code == 422 and "driving, first frame: no face was found" in refused.json()["detail"]
+    begins_late = request_video(detecting_client, clip(6, faceless=(0, 1)))
+    assert len(frames_of(begins_late)) == 6 and "no face" in begins_late.headers["X-Capture-Notes"]
+    refused = request_video(detecting_client, clip(4, faceless=(0, 1, 2, 3)))
+    assert refused.status_code == 422 and "driving: no face was found in any of 4 frames" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +124,10 @@ def test_a_frame_without_a_face_repeats_the_previous_one(detecting_client):
         (b"\0\1\2\3\4\5\6\7\x8f", {}, 415, "not a CSV"),
         (make_photo(), {}, 415, "is a photo (PNG); send it to /v1/reenact"),
         (capture(9), {"pose": "true"}, 422, "a capture drives the expression alone"),
+        (capture(9), {"regions": "pose"}, 422, "pose: a capture drives the expression alone"),
+        (capture(9), {"reference": "5"}, 422, "reference: 5 s lies beyond the driving's end; it lasts 0.30 s"),
+        (clip(5), {"relative": "true", "reference": "9"}, 422, "reference: 9.0 s lies beyond the driving's end"),
+        (clip(5), {"reference": "last"}, 422, "reference: 'last' is unknown; give first, neutral"),
         (capture(400), {}, 413, "cut it to 10 s"),
         (clip(3)[:900], {}, 400, "damaged"),
         (capture(3), {"speed": "2"}, 422, "unknown field 'speed'"),

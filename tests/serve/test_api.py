@@ -73,6 +73,26 @@ def test_each_image_can_have_its_own_box(client):
     assert "box: 1 for 2 images" in problem(client.post("/v1/reconstruct", files=files, data={"box": BOX}), 422)
 
 
+def test_each_image_can_have_its_own_face(networks, face_model, settings):
+    faces = [Face((20, 20, 108, 108), 0.9), Face((0, 0, 30, 30), 0.8)]
+    client = make_client(networks, face_model, settings, detector=lambda image: faces)
+    files = [("image", (f"{n}.png", make_photo(n), "image/png")) for n in range(2)]
+    body = client.post("/v1/reconstruct", files=files, data={"face": ["1", "0"]}).json()
+    assert [face["face"] for face in body["faces"]] == [1, 0]
+    assert [face["box"] for face in body["faces"]] == [[0, 0, 30, 30], [20, 20, 108, 108]]
+    assert client.post("/v1/reconstruct", files=files, params={"face": 1}).json()["faces"][1]["face"] == 1
+    assert "face: 1 for 2 images" in problem(client.post("/v1/reconstruct", files=files, data={"face": "1"}), 422)
+    assert "not an index" in problem(client.post("/v1/reconstruct", files=files, data={"face": ["1", "x"]}), 422)
+    assert reconstruct(client).json()["faces"][0]["face"] is None  # its box was given
+
+
+def test_what_a_file_lost_is_said(client):
+    buffer = io.BytesIO()
+    Image.new("RGBA", (128, 128), (90, 60, 40, 100)).save(buffer, "PNG")
+    assert reconstruct(client, buffer.getvalue()).json()["faces"][0]["notes"] == ["its transparent parts became white"]
+    assert reconstruct(client).json()["faces"][0]["notes"] == []
+
+
 def test_mesh_and_overlay_formats(client, face_model):
     glb, obj = reconstruct(client, format="glb"), reconstruct(client, format="obj")
     assert glb.headers["content-type"] == "model/gltf-binary" and len(glb.headers["x-model-digest"]) == 64
@@ -122,6 +142,30 @@ def test_relative_coefficients_are_added_to_those_of_the_source(networks, face_m
     assert absolute.driving["expression"][jaw] == 0.5 and absolute.driving["expression"].sum() == 0.5
 
 
+def test_controls_change_what_is_driven(networks, face_model, settings):
+    class Recording:
+        fit, describe = networks.fit, networks.describe
+
+        async def reenact(self, requests):
+            self.requests = requests
+            return await networks.reenact(requests)
+
+    recording = Recording()
+    client = make_client(recording, face_model, settings)
+
+    def driven(**data: str):
+        assert reenact(client, **data).status_code == 200
+        return recording.requests[0].source, recording.requests[0].driving
+
+    jaw, blink = (ARKIT_NAMES.index(name) for name in ("jawOpen", "eyeBlinkLeft"))
+    own, target = driven(expression='{"jawOpen": 0.8, "eyeBlinkLeft": 1}', regions="eyes", strength="0.5")
+    assert target["expression"][jaw] == own["expression"][jaw]
+    assert target["expression"][blink] == pytest.approx((own["expression"][blink] + 1) / 2, abs=1e-6)
+    own, target = driven(yaw="20", pitch="-5", close_mouth="true")
+    assert target["rotation"] - own["rotation"] == pytest.approx(np.radians([-5, 20, 0]), abs=1e-6)
+    assert target["expression"][jaw] == 0 and target["expression"][blink] == own["expression"][blink]
+
+
 def test_reenactment_with_a_driving_photo(client):
     files = {"source": make_photo(), "driving": make_photo(1)}
     plain = reenact(client, files, driving_box=BOX)
@@ -139,7 +183,14 @@ def test_reenactment_with_a_driving_photo(client):
         ({"expression": '{"jawOpen": true}'}, "jawOpen = True"),
         ({"expression": '{"jawOpen": "1"}'}, "jawOpen = 1 is not a number"),
         ({"expression": "[1, 2]"}, "give blendshape names"),
-        ({"expression": "{}", "pose": "true"}, "an expression has neither"),
+        ({"expression": "{}", "pose": "true"}, "pose: named coefficients drive the expression alone; omit it"),
+        ({"expression": "{}", "regions": "eyes,pose"}, "pose: named coefficients drive the expression alone"),
+        ({"expression": "{}", "regions": "nose"}, "regions: 'nose' is unknown; give one or more of eyes, brows, mouth"),
+        ({"expression": "{}", "strength": "3"}, "strength: '3' is not a number from 0 to 2"),
+        ({"expression": "{}", "yaw": "left"}, "yaw: 'left' is not a number from -45 to 45 degrees"),
+        ({"expression": "{}", "retarget": "nose"}, "retarget: 'nose' is unknown; give none, lips, eyes or both"),
+        ({"expression": "{}", "close_mouth": "perhaps"}, "neither true nor false"),
+        ({"expression": "{}", "reference": "first"}, "unknown field 'reference'"),
         ({"expression": "{}", "relative": "perhaps"}, "neither true nor false"),
         ({"expression": "{}", "format": "gif"}, "neither jpeg nor png"),
         ({"expression": "{}", "box": "1,2,3"}, "four numbers"),
@@ -158,7 +209,7 @@ def test_malformed_requests_are_rejected(client):
     assert "not JSON" in problem(reenact(client, expression="[" * 100_000), 400)
     assert "damaged" in problem(reconstruct(client, make_photo()[:100]), 400)
     assert "empty" in problem(client.post("/v1/reconstruct"), 400)
-    assert "not a supported image format" in problem(reconstruct(client, b"GIF89a" + bytes(100)), 415)
+    assert "not a supported image format" in problem(reconstruct(client, b"\x7fELF" + bytes(100)), 415)
     assert "multipart" in problem(client.post("/v1/reenact", json={}), 415)
     assert "Content-Type" in problem(
         client.post("/v1/reconstruct", content=b"x", headers={"Content-Type": "text/html"}), 415

@@ -19,6 +19,7 @@ from jr2net.expressions.tracks import parse_csv
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.camera import Camera
 from jr2net.images.crop import Crop
+from jr2net.inference.control import FACE_REGIONS, DrivingOptions, drive
 from serve.page.libraries import bundle
 
 PAGE = Path(bundle.__file__).parents[1]
@@ -81,7 +82,9 @@ def test_imported_names_are_exported():
     }
     for module in MODULES:
         for names, target in re.findall(r'import \{([^}]+)\} from "\./(\w+\.js)"', module.read_text()):
-            assert {name.strip() for name in names.split(",") if name.strip()} <= exports[target], module.name
+            assert {name.split(" as ")[0].strip() for name in names.split(",") if name.strip()} <= exports[target], (
+                module.name
+            )
     bundled = set(re.findall(r"\w+", re.findall(r"export \{([^}]+)\}", (PAGE / "libraries/three.js").read_text())[0]))
     used = re.findall(r'import \{([^}]+)\} from "\./vendor/three\.js"', (PAGE / "mesh.js").read_text())[0]
     assert set(re.findall(r"\w+", used)) <= bundled | {"GLTFLoader"}
@@ -173,3 +176,31 @@ def test_without_a_network_the_old_bundle_is_kept(monkeypatch, tmp_path):
     with pytest.raises(bundle.BundleError, match="ENOTFOUND; check the network"):
         bundle.bundle(target)
     assert target.read_text() == "old"
+
+
+def test_the_page_drives_as_the_library_does():
+    generator = np.random.default_rng(0)
+    own, driving, reference = generator.random((3, 51)).round(3).astype(np.float32)
+    choices = [
+        {"regions": ["eyes", "mouth"], "strength": 1.5, "relative": True, "retarget": "none", "closeMouth": False},
+        {"regions": ["brows"], "strength": 0.5, "relative": False, "retarget": "both", "closeMouth": True},
+        {"regions": list(FACE_REGIONS), "strength": 1, "relative": True, "retarget": "eyes", "closeMouth": True},
+        {"regions": list(FACE_REGIONS), "strength": 1, "relative": False, "retarget": "lips", "closeMouth": False},
+    ]
+    faces = [dict(zip(ARKIT_NAMES, values.astype(float), strict=True)) for values in (own, driving, reference)]
+    results = _node(
+        'import { drive } from "./control.js";'
+        f"const [own, driving, reference] = {json.dumps(faces)};"
+        f"const results = {json.dumps(choices)}.map((controls) => drive(own, driving, controls, reference));"
+        "console.log(JSON.stringify(results))"
+    )
+    for choice, result in zip(choices, results, strict=True):
+        options = DrivingOptions(
+            regions=choice["regions"],
+            strength=choice["strength"],
+            relative=choice["relative"],
+            retarget=choice["retarget"],
+            close_mouth=choice["closeMouth"],
+        )
+        expected = drive({"expression": own}, {"expression": driving}, options, {"expression": reference})
+        assert [result[name] for name in ARKIT_NAMES] == pytest.approx(expected["expression"], abs=1e-5)

@@ -34,6 +34,26 @@ class Sight:
     """Whether a clip begins here: after a cut, or with another face than before."""
 
 
+class CutDetector:
+    """Whether a frame (H, W, 3) uint8 is another picture than the one before: by the mean change of a thumbnail (of
+    255), which has to be large, and large beside that of the frames before. One frame per call, in order."""
+
+    def __init__(self) -> None:
+        self._thumb: np.ndarray | None = None
+        self._changes: list[float] = []
+
+    def __call__(self, image: np.ndarray) -> bool:
+        thumb = cv2.resize(image, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA).astype(np.float32)
+        before, self._thumb = self._thumb, thumb
+        if before is None:
+            return False
+        change = float(np.abs(thumb - before).mean())
+        usual = float(np.median(self._changes[-12:])) if self._changes else 0.0
+        cut = change > max(_CUT, _CUT_RATIO * usual)
+        self._changes = [] if cut else [*self._changes[-12:], change]
+        return cut
+
+
 class Follower:
     """Finds the face that is meant in the frames of one clip, one frame per call in order.
 
@@ -43,8 +63,7 @@ class Follower:
     def __init__(self, detector: FaceDetector | None, still: bool) -> None:
         self.detector, self.still = detector, still
         self._box: Box | None = None
-        self._thumb: np.ndarray | None = None
-        self._changes: list[float] = []
+        self._is_cut = CutDetector()
 
     def __call__(self, frame: Frame) -> Sight:
         cut = not self.still and self._is_cut(frame.image)
@@ -100,19 +119,6 @@ class Follower:
                 landmarks = region.to_image(face.landmarks.astype(np.float64), size).astype(np.float32)
                 faces.append(Face(box_of(landmarks), face.score, landmarks))
         return faces
-
-    def _is_cut(self, image: np.ndarray) -> bool:
-        """Whether the picture is another than the one before: by the mean change of a thumbnail (of 255), which has to
-        be large, and large beside that of the frames before."""
-        thumb = cv2.resize(image, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA).astype(np.float32)
-        before, self._thumb = self._thumb, thumb
-        if before is None:
-            return False
-        change = float(np.abs(thumb - before).mean())
-        usual = float(np.median(self._changes[-12:])) if self._changes else 0.0
-        cut = change > max(_CUT, _CUT_RATIO * usual)
-        self._changes = [] if cut else [*self._changes[-12:], change]
-        return cut
 
 
 def box_of(points: np.ndarray) -> Box:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from pydantic import Field
 
 from jr2net.cli import main
@@ -137,3 +138,12 @@ def test_json_says_what_the_figures_are() -> None:
     assert table["published"]["rows"][-1] == ["Ours", "1.85", "0.56"]
     assert tree["measured"] == {"samples": "scans", "count": 38, "total": 40, "people": 40}
     assert tree["quarantined"][0] == {"what": "a.obj", "why": "is empty"}
+
+
+def test_reconstruction_may_see_larger_images_than_the_reenactor(procedural_model: FaceModel) -> None:
+    """As the networks of the package do."""
+    reconstructor = Reconstructor.load(face_model=procedural_model)
+    small = torch.rand(2, 3, 32, 32).repeat_interleave(reconstructor.camera.size // 32, 2)
+    large = small.repeat_interleave(reconstructor.camera.size // 32, 3)
+    assert torch.equal(reconstructor.predict_resized(large).expression, reconstructor.predict(large).expression)
+    assert reconstructor.predict_resized(torch.rand(2, 3, 48, 48)).expression.shape == (2, 51)

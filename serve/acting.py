@@ -1,0 +1,89 @@
+"""A video as the source over HTTP: every frame acts, in its own pose (``jr2net.inference.animation``)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+
+from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.inference.animation import source_photos
+from jr2net.inference.control import DrivingOptions, drive
+from jr2net.inference.messages import FaceArrays, ModelInfo
+from jr2net.inference.photo import NoFaceError, Photo, shrink_to
+from serve.bodies import parse_expression, parse_json
+from serve.control import of_expression
+from serve.problems import Problem
+from serve.reenact import Driving, encode_frames, map_in_order, open_clip, reenact
+from serve.service import Service
+
+
+def fixed_driving(text: str | None, options: DrivingOptions) -> Driving:
+    """Coefficients (JSON) that drive every frame alike; None: the source's own. Raises Problem."""
+    if text is None:
+        if not options.changes_source:
+            raise Problem(
+                422, "send driving (a video or a capture) or expression (JSON), or turn the head, e.g. yaw=20"
+            )
+        options = of_expression(options, "without a driving there is").own()
+        expression = np.zeros(len(ARKIT_NAMES), np.float32)
+    else:
+        options = of_expression(options, "named coefficients drive")
+        expression = parse_expression(parse_json(text, "expression"), options.relative)
+
+    async def faces() -> AsyncIterator[tuple[FaceArrays, FaceArrays | None]]:
+        yield {"expression": expression}, None
+
+    return Driving(faces(), 0.0, options)
+
+
+async def act(service: Service, content: bytes, driving: Driving) -> AsyncIterator[bytes]:
+    """The source video, driven, as the chunks of an MP4 as long as it. Raises Problem before the first."""
+    fps, clip = open_clip(service, content, "source")
+    side, options = service.settings.limits.video_side, driving.options
+    network = (await service.describe())["reenactment"]
+    frames = (shrink_to(frame, side)[0] for frame in clip())
+    photos = source_photos(frames, fps, "source", service.detector)
+
+    def next_photo() -> Photo | np.ndarray | None:
+        try:
+            with service.stage("find"):
+                return next(photos, None)
+        except NoFaceError as error:
+            raise Problem(422, str(error)) from None
+
+    async def pairs() -> AsyncIterator[tuple[Photo | np.ndarray, tuple[FaceArrays, FaceArrays | None]]]:
+        targets = _at_instants(driving.faces, driving.fps, fps)
+        while (photo := await asyncio.to_thread(next_photo)) is not None:
+            yield photo, await anext(targets)
+
+    async def generate_frame(pair: Any) -> tuple[np.ndarray, ModelInfo]:
+        photo, (face, reference) = pair
+        if not isinstance(photo, Photo):  # shows no face
+            return photo, network
+        source = await service.fit(photo)
+        target = drive(source.fit.face, face, options, reference)
+        return await reenact(service, source, target, options.affects_whole_crop)
+
+    async for chunk in encode_frames(service, map_in_order(generate_frame, pairs()), fps, content):
+        yield chunk
+
+
+async def _at_instants(items: AsyncIterator[Any], rate: float, wanted_rate: float) -> AsyncIterator[Any]:
+    """``jr2net.inference.animation.at_instants`` of items that are awaited."""
+    kept: list[Any] = []
+    number, ended = 0, False
+    while True:
+        index = int(number * rate / wanted_rate + 1e-6)
+        while not ended and index >= len(kept):
+            item = await anext(items, None)
+            if item is None:
+                ended = True
+            else:
+                kept.append(item)
+        if not kept:
+            raise Problem(422, "driving: has no frames")
+        yield kept[index % len(kept)]
+        number += 1

@@ -1,0 +1,98 @@
+"""Driving videos: gaps are held and eased, cuts begin anew, one person is followed, rates are constant."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jr2net.face.parameters import FaceParameters
+from jr2net.images.face_detector import Face
+from jr2net.images.video import VideoShape
+from jr2net.inference.control import DrivingOptions
+from jr2net.inference.driving import VideoTracker, film_rate
+from jr2net.inference.messages import FaceArrays, Fit, ModelInfo
+from jr2net.inference.photo import NoFaceError, Photo
+
+GREY, WHITE = np.full((64, 96, 3), 60, np.uint8), np.full((64, 96, 3), 220, np.uint8)
+LEFT, RIGHT = Face((4, 4, 34, 34)), Face((50, 4, 92, 46))
+
+
+def face(jaw: float) -> FaceArrays:
+    sizes = {"identity": 4, "albedo": 4, "expression": 51, "rotation": 3, "translation": 3, "light": 27}
+    known = FaceParameters.__dataclass_fields__
+    return {name: np.full(size, jaw, np.float32) for name, size in sizes.items() if name in known}
+
+
+def fit(jaw: float) -> Fit:
+    return Fit(face(jaw), np.zeros((68, 2), np.float32), ModelInfo("recnet", "", 64, 4.0))
+
+
+def tracker(**options: bool) -> VideoTracker:
+    return VideoTracker(10, DrivingOptions(smooth=False, **options))
+
+
+def located(tracker: VideoTracker, frames: list[tuple[np.ndarray, list[Face]]]) -> list[list[Photo]]:
+    return [tracker.locate(image, lambda _, faces=faces: faces) for image, faces in frames]
+
+
+def test_a_late_face_stands_for_the_frames_before_it() -> None:
+    late = tracker()
+    assert [len(photos) for photos in located(late, [(GREY, []), (GREY, []), (GREY, [LEFT]), (GREY, [LEFT])])] == [
+        0,
+        0,
+        3,
+        1,
+    ]
+    late.finish()
+    assert late.notes() == ("2 of 4 frames show no face; the face before is held",)
+
+
+def test_a_video_without_any_face_is_refused_at_its_end() -> None:
+    none = tracker()
+    located(none, [(GREY, [])] * 3)
+    with pytest.raises(NoFaceError, match="any of 3 frames"):
+        none.finish()
+
+
+def test_a_face_that_is_found_again_is_eased_into() -> None:
+    again = tracker()
+    located(again, [(GREY, [LEFT]), (GREY, []), *[(GREY, [LEFT])] * 5])
+    jaws = [float(again.track(fit(jaw))["expression"][0]) for jaw in (0.0, 0.0, 0.8, 0.8, 0.8, 0.8, 0.8)]
+    assert jaws[1] == 0 and 0 < jaws[2] < jaws[3] < jaws[4] < 0.8 and jaws[5] == pytest.approx(0.8)
+
+
+def test_a_cut_begins_relative_motion_anew() -> None:
+    cut = tracker(relative=True)
+    located(cut, [(GREY, [LEFT]), (GREY, [LEFT]), (WHITE, [RIGHT]), (WHITE, [RIGHT])])
+    changes = []
+    for jaw in (0.1, 0.3, 0.6, 0.7):
+        moved = cut.track(fit(jaw))
+        assert cut.reference is not None
+        changes.append(float((moved["expression"] - cut.reference["expression"])[0]))
+    assert changes == pytest.approx([0, 0.2, 0, 0.1], abs=1e-6)
+    assert cut.notes() == ("1 cut, after which motion begins anew",)
+
+
+def test_a_reference_that_is_set_holds_beyond_cuts() -> None:
+    cut = tracker(relative=True)
+    cut.set_reference(face(0.25))
+    located(cut, [(GREY, [LEFT]), (WHITE, [RIGHT])])
+    for jaw in (0.1, 0.6):
+        cut.track(fit(jaw))
+    assert cut.cuts == 1 and cut.reference is not None and cut.reference["expression"][0] == 0.25
+
+
+def test_the_same_person_is_followed() -> None:
+    followed = tracker()
+    photos = located(followed, [(GREY, [LEFT]), (GREY, [RIGHT, LEFT]), (GREY, [RIGHT]), (GREY, [RIGHT, LEFT])])
+    assert [photo.face.box for group in photos for photo in group] == [LEFT.box] * 4
+    assert followed.unseen == 1
+
+
+@pytest.mark.parametrize(
+    ("fps", "regular", "rate"),
+    [(10, True, 10), (29.97, True, 29.97), (30, True, 30), (50, True, 25), (59.94, True, 29.97), (120, True, 30),
+     (90, True, 30), (40, True, 30), (34, False, 30), (8, False, 30)],
+)  # fmt: skip
+def test_rates_of_films(fps: float, regular: bool, rate: float) -> None:
+    assert film_rate(VideoShape(64, 64, fps, regular=regular)) == pytest.approx(rate)
