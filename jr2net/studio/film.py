@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jr2net.config import StudioConfig
+from jr2net.expressions import synthetic as expressions
 from jr2net.expressions.tracks import Track, read_captures
 from jr2net.face.camera import Camera, rotation_matrix
 from jr2net.face.light import SH_BASES
@@ -25,13 +26,16 @@ from jr2net.studio.hair import curtain
 from jr2net.studio.landmark_detector import biased_landmarks
 from jr2net.studio.people import Person, draw_person
 from jr2net.studio.props import OCCLUDED, draw_glasses, draw_occluder, glasses_outline
-from jr2net.studio.scene import Light, Take, draw_light, draw_take, draw_turns
+from jr2net.studio.scene import Light, Take, draw_light, draw_sway, draw_take, draw_turns
 from jr2net.studio.shading import Shot, draw_body, draw_hair
 from jr2net.studio.subject import Subject, build_subject, reflectance
 from jr2net.studio.truth import fit_harmonics, fit_pose
 
 Kind = Literal["train", "natural", "large", "turned", "captured", "labelled"]
 KINDS: tuple[Kind, ...] = ("train", "natural", "large", "turned", "captured", "labelled")
+
+_SEQUENCE = 1000
+"""Stands for the kind of ``film_sequence`` in its random streams."""
 
 SUPERSAMPLING = 2
 _FOOTAGE = Camera(0, 1000.0, (0.0, 0.0))
@@ -87,8 +91,7 @@ def film_person(
 
     tracks: what people of the kind 'captured' show; large: how probably one of the kind 'labelled' acts strongly.
     """
-    streams = np.random.SeedSequence([seed, KINDS.index(kind), number]).spawn(4)
-    person_rng, acting_rng, scene_rng, recording_rng = (np.random.default_rng(stream) for stream in streams)
+    person_rng, acting_rng, *filming = _streams(seed, KINDS.index(kind), number)
     person = draw_person(person_rng, subject.model.sizes)
     frames = config.frames if kind == "train" else config.test_frames
     if kind == "captured":
@@ -99,6 +102,45 @@ def film_person(
     take = draw_take(acting_rng, len(numbers), config.variety)
     if kind == "turned":
         take = draw_turns(acting_rng, take)
+    name = f"studio-{kind}-{seed}-{number:06d}"
+    return _shoot(subject, config, person, take, expression, numbers, name, size, filming, mattes, kind != "train")
+
+
+@torch.no_grad()
+def film_sequence(
+    model: FaceModel, config: StudioConfig, seed: int, number: int, frames: int, size: int, large: bool = False
+) -> ClipRow:
+    """Consecutive frames of one person who talks, or moves through strong expressions, while the head sways; with
+    ground truth. Person ``number`` is in no other set."""
+    subject = build_subject(model)
+    person_rng, acting_rng, *filming = _streams(seed, _SEQUENCE, number)
+    person = draw_person(person_rng, subject.model.sizes)
+    acted = (expressions.large if large else expressions.natural)(acting_rng, frames, FPS)
+    take = draw_sway(acting_rng, draw_take(acting_rng, 1, config.variety), frames, FPS)
+    name = f"studio-sequence-{seed}-{number:06d}"
+    return _shoot(subject, config, person, take, acted, np.arange(frames), name, size, filming, False, True)
+
+
+def _streams(seed: int, kind: int, number: int) -> list[np.random.Generator]:
+    """Random streams of a person: appearance, acting, scene, recording."""
+    return [np.random.default_rng(stream) for stream in np.random.SeedSequence([seed, kind, number]).spawn(4)]
+
+
+def _shoot(
+    subject: Subject,
+    config: StudioConfig,
+    person: Person,
+    take: Take,
+    expression: np.ndarray,
+    numbers: np.ndarray,
+    name: str,
+    size: int,
+    streams: Sequence[np.random.Generator],
+    mattes: bool,
+    with_truth: bool,
+) -> ClipRow:
+    """The row of a person who acts expressions (T, 51) in a take. streams: of scene and recording."""
+    scene_rng, recording_rng = streams
     performance = _perform(subject, person, take, expression)
     light = draw_light(scene_rng)
 
@@ -110,7 +152,7 @@ def film_person(
     shot = _render_frames(subject, person, performance, albedo, light, camera, scene_rng, occluder_probability)
     recording = draw_recording(recording_rng, config.variety)
     truth = None
-    if kind != "train":
+    if with_truth:
         truth = _truth(subject.model, person, performance, albedo_coefficients, light, _camera(crop, size))
     images, encoded_mattes = [], []
     for image, matte in zip(shot.image, shot.matte):
@@ -118,7 +160,6 @@ def film_person(
         images.append(develop(image, recording, motion, recording_rng, size))
         if mattes:
             encoded_mattes.append(develop_matte(matte, recording, motion, size))
-    name = f"studio-{kind}-{seed}-{number:06d}"
     return ClipRow(
         clip_id=name,
         identity=name,

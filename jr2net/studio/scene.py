@@ -101,3 +101,13 @@ def draw_turns(rng: np.random.Generator, take: Take) -> Take:
     body[:, 1] = np.clip(body[:, 1] + follows * (yaw - rotation[:, 1]), -0.5, 0.5)
     rotation[:, 1] = yaw
     return replace(take, rotation=rotation, body=body)
+
+
+def draw_sway(rng: np.random.Generator, take: Take, frames: int, fps: float) -> Take:
+    """The first pose of a take, swaying by some degrees and millimetres within seconds, over consecutive frames."""
+    time = np.arange(frames)[:, None] / fps
+    rate, phase = rng.uniform(0.15, 0.5, 6), rng.uniform(0, 2 * np.pi, 6)
+    wave = np.sin(2 * np.pi * rate * time + phase)
+    rotation = take.rotation[:1] + wave[:, :3] * np.radians([4, 9, 3]) * rng.uniform(0.3, 1)
+    body = np.repeat(take.body[:1], frames, 0)
+    return Take(rotation, body, take.translation[:1] + wave[:, 3:] * [6, 4, 12])

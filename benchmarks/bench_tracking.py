@@ -1,0 +1,91 @@
+"""Tracking with the weights of the package: error, jitter and lag on films of the studio, and frames a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.results import Measurement, best_ms
+from jr2net.config import StudioConfig
+from jr2net.data.shards import ClipRow
+from jr2net.evaluation.metrics.delay import delay
+from jr2net.images.arrays import decode_image
+from jr2net.images.crop import Crop
+from jr2net.images.face_detector import Face
+from jr2net.images.video import VideoFrame
+from jr2net.inference.assembly import TrackedFrame, assemble
+from jr2net.inference.face_track import SMOOTHINGS, FaceTrack
+from jr2net.inference.following import FaceFollower
+from jr2net.inference.messages import FaceArrays
+from jr2net.inference.photo import Photo, installed_detector
+from jr2net.inference.reconstruction import Reconstructor
+from jr2net.inference.smoothing import CropSmoother
+from jr2net.studio.acting import FPS
+from jr2net.studio.film import film_sequence
+
+PEOPLE, FRAMES, SIDE = 8, 60, 144
+SEED = 7
+
+
+def measure() -> Iterator[Measurement]:
+    reconstructor = Reconstructor.load()
+    films = [
+        film_sequence(reconstructor.model, StudioConfig(), SEED, n, FRAMES, SIDE, n % 2 == 1) for n in range(PEOPLE)
+    ]
+    truths = [film.truth.expression.astype(np.float64) for film in films if film.truth is not None]
+    raw = [_track(reconstructor, film) for film in films]
+    zero = float(np.mean([np.abs(truth).mean() for truth in truths]))
+    yield Measurement(f"tracking_error of always zero ({_case()})", zero, "")
+    jitter = {}
+    for kind in SMOOTHINGS[::-1]:
+        found = [track.smoothed(kind).expression.astype(np.float64) for track in raw]
+        error = float(np.mean([np.abs(f - t).mean() for f, t in zip(found, truths)]))
+        jitter[kind] = float(np.mean([_jitter(f - t) for f, t in zip(found, truths)]))
+        lags = np.array([delay(f, t, 10) for f, t in zip(found, truths)])
+        yield Measurement(f"tracking_error, smoothing {kind} ({_case()})", error, "")
+        yield Measurement(f"tracking_jitter, smoothing {kind} ({_case()})", 100 * jitter[kind], "% of full scale")
+        yield Measurement(f"tracking_lag, smoothing {kind} ({_case()})", float(np.nanmean(np.abs(lags))), "frames, either way")
+    for kind in ("causal", "two-sided"):
+        yield Measurement(f"tracking_jitter_left, smoothing {kind}", jitter[kind] / jitter["none"], "of raw")
+
+    crop = np.full((reconstructor.camera.size,) * 2 + (3,), 128, np.uint8)
+    fit = best_ms(lambda: reconstructor.fit([crop] * 8)) / 8
+    yield Measurement("tracking_fit_fps (RecAugNet, batches of 8, one core)", 1000 / fit, "frames/s")
+    if (detector := installed_detector()) is None:
+        print("no face detector is installed: skipping detection")
+        return
+    picture = np.zeros((720, 1280, 3), np.uint8)
+    image = decode_image(films[0].images[0])
+    assert image is not None
+    picture[200 : 200 + SIDE, 500 : 500 + SIDE] = image
+    follow, frame = FaceFollower(detector), VideoFrame(0.0, picture)
+    follow(frame)  # the first frame is searched as a whole, later ones near the face
+    find = best_ms(lambda: follow(frame))
+    yield Measurement("tracking_find_fps (detector and 468 landmarks, 720p, one core)", 1000 / find, "frames/s")
+    yield Measurement("tracking_fps (720p, detection included, one core)", 1000 / (find + fit), "frames/s")
+
+
+def _case() -> str:
+    return f"{PEOPLE} films of {FRAMES} frames, shipped weights"
+
+
+def _track(reconstructor: Reconstructor, film: ClipRow) -> FaceTrack:
+    """The film tracked by its detected landmarks, crops smoothed as those of a video are."""
+    smooth, photos = CropSmoother(FPS), []
+    for content, landmarks in zip(film.images, film.landmarks):
+        image = decode_image(content)
+        assert image is not None
+        face = Face((0.0, 0.0, SIDE, SIDE), landmarks=landmarks)
+        crop: Crop = smooth(face.crop())
+        photos.append(Photo(image, face, crop))
+    faces: list[FaceArrays] = [fitted.fit.face for fitted in reconstructor(photos)]
+    frames = [TrackedFrame(number / FPS, face) for number, face in enumerate(faces)]
+    track = assemble(frames, film.clip_id, reconstructor.model, reconstructor.info)
+    return replace(track, begins=np.zeros(len(track), bool))
+
+
+def _jitter(error: np.ndarray) -> float:
+    """Deviation of the second difference over time (T, 51), averaged over the coefficients."""
+    return float(np.diff(error, 2, axis=0).std(0).mean())
