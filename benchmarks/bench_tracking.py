@@ -46,7 +46,8 @@ def measure() -> Iterator[Measurement]:
         lags = np.array([delay(f, t, 10) for f, t in zip(found, truths)])
         yield Measurement(f"tracking_error, smoothing {kind} ({_case()})", error, "")
         yield Measurement(f"tracking_jitter, smoothing {kind} ({_case()})", 100 * jitter[kind], "% of full scale")
-        yield Measurement(f"tracking_lag, smoothing {kind} ({_case()})", float(np.nanmean(np.abs(lags))), "frames, either way")
+        lag = float(np.nanmean(np.abs(lags)))
+        yield Measurement(f"tracking_lag, smoothing {kind} ({_case()})", lag, "frames, either way")
     for kind in ("causal", "two-sided"):
         yield Measurement(f"tracking_jitter_left, smoothing {kind}", jitter[kind] / jitter["none"], "of raw")
 

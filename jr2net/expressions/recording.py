@@ -127,10 +127,10 @@ def _of_one_face(recording: Recording) -> tuple[Recording, list[str]]:
 
 
 def _without_sentinels(shapes: np.ndarray) -> np.ndarray:
-    """Rows that repeat one impossible number (-1, -999) in every column say that there was no face: they become NaN."""
+    """Rows that repeat one number of no scale (-1, -999, 999) in every column show no face: they become NaN."""
     first = shapes[:, 0]
-    unlikely = np.flatnonzero((first < 0) | (first > 1))
-    absent = unlikely[(shapes[unlikely] == first[unlikely, None]).all(1)]
+    impossible = np.flatnonzero((first < 0) | (first > 255))
+    absent = impossible[(shapes[impossible] == first[impossible, None]).all(1)]
     if len(absent):
         shapes = shapes.copy()
         shapes[absent] = np.nan
