@@ -53,6 +53,7 @@ def film_people(
     size: int,
     mattes: bool = False,
     large: float = 0.0,
+    widest: float = 1.0,
 ) -> Iterator[ClipRow]:
     """Films people ``first`` … ``first + count − 1`` of a kind, one row of ``size`` x ``size`` images each.
 
@@ -60,8 +61,8 @@ def film_people(
     ``config.captures``, 'turned' people turn their heads by 30° to 60° from frame to frame, 'labelled' people do as
     'large' or as 'natural' ones; all kinds but 'train' have ground truth. With ``mattes`` each frame has its exact
     matte. A person depends on (seed, kind, number), and on the captures if it shows them, not on ``first``, ``count``
-    and ``mattes``. large: fraction of 'labelled' people with strong expressions. Raises ValueError for another kind,
-    TrackError where no capture can be read.
+    and ``mattes``. large: fraction of 'labelled' people with strong expressions. widest: crops are up to this many
+    times as wide as usual. Raises ValueError for another kind, TrackError where no capture can be read.
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}: the studio films {', '.join(KINDS)}")
@@ -72,7 +73,7 @@ def film_people(
         tracks = read_captures(config.captures).tracks
     subject = build_subject(model)
     for number in range(first, first + count):
-        yield film_person(subject, config, seed, number, kind, size, mattes, tracks, large)
+        yield film_person(subject, config, seed, number, kind, size, mattes, tracks, large, widest)
 
 
 @torch.no_grad()
@@ -86,10 +87,12 @@ def film_person(
     mattes: bool = False,
     tracks: Sequence[Track] = (),
     large: float = 0.0,
+    widest: float = 1.0,
 ) -> ClipRow:
     """One person's row. Appearance, acting, scene and recording each have a random stream of their own.
 
-    tracks: what people of the kind 'captured' show; large: how probably one of the kind 'labelled' acts strongly.
+    tracks: what people of the kind 'captured' show; large: how probably one of the kind 'labelled' acts strongly;
+    widest: as of ``film_people``.
     """
     person_rng, acting_rng, *filming = _streams(seed, KINDS.index(kind), number)
     person = draw_person(person_rng, subject.model.sizes)
@@ -103,7 +106,8 @@ def film_person(
     if kind == "turned":
         take = draw_turns(acting_rng, take)
     name = f"studio-{kind}-{seed}-{number:06d}"
-    return _shoot(subject, config, person, take, expression, numbers, name, size, filming, mattes, kind != "train")
+    truth, wider = kind != "train", 1.0 if widest == 1 else float(widest ** acting_rng.random())
+    return _shoot(subject, config, person, take, expression, numbers, name, size, filming, mattes, truth, wider)
 
 
 @torch.no_grad()
@@ -138,14 +142,17 @@ def _shoot(
     streams: Sequence[np.random.Generator],
     mattes: bool,
     with_truth: bool,
+    wider: float = 1.0,
 ) -> ClipRow:
-    """The row of a person who acts expressions (T, 51) in a take. streams: of scene and recording."""
+    """The row of a person who acts expressions (T, 51) in a take. streams: of scene and recording; wider: how many
+    times as wide as usual the crop is."""
     scene_rng, recording_rng = streams
     performance = _perform(subject, person, take, expression)
     light = draw_light(scene_rng)
 
     detected = _detect(subject.model, performance, config, recording_rng)
     crop = _crop_clip(detected, recording_rng)
+    crop = Crop(crop.center, wider * crop.side)
     albedo, albedo_coefficients = reflectance(subject, person)
     occluder_probability = OCCLUDED * config.variety
     camera = _camera(crop, SUPERSAMPLING * size)
