@@ -131,8 +131,8 @@ _TRACK = {
 
 _NOTES = {
     "X-Capture-Notes": {
-        "description": "what was found in the captures and videos that were sent and done about it, e.g. frames without "
-        "a face: as far as it is known when the answer begins",
+        "description": "what was found in the captures and videos that were sent and done about it, e.g. frames "
+        "without a face: as far as it is known when the answer begins",
         "schema": {"type": "string"},
     }
 }

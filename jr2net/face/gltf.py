@@ -1,8 +1,9 @@
 """Export of a fitted face as binary glTF 2.0 (``.glb``), for Blender, game engines and browsers.
 
-The mesh is the person's neutral face in model space (no head pose), in metres, y up and facing +z as glTF requires, with
-the albedo as vertex colours. Vertices have the order of the face model, whoever the person is. The 51 ARKit blendshapes are named morph targets whose weights are the fitted expression.
-Each target moves few vertices, so targets are stored sparsely.
+The mesh is the person's neutral face in model space (no head pose), in metres, y up and facing +z as glTF requires,
+with the albedo as vertex colours. Vertices have the order of the face model, whoever the person is. The 51 ARKit
+blendshapes are named morph targets whose weights are the fitted expression. Each target moves few vertices, so targets
+are stored sparsely.
 """
 
 from __future__ import annotations

@@ -67,7 +67,9 @@ def test_early_quicktime_has_no_ftyp() -> None:
     assert content[4:8] == b"ftyp" and container_format(content[size:]) == "mp4"
 
 
-@pytest.mark.parametrize("content", [b"", b"RIFF\0\0\0\0WAVEfmt ", b"ID3\3", b"G" + bytes(2000), b"#EXTM3U\n", b"\0" * 64])
+@pytest.mark.parametrize(
+    "content", [b"", b"RIFF\0\0\0\0WAVEfmt ", b"ID3\3", b"G" + bytes(2000), b"#EXTM3U\n", b"\0" * 64]
+)
 def test_other_files_are_no_videos(content: bytes) -> None:
     assert container_format(content) is None and not is_video(content)
     with pytest.raises(VideoError, match="not a video that is read"):

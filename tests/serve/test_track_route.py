@@ -57,7 +57,12 @@ def test_other_formats(tracking_client) -> None:
 def test_lines_come_frame_by_frame(tracking_client) -> None:
     response = tracking_client.post("/v1/track?format=ndjson", content=clip(9, faceless=(8,)))
     head, *frames, end = map(json.loads, response.text.splitlines())
-    assert head == {"names": list(ARKIT_NAMES)} and end == {"done": True, "frames": 9, "frames_with_face": 8, "notes": []}
+    assert head == {"names": list(ARKIT_NAMES)} and end == {
+        "done": True,
+        "frames": 9,
+        "frames_with_face": 8,
+        "notes": [],
+    }
     assert [round(frame["seconds"], 2) for frame in frames] == [0.04 * n for n in range(9)]
     assert frames[8]["expression"] is None and len(frames[0]["expression"]) == 51
 
