@@ -42,9 +42,13 @@ class KeypointExpressionHead(nn.Module):
     brows and lips is the rest.
     """
 
+    read_at: Tensor
+
     def __init__(self, pooled: int, maps: Sequence[int], points: int, outputs: int) -> None:
         """pooled: number of pooled features; maps: channels of each map; points: number of keypoints, 70 or more."""
         super().__init__()
+        # A buffer, because an index that is a tuple is uploaded to the GPU at every use.
+        self.register_buffer("read_at", torch.tensor(_READ_AT), persistent=False)
         read = pooled + len(_READ_AT) * sum(maps)
         self.norm = nn.LayerNorm(read)
         self.hidden = nn.Linear(read + 2 * points + 2 * KEYPOINTS, _HIDDEN)
@@ -54,7 +58,7 @@ class KeypointExpressionHead(nn.Module):
     def forward(self, pooled: Tensor, maps: Sequence[Tensor], points: Tensor) -> Tensor:
         """pooled (B, C); maps: each (B, c, h, w); points (B, P, 2) in [-1, 1]."""
         # No gradient reaches the places: they are learnt from the keypoints' own loss.
-        places = points[:, _READ_AT].detach().unsqueeze(2)
+        places = points[:, self.read_at].detach().unsqueeze(2)
         read = [F.grid_sample(m, places, padding_mode="border", align_corners=False).flatten(1) for m in maps]
         face = points[:, :KEYPOINTS]
         middle = face.mean(1, keepdim=True)

@@ -122,4 +122,6 @@ def weights(training: Training) -> dict[str, torch.Tensor]:
     networks = dict(training.networks)
     if isinstance(training, ReenactorTraining):
         networks["average"] = training.average
+    if isinstance(training, ETNetTraining):
+        networks["trained"] = training.trained
     return {f"{name}.{key}": v.clone() for name, network in networks.items() for key, v in network.state_dict().items()}
