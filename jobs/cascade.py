@@ -15,6 +15,7 @@ from jobs.evaluate import evaluate
 from jobs.films import film
 from jobs.mattes import make_mattes
 from jobs.pair_clips import make_pair_clips
+from jobs.portraits import film_portraits
 from jobs.prepare import add_options, check_again, prepare
 from jobs.stage import StageFunction, run_stage
 from jobs.synthesize import synthesize
@@ -30,6 +31,7 @@ STAGE_FUNCTIONS: dict[str, StageFunction] = {
     "synthesis": synthesize,
     "films": film,
     "pair_clips": make_pair_clips,
+    "portraits": film_portraits,
     "synthesis_2": partial(synthesize, stage="synthesis_2"),
     "evaluation": evaluate,
     **{network: partial(train, stage=network) for network in NETWORKS},

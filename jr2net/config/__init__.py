@@ -25,6 +25,7 @@ from jr2net.config.networks import (  # noqa: F401 - all settings can be importe
     BackboneConfig,
     DCNetConfig,
     DCNetLossConfig,
+    DetectorConfig,
     ETNetConfig,
     OptimizerConfig,
     RecAugNetConfig,
@@ -32,7 +33,7 @@ from jr2net.config.networks import (  # noqa: F401 - all settings can be importe
     RecNetLossConfig,
 )
 from jr2net.config.stages import Ablation, StageName
-from jr2net.config.studio import FilmsConfig, StudioConfig
+from jr2net.config.studio import FilmsConfig, PortraitsConfig, StudioConfig
 from jr2net.settings import ConfigError, Effect, Section, apply_override, validate
 
 ExpressionKind = Literal[
@@ -234,6 +235,8 @@ class Config(Section):
     films: FilmsConfig = FilmsConfig()
     etnet: ETNetConfig
     recaugnet: RecAugNetConfig
+    portraits: PortraitsConfig = PortraitsConfig()
+    detector: DetectorConfig = DetectorConfig()
     ablations: tuple[Ablation, ...] = Field(
         (), description="networks of the paper's Table 4 that the run also trains and evaluates"
     )

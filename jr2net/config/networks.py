@@ -212,6 +212,17 @@ class ETNetConfig(Section):
         return round(self.films * batch_size)
 
 
+class DetectorConfig(Section):
+    """The face detector, which is trained from the studio alone (``portraits``)."""
+
+    train: bool = Field(False, description="train a face detector in this run, as stages of its own")
+    side: int = Field(128, ge=32, multiple_of=32, description="side of its input, in pixels")
+    widths: tuple[int, int, int, int, int] = Field(
+        (16, 24, 48, 80, 64), description="channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of its side"
+    )
+    optimizer: OptimizerConfig = OptimizerConfig(steps=7000, batch_size=32, learning_rate=2e-3, warmup=200)
+
+
 class RecAugNetConfig(Section):
     optimizer: OptimizerConfig
     train_etnet: bool = Field(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 StageName = Literal[
     "prepare", "mattes", "recnet", "dcnet", "flow3d", "synthesis", "films", "etnet", "recaugnet",
     "reccopynet", "pair_clips", "recdatanet", "baseline",
+    "portraits", "detector",
     "dcnet_2", "flow3d_2", "synthesis_2", "etnet_2", "recaugnet_2",
     "evaluation",
 ]  # fmt: skip

@@ -47,3 +47,15 @@ class FilmsConfig(Section):
     )
     variety: float = Field(1.0, ge=0, le=1, description="as `data.studio.variety`")
     people_per_shard: int = Field(100, ge=1, description="people per Parquet shard")
+
+
+class PortraitsConfig(Section):
+    """The stage ``portraits``, of runs with ``detector.train``: people with exact landmarks and mattes, who are pasted
+    into the pictures that the detector is trained on."""
+
+    people: int = Field(2200, ge=2, description="number of people, who are those of `films`")
+    frames: int = Field(2, ge=2, description="frames per person")
+    side: int = Field(144, ge=32, description="side of their images, in pixels")
+    widest: float = Field(1.6, ge=1, description="crops are up to this many times as wide as those of faces")
+    large: float = Field(0.5, ge=0, le=1, description="fraction of people with large expressions; the others talk")
+    people_per_shard: int = Field(100, ge=1, description="people per Parquet shard")

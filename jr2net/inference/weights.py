@@ -21,6 +21,9 @@ RECONSTRUCTION = ("recaugnet",)
 REENACTMENT = ("dcnet", "flow3d")
 """Folders of the reenactors in the shipped weights and in a run; of the shipped ones, the first is the default."""
 
+DETECTION = ("detector",)
+"""Folder of the face detector in the shipped weights and in a run."""
+
 
 def shipped_weights(stage: str) -> str:
     """The folder of the weights that ship with the package."""

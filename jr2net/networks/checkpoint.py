@@ -19,6 +19,7 @@ from jr2net import storage
 from jr2net.errors import UserError
 from jr2net.face.model import FaceModel
 from jr2net.networks.dcnet import DCNet
+from jr2net.networks.detector import Detector
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.flow3d.network import Flow3D
 from jr2net.networks.model_card import LICENSE, STUDIO, model_card
@@ -29,7 +30,7 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 CARD = "README.md"
 
-Network = RecNet | DCNet | Flow3D | ETNet | RecAugNet
+Network = RecNet | DCNet | Flow3D | ETNet | RecAugNet | Detector
 KINDS: dict[str, type[Network]] = {kind.kind: kind for kind in get_args(Network)}
 """The networks that can be saved, by kind."""
 

@@ -29,6 +29,7 @@ _TITLES = {
     "flow3d": "3DFlowRenderer: face reenactment",
     "etnet": "ETNet: expression tracking",
     "recaugnet": "RecAugNet: 3D face reconstruction with tracked expressions",
+    "detector": "Face detector",
 }
 _OUTPUTS = {
     "recnet": "identity, expression (51 ARKit coefficients in [0, 1]) and albedo of a face, head pose, light",
@@ -36,6 +37,7 @@ _OUTPUTS = {
     "flow3d": "the same crop with the driving face's expression and pose, and a mask of the pixels that were kept",
     "etnet": "51 ARKit coefficients in [0, 1]",
     "recaugnet": "identity, expression (51 ARKit coefficients in [0, 1]) and albedo of a face, head pose, light",
+    "detector": "for each cell of 8 pixels whether a face's centre is near, and that face's 68 landmarks",
 }
 _GENERATES = ("dcnet", "flow3d")
 
@@ -45,6 +47,14 @@ USE = {
     True: "Synthesis of labelled training images, demonstrations, and a starting point for a training of your own, on "
     "photos whose subjects agreed.",
 }
+USE_OF_DETECTOR = (
+    "Finding the faces of a photo or a video, with 68 landmarks that place the crop of the other networks, and telling "
+    "how probably a crop shows a face."
+)
+LIMITS_OF_DETECTOR = (
+    "Profiles, and faces of which less than about half is seen, are found rarely. Landmarks are good enough to place a "
+    "crop and to compare a fit with, not to measure a face."
+)
 OUT_OF_SCOPE = {
     False: "Identification or verification of people, estimates of age, sex, ethnicity, emotion, health or attention, "
     "medical or biometric measurement, surveillance, and any decision about a person. The coefficients describe a "
@@ -66,22 +76,23 @@ def model_card(description: Mapping[str, Any], data: str) -> str:
     description: the content of ``model.json``. data: what the network was trained on, in a sentence or two.
     """
     kind, architecture = description["kind"], description["architecture"]
-    generates = kind in _GENERATES
-    size = architecture.get("image_size", "?")
+    generates, detects = kind in _GENERATES, kind == "detector"
+    size = architecture["side"] if detects else architecture.get("image_size", "?")
+    task = "face-detection" if detects else "reenactment" if generates else "reconstruction"
     sources = "".join(
         f"| trained from: {name} | `{digest}` |\n" for name, digest in sorted(description["trained_from"].items())
     )
     return f"""---
 license: {description["license"].lower()}
 library_name: jr2net
-tags: [face, arkit, {"reenactment" if generates else "reconstruction"}]
+tags: [face, {"" if detects else "arkit, "}{task}]
 ---
 
 # {_TITLES[kind]}
 
 | | |
 |---|---|
-| input | one face crop, {size} × {size} pixels, RGB in [0, 1] |
+| input | one {"picture" if detects else "face crop"}, {size} × {size} pixels, RGB in [0, 1] |
 | output | {_OUTPUTS[kind]} |
 | licence | {description["license"]} |
 | digest of the weights | `{description["weights_sha256"]}` |
@@ -93,7 +104,7 @@ tags: [face, arkit, {"reenactment" if generates else "reconstruction"}]
 
 ## Intended use
 
-{_wrapped(USE[generates])}
+{_wrapped(USE_OF_DETECTOR if detects else USE[generates])}
 
 ## Out of scope
 
@@ -101,7 +112,7 @@ tags: [face, arkit, {"reenactment" if generates else "reconstruction"}]
 
 ## Limits
 
-{_wrapped(_limits(size, generates))}
+{_wrapped(LIMITS_OF_DETECTOR if detects else _limits(size, generates))}
 
 ## Bias
 

@@ -27,11 +27,12 @@ _SECOND_ROUND = tuple(f"{name}_2" for name in (*REENACTORS, "synthesis", "etnet"
 ALL_STAGES = (
     *("prepare", "mattes", "recnet", *REENACTORS, "synthesis", "films", "etnet", "recaugnet"),
     *("reccopynet", "pair_clips", "recdatanet", "baseline"),
+    *("portraits", "detector"),
     *_SECOND_ROUND,
     "evaluation",
 )
 
-_DATA = ("prepare", "mattes", "synthesis", "films", "pair_clips", "evaluation")
+_DATA = ("prepare", "mattes", "synthesis", "films", "pair_clips", "portraits", "evaluation")
 
 NETWORKS = tuple(name for name in ALL_STAGES if first_round(name) not in _DATA)
 """All stages that train a network."""
@@ -42,13 +43,16 @@ NETWORK_FILES = ("model.json", "model.safetensors")
 
 def stages(config: Config) -> tuple[str, ...]:
     """The stages of a run in the order in which they run."""
-    left_out = {*REENACTORS, *ABLATIONS, "mattes", "films", "pair_clips"} - {config.reenactor, *config.ablations}
+    left_out = {*REENACTORS, *ABLATIONS, "mattes", "films", "pair_clips", "portraits", "detector"}
+    left_out -= {config.reenactor, *config.ablations}
     if config.etnet.films:
         left_out.remove("films")
     if config.reenactor == "flow3d":
         left_out.remove("mattes")
     if {"recdatanet", "baseline"} & {*config.ablations}:
         left_out.remove("pair_clips")
+    if config.detector.train:
+        left_out -= {"portraits", "detector"}
     return tuple(
         name
         for name in ALL_STAGES
@@ -81,6 +85,8 @@ def roles(config: Config, stage: str) -> dict[str, str]:
         "pair_clips": ("prepare", "recnet", config.reenactor, "synthesis"),
         "recdatanet": ("prepare", "pair_clips"),
         "baseline": ("prepare", "pair_clips"),
+        "portraits": (),
+        "detector": ("portraits",),
     }[first]
     if stage == first:
         return {name: name for name in used}

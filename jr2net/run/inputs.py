@@ -45,6 +45,8 @@ DECIDED_BY: Mapping[str, tuple[str, ...]] = {
     "pair_clips": ("data.studio.detector_shrink", "data.studio.detector_noise"),
     "recdatanet": ("recdatanet", "recnet"),
     "baseline": ("baseline", "recnet"),
+    "portraits": ("portraits",),
+    "detector": ("detector",),
     "evaluation": ("evaluation",),
 }
 """Stage -> the sections and settings that decide its output, besides ``COMMON`` and the stages that it uses.

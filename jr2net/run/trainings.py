@@ -25,11 +25,13 @@ from jr2net.config.stages import first_round, training_section
 from jr2net.data.clips import ClipLoader, ClipSource
 from jr2net.data.mixture import MixedLoader, MixedPairLoader
 from jr2net.data.pairs import VALIDATION_SHARD, PairLoader
+from jr2net.data.scenes import SceneLoader
 from jr2net.data.sets import pair_clips, stage_clips, training_clips, validation_clips
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.checkpoint import CheckpointError, load_network, save_network
 from jr2net.networks.dcnet import DCNet, condition_names
+from jr2net.networks.detector import Detector
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.flow3d.network import Flow3D
@@ -40,6 +42,7 @@ from jr2net.networks.vgg import VGG19Features
 from jr2net.networks.weights import load_embedder
 from jr2net.run.pretrained import check_pretrained
 from jr2net.training.dcnet import DCNetTraining
+from jr2net.training.detector import DetectorTraining
 from jr2net.training.etnet import ETNetTraining
 from jr2net.training.flow3d import Flow3DTraining
 from jr2net.training.recnet import RecNetTraining
@@ -66,7 +69,7 @@ class TrainingSpec:
     """
 
     build: Callable[[Config, FaceModel, Upstream, Device], Training]
-    loader: Callable[..., ClipLoader | PairLoader | MixedLoader | MixedPairLoader]
+    loader: Callable[..., ClipLoader | PairLoader | MixedLoader | MixedPairLoader | SceneLoader]
     jitter: Callable[[Config], float]
     network: Callable[[Training], nn.Module]
     augmentation: Callable[[Config], dict[str, float]] = lambda config: {}
@@ -318,6 +321,16 @@ def _labelled_loader(
     return MixedPairLoader(sizes, **arguments)
 
 
+def _build_detector(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
+    settings = config.detector
+    return DetectorTraining(Detector(settings.side, settings.widths), settings.optimizer, device)
+
+
+def _scene_loader(config: Config, upstream: Upstream, size: int, jitter: float, **arguments: Any) -> SceneLoader:
+    """Scenes of the detector's own side; what varies in them is drawn."""
+    return SceneLoader(str(upstream["portraits"]), side=config.detector.side, **arguments)
+
+
 TRAININGS = {
     "recnet": TrainingSpec(
         build=_build_recnet,
@@ -370,6 +383,12 @@ TRAININGS = {
         loader=partial(_mixed_loader, "baseline"),
         jitter=lambda config: config.recnet.jitter,
         network=lambda training: training.networks["recnet"],
+    ),
+    "detector": TrainingSpec(
+        build=_build_detector,
+        loader=_scene_loader,
+        jitter=lambda config: 0.0,
+        network=lambda training: training.networks["detector"],
     ),
 }
 """The trainings by the names of their stages; those of the second round are those of the first."""

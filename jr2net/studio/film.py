@@ -57,6 +57,7 @@ def film_people(
     size: int,
     mattes: bool = False,
     manners: Mapping[Manner, float] = _TALKING,
+    widest: float = 1.0,
 ) -> Iterator[ClipRow]:
     """Films people ``first`` … ``first + count − 1`` of a kind, one row of ``size`` x ``size`` images each.
 
@@ -64,8 +65,9 @@ def film_people(
     ``config.captures``, 'turned' people turn their heads by 30° to 60° from frame to frame, 'labelled' people act in
     one of ``manners`` and their faces differ at rest; all kinds but 'train' have ground truth. With ``mattes`` each
     frame has its exact matte. A person depends on (seed, kind, number), and on the captures or manners if it shows
-    them, not on ``first``, ``count`` and ``mattes``. manners: how 'labelled' people act, with their weights. Raises
-    ValueError for another kind, TrackError where no capture can be read.
+    them, not on ``first``, ``count`` and ``mattes``. manners: how 'labelled' people act, with their weights. widest:
+    crops are up to this many times as wide as usual. Raises ValueError for another kind, TrackError where no capture
+    can be read.
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}: the studio films {', '.join(KINDS)}")
@@ -76,7 +78,7 @@ def film_people(
         tracks = read_captures(config.captures).tracks
     subject = build_subject(model)
     for number in range(first, first + count):
-        yield film_person(subject, config, seed, number, kind, size, mattes, tracks, manners)
+        yield film_person(subject, config, seed, number, kind, size, mattes, tracks, manners, widest)
 
 
 @torch.no_grad()
@@ -90,10 +92,12 @@ def film_person(
     mattes: bool = False,
     tracks: Sequence[Track] = (),
     manners: Mapping[Manner, float] = _TALKING,
+    widest: float = 1.0,
 ) -> ClipRow:
     """One person's row. Appearance, acting, scene and recording each have a random stream of their own.
 
-    tracks: what people of the kind 'captured' show; manners: how those of the kind 'labelled' act, with weights.
+    tracks: what people of the kind 'captured' show; manners: how those of the kind 'labelled' act, with weights;
+    widest: as of ``film_people``.
     """
     person_rng, acting_rng, *filming = _streams(seed, KINDS.index(kind), number)
     person = draw_person(person_rng, subject.model.sizes)
@@ -110,8 +114,8 @@ def film_person(
     if kind == "turned":
         take = draw_turns(acting_rng, take)
     name = f"studio-{kind}-{seed}-{number:06d}"
-    with_truth = kind != "train"
-    return _shoot(subject, config, person, take, expression, rest, numbers, name, size, filming, mattes, with_truth)
+    truth, wider = kind != "train", 1.0 if widest == 1 else float(widest ** acting_rng.random())
+    return _shoot(subject, config, person, take, expression, rest, numbers, name, size, filming, mattes, truth, wider)
 
 
 @torch.no_grad()
@@ -148,15 +152,20 @@ def _shoot(
     streams: Sequence[np.random.Generator],
     mattes: bool,
     with_truth: bool,
+    wider: float = 1.0,
 ) -> ClipRow:
-    """The row of a person who acts expressions (T, 51) in a take. rest (51,): what the face shows at rest, which is no
-    part of the truth; streams: of scene and recording."""
+    """The row of a person who acts expressions (T, 51) in a take.
+
+    rest (51,): what the face shows at rest, which is no part of the truth; streams: of scene and recording; wider: how
+    many times as wide as usual the crop is.
+    """
     scene_rng, recording_rng = streams
     performance = _perform(subject, person, take, expression, rest)
     light = draw_light(scene_rng)
 
     detected = _detect(subject.model, performance, config, recording_rng)
     crop = _crop_clip(detected, recording_rng)
+    crop = Crop(crop.center, wider * crop.side)
     albedo, albedo_coefficients = reflectance(subject, person)
     occluder_probability = OCCLUDED * config.variety
     camera = _camera(crop, SUPERSAMPLING * size)

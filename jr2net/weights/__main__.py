@@ -14,11 +14,11 @@ import torch
 
 from jr2net import storage
 from jr2net.errors import UserError
-from jr2net.inference.weights import RECONSTRUCTION, REENACTMENT
+from jr2net.inference.weights import DETECTION, RECONSTRUCTION, REENACTMENT
 from jr2net.networks.checkpoint import DESCRIPTION, load_network, read_description, save_network
 
 WEIGHTS = Path(__file__).parent
-NETWORKS = (*RECONSTRUCTION, *REENACTMENT)
+NETWORKS = (*RECONSTRUCTION, *REENACTMENT, *DETECTION)
 
 
 def copy_weights(run: str, target: Path = WEIGHTS, names: Sequence[str] = ()) -> list[Path]:

@@ -25,7 +25,7 @@ def test_stages_run_after_their_dependencies(reenactor: str) -> None:
     for position, stage in enumerate(planned):
         assert set(upstream(config, stage)) <= set(planned[:position])
     assert all(upstream(config, other) == upstream(load(SMOKE), other) for other in REENACTORS)
-    others = {*REENACTORS, "mattes", "films", *ABLATIONS, "pair_clips"} | {
+    others = {*REENACTORS, "mattes", "films", *ABLATIONS, "pair_clips", "portraits", "detector"} | {
         stage for stage in ALL_STAGES if stage.endswith("_2")
     }
     assert set(ALL_STAGES) == set(planned) | others
@@ -63,6 +63,15 @@ def test_films_are_a_stage_of_runs_whose_etnet_learns_from_them(tmp_path: Path) 
     assert roles(load(SMOKE, ["etnet.films=1", "rounds=2"]), "etnet_2") == {"recnet": "recnet", "films": "films"}
     other = run_at(tmp_path, "etnet.films=0.5", "films.frames=1")
     assert other.settings("films") != more.settings("films") and other.settings("etnet") == more.settings("etnet")
+
+
+def test_a_detector_is_trained_from_portraits_alone(tmp_path: Path) -> None:
+    run, more = run_at(tmp_path), run_at(tmp_path, "detector.train=true")
+    finish_all(run)
+    assert set(stages(more.config)) == {*stages(run.config), "portraits", "detector"}
+    assert upstream(more.config, "detector") == ("portraits",) and upstream(more.config, "portraits") == ()
+    assert "detector" in networks(more.config) and "portraits" not in networks(more.config)
+    assert all(manifest.is_done(more.folder(stage), more.inputs(stage)) for stage in stages(run.config)[:-1])
 
 
 def test_recaugnet_takes_the_part_of_recnet_in_the_second_round() -> None:
