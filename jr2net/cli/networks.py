@@ -11,6 +11,7 @@ from jr2net.cli.photos import CommandError
 if TYPE_CHECKING:
     from jr2net.inference.reconstruction import Reconstructor
     from jr2net.inference.reenactment import Reenactor
+    from jr2net.inference.tracker import Tracker
 
 
 def check_device(name: str) -> None:
@@ -26,6 +27,12 @@ def check_device(name: str) -> None:
         raise CommandError(f"--device {name}: PyTorch finds {count} CUDA devices on this machine; use --device cpu")
 
 
+def check_precision(options: argparse.Namespace) -> None:
+    """Raises CommandError for a precision that the runtime does not have."""
+    if options.precision == "int8" and options.runtime != "openvino":
+        raise CommandError("--precision int8: needs --runtime openvino")
+
+
 def load_reconstructor(options: argparse.Namespace) -> Reconstructor:
     from jr2net.inference.reconstruction import Reconstructor
     from jr2net.process import use_threads
@@ -39,6 +46,13 @@ def load_reconstructor(options: argparse.Namespace) -> Reconstructor:
         precision=options.precision,
         runtime=options.runtime,
     )
+
+
+def load_tracker(options: argparse.Namespace) -> Tracker:
+    from jr2net.inference.tracker import Tracker, tracking_detector
+
+    detector = tracking_detector()
+    return Tracker(load_reconstructor(options), detector)
 
 
 def load_reenactor(options: argparse.Namespace) -> Reenactor:
