@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from jr2net.cli.networks import check_device
+from jr2net.cli.networks import check_device, load_detector
 from jr2net.cli.options import add_command, add_face_selection, add_network
 from jr2net.cli.photos import CommandError, check_not_same_file
 from jr2net.cli.progress import Progress
@@ -115,6 +115,7 @@ def _load(options: argparse.Namespace) -> Tracker:
         device=options.device,
         precision=options.precision,
         runtime=options.runtime,
+        detector=load_detector(options),
     )
 
 
