@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.images.video_file import VideoFile
 from jr2net.inference.animation import source_photos
 from jr2net.inference.control import DrivingOptions, drive
+from jr2net.inference.driving import Clip
+from jr2net.inference.following import FaceChoice, FaceFollower
 from jr2net.inference.messages import FaceArrays, ModelInfo
-from jr2net.inference.photo import NoFaceError, Photo, shrink_to
+from jr2net.inference.photo import NoFaceError, Photo
 from serve.bodies import parse_expression, parse_json
 from serve.control import of_expression
 from serve.problems import Problem
-from serve.reenact import Driving, encode_frames, map_in_order, open_clip, reenact
+from serve.reenact import Driving, encode_frames, map_in_order, open_clip, open_follower, reenact
 from serve.service import Service
+
+
+@dataclass(frozen=True)
+class Acting:
+    """A source video, whose face is followed, and what drives it."""
+
+    clip: Clip
+    follow: FaceFollower
+    driving: Driving
+
+    def found(self) -> tuple[str, ...]:
+        """What was found in the videos until now and done about it."""
+        own = (*self.follow.notes(), *self.clip.ended)
+        return (*(f"source: {note}" for note in own), *self.driving.found())
 
 
 def fixed_driving(text: str | None, options: DrivingOptions) -> Driving:
@@ -39,13 +57,18 @@ def fixed_driving(text: str | None, options: DrivingOptions) -> Driving:
     return Driving(faces(), 0.0, options)
 
 
-async def act(service: Service, content: bytes, driving: Driving) -> AsyncIterator[bytes]:
+async def open_acting(service: Service, video: VideoFile, driving: Driving, choice: FaceChoice) -> Acting:
+    """A video that is sent as the source. choice: which face acts. Raises Problem."""
+    clip = await open_clip(service, video, "source")
+    return Acting(clip, open_follower(service, clip.fps, choice, "source"), driving)
+
+
+async def act(service: Service, acting: Acting) -> AsyncIterator[bytes]:
     """The source video, driven, as the chunks of an MP4 as long as it. Raises Problem before the first."""
-    fps, clip = open_clip(service, content, "source")
-    side, options = service.settings.limits.video_side, driving.options
+    clip, driving = acting.clip, acting.driving
+    fps, options = clip.fps, driving.options
     network = (await service.describe())["reenactment"]
-    frames = (shrink_to(frame, side)[0] for frame in clip())
-    photos = source_photos(frames, fps, "source", service.detector)
+    photos = source_photos(clip, acting.follow, service.settings.limits.video_side)
 
     def next_photo() -> Photo | np.ndarray | None:
         try:
@@ -67,7 +90,8 @@ async def act(service: Service, content: bytes, driving: Driving) -> AsyncIterat
         target = drive(source.fit.face, face, options, reference)
         return await reenact(service, source, target, options.affects_whole_crop)
 
-    async for chunk in encode_frames(service, map_in_order(generate_frame, pairs()), fps, content):
+    frames = map_in_order(generate_frame, pairs())
+    async for chunk in encode_frames(service, frames, fps, clip.video, acting.found):
         yield chunk
 
 

@@ -5,53 +5,86 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from tempfile import SpooledTemporaryFile
 from typing import Any, Literal
 
 import numpy as np
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from jr2net.expressions.named import ExpressionError, expression_from_names
+from jr2net.images.video_file import VideoFile
 from serve.problems import Problem
 from serve.settings import Limits
+from serve.uploads import as_video, new_spool
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
     """The whole body. Raises Problem: 413 by its announced or actual length, 408 if it takes too long, 400 if empty."""
-    content_length = request.headers.get("content-length", "")
+    body = bytearray()
+    async with _arriving(request, limits) as limited:
+        async for chunk in limited.stream():
+            body += chunk
+    return bytes(body)
+
+
+async def read_spooled(request: Request, limits: Limits) -> SpooledTemporaryFile:
+    """As ``read_body``, in a file, on the disk where it is large."""
+    spool = new_spool()
+    async with _arriving(request, limits) as limited:
+        async for chunk in limited.stream():
+            await asyncio.to_thread(spool.write, chunk)
+    return spool
+
+
+async def read_form(request: Request, limits: Limits) -> FormData:
+    """The fields of a multipart body; files are on the disk where they are large. Raises Problem as ``read_body``, 400
+    for one that cannot be read."""
+    async with _arriving(request, limits) as limited:
+        try:
+            return await limited.form(max_files=limits.images + 1, max_fields=limits.images + 16)
+        except HTTPException as error:
+            raise Problem(400, f"the multipart body cannot be read: {error.detail}") from None
+        except (ValueError, KeyError, LookupError, UnicodeDecodeError):
+            raise Problem(400, "the multipart body cannot be read; encode it according to RFC 7578") from None
+
+
+@asynccontextmanager
+async def _arriving(request: Request, limits: Limits) -> AsyncIterator[Request]:
+    """The request while its body arrives, within the limits. Raises Problem."""
+    content_length, size = request.headers.get("content-length", ""), 0
     if content_length.isdecimal() and int(content_length) > limits.body_bytes:
         raise _too_large(limits)
-    body = bytearray()
+
+    async def receive() -> Message:
+        nonlocal size
+        message = await request.receive()
+        size += len(message.get("body", b""))
+        if size > limits.body_bytes:
+            raise _too_large(limits)
+        return message
+
     try:
         async with asyncio.timeout(limits.body_seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limits.body_bytes:
-                    raise _too_large(limits)
+            yield Request(request.scope, receive)
     except TimeoutError:
         raise Problem(408, f"the body did not arrive within {limits.body_seconds:g} s; send it again") from None
     except ClientDisconnect:
         raise Problem(400, "the body ended early") from None
-    if not body:
-        raise Problem(400, "the body is empty; send a photo")
-    return bytes(body)
+    if not size:
+        raise Problem(400, "the body is empty; send a file")
 
 
-async def read_form(request: Request, body: bytes, limits: Limits) -> FormData:
-    """The fields of a multipart body. Raises Problem 400."""
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    try:
-        return await Request(request.scope, receive).form(max_files=limits.images + 1, max_fields=limits.images + 16)
-    except HTTPException as error:
-        raise Problem(400, f"the multipart body cannot be read: {error.detail}") from None
-    except (ValueError, KeyError, LookupError, UnicodeDecodeError):
-        raise Problem(400, "the multipart body cannot be read; encode it according to RFC 7578") from None
+def notes_header(notes: Sequence[str]) -> dict[str, str]:
+    """``X-Capture-Notes``: what was found in what was sent, and done about it; none without notes."""
+    text = " ".join("; ".join(notes).encode("ascii", "replace").decode().split())
+    return {"X-Capture-Notes": text[:1000]} if text else {}
 
 
 def media_type(request: Request) -> str:
@@ -67,6 +100,11 @@ def reject_unknown_fields(form: FormData, known: tuple[str, ...]) -> None:
 
 async def get_file(form: FormData, name: str) -> bytes | None:
     """The content of a file field; None if it is missing. Raises Problem 422 if it is text, or sent more than once."""
+    upload = _get_upload(form, name)
+    return None if upload is None else await upload.read()
+
+
+def _get_upload(form: FormData, name: str) -> UploadFile | None:
     values = form.getlist(name)
     if not values:
         return None
@@ -74,7 +112,13 @@ async def get_file(form: FormData, name: str) -> bytes | None:
         raise Problem(422, f"{name}: sent {len(values)} times; send it once")
     if not isinstance(values[0], UploadFile):
         raise Problem(422, f"{name}: sent as text; send it as a file (with a filename)")
-    return await values[0].read()
+    return values[0]
+
+
+async def get_video(form: FormData, name: str) -> VideoFile | None:
+    """As ``get_file``, where the file may be a large video and stays on the disk."""
+    upload = _get_upload(form, name)
+    return None if upload is None else as_video(upload.file)  # type: ignore[arg-type]
 
 
 async def get_text(form: FormData, name: str) -> str | None:

@@ -133,6 +133,14 @@ _TRACK = {
     },
 }
 
+_NOTES = {
+    "X-Capture-Notes": {
+        "description": "what was found in the captures and videos that were sent and done about it, e.g. frames "
+        "without a face: as far as it is known when the answer begins",
+        "schema": {"type": "string"},
+    }
+}
+
 RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
     "reconstruct": {
         200: {
@@ -150,18 +158,15 @@ RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
         200: {
             "description": "the photo, animated",
             "content": _binary("video/mp4"),
-            "headers": {
-                "X-Capture-Notes": {
-                    "description": "what was found in a driving capture and done about it, e.g. frames without a face",
-                    "schema": {"type": "string"},
-                }
-            },
+            "headers": _NOTES,
         },
         **_problems(),
     },
     "track": {
         200: {
-            "description": "the face of every frame; coefficients are null where none is seen",
+            "description": "the face of every frame; coefficients are null where none is seen. NDJSON has its notes in "
+            "the last line",
+            "headers": _NOTES,
             "content": {
                 "application/json": {"schema": _TRACK},
                 "application/x-ndjson": {"schema": {"type": "string"}},
@@ -262,6 +267,8 @@ BODIES = {
                 "box": _BOX,
                 "face": _FACE_INDEX,
                 "driving": {**_FILE, "description": "MP4, MOV, WebM, or an ARKit capture (CSV, JSON)"},
+                "driving_box": _BOX,
+                "driving_face": _FACE_INDEX,
                 "expression": {
                     "type": "string",
                     "description": "JSON: ARKit coefficients by name, for a video as source, instead of `driving`",

@@ -26,7 +26,7 @@ from jr2net.images.video import VideoError
 LOGGER = logging.getLogger("ray.serve")
 MEDIA_TYPE = "application/problem+json"
 INTERNAL_ERROR = "internal error of the server; it has been logged"
-_STATUS = {"format": 415, "large": 413, "broken": 400}
+STATUS = {"format": 415, "large": 413, "broken": 400}
 
 
 class Problem(Exception):
@@ -48,7 +48,7 @@ class Problem(Exception):
     @staticmethod
     def from_error(error: PhotoError | VideoError, name: str) -> Problem:
         """``name``: of the file in the request."""
-        return Problem(_STATUS[error.kind], f"{name}: {error}")
+        return Problem(STATUS[error.kind], f"{name}: {error}")
 
 
 def service_unavailable(detail: str, retry_after_s: float = 1) -> Problem:

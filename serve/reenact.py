@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -14,22 +14,19 @@ from jr2net.expressions.columns import NotACaptureError
 from jr2net.expressions.tracks import Track, TrackError, parse_capture
 from jr2net.images.photo import photo_format
 from jr2net.images.sound import Sound
-from jr2net.images.video import Mp4Writer, VideoError, VideoLimits
+from jr2net.images.video import Mp4Writer, VideoError
+from jr2net.images.video_file import VideoFile, is_animated_gif, is_video
 from jr2net.inference.compositing import composite
 from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression, drive
-from jr2net.inference.driving import (
-    VideoTracker,
-    film_frames,
-    frame_step,
-    is_video,
-    reference_frame,
-)
+from jr2net.inference.driving import Clip, VideoTracker, frame_step, reference_frame
 from jr2net.inference.face import FittedFace
+from jr2net.inference.following import LARGEST, FaceChoice, FaceFollower
 from jr2net.inference.messages import FaceArrays, ModelInfo
 from jr2net.inference.photo import NoFaceError, Photo
 from serve.control import of_expression
-from serve.problems import Problem
+from serve.problems import STATUS, Problem
 from serve.service import Service
+from serve.settings import video_limits
 
 _ASKED_S = 0.5
 _FRAMES_IN_FLIGHT = 8  # of one video, so that its frames share batches
@@ -60,28 +57,26 @@ class Driving:
     faces  each frame's driving face and that of the frame of reference; of captures and coefficients the expression
     fps    frames per second; 0: one face for all instants
     found  what was found in it until now and done about it; of a capture all of it (``Track.notes``)
-    video  the bytes of a video, whose sound is kept
+    video  a video, whose sound is kept
     """
 
     faces: AsyncIterator[tuple[FaceArrays, FaceArrays | None]]
     fps: float
     options: DrivingOptions
     found: Callable[[], tuple[str, ...]] = tuple
-    video: bytes = b""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.found()
+    video: VideoFile | None = None
 
 
-async def open_driving(service: Service, content: bytes, options: DrivingOptions) -> Driving:
-    """The driving faces of a video or a capture. Raises Problem."""
-    if is_video(content):
-        return _driving_video(service, content, options)
-    if kind := photo_format(content):
+async def open_driving(service: Service, file: VideoFile, options: DrivingOptions, choice: FaceChoice) -> Driving:
+    """The driving faces of a video or a capture. choice: which face of a video. Raises Problem."""
+    if is_video(file.head) or is_animated_gif(file):
+        return await _driving_video(service, file, options, choice)
+    if kind := photo_format(file.head):
         raise Problem(415, f"driving: is a photo ({kind}); send it to /v1/reenact, or send a video or a capture")
+    if choice != LARGEST:
+        raise Problem(422, "driving_face and driving_box choose the face of a driving video, not of a capture")
     options = of_expression(options, "a capture drives")
-    track = await open_capture(content, "driving")
+    track = await open_capture(file.read(), "driving")
     limit = service.settings.limits.video_seconds
     if len(track) / track.fps > limit:
         raise Problem(413, f"driving: the capture lasts {len(track) / track.fps:.0f} s; cut it to {limit:g} s")
@@ -112,16 +107,20 @@ async def generate_video(service: Service, source: FittedFace, driving: Driving)
         return await reenact(service, source, target, options.affects_whole_crop)
 
     frames = map_in_order(generate_frame, driving.faces)
-    async for chunk in encode_frames(service, frames, driving.fps, driving.video):
+    async for chunk in encode_frames(service, frames, driving.fps, driving.video, driving.found):
         yield chunk
 
 
 async def encode_frames(
-    service: Service, frames: AsyncIterator[tuple[np.ndarray, ModelInfo]], fps: float, video: bytes = b""
+    service: Service,
+    frames: AsyncIterator[tuple[np.ndarray, ModelInfo]],
+    fps: float,
+    video: VideoFile | None,
+    found: Callable[[], tuple[str, ...]],
 ) -> AsyncIterator[bytes]:
     """Images (H, W, 3) uint8 of one size and the network that made them, as the chunks of an MP4 with the sound of a
-    video."""
-    writer, sound = None, Sound(video) if video else None
+    video. found: the notes, asked at the end."""
+    writer, sound = None, None if video is None else Sound(video)
     async for image, network in frames:
         if writer is None:
             height, width = image.shape[:2]
@@ -131,7 +130,7 @@ async def encode_frames(
         if chunk:
             yield chunk
     if writer is not None:
-        yield await asyncio.to_thread(writer.finish)
+        yield await asyncio.to_thread(lambda: writer.finish(found()))
 
 
 async def first_chunk(chunks: AsyncIterator[bytes], is_disconnected: Callable[[], Awaitable[bool]]) -> bytes:
@@ -149,30 +148,37 @@ async def first_chunk(chunks: AsyncIterator[bytes], is_disconnected: Callable[[]
         task.cancel()
 
 
-def open_clip(service: Service, content: bytes, name: str) -> tuple[float, Callable[[], Iterator[np.ndarray]]]:
-    """Of a video that is sent: the rate of a film of it, and its frames at that rate, as often as they are asked for.
-    Raises Problem."""
-    limits = service.settings.limits
-    video_limits = VideoLimits(limits.video_seconds, limits.video_pixels, round(limits.video_seconds * 120))
+async def open_clip(service: Service, video: VideoFile, name: str) -> Clip:
+    """A video that is sent. Raises Problem."""
     try:
-        fps, _, _ = film_frames(content, video_limits)
+        return await asyncio.to_thread(Clip.open, video, name, video_limits(service.settings.limits))
     except VideoError as error:
-        raise Problem.from_error(error, name) from None
-    return fps, lambda: film_frames(content, video_limits)[2]
+        raise Problem(STATUS[error.kind], str(error)) from None
 
 
-def _driving_video(service: Service, content: bytes, options: DrivingOptions) -> Driving:
-    fps, frames = open_clip(service, content, "driving")
-    tracker = VideoTracker(fps, options)
+def open_follower(service: Service, rate: float, choice: FaceChoice, name: str) -> FaceFollower:
+    """Raises Problem where no face detector is installed."""
+    try:
+        return FaceFollower(service.detector, rate, choice, name)
+    except NoFaceError as error:
+        raise Problem(422, str(error)) from None
+
+
+async def _driving_video(service: Service, video: VideoFile, options: DrivingOptions, choice: FaceChoice) -> Driving:
+    clip = await open_clip(service, video, "driving")
+    try:
+        trackers = [VideoTracker(clip.fps, options, service.detector, choice) for _ in range(2)]
+    except NoFaceError as error:
+        raise Problem(422, str(error)) from None
+    tracker, before = trackers
 
     async def faces() -> AsyncIterator[tuple[FaceArrays, FaceArrays | None]]:
         if options.needs_reference and options.reference != "first":
-            before = VideoTracker(fps, options)
-            tracker.set_reference(await _find_reference(_track_faces(service, frames(), before), before))
-        async for face in _track_faces(service, frames(), tracker):
+            tracker.set_reference(await _find_reference(_track_faces(service, clip, before), before))
+        async for face in _track_faces(service, clip, tracker):
             yield face, tracker.reference
 
-    return Driving(faces(), fps, options, tracker.notes, content)
+    return Driving(faces(), clip.fps, options, lambda: (*tracker.notes(), *clip.ended), video)
 
 
 async def _find_reference(faces: AsyncIterator[FaceArrays], tracker: VideoTracker) -> FaceArrays:
@@ -191,21 +197,19 @@ async def _find_reference(faces: AsyncIterator[FaceArrays], tracker: VideoTracke
     return least
 
 
-async def _track_faces(
-    service: Service, frames: Iterator[np.ndarray], tracker: VideoTracker
-) -> AsyncIterator[FaceArrays]:
+async def _track_faces(service: Service, clip: Clip, tracker: VideoTracker) -> AsyncIterator[FaceArrays]:
     """The driving face of each frame. Raises Problem if none shows a face."""
+    frames = clip.frames()
 
-    def locate(frame: np.ndarray) -> list[Photo]:
-        try:
-            with service.stage("find"):
-                return tracker.locate(frame, service.detector)
-        except NoFaceError as error:
-            raise Problem(422, str(error)) from None
+    def locate() -> list[Photo] | None:
+        """The photos of the next frame; None at the end."""
+        frame = next(frames, None)
+        with service.stage("find"):
+            return None if frame is None else tracker.locate(frame)
 
     async def photos() -> AsyncIterator[Photo]:
-        while (frame := await asyncio.to_thread(next, frames, None)) is not None:
-            for photo in await asyncio.to_thread(locate, frame):
+        while (located := await asyncio.to_thread(locate)) is not None:
+            for photo in located:
                 yield photo
         try:
             tracker.finish()

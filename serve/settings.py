@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from jr2net.config import FaceConfig
 from jr2net.errors import UserError
+from jr2net.images.video import VideoLimits
 from jr2net.settings import ConfigError, Section, apply_override, validate
 
 
@@ -123,6 +124,10 @@ class Limits(Section):
     )
     burst: int = Field(100, ge=1, description="requests that may exceed the rate in a burst")
     concurrent: int = Field(64, ge=1, description="requests in flight per key; beyond that, 429")
+
+
+def video_limits(limits: Limits) -> VideoLimits:
+    return VideoLimits(limits.video_seconds, limits.video_pixels, round(limits.video_seconds * 120))
 
 
 class Http(Section):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jr2net.cli.control import add_coefficients, add_control, coefficients, controls_of, options_named
 from jr2net.cli.networks import load_detector, load_reenactor
 from jr2net.cli.options import add_command, add_face_selection, add_network, add_reenactor
-from jr2net.cli.photos import PHOTO_EXTENSIONS, CommandError, check_not_same_file, face_note, open_photo
+from jr2net.cli.photos import CommandError, check_not_same_file, face_note, open_photo
 from jr2net.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def add_to(subparsers: Any) -> None:
         "--no-smooth", action="store_true", help="do not smooth the faces of a driving video over time"
     )
     add_control(command, film=True)
-    add_face_selection(command)
+    add_face_selection(command, photo=" of the source")
+    add_face_selection(command, "driving-", " of a driving video")
     command.add_argument("-o", "--output", required=True, metavar="FILE", help="output video (.mp4)")
     add_network(command)
     add_reenactor(command)
@@ -49,7 +50,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def animate(options: argparse.Namespace) -> int:
-    from jr2net.inference.animation import is_video_file
+    from jr2net.images.video_file import VideoFile, is_video
 
     controls, checked = controls_of(options)
     source, output = options.source, Path(options.output)
@@ -57,9 +58,7 @@ def animate(options: argparse.Namespace) -> int:
         raise CommandError(f"-o {output}: films are written as .mp4")
     for file in filter(None, (source, options.driving_file)):
         check_not_same_file(file, output)
-    of_video = is_video_file(source)
-    if of_video and (options.face or options.box):
-        raise CommandError(f"{source}: --face and --box choose a photo's face; of a video the largest one acts")
+    of_video = is_video(VideoFile.of(source).head)
     driving = _open_driving(options, checked, of_video)
     reenactor = load_reenactor(options)
     if of_video:
@@ -68,13 +67,15 @@ def animate(options: argparse.Namespace) -> int:
         opened = open_photo(source, options)
         if note := face_note(opened):
             print(f"{source}: {note.rstrip('; ')}", file=sys.stderr)
+    chosen = {"face": options.face, "box": options.box} if of_video else {}
+    chosen |= {"driving_face": options.driving_face, "driving_box": options.driving_box}
     with options_named():
-        film = reenactor.animate(opened, driving, detector=load_detector(options), **controls)
+        film = reenactor.animate(opened, driving, detector=load_detector(options), **chosen, **controls)
         progress = Progress(film.count)
         frames = film.save(output, progress.show)
     progress.end()
     for note in film.notes:
-        print(f"{options.driving_file}: {note}", file=sys.stderr)
+        print(f"{options.driving_file or source}: {note}", file=sys.stderr)
     print(f"{output}: {frames} frames at {film.fps:g} fps")
     return 0
 
@@ -84,17 +85,13 @@ def _open_driving(
 ) -> Track | str | dict[str, float] | None:
     """A capture, the name of a video, coefficients, or None for the source's own. Its mistakes are said at once."""
     from jr2net.expressions.named import expression_from_names
-    from jr2net.expressions.tracks import is_capture, read_capture
+    from jr2net.expressions.tracks import Track
+    from jr2net.inference.animation import capture_or_video
     from jr2net.inference.driving import reference_frame
 
     file, source = options.driving_file, options.source
     if file and options.set:
         raise CommandError(f"{file}: give either a driving file or --set NAME=VALUE")
-    if file and file.lower().endswith(PHOTO_EXTENSIONS):
-        raise CommandError(
-            f"{file}: is a photo, and a film needs a capture or a video; for a photo's expression: "
-            f"jr2net reenact {source} --driving {file} -o out.jpg"
-        )
     if not file and not of_video:
         raise CommandError(
             f"{source}: a photo needs a driving file; for one expression: jr2net reenact {source} --set …"
@@ -107,8 +104,10 @@ def _open_driving(
             checked.of_expression("coefficients drive")
             expression_from_names(values, -1.0 if checked.relative else 0.0)
             return values or None
-        if not is_capture(file):
+        driving = capture_or_video(file, file)
+        if not isinstance(driving, Track):
             return file
-        track = read_capture(file)
-        reference_frame(track, checked.of_expression(f"the capture {file} drives"))
-        return track
+        if options.driving_face or options.driving_box:
+            raise CommandError("--driving-face and --driving-box: choose the face of a driving video, not of a capture")
+        reference_frame(driving, checked.of_expression(f"the capture {file} drives"))
+        return driving

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jr2net.images.face_detector import FaceDetector
     from jr2net.inference.reconstruction import Reconstructor
     from jr2net.inference.reenactment import Reenactor
+    from jr2net.inference.tracker import Tracker
 
 
 def check_device(name: str) -> None:
@@ -34,6 +35,12 @@ def load_detector(options: argparse.Namespace) -> FaceDetector | None:
     return None if options.detector is None else load_face_detector(options.detector)
 
 
+def check_precision(options: argparse.Namespace) -> None:
+    """Raises CommandError for a precision that the runtime does not have."""
+    if options.precision == "int8" and options.runtime != "openvino":
+        raise CommandError("--precision int8: needs --runtime openvino")
+
+
 def load_reconstructor(options: argparse.Namespace) -> Reconstructor:
     from jr2net.inference.reconstruction import Reconstructor
     from jr2net.process import use_threads
@@ -47,6 +54,14 @@ def load_reconstructor(options: argparse.Namespace) -> Reconstructor:
         precision=options.precision,
         runtime=options.runtime,
     )
+
+
+def load_tracker(options: argparse.Namespace) -> Tracker:
+    from jr2net.inference.photo import installed_detector
+    from jr2net.inference.tracker import Tracker
+
+    detector = load_detector(options) or installed_detector()
+    return Tracker(load_reconstructor(options), detector)
 
 
 def load_reenactor(options: argparse.Namespace) -> Reenactor:

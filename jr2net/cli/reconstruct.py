@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jr2net.cli.networks import load_reconstructor
+from jr2net.cli.networks import check_precision, load_reconstructor
 from jr2net.cli.options import add_command, add_network, add_photos
-from jr2net.cli.photos import CommandError, face_note, find_photos, open_photo, output_names, process_all
+from jr2net.cli.photos import face_note, find_photos, open_photo, output_names, process_all
 
 RECONSTRUCTIONS = {"json": ".json", "glb": ".glb", "obj": ".obj", "overlay": "_overlay.jpg"}
 """The output formats, and the suffix of each file's name."""
@@ -35,8 +35,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def reconstruct(options: argparse.Namespace) -> int:
-    if options.precision == "int8" and options.runtime != "openvino":
-        raise CommandError("--precision int8: needs --runtime openvino")
+    check_precision(options)
     paths = find_photos(options.photos)
     folder = Path(options.output)
     names = output_names(paths, options.face)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from jr2net.cli.networks import check_device, load_detector
+from jr2net.cli.networks import check_precision, load_tracker
 from jr2net.cli.options import add_command, add_face_selection, add_network
 from jr2net.cli.photos import CommandError, check_not_same_file
 from jr2net.cli.progress import Progress
@@ -58,7 +58,7 @@ def add_to(subparsers: Any) -> None:
 
 def track(options: argparse.Namespace) -> int:
     _check(options)
-    tracker = _load(options)
+    tracker = load_tracker(options)
     if options.camera is not None:
         return _track_camera(tracker, options)
     progress = Progress(_frame_count(options.video))
@@ -95,39 +95,20 @@ def _check(options: argparse.Namespace) -> None:
         raise CommandError("--smooth two-sided: later frames of a camera are not known; use causal or none")
     if options.camera is not None and options.neutral is not None and options.output is None:
         raise CommandError("--neutral: of a camera, it applies to the recording; add -o FILE")
-    if options.precision == "int8" and options.runtime != "openvino":
-        raise CommandError("--precision int8: needs --runtime openvino")
+    check_precision(options)
     if options.to is not None:
         from jr2net.inference.live_link_udp import parse_target
 
         parse_target(options.to)
 
 
-def _load(options: argparse.Namespace) -> Tracker:
-    from jr2net.inference.tracker import Tracker
-    from jr2net.process import use_threads
-
-    use_threads(1)
-    check_device(options.device)
-    return Tracker.load(
-        options.weights,
-        face_model=options.face_model,
-        device=options.device,
-        precision=options.precision,
-        runtime=options.runtime,
-        detector=load_detector(options),
-    )
-
-
 def _frame_count(video: str) -> int:
     """Number of frames as the video's header says; 0: it does not, or cannot be read, which is reported later."""
-    from jr2net import storage
     from jr2net.errors import UserError
-    from jr2net.images.video import probe_video
-    from jr2net.inference.tracker import LIMITS
+    from jr2net.images.video import NO_LIMITS, probe_video
 
     try:
-        return probe_video(storage.read_bytes(video), LIMITS).frames
+        return probe_video(video, NO_LIMITS).frames
     except UserError:
         return 0
 
@@ -150,14 +131,16 @@ def _track_camera(tracker: Tracker, options: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
     from jr2net.inference.assembly import assemble
+    from jr2net.inference.following import FaceChoice, FaceFollower
     from jr2net.inference.live_link_udp import LiveLinkSender
     from jr2net.inference.tracker import LiveSmoother
 
     smooth = LiveSmoother(CAMERA_FPS) if (options.smooth or "causal") == "causal" else None
-    kept, progress = [], Progress(0)
+    kept, progress, name = [], Progress(0), f"camera {options.camera}"
     with ExitStack() as stack:
         sender = stack.enter_context(LiveLinkSender(options.to, CAMERA_FPS)) if options.to else None
-        frames = tracker.track(_camera_frames(options.camera), face=options.face, box=options.box, batch=1)
+        follow = FaceFollower(tracker.detector, CAMERA_FPS, FaceChoice.of(options.face, options.box), name)
+        frames = tracker.track(_camera_frames(options.camera), follow, batch=1)
         try:
             for number, frame in enumerate(frames, 1):
                 if options.output:
@@ -171,7 +154,7 @@ def _track_camera(tracker: Tracker, options: argparse.Namespace) -> int:
     progress.end()
     if options.output:
         reconstructor = tracker.reconstructor
-        found = assemble(kept, f"camera {options.camera}", reconstructor.model, reconstructor.info)
+        found = assemble(kept, name, reconstructor.model, reconstructor.info)
         found = found.smoothed(options.smooth or "causal")
         found = found if options.neutral is None else found.relative_to(options.neutral)
         found.save(options.output)

@@ -148,6 +148,11 @@ def has_blendshapes(titles: Iterable[str], count: int = 1) -> bool:
     return sum(1 for _ in islice(filter(_is_blendshape, islice(titles, MOST_TITLES)), count)) == count
 
 
+def time_columns(titles: Iterable[str]) -> list[str]:
+    """The titles that name a time or the number of a frame."""
+    return [title for title in islice(titles, MOST_TITLES) if _meaning(title) in _TIMES]
+
+
 @lru_cache(4096)
 def _is_blendshape(title: str) -> bool:
     if len(title) > _LONGEST_TITLE or not _STEM.search(title):

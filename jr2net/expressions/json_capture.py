@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from jr2net.expressions.columns import TrackError, find_columns
-from jr2net.expressions.json_frames import Table, find_table, lists_of_strings
+from jr2net.expressions.columns import TrackError, find_columns, first_few
+from jr2net.expressions.json_frames import Table, captures_side_by_side, find_table, lists_of_strings
 from jr2net.expressions.recording import Recording
 from jr2net.expressions.text import find_encoding
 
 _RATES = ("fps", "framerate", "frame_rate", "frames_per_second", "exportfps", "samplerate", "sample_rate")
+_BETWEEN = ", \t\r\n"  # values that follow each other
 _REMEDY = "a capture in JSON is a list of frames with ARKit's blendshapes by name"
 
 
@@ -33,9 +34,12 @@ def read_json(content: bytes, source: str) -> Recording:
     """
     tree = _parse(content, source)
     try:
-        table, rate = find_table(tree), _rate(tree)
+        several, table, rate = captures_side_by_side(tree), find_table(tree), _rate(tree)
     except RecursionError:
         raise TrackError(f"{source}: nested too deeply; {_REMEDY}") from None
+    if several:
+        listed = first_few([repr(name[:40]) for name in several])
+        raise TrackError(f"{source}: holds several captures ({listed}); put each into a file of its own")
     if table is None:
         if len(names := max(lists_of_strings(tree), key=len, default=[])) > 1:
             find_columns(names, source)  # says which names it holds instead
@@ -68,15 +72,21 @@ def read_json(content: bytes, source: str) -> Recording:
 
 
 def _parse(content: bytes, source: str) -> Any:
-    text = content.decode(find_encoding(content, source))
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    """The value of a text, or the list of the values that follow each other in it, on lines of their own or not."""
+    text = content.decode(find_encoding(content, source)).strip(_BETWEEN)
+    decoder, end = json.JSONDecoder(), 0
+    values: list[Any] = []
+    while end < len(text):
+        start = end + len(text[end : end + 1000]) - len(text[end : end + 1000].lstrip(_BETWEEN))
         try:
-            lines = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except (ValueError, RecursionError):
-            raise TrackError(f"{source}: not JSON ({error}); export the capture again") from None
-        return lines
+            value, end = decoder.raw_decode(text, start)
+        except json.JSONDecodeError as error:
+            where = f"line {error.lineno}: not JSON ({error.msg})" if values else f"not JSON ({error})"
+            raise TrackError(f"{source}: {where}; it may be cut off: export the capture again") from None
+        except RecursionError:
+            raise TrackError(f"{source}: nested too deeply; {_REMEDY}") from None
+        values.append(value)
+    return values[0] if len(values) == 1 else values
 
 
 def _rate(tree: Any, depth: int = 3) -> float:

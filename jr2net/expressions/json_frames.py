@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from jr2net.expressions.columns import MOST_TITLES, has_blendshapes
+from jr2net.expressions.columns import MOST_TITLES, has_blendshapes, time_columns
 from jr2net.face.arkit import ARKIT_NAMES
 
 _SCORE_NAMES = ("categoryName", "category_name", "name", "displayName", "blendShapeLocation", "key", "shape")
@@ -25,6 +25,9 @@ _AZURE_FPS = 60.0
 _SEVERAL_FACES = "\0several faces"
 
 _DEEPEST = 10  # levels at which frames may begin
+_FIRST_PARTS = 8  # that are looked at, of a list or an object that may hold several captures
+_FIRST_FRAMES = 50  # of each, which tell whether it is one
+_MOST_FACES = 10  # in a frame
 
 Frame = dict[str, Any]
 
@@ -49,13 +52,57 @@ def find_table(tree: Any) -> Table | None:
     """The frames of a tree; None if it holds none. Raises RecursionError for one that is nested too deeply."""
     if rows := _azure_rows(tree):
         return Table(["frame", *_AZURE], rows, _AZURE_FPS)
-    names = next((names for names in lists_of_strings(tree) if has_blendshapes(names, _ENOUGH)), None)
+    return _table_of(tree, _names(tree))
+
+
+def captures_side_by_side(tree: Any) -> list[str]:
+    """The names of the captures of a tree that holds several, each with frames of its own; [] where it holds one.
+
+    Of a long list the first ones. Raises RecursionError for a tree that is nested too deeply.
+    """
+    return [] if _azure_rows(tree) else _captures(tree, _names(tree))
+
+
+def _names(tree: Any) -> list[str] | None:
+    return next((names for names in lists_of_strings(tree) if has_blendshapes(names, _ENOUGH)), None)
+
+
+def _table_of(tree: Any, names: list[str] | None) -> Table | None:
+    """names: those of the numbers in rows, which may stand elsewhere."""
     if names and (frames := _frames_with_rows(tree, names)):
         return _table(frames)
     if columns := _columns(tree):
         return columns
     found = _frames(tree)
     return _table(found) if found else None
+
+
+def _captures(tree: Any, names: list[str] | None, depth: int = 4) -> list[str]:
+    parts = _parts(tree)
+    found = [name for name, part in parts.items() if _is_capture(part, names)] if len(parts) > 1 else []
+    if len(found) > 1:
+        return found
+    deeper = (_captures(part, names, depth - 1) for part in parts.values() if depth)
+    return next((captures for captures in deeper if captures), [])
+
+
+def _parts(tree: Any) -> dict[str, Any]:
+    """The lists and objects of a tree by key, or by the name that they hold."""
+    if isinstance(tree, list):
+        parts = [part for part in tree[:_FIRST_PARTS] if isinstance(part, list | Mapping)]
+        names = [part.get("name") if isinstance(part, Mapping) else None for part in parts]
+        return {name if isinstance(name, str) else f"number {n}": parts[n] for n, name in enumerate(names)}
+    items = tree.items() if isinstance(tree, Mapping) else ()
+    return {key: part for key, part in islice(items, _FIRST_PARTS) if isinstance(part, list | Mapping)}
+
+
+def _is_capture(tree: Any, names: list[str] | None) -> bool:
+    """Whether a part of a file is a capture of its own, and not a frame with several faces: by its times, or by more
+    frames than there are faces."""
+    table = _table_of(tree[:_FIRST_FRAMES] if isinstance(tree, list) else tree, names)
+    if table is None or len(table.rows) < 2:
+        return False
+    return len(table.rows) > _MOST_FACES or bool(time_columns(table.titles))
 
 
 def lists_of_strings(tree: Any) -> Iterator[list[str]]:

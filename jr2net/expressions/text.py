@@ -19,14 +19,14 @@ _KINDS = {
     b"7z\xbc\xaf": ("a 7z archive", "unpack it and give the capture inside"),
     b"Rar!": ("a RAR archive", "unpack it and give the capture inside"),
     b"\xd0\xcf\x11\xe0": ("an Excel workbook", "save the sheet as CSV"),
-    b"PAR1": ("a Parquet file", "name it .parquet"),
+    b"PAR1": ("a Parquet file", _EXPORT),
     b"%PDF": ("a PDF", _EXPORT),
     b"{\\rtf": ("a formatted text (RTF)", "save it as plain text"),
     b"glTF": ("a glTF scene", _EXPORT),
     b"Kaydara FBX": ("an FBX scene", _EXPORT),
     b"ID3": ("a sound", _EXPORT),
     b"RIFF": ("a sound or video", _EXPORT),
-    b"\x1a\x45\xdf\xa3": ("a video", "name it as one"),
+    b"\x1a\x45\xdf\xa3": ("a video", _EXPORT),
     b"version https://git-lfs": ("a pointer of Git LFS", "fetch the file itself with `git lfs pull`"),
     b"%YAML": ("a YAML file, perhaps an animation of Unity", _EXPORT),
     b"<": ("a web page or XML", "download the file itself"),
@@ -42,7 +42,7 @@ def find_encoding(content: bytes, source: str) -> str:
     if kind := photo_format(content):
         raise NotACaptureError(f"{source}: is a photo ({kind}), not a capture; {_EXPORT}")
     if content[4:8] == b"ftyp":
-        raise NotACaptureError(f"{source}: is a video, not a capture; name it as one")
+        raise NotACaptureError(f"{source}: is a video, not a capture; {_EXPORT}")
     for start, (kind, remedy) in _KINDS.items():
         if content.lstrip().startswith(start):
             if b"xl/" in content[:4096]:

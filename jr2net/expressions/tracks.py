@@ -20,7 +20,7 @@ from jr2net.expressions.track_file import read_track, write_track
 from jr2net.storage import base_name, exists, join, open_filesystem, read_bytes
 
 __all__ = (
-    "CAPTURE_EXTENSIONS", "Captures", "Track", "TrackError", "infer_fps", "is_capture", "parse_capture", "parse_csv",
+    "CAPTURE_EXTENSIONS", "Captures", "Track", "TrackError", "infer_fps", "is_folder", "parse_capture", "parse_csv",
     "read_capture", "read_captures", "read_track", "write_track",
 )  # fmt: skip
 
@@ -28,7 +28,7 @@ CAPTURE_EXTENSIONS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 COMPANIONS = ("take.json", "frame_log.csv", "audio_metadata.json", "video_metadata.json")
 """What Live Link Face writes beside a capture."""
 
-_NAMED_ALONE = (".txt", ".tab", ".dat")  # captures where one is named, but not whatever lies in a folder
+_PARQUET = b"PAR1"
 _CALIBRATED, _UNCALIBRATED = "_cal.csv", ("_raw.csv", "_neutral.csv", ".csv")
 
 
@@ -40,40 +40,41 @@ class Captures:
     damaged: Mapping[str, str] = field(default_factory=dict)
 
 
-def is_capture(uri: str) -> bool:
-    """Whether a file is a capture by its extension, or a folder."""
-    return base_name(uri).lower().endswith((*CAPTURE_EXTENSIONS, *_NAMED_ALONE)) or _is_folder(uri)
-
-
 def read_capture(uri: str) -> Track:
-    """Reads a capture: Parquet by its file extension, CSV or JSON, or a folder with one of them. Raises TrackError.
+    """Reads a capture: Parquet, CSV or JSON, told by its content, or a folder with one of them. Raises TrackError.
 
     Of a recording that Live Link Face calibrated (``…_cal.csv``), its folder stands for the calibrated file.
     """
     uri = str(uri)
-    name = base_name(uri).lower()
-    if name.endswith(".parquet"):
-        return read_track(uri)
-    if name in COMPANIONS:
+    if is_folder(uri):
+        return read_capture(_only_capture_in(uri))
+    if base_name(uri).lower() in COMPANIONS:
         raise TrackError(f"{uri}: describes a recording; give its folder, or the CSV beside it")
-    if name.endswith((*CAPTURE_EXTENSIONS, *_NAMED_ALONE)):
-        return parse_capture(read_bytes(uri), uri)
-    names = _captures_in(uri)
-    if not names and _is_folder(uri) and exists(join(uri, "take.json")):
+    if uri.lower().endswith(".parquet"):
+        return read_track(uri)
+    content = read_bytes(uri)
+    return read_track(uri) if content.startswith(_PARQUET) else parse_capture(content, uri)
+
+
+def _only_capture_in(folder: str) -> str:
+    names = _captures_in(folder)
+    if not names and exists(join(folder, "take.json")):
         raise TrackError(
-            f"{uri}: holds a recording without a CSV; Live Link Face writes one in its ARKit mode only: record in "
+            f"{folder}: holds a recording without a CSV; Live Link Face writes one in its ARKit mode only: record in "
             "that, or give the video"
         )
     if not names:
-        raise TrackError(f"{uri}: a capture is a .csv (Live Link Face), .json (ARKit, Audio2Face) or track .parquet")
+        raise TrackError(
+            f"{folder}: holds no capture: a .csv (Live Link Face), .json (ARKit, Audio2Face) or track .parquet"
+        )
     if len(names) > 1:
-        raise TrackError(f"{uri}: holds {len(names)} captures; give one of them, e.g. {join(uri, names[0])}")
-    return read_capture(join(uri, names[0]))
+        raise TrackError(f"{folder}: holds {len(names)} captures; give one of them, e.g. {join(folder, names[0])}")
+    return join(folder, names[0])
 
 
 def read_captures(uri: str) -> Captures:
     """Reads one capture, or every capture of a folder. Raises TrackError where none can be used."""
-    if not _is_folder(uri):
+    if not is_folder(uri):
         return Captures([read_capture(uri)])
     names = _captures_in(uri)
     if not names:
@@ -100,7 +101,7 @@ def parse_csv(content: bytes, source: str) -> Track:
     return to_track(read_csv(content, source))
 
 
-def _is_folder(uri: str) -> bool:
+def is_folder(uri: str) -> bool:
     filesystem, path = open_filesystem(uri)
     return filesystem.get_file_info(path).type == fs.FileType.Directory
 
@@ -108,7 +109,7 @@ def _is_folder(uri: str) -> bool:
 def _captures_in(uri: str) -> list[str]:
     """The names of the captures in a folder, sorted; empty if there is no such folder."""
     filesystem, path = open_filesystem(uri)
-    infos = filesystem.get_file_info(fs.FileSelector(path)) if _is_folder(uri) else []
+    infos = filesystem.get_file_info(fs.FileSelector(path)) if is_folder(uri) else []
     names = sorted(info.base_name for info in infos if info.is_file)
     names = [name for name in names if name.lower().endswith(CAPTURE_EXTENSIONS) and name.lower() not in COMPANIONS]
     calibrated = [name.removesuffix(_CALIBRATED) for name in names if name.endswith(_CALIBRATED)]

@@ -1,8 +1,9 @@
 """Export of a fitted face as binary glTF 2.0 (``.glb``), for Blender, game engines and browsers.
 
-The mesh is the person's neutral face in model space (no head pose), in metres and y up as glTF requires, with the
-albedo as vertex colours. The 51 ARKit blendshapes are named morph targets whose weights are the fitted expression.
-Each target moves few vertices, so targets are stored sparsely.
+The mesh is the person's neutral face in model space (no head pose), in metres, y up and facing +z as glTF requires,
+with the albedo as vertex colours. Vertices have the order of the face model, whoever the person is. The 51 ARKit
+blendshapes are named morph targets whose weights are the fitted expression. Each target moves few vertices, so targets
+are stored sparsely.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _document(model: FaceModel, face: FaceParameters, buffer: _Buffer) -> dict[s
         "attributes": {
             "POSITION": buffer.dense(neutral, bounds=True),
             "NORMAL": buffer.dense(vertex_normals(neutral, triangles)),
-            "COLOR_0": buffer.dense(model.reflectance(face.albedo)[0].clamp(0, 1).numpy()),
+            "COLOR_0": buffer.dense(_linear(model.reflectance(face.albedo)[0].clamp(0, 1).numpy())),
         },
         "indices": buffer.indices(triangles),
         "targets": [{"POSITION": buffer.sparse(shape.numpy() * _METRES)} for shape in model.expression_basis],
@@ -101,6 +102,11 @@ def _document(model: FaceModel, face: FaceParameters, buffer: _Buffer) -> dict[s
         ],
         "materials": [{"name": "skin", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.7}}],
     }
+
+
+def _linear(colours: np.ndarray) -> np.ndarray:
+    """Colours as pictures have them (sRGB) to linear ones, as vertex colours are by the standard."""
+    return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
 
 
 def _quaternions(rotation: np.ndarray) -> np.ndarray:

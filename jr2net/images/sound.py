@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import BinaryIO
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
-from jr2net.images.containers import container_format
+from jr2net.images.video_file import VideoFile, container_format
 
 _KEPT = ("aac", "mp3", "opus")
 """Codecs that are copied into an MP4 as they are; others are encoded as AAC."""
@@ -19,18 +19,23 @@ _KEPT = ("aac", "mp3", "opus")
 class Sound:
     """The first audio stream of a video, muxed into another file as its frames are.
 
-    content  the bytes of the video, MP4, MOV, WebM or Matroska; without a sound that can be read nothing is added
+    Without a sound that can be read nothing is added.
 
     Instants count from the video's first frame; what sounds before it is left out. Damaged sound ends where the damage
     begins.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, video: bytes | VideoFile) -> None:
         self.packets: Iterator[Packet] = iter(())
         self.waiting: Packet | None = None
         self.container: InputContainer | None = None
+        video = VideoFile.of(video)
+        self.file: BinaryIO = video.open()
+        kind = container_format(video.head)
+        if kind is None:  # would be probed by the library, some of whose formats open other files
+            return
         try:
-            container = av.open(io.BytesIO(content), "r", format=container_format(content))
+            container = av.open(self.file, "r", format=kind)
             if container.streams.audio and container.streams.audio[0].codec_context is not None:
                 self.container = container
             else:
@@ -68,6 +73,7 @@ class Sound:
     def close(self) -> None:
         if self.container is not None:
             self.container.close()
+        self.file.close()
         self.container, self.packets, self.waiting = None, iter(()), None
 
     def _next(self) -> Packet | None:

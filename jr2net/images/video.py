@@ -1,4 +1,4 @@
-"""Decodes uploaded videos frame by frame, and encodes frames as H.264 MP4 in chunks."""
+"""Decodes videos of strangers frame by frame, and encodes frames as H.264 MP4 in chunks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
 from typing import Literal
 
 import av
@@ -15,9 +16,10 @@ import numpy as np
 from av.container import InputContainer
 
 from jr2net.errors import UserError
-from jr2net.images.containers import container_format
 from jr2net.images.mark import Mark
 from jr2net.images.sound import Sound
+from jr2net.images.video_file import CONTAINERS, VideoFile, container_format, is_cut_off
+from jr2net.images.video_notes import with_notes
 from jr2net.images.video_picture import to_picture
 
 _PACED_FRAMES = 2000  # of a video, whose instants tell its pace
@@ -40,6 +42,10 @@ class VideoLimits:
     seconds: float = 60.0
     pixels: int = 1920 * 1088
     frames: int = 1800
+
+
+NO_LIMITS = VideoLimits(seconds=float("inf"), pixels=2**28, frames=2**62)
+"""For a person's own videos, which are read as they are decoded, whatever their length."""
 
 
 @dataclass(frozen=True)
@@ -69,29 +75,35 @@ class VideoFrame:
     image: np.ndarray
 
 
-def probe_video(content: bytes, limits: VideoLimits) -> VideoShape:
-    """Reads the header and the first frame. Raises VideoError for anything but a video within the limits."""
-    with _open_container(content, limits) as container:
+Video = bytes | str | Path | VideoFile
+"""The bytes of a video, its path or URI, or ``VideoFile``."""
+
+
+def probe_video(video: Video, limits: VideoLimits) -> VideoShape:
+    """Reads the header and the first frame. Raises VideoError for anything but a video within the limits, and
+    StorageError."""
+    file = VideoFile.of(video)
+    with _open_container(file, limits) as container:
         stream = container.streams.video[0]
         first = next(container.decode(stream), None)
         if first is None:
             raise VideoError("broken", "no frame of the video can be decoded; send the whole file")
         height, width = to_picture(first, _aspect(stream)).shape[:2]
-    with _open_container(content, limits) as container:
+    with _open_container(file, limits) as container:
         stream = container.streams.video[0]
         said, seconds = _frame_rate(stream), _seconds(container)
         fps, regular = _pace(list(islice(_instants(container), _PACED_FRAMES)), said)
         return VideoShape(width, height, fps, stream.frames or round(seconds * fps), seconds, regular)
 
 
-def read_video(content: bytes, limits: VideoLimits) -> Iterator[np.ndarray]:
-    """Frames (H, W, 3) uint8 RGB of an MP4, MOV, WebM or Matroska video, one at a time. Raises VideoError."""
-    return (frame.image for frame in read_frames(content, limits))
+def read_video(video: Video, limits: VideoLimits) -> Iterator[np.ndarray]:
+    """Frames (H, W, 3) uint8 RGB of a video, one at a time, however long it is. Raises VideoError and StorageError."""
+    return (frame.image for frame in read_frames(video, limits))
 
 
-def read_frames(content: bytes, limits: VideoLimits) -> Iterator[VideoFrame]:
-    """As ``read_video``, with the instant at which each frame is shown; instants never fall. Raises VideoError."""
-    with _open_container(content, limits) as container:
+def read_frames(video: Video, limits: VideoLimits) -> Iterator[VideoFrame]:
+    """As ``read_video``, with the instant at which each frame is shown; instants never fall."""
+    with _open_container(VideoFile.of(video), limits) as container:
         stream = container.streams.video[0]
         interval, said, aspect = 1 / _frame_rate(stream), _seconds(container), _aspect(stream)
         first: float | None = None
@@ -109,6 +121,20 @@ def read_frames(content: bytes, limits: VideoLimits) -> Iterator[VideoFrame]:
                 raise VideoError("large", f"the video lasts more than {limits.seconds:g} s; cut it")
             shown = max(shown, seconds, 0.0)
             yield VideoFrame(shown, to_picture(frame, aspect))
+
+
+def up_to_damage(video: Video, limits: VideoLimits, ended: list[str]) -> Iterator[VideoFrame]:
+    """``read_frames`` until the video is damaged or exceeds the limits; the reason is then added to ``ended``."""
+    file, number = VideoFile.of(video), 0
+    try:
+        for frame in read_frames(file, limits):
+            number += 1
+            yield frame
+    except VideoError as error:
+        ended.append(f"it ends early, after {number} frames: {error}")
+        return
+    if is_cut_off(file):
+        ended.append("it ends early: the file is cut off")
 
 
 def at_rate(frames: Iterable[VideoFrame], fps: float) -> Iterator[VideoFrame]:
@@ -163,13 +189,13 @@ class Mp4Writer:
             self.sound.mux_until(self.container, self.frames / self.fps)
         return self.out.take()
 
-    def finish(self) -> bytes:
-        """Closes the file and returns its last bytes."""
+    def finish(self, notes: Sequence[str] = ()) -> bytes:
+        """Closes the file and returns its last bytes. notes: kept in the file (``jr2net.images.video_notes``)."""
         self.container.mux(self.stream.encode(None))
         self.container.close()
         if self.sound is not None:
             self.sound.close()
-        return self.out.take()
+        return with_notes(self.out.take(), notes)
 
 
 def encode_mp4(
@@ -204,14 +230,14 @@ class _Buffer(io.RawIOBase):
 
 
 @contextmanager
-def _open_container(content: bytes, limits: VideoLimits) -> Iterator[InputContainer]:
+def _open_container(video: VideoFile, limits: VideoLimits) -> Iterator[InputContainer]:
     """Opens the container and checks its header. The format is chosen by the first bytes, never probed by the library:
     some of its formats (playlists) open other files."""
-    kind = container_format(content)
+    kind = container_format(video.head)
     if kind is None:
-        raise VideoError("format", "not an MP4, MOV, WebM or Matroska video; convert it")
+        raise VideoError("format", f"not a video that is read ({CONTAINERS}); convert it")
     try:
-        with av.open(io.BytesIO(content), "r", format=kind) as container:
+        with video.open() as file, av.open(file, "r", format=kind) as container:
             _check(container, limits)
             container.streams.video[0].codec_context.thread_count = 1
             yield container

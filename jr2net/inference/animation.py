@@ -8,7 +8,6 @@ earlier begins anew, one that lasts longer is cut. Frames of the source that sho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,22 +16,21 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from jr2net import storage
 from jr2net.errors import UserError
 from jr2net.expressions.named import expression_from_names
-from jr2net.expressions.tracks import Track, is_capture, parse_capture, read_capture
+from jr2net.expressions.tracks import Track, is_folder, parse_capture, read_capture
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.images.face_detector import FaceDetector, detector_for_frames
+from jr2net.images.face_detector import FaceDetector
 from jr2net.images.photo import photo_format
-from jr2net.images.video import VideoError, VideoLimits
+from jr2net.images.video_file import CONTAINERS, VideoFile, is_animated_gif, is_video
 from jr2net.inference.compositing import composite
 from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression, drive
-from jr2net.inference.driving import VideoTracker, film_frames, frame_step, is_video, reference_frame
+from jr2net.inference.driving import Clip, VideoTracker, frame_step, reference_frame
 from jr2net.inference.face import FittedFace
 from jr2net.inference.films import Film
+from jr2net.inference.following import LARGEST, FaceChoice, FaceFollower
 from jr2net.inference.messages import FaceArrays, ReenactRequest
-from jr2net.inference.photo import NoFaceError, Photo, installed_detector, shrink_to
-from jr2net.inference.smoothing import CropSmoother
+from jr2net.inference.photo import Photo, shrink_to
 
 if TYPE_CHECKING:
     from jr2net.inference.reenactment import Reenactor
@@ -41,11 +39,19 @@ T = TypeVar("T")
 Expression = Mapping[str, float]
 
 MAX_FILM_SIDE = 1280
-NO_LIMITS = VideoLimits(seconds=float("inf"), pixels=2**28, frames=2**62)
 
 
 class ReenactmentError(UserError, ValueError):
     """Arguments of a reenactment that contradict each other. The message names valid ones."""
+
+
+@dataclass(frozen=True)
+class FilmFaces:
+    """How faces are found in the videos of a film: by which detector, and which of several."""
+
+    detector: FaceDetector | None
+    source: FaceChoice = LARGEST
+    driving: FaceChoice = LARGEST
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Driving:
     fps    frames per second; 0: one face for all instants
     count  approximate number of frames; 0: unknown
     found  what was found in it until now and done about it; of a capture all of it (``Track.notes``)
-    video  the bytes of a video
+    video  a video, whose sound is kept
     """
 
     faces: Iterator[tuple[FaceArrays, FaceArrays | None]]
@@ -64,27 +70,7 @@ class Driving:
     count: int
     options: DrivingOptions
     found: Callable[[], tuple[str, ...]] = tuple
-    video: bytes = b""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A video that is read: its bytes and name, and about ``count`` frames of it at the constant rate of a film."""
-
-    content: bytes
-    name: str
-    fps: float
-    count: int
-
-    @staticmethod
-    def open(content: bytes, name: str) -> Clip:
-        """Raises VideoError."""
-        with _named(name):
-            fps, count, _ = film_frames(content, NO_LIMITS)
-        return Clip(content, name, fps, count)
-
-    def frames(self) -> Iterator[np.ndarray]:
-        return film_frames(self.content, NO_LIMITS)[2]
+    video: VideoFile | None = None
 
 
 def photo_options(expression: Expression | None, has_driving: bool, options: DrivingOptions) -> DrivingOptions:
@@ -107,26 +93,28 @@ def animate(
     source: Photo | FittedFace | str | Path | bytes,
     driving: str | Path | bytes | Track | Expression | None,
     options: DrivingOptions,
-    detector: FaceDetector | None = None,
+    faces: FilmFaces,
     longest_side: int = MAX_FILM_SIDE,
 ) -> Film:
     """``Reenactor.animate``."""
     if isinstance(source, Photo | FittedFace):
         if driving is None or isinstance(driving, Mapping):
             raise ReenactmentError("coefficients give a photo one expression: call the reenactor with the photo")
-        return _film_of_photo(reenactor, source, open_driving(reenactor, driving, options, detector), longest_side)
-    name, content = ("source", source) if isinstance(source, bytes) else (source, storage.read_bytes(str(source)))
-    if not is_video(content):
-        raise ReenactmentError(f"{name}: is no video (MP4, MOV, WebM); of a photo give Photo.open({name})")
-    clip = Clip.open(content, str(name))
-    return _film_of_video(reenactor, clip, open_driving(reenactor, driving, options, detector), detector, longest_side)
+        return _film_of_photo(reenactor, source, open_driving(reenactor, driving, options, faces), longest_side)
+    name = "source" if isinstance(source, bytes) else str(source)
+    video = VideoFile.of(source)
+    if not is_video(video.head):
+        raise ReenactmentError(f"{name}: is no video that is read ({CONTAINERS}); of a photo give Photo.open({name})")
+    clip = Clip.open(video, name)
+    follow = FaceFollower(faces.detector, clip.fps, faces.source, name)
+    return _film_of_video(reenactor, clip, follow, open_driving(reenactor, driving, options, faces), longest_side)
 
 
 def open_driving(
     reenactor: Reenactor,
     driving: str | Path | bytes | Track | Expression | None,
     options: DrivingOptions,
-    detector: FaceDetector | None = None,
+    faces: FilmFaces,
 ) -> Driving:
     """Reads a capture, a video's header, or coefficients. Raises an error of the file, or ControlError."""
     if driving is None:
@@ -137,45 +125,40 @@ def open_driving(
         options = options.of_expression("named coefficients drive")
         face = {"expression": expression_from_names(driving, -1.0 if options.relative else 0.0)}
         return Driving(iter([(face, None)]), 0.0, 1, options)
-    track, content = capture_or_video(driving)
     name = str(driving) if isinstance(driving, str | Path) else "driving"
-    if track is not None:
+    opened = capture_or_video(driving, name)
+    if isinstance(opened, Track):
         options = options.of_expression("a capture drives")
-        reference = {"expression": track.expression[reference_frame(track, options)]}
-        step = frame_step(track.fps)
-        frames = track.expression[::step]
+        reference = {"expression": opened.expression[reference_frame(opened, options)]}
+        step = frame_step(opened.fps)
+        frames = opened.expression[::step]
         pairs = (({"expression": frame}, reference) for frame in frames)
-        return Driving(pairs, track.fps / step, len(frames), options, partial(tuple, track.notes))
-    clip = Clip.open(content, name)
-    tracker = VideoTracker(clip.fps, options, name=clip.name)
-    faces = _faces_of_video(reenactor, clip, tracker, detector or installed_detector())
-    return Driving(faces, clip.fps, clip.count, options, tracker.notes, content)
+        return Driving(pairs, opened.fps / step, len(frames), options, partial(tuple, opened.notes))
+    clip = Clip.open(opened, name)
+    new_tracker = partial(VideoTracker, clip.fps, options, faces.detector, faces.driving, name)
+    tracker = new_tracker()
+    driving_faces = _faces_of_video(reenactor, clip, tracker, new_tracker)
+    return Driving(driving_faces, clip.fps, clip.count, options, lambda: (*tracker.notes(), *clip.ended), clip.video)
 
 
-def is_video_file(uri: str) -> bool:
-    """Whether a file is a video, by its first bytes. Raises StorageError if it cannot be read."""
-    path = Path(uri)
-    if not path.is_file():
-        return is_video(storage.read_bytes(uri))
-    with path.open("rb") as file:
-        return is_video(file.read(64))
+def capture_or_video(driving: str | Path | bytes | Track, name: str = "driving") -> Track | VideoFile:
+    """The capture, or the video, told by its content. Raises TrackError, ReenactmentError and StorageError.
 
-
-def capture_or_video(driving: str | Path | bytes | Track) -> tuple[Track | None, bytes]:
-    """The capture, or None and the bytes of a video."""
+    name: as errors call it
+    """
     if isinstance(driving, Track):
-        return driving, b""
-    if isinstance(driving, bytes):
-        return (None, driving) if is_video(driving) else (parse_capture(driving, "driving"), b"")
-    name = str(driving)
-    if is_capture(name):
-        return read_capture(name), b""
-    content = storage.read_bytes(name)
-    if photo_format(content):
+        return driving
+    if not isinstance(driving, bytes) and is_folder(str(driving)):
+        return read_capture(str(driving))
+    video = VideoFile.of(driving)
+    if is_video(video.head) or is_animated_gif(video):
+        return video
+    if photo_format(video.head):
         raise ReenactmentError(
-            f"{name}: is a photo, and a film needs a capture or a video; a photo drives a single photo"
+            f"{name}: is a photo, and a film needs a capture or a video; for a photo's expression: jr2net reenact "
+            f"me.jpg --driving {name} -o out.jpg"
         )
-    return None, content
+    return parse_capture(driving, name) if isinstance(driving, bytes) else read_capture(name)
 
 
 def _film_of_photo(reenactor: Reenactor, photo: Photo | FittedFace, driving: Driving, longest_side: int) -> Film:
@@ -186,23 +169,23 @@ def _film_of_photo(reenactor: Reenactor, photo: Photo | FittedFace, driving: Dri
     return Film(images, driving.fps, driving.count, reenactor.info, driving.found, driving.video)
 
 
-def _film_of_video(
-    reenactor: Reenactor, clip: Clip, driving: Driving, detector: FaceDetector | None, longest_side: int
-) -> Film:
-    images = _act(reenactor, clip, driving, detector or installed_detector(), longest_side)
-    return Film(images, clip.fps, clip.count, reenactor.info, driving.found, clip.content)
+def _film_of_video(reenactor: Reenactor, clip: Clip, follow: FaceFollower, driving: Driving, longest_side: int) -> Film:
+    def found() -> tuple[str, ...]:
+        return (*(f"source: {note}" for note in (*follow.notes(), *clip.ended)), *driving.found())
+
+    images = _act(reenactor, clip, follow, driving, longest_side)
+    return Film(images, clip.fps, clip.count, reenactor.info, found, clip.video)
 
 
 def _act(
-    reenactor: Reenactor, clip: Clip, driving: Driving, detector: FaceDetector | None, longest_side: int
+    reenactor: Reenactor, clip: Clip, follow: FaceFollower, driving: Driving, longest_side: int
 ) -> Iterator[np.ndarray]:
     """The frames of a source video, driven."""
     reconstructor = reenactor.reconstructor
     if reconstructor is None:
         raise ReenactmentError("this reenactor has no reconstructor; a video as source needs one: use Reenactor.load")
     targets, options = at_instants(driving.faces, driving.fps, clip.fps), driving.options
-    frames = (shrink_to(frame, longest_side)[0] for frame in clip.frames())
-    for photos in batches(source_photos(frames, clip.fps, clip.name, detector), reenactor.batch_size):
+    for photos in batches(source_photos(clip, follow, longest_side), reenactor.batch_size):
         seen = [photo for photo in photos if isinstance(photo, Photo)]
         fits = iter(reconstructor.fit([photo.crop_image(reconstructor.camera.size) for photo in seen]) if seen else [])
         requests: list[ReenactRequest] = []
@@ -220,27 +203,13 @@ def _act(
                 yield photo
 
 
-def source_photos(
-    frames: Iterator[np.ndarray], fps: float, name: str, detector: FaceDetector | None
-) -> Iterator[Photo | np.ndarray]:
-    """Each frame of a source video with its face, or the frame (H, W, 3) alone where it shows none.
-
-    Raises NoFaceError if no frame shows a face, or if there is no detector.
-    """
-    smooth, found = CropSmoother(fps), 0
-    for frame in frames:
-        try:
-            photo = Photo.from_image(frame, detector=detector_for_frames(detector), name=name)
-        except NoFaceError as error:
-            if detector is None:
-                raise NoFaceError(error.message(None)) from None
-            smooth = CropSmoother(fps)  # whoever comes next may be elsewhere
-            yield frame
-            continue
-        found += 1
-        yield Photo(frame, photo.face, smooth(photo.crop), photo.faces)
-    if not found:
-        raise NoFaceError(f"{name}: no frame of the video shows a face; use a video that shows one from the front")
+def source_photos(clip: Clip, follow: FaceFollower, longest_side: int) -> Iterator[Photo | np.ndarray]:
+    """Each frame of a source video, shrunk to ``longest_side``, with the face that is followed, or the frame (H, W, 3)
+    alone where it is not seen. Raises NoFaceError if no frame shows it."""
+    for frame in clip.frames():
+        photo = follow(frame).photo
+        yield shrink_to(frame, longest_side)[0] if photo is None else photo.shrunk(longest_side)
+    follow.check_found()
 
 
 def at_instants(items: Iterable[T], rate: float, wanted_rate: float) -> Iterator[T]:
@@ -264,13 +233,12 @@ def at_instants(items: Iterable[T], rate: float, wanted_rate: float) -> Iterator
 
 
 def _faces_of_video(
-    reenactor: Reenactor, clip: Clip, tracker: VideoTracker, detector: FaceDetector | None
+    reenactor: Reenactor, clip: Clip, tracker: VideoTracker, new_tracker: Callable[[], VideoTracker]
 ) -> Iterator[tuple[FaceArrays, FaceArrays | None]]:
     options = tracker.options
     if options.needs_reference and options.reference != "first":
-        before = VideoTracker(clip.fps, options, name=clip.name)
-        tracker.set_reference(_reference_of_video(clip, options, _tracked(reenactor, clip, before, detector)))
-    for face in _tracked(reenactor, clip, tracker, detector):
+        tracker.set_reference(_reference_of_video(clip, options, _tracked(reenactor, clip, new_tracker())))
+    for face in _tracked(reenactor, clip, tracker):
         yield face, tracker.reference
 
 
@@ -287,28 +255,17 @@ def _reference_of_video(clip: Clip, options: DrivingOptions, faces: Iterator[Fac
     )
 
 
-def _tracked(
-    reenactor: Reenactor, clip: Clip, tracker: VideoTracker, detector: FaceDetector | None
-) -> Iterator[FaceArrays]:
+def _tracked(reenactor: Reenactor, clip: Clip, tracker: VideoTracker) -> Iterator[FaceArrays]:
     """The driving face of each frame of a video, smoothed. Raises NoFaceError if no frame shows one."""
     reconstructor = reenactor.reconstructor
     if reconstructor is None:
         raise ReenactmentError("this reenactor has no reconstructor; a driving video needs one: use Reenactor.load")
     size = reconstructor.camera.size
-    photos = (photo for frame in clip.frames() for photo in tracker.locate(frame, detector))
+    photos = (photo for frame in clip.frames() for photo in tracker.locate(frame))
     for batch in batches(photos, reenactor.batch_size):
         for fit in reconstructor.fit([photo.crop_image(size) for photo in batch]):
             yield tracker.track(fit)
     tracker.finish()
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Errors of a video name it."""
-    try:
-        yield
-    except VideoError as error:
-        raise VideoError(error.kind, f"{name}: {error}") from None
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -13,6 +13,7 @@ from jr2net import storage
 from jr2net.images.mark import Mark, encode_image
 from jr2net.images.sound import Sound
 from jr2net.images.video import encode_mp4
+from jr2net.images.video_file import VideoFile
 from jr2net.inference.face import OutputError, image_format
 from jr2net.inference.messages import ModelInfo
 
@@ -38,7 +39,7 @@ class Film:
     fps     frames per second
     count   approximate number of frames; 0 if the driving video does not state it
     found   what was found in the driving and done about it, so far; of a capture all of it (``Track.notes``)
-    video   the bytes of the source or driving video whose sound is kept; empty: there is none
+    video   the source or driving video whose sound is kept; None: there is none
     """
 
     frames: Iterator[np.ndarray]
@@ -46,7 +47,7 @@ class Film:
     count: int
     network: ModelInfo
     found: Callable[[], tuple[str, ...]] = tuple
-    video: bytes = field(default=b"", repr=False)
+    video: VideoFile | None = field(default=None, repr=False)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -4,58 +4,145 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 
-from jr2net.data.importing.following import Box, Follower, box_of
-from jr2net.data.readers.layout import Frame
+from jr2net.data.importing.following import Box, CutDetector, centre_in, faces_around
 from jr2net.images.crop import Crop
 from jr2net.images.face_detector import Face, FaceDetector, detector_for_frames
-from jr2net.images.video import VideoFrame
 from jr2net.inference.messages import FaceArrays
-from jr2net.inference.photo import Photo
+from jr2net.inference.photo import NoFaceError, Photo
 from jr2net.inference.smoothing import CropSmoother
 
-_CROP_RATE = 30.0  # frames a second that the crop's smoothing assumes
+_FORGOTTEN_S = 2.0  # a person who is lost for longer may be another one
+_SAME_PERSON = 1.0  # greatest ``_apart``
+
+
+@dataclass(frozen=True)
+class FaceChoice:
+    """Which of several faces in a video is meant, at the first frame that shows it.
+
+    index  of the face, starting at 0, the largest first
+    box    or its (left, top, right, bottom) in pixels, from the brows to the chin
+    """
+
+    index: int = 0
+    box: Box | None = None
+
+    @staticmethod
+    def of(face: int = 0, box: Sequence[float] | None = None) -> FaceChoice:
+        """Raises NoFaceError for an index below 0 or a box without area."""
+        if face < 0:
+            raise NoFaceError(f"face {face}: indices start at 0, the largest first")
+        try:
+            return FaceChoice(face, None if box is None else Face.from_box(box).box)
+        except ValueError as error:
+            raise NoFaceError(str(error)) from None
+
+
+LARGEST = FaceChoice()
 
 
 @dataclass(frozen=True)
 class FollowedFrame:
-    """photo: the frame with the person's face; None: it is not seen. begins: whether a cut lies before the frame."""
+    """photo: the frame with the person's face; None: it is not seen. begins: whether a cut lies before the frame, or
+    another person may be followed from here on."""
 
-    seconds: float
     photo: Photo | None
-    begins: bool
+    begins: bool = False
 
 
 class FaceFollower:
     """Finds the same person's face in the frames of a video, one per call in order.
 
-    face  index of the face in the first frame that shows so many, starting at 0, the largest first
-    box   or its (left, top, right, bottom) there, in pixels
+    rate    frames per second
+    choice  which face
+    name    of the video, as errors call it
+    smooth  whether the crop moves smoothly
+
+    Nobody else is taken for the person until a cut, or until it was not seen for two seconds; then the largest face
+    counts. Raises NoFaceError if there is no detector.
     """
 
-    def __init__(self, detector: FaceDetector, face: int = 0, box: Sequence[float] | None = None) -> None:
-        self.detector, self.face, self.box = detector, face, None if box is None else cast(Box, tuple(box))
-        self._follow, self._number = Follower(detector_for_frames(detector), still=False), 0
-        self._smooth: CropSmoother | None = None
+    def __init__(
+        self,
+        detector: FaceDetector | None,
+        rate: float = 30.0,
+        choice: FaceChoice = LARGEST,
+        name: str = "video",
+        smooth: bool = True,
+    ) -> None:
+        if detector is None:
+            raise NoFaceError(f"{name}: a video needs a face detector, and none is installed here")
+        self.thorough, self.fast = detector, detector_for_frames(detector) or detector
+        self.rate, self.choice, self.name, self.smooth = rate, choice, name, smooth
+        self._is_cut, self._smooth = CutDetector(), CropSmoother(rate)
+        self._box: Box | None = None
+        self._chosen, self._faces_found, self._frames, self._lost = False, 0, 0, 0
 
-    def __call__(self, frame: VideoFrame) -> FollowedFrame:
-        number, self._number = self._number, self._number + 1
-        if self.box is None and self._smooth is None and self.face:
-            faces = self.detector(frame.image)
-            if len(faces) <= self.face:
-                return FollowedFrame(frame.seconds, None, False)
-            self.box = faces[self.face].box
-        sight = self._follow(Frame(number, frame.image, box=self.box if self._smooth is None else None))
-        if sight.landmarks is None:
-            return FollowedFrame(frame.seconds, None, sight.begins)
-        begins = sight.begins and self._smooth is not None
-        if begins or self._smooth is None:
-            self._smooth = CropSmoother(_CROP_RATE)
-        face = Face(box_of(sight.landmarks), landmarks=sight.landmarks)
-        return FollowedFrame(frame.seconds, Photo(frame.image, face, self._smooth(face.crop())), begins)
+    def __call__(self, image: np.ndarray) -> FollowedFrame:
+        self._frames += 1
+        begins = self._is_cut(image) and self._chosen
+        forgotten = self._box is not None and self._lost > _FORGOTTEN_S * self.rate
+        if begins or forgotten:
+            self._box, self._smooth = None, CropSmoother(self.rate)
+        faces = self._faces(image)
+        face = self._person(faces)
+        if face is None:
+            self._lost += 1
+            return FollowedFrame(None, begins)
+        begins = begins or (self._chosen and self._box is None)
+        if not self._chosen:
+            self._chosen, self._faces_found = True, len(faces)
+        self._box, self._lost = face.box, 0
+        crop = self._smooth(face.crop()) if self.smooth else face.crop()
+        return FollowedFrame(Photo(image, face, crop, tuple(faces), self.name), begins)
+
+    def check_found(self) -> None:
+        """To be called at the end of the frames. Raises NoFaceError if none of them shows the face."""
+        if self._chosen:
+            return
+        of_them = f"{self.name}: none of its {self._frames} frames shows"
+        if self.choice.box is not None:
+            raise NoFaceError(f"{of_them} a face in the box; give another box")
+        if self.choice.index:
+            raise NoFaceError(f"{of_them} {self.choice.index + 1} faces; indices start at 0, the largest first")
+        raise NoFaceError(f"{of_them} a face; use a video that shows one from the front")
+
+    def notes(self) -> tuple[str, ...]:
+        """Which of several faces is followed; nothing where its box was given."""
+        if self._faces_found < 2 or self.choice.box is not None:
+            return ()
+        return (f"face {self.choice.index} of {self._faces_found} is followed, 0 is the largest",)
+
+    def _faces(self, image: np.ndarray) -> list[Face]:
+        """The faces around the place where the person was last, or is to be; if it is not there, those of the picture,
+        the largest first."""
+        before = self._box if self._chosen else self.choice.box
+        if before is not None:
+            near = faces_around(self.fast, image, before)
+            if self._person(near) is not None:
+                return near
+        faces = self.fast(image)
+        return self.thorough(image) if faces and not self._chosen and self.fast is not self.thorough else faces
+
+    def _person(self, faces: Sequence[Face]) -> Face | None:
+        before, box = self._box, self.choice.box
+        if before is not None:
+            near = [face for face in faces if _apart(face.box, before) < _SAME_PERSON]
+            return min(near, key=lambda face: _apart(face.box, before), default=None)
+        if self._chosen:
+            return faces[0] if faces else None
+        if box is not None:
+            return next((face for face in faces if centre_in(face.box, box)), None)
+        return faces[self.choice.index] if self.choice.index < len(faces) else None
+
+
+def _apart(a: Box, b: Box) -> float:
+    """How far apart two boxes are, in sides of the second, with the logarithm of the ratio of their sides."""
+    sides = [max(right - left, bottom - top, 1.0) for left, top, right, bottom in (a, b)]
+    distance = np.hypot((a[0] + a[2] - b[0] - b[2]) / 2, (a[1] + a[3] - b[1] - b[3]) / 2)
+    return float(distance / sides[1] + abs(np.log2(sides[0] / sides[1])))
 
 
 @dataclass

@@ -20,11 +20,20 @@ from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.arrays import resize, to_tensor
 from jr2net.images.face_detector import FaceDetector
-from jr2net.inference.animation import MAX_FILM_SIDE, Expression, ReenactmentError, animate, batches, photo_options
+from jr2net.inference.animation import (
+    MAX_FILM_SIDE,
+    Expression,
+    FilmFaces,
+    ReenactmentError,
+    animate,
+    batches,
+    photo_options,
+)
 from jr2net.inference.compositing import composite, generated_crops
 from jr2net.inference.control import DrivingOptions, FilmControls, PhotoControls, drive, with_expression
 from jr2net.inference.face import FittedFace
 from jr2net.inference.films import Film, ReenactedPhoto
+from jr2net.inference.following import FaceChoice
 from jr2net.inference.messages import (
     FaceArrays,
     ModelInfo,
@@ -33,7 +42,7 @@ from jr2net.inference.messages import (
     to_face_arrays,
     to_parameters,
 )
-from jr2net.inference.photo import Photo
+from jr2net.inference.photo import Photo, installed_detector
 from jr2net.inference.portraits import PortraitCodes
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.weights import REENACTMENT, as_face_model, checkpoint_folder, load_checkpoint
@@ -176,6 +185,10 @@ class Reenactor:
         source: Photo | FittedFace | str | Path | bytes,
         driving: str | Path | bytes | Track | Expression | None,
         *,
+        face: int = 0,
+        box: Sequence[float] | None = None,
+        driving_face: int = 0,
+        driving_box: Sequence[float] | None = None,
         detector: FaceDetector | None = None,
         longest_side: int = MAX_FILM_SIDE,
         **controls: Unpack[FilmControls],
@@ -185,13 +198,18 @@ class Reenactor:
         source        a photo, or a video, whose every frame acts (``jr2net.inference.animation``)
         driving       coefficients drive a video only, all its frames alike; None: its own expression, which
                       ``pitch``, ``yaw``, ``roll`` or ``close_mouth`` change
+        face, box     which face of a source video acts (``FaceChoice``): the same one throughout
+        driving_face, driving_box    which face of a driving video drives
+        detector      the default is the installed one
         controls      fields of ``DrivingOptions``; a capture drives the expression only
         longest_side  of the generated video, in pixels; larger sources are shrunk
 
         Frames are generated while the result is iterated or saved. Raises ControlError, TrackError, VideoError or
         ReenactmentError immediately, and NoFaceError while generating if no frame shows a face.
         """
-        return animate(self, source, driving, DrivingOptions(**controls), detector, longest_side)
+        choices = FaceChoice.of(face, box), FaceChoice.of(driving_face, driving_box)
+        faces = FilmFaces(detector or installed_detector(), *choices)
+        return animate(self, source, driving, DrivingOptions(**controls), faces, longest_side)
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Any:

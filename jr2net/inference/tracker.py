@@ -13,15 +13,13 @@ import torch
 from jr2net import storage
 from jr2net.face.model import FaceModel
 from jr2net.images.face_detector import FaceDetector
-from jr2net.images.video import VideoError, VideoFrame, VideoLimits, read_frames
+from jr2net.images.video import NO_LIMITS, VideoError, VideoFrame, probe_video, up_to_damage
 from jr2net.inference.assembly import TrackedFrame, assemble
 from jr2net.inference.face_track import FaceTrack, Smoothing
-from jr2net.inference.following import FaceFollower, PictureCamera
+from jr2net.inference.following import FaceChoice, FaceFollower, PictureCamera
 from jr2net.inference.photo import installed_detector
 from jr2net.inference.reconstruction import Precision, Reconstructor, Runtime
 from jr2net.inference.smoothing import EXPRESSION, ROTATION, TRANSLATION, OneEuroFilter
-
-LIMITS = VideoLimits(seconds=24 * 3600.0, pixels=8192 * 4352, frames=10_000_000)
 
 
 @dataclass(frozen=True)
@@ -70,39 +68,41 @@ class Tracker:
 
         Raises VideoError, StorageError, NoFaceError where no frame shows a face, NeutralError.
         """
-        content, name = (video, "video") if isinstance(video, bytes) else (storage.read_bytes(str(video)), str(video))
-
-        def counted() -> Iterator[TrackedFrame]:
-            for number, frame in enumerate(self.track(read_frames(content, LIMITS), face=face, box=box), 1):
-                yield frame
-                progress(number)
-
+        name = "video" if isinstance(video, bytes) else str(video)
         try:
-            track = assemble(counted(), storage.base_name(name), self.reconstructor.model, self.reconstructor.info)
+            shape, ended = probe_video(video, NO_LIMITS), list[str]()
         except VideoError as error:
             raise VideoError(error.kind, f"{name}: {error}") from None
-        track = track.smoothed(smooth)
+        follow = FaceFollower(self.detector, shape.fps, FaceChoice.of(face, box), name)
+
+        def counted() -> Iterator[TrackedFrame]:
+            frames = up_to_damage(video, NO_LIMITS, ended)
+            for number, frame in enumerate(self.track(frames, follow), 1):
+                yield frame
+                progress(number)
+            follow.check_found()
+
+        track = assemble(counted(), storage.base_name(name), self.reconstructor.model, self.reconstructor.info)
+        track = replace(track, notes=(*follow.notes(), *track.notes, *ended)).smoothed(smooth)
         return track if neutral is None else track.relative_to(neutral)
 
-    def track(
-        self, frames: Iterable[VideoFrame], *, face: int = 0, box: Sequence[float] | None = None, batch: int = 8
-    ) -> Iterator[TrackedFrame]:
-        """Every frame's face as it is fitted, unsmoothed; the same person's throughout.
+    def track(self, frames: Iterable[VideoFrame], follow: FaceFollower, batch: int = 8) -> Iterator[TrackedFrame]:
+        """Every frame's face as it is fitted, unsmoothed; that of the person who is followed.
 
         batch: frames that are fitted at a time; 1 answers each before the next is read, as a camera needs.
         """
-        follow, camera = FaceFollower(self.detector, face, box), PictureCamera(self.reconstructor.info.focal_ratio)
+        camera = PictureCamera(self.reconstructor.info.focal_ratio)
         remaining, size = iter(frames), self.reconstructor.camera.size
         while taken := list(islice(remaining, batch)):
-            found = [follow(frame) for frame in taken]
-            crops = [frame.photo.crop_image(size) for frame in found if frame.photo is not None]
+            found = [follow(frame.image) for frame in taken]
+            crops = [followed.photo.crop_image(size) for followed in found if followed.photo is not None]
             fits = iter(self.reconstructor.fit(crops) if crops else [])
-            for frame in found:
-                if frame.photo is None:
-                    yield TrackedFrame(frame.seconds, None, frame.begins)
+            for frame, followed in zip(taken, found):
+                if followed.photo is None:
+                    yield TrackedFrame(frame.seconds, None, followed.begins)
                 else:
-                    placed = camera.place(next(fits).face, frame.photo)
-                    yield TrackedFrame(frame.seconds, placed, frame.begins, frame.photo.crop)
+                    placed = camera.place(next(fits).face, followed.photo)
+                    yield TrackedFrame(frame.seconds, placed, followed.begins, followed.photo.crop)
 
 
 class LiveSmoother:

@@ -34,8 +34,7 @@ def reconstruction_router(service: Service, guards: Sequence[Depends]) -> APIRou
     @router.post("/v1/reconstruct", responses=RESPONSES["reconstruct"], openapi_extra=BODIES["reconstruct"])
     async def reconstruct(request: Request, format: Format = "json", box: Box = None, face: FaceIndex = 0) -> Response:
         """Fits the morphable face to every image."""
-        body = await read_body(request, limits)
-        images, boxes, indices = await _images(request, body, box, face, limits)
+        images, boxes, indices = await _images(request, box, face, limits)
         if format != "json" and len(images) > 1:
             raise Problem(422, f"format={format} works with one image; send {len(images)} requests, or use format=json")
 
@@ -63,7 +62,7 @@ def _encode(face: FittedFace, format: str) -> bytes:
 
 
 async def _images(
-    request: Request, body: bytes, box: str | None, face: int, limits: Limits
+    request: Request, box: str | None, face: int, limits: Limits
 ) -> tuple[list[bytes], list[tuple[float, ...] | None], list[int]]:
     """The images of a raw or multipart body, and the box and the index of the face of each. Raises Problem."""
     content_type = media_type(request)
@@ -73,8 +72,8 @@ async def _images(
                 415,
                 f"Content-Type {content_type[:60]!r}: send image/…, application/octet-stream or multipart/form-data",
             )
-        return [body], [parse_box(box)], [face]
-    form = await read_form(request, body, limits)
+        return [await read_body(request, limits)], [parse_box(box)], [face]
+    form = await read_form(request, limits)
     reject_unknown_fields(form, ("image", "box", "face"))
     images = [item for item in form.getlist("image") if not isinstance(item, str)]
     if not images or len(images) != len(form.getlist("image")):

@@ -16,15 +16,18 @@ from starlette.datastructures import FormData
 
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.mark import encode_image
+from jr2net.images.video_file import is_video
 from jr2net.inference.control import drive, with_expression
-from jr2net.inference.driving import is_video
 from jr2net.inference.face import FittedFace, rounded
-from serve.acting import act, fixed_driving
+from jr2net.inference.following import FaceChoice
+from serve.acting import act, fixed_driving, open_acting
 from serve.bodies import (
     get_face,
     get_file,
     get_text,
+    get_video,
     media_type,
+    notes_header,
     parse_box,
     parse_expression,
     parse_image_format,
@@ -42,7 +45,9 @@ from serve.service import Service
 _PHOTO_FIELDS = (
     "source", "box", "face", "expression", "driving", "driving_box", "driving_face", "format", *PHOTO_CONTROLS,
 )  # fmt: skip
-_VIDEO_FIELDS = ("source", "box", "face", "driving", "expression", *FILM_CONTROLS)
+_VIDEO_FIELDS = (
+    "source", "box", "face", "driving", "driving_box", "driving_face", "expression", *FILM_CONTROLS,
+)  # fmt: skip
 
 
 def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
@@ -93,29 +98,28 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
         """
         form = await read_multipart(request)
         reject_unknown_fields(form, _VIDEO_FIELDS)
-        content = await get_file(form, "driving")
+        driving_file, video = await get_video(form, "driving"), await get_video(form, "source")
         text, options = await get_text(form, "expression"), await read_controls(form, FILM_CONTROLS)
-        sent = await get_file(form, "source")
-        video = sent if sent and is_video(sent) else None
-        if video and (form.getlist("box") or form.getlist("face")):
-            raise Problem(422, "box and face choose a photo's face; of a video the largest one acts")
-        if content is not None and text is not None:
+        of_video = video is not None and is_video(video.head)
+        if driving_file is not None and text is not None:
             raise Problem(422, "send either expression (JSON) or driving (a video or a capture)")
-        if content is None and text is not None and not video:
+        if driving_file is None and text is not None and not of_video:
             raise Problem(422, "expression: drives a video; for a photo send it to /v1/reenact")
-        if content == b"" or (content is None and not video):
+        if (driving_file is None and not of_video) or (driving_file is not None and not driving_file.head):
             raise Problem(422, "driving: send a video (MP4, MOV, WebM) or an ARKit capture (CSV, JSON) as a file")
         with network_errors_as_503():
-            if video is None:
-                source = await open_source(form, sent, limits.video_side)
-            if content is not None:
-                driving = await open_driving(service, content, options)
+            if driving_file is not None:
+                driving = await open_driving(service, driving_file, options, await read_choice(form, "driving_"))
             else:
                 driving = fixed_driving(text, options)
-            chunks = act(service, video, driving) if video else generate_video(service, source, driving)
+            if video is not None and of_video:
+                acting = await open_acting(service, video, driving, await read_choice(form))
+                chunks, found = act(service, acting), acting.found
+            else:
+                source = await open_source(form, None if video is None else video.read(), limits.video_side)
+                chunks, found = generate_video(service, source, driving), driving.found
             first = await first_chunk(chunks, request.is_disconnected)
-        notes = "; ".join(driving.notes).encode("ascii", "replace").decode()
-        headers = {"X-Capture-Notes": " ".join(notes.split())[:1000]} if notes else {}
+        headers = notes_header(found())
         return StreamingResponse(_chain(first, chunks), media_type="video/mp4", headers=headers)
 
     @router.post("/v1/capture", responses=RESPONSES["capture"], openapi_extra=BODIES["capture"])
@@ -130,7 +134,12 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
     async def read_multipart(request: Request) -> FormData:
         if media_type(request) != "multipart/form-data":
             raise Problem(415, "send the fields as multipart/form-data")
-        return await read_form(request, await read_body(request, limits), limits)
+        return await read_form(request, limits)
+
+    async def read_choice(form: FormData, prefix: str = "") -> FaceChoice:
+        """Which face of a video is meant. Raises Problem 422."""
+        box = parse_box(await get_text(form, f"{prefix}box"), f"{prefix}box")
+        return FaceChoice.of(await get_face(form, f"{prefix}face"), box)
 
     async def open_source(form: FormData, content: bytes | None, max_side: int = 0) -> FittedFace:
         if content is None:

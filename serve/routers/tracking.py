@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -12,20 +13,31 @@ from fastapi.params import Depends
 from fastapi.responses import Response, StreamingResponse
 
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.images.video import VideoError, VideoFrame, VideoLimits, probe_video, read_frames
+from jr2net.images.photo import photo_format
+from jr2net.images.video import VideoError, VideoFrame, probe_video, up_to_damage
+from jr2net.images.video_file import CONTAINERS, VideoFile, container_format, is_animated_gif
 from jr2net.inference.assembly import TrackedFrame, assemble
-from jr2net.inference.driving import is_video
 from jr2net.inference.face import rounded
-from jr2net.inference.face_track import NeutralError, Smoothing
-from jr2net.inference.following import FaceFollower, FollowedFrame, PictureCamera
+from jr2net.inference.face_track import FaceTrack, NeutralError
+from jr2net.inference.following import FaceChoice, FaceFollower, FollowedFrame, PictureCamera
 from jr2net.inference.photo import NoFaceError
 from jr2net.inference.tracker import LiveSmoother
-from serve.bodies import get_file, media_type, parse_box, read_body, read_form, reject_unknown_fields
+from serve.bodies import (
+    get_video,
+    media_type,
+    notes_header,
+    parse_box,
+    read_form,
+    read_spooled,
+    reject_unknown_fields,
+)
 from serve.documents import BODIES, RESPONSES
 from serve.problems import Problem, network_errors_as_503
-from serve.reenact import map_in_order
+from serve.reenact import map_in_order, open_follower
 from serve.routers.reconstruction import Box, FaceIndex
 from serve.service import Service
+from serve.settings import video_limits
+from serve.uploads import as_video
 
 _MEDIA_TYPES = {
     "json": "application/json",
@@ -47,7 +59,6 @@ Neutral = Annotated[
 def tracking_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
     router = APIRouter(dependencies=guards)
     limits = service.settings.limits
-    video_limits = VideoLimits(limits.video_seconds, limits.video_pixels, round(limits.video_seconds * 120))
 
     @router.post("/v1/track", responses=RESPONSES["track"], openapi_extra=BODIES["track"])
     async def track(
@@ -59,93 +70,100 @@ def tracking_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
         face: FaceIndex = 0,
     ) -> Response:
         """Tracks one person's face through a video: 51 ARKit coefficients and the head's pose of every frame."""
-        content = await _video(request)
+        video = await _video(request)
         resting = _neutral(neutral)
         if format == "ndjson" and (smooth == "two-sided" or resting is not None):
             field = "smooth=two-sided" if smooth == "two-sided" else "neutral"
             raise Problem(422, f"{field} needs the whole video, and ndjson is sent frame by frame; use another format")
-        if service.detector is None:
-            raise Problem(422, "tracking needs a face detector, and none is installed here")
         try:
-            shape = await asyncio.to_thread(probe_video, content, video_limits)
+            shape = await asyncio.to_thread(probe_video, video, video_limits(limits))
         except VideoError as error:
             raise Problem.from_error(error, "video") from None
-        frames = _tracked(content, FaceFollower(service.detector, face, parse_box(box)))
+        ended: list[str] = []
+        follow = open_follower(service, shape.fps, FaceChoice.of(face, parse_box(box)), "video")
+        frames = _tracked(up_to_damage(video, video_limits(limits), ended), follow)
+
+        def notes() -> tuple[str, ...]:
+            return (*follow.notes(), *ended)
+
         if format == "ndjson":
-            causal = LiveSmoother(shape.fps) if smooth != "none" else None
-            lines = _lines(frames, causal)
+            lines = _lines(frames, LiveSmoother(shape.fps) if smooth != "none" else None, notes)
             with network_errors_as_503():
                 first = [await anext(lines), await anext(lines)]
             return StreamingResponse(_chain(first, lines), media_type=_MEDIA_TYPES[format])
         with network_errors_as_503():
-            return await _whole(request, frames, format, smooth or "two-sided", resting)
+            tracked = [frame async for frame in _while_connected(request, frames)]
+            network = (await service.describe())["reconstruction"]
 
-    async def _video(request: Request) -> bytes:
-        body = await read_body(request, limits)
-        if media_type(request) == "multipart/form-data":
-            form = await read_form(request, body, limits)
-            reject_unknown_fields(form, ("video",))
-            body = await get_file(form, "video") or b""
-        if not is_video(body):
-            raise Problem(415, "video: send an MP4, MOV, WebM or Matroska video as the body, or as the file `video`")
-        return body
-
-    async def _tracked(content: bytes, follow: FaceFollower) -> AsyncIterator[TrackedFrame]:
-        """The frames in order, several of them in flight. Raises Problem."""
-        network = (await service.describe())["reconstruction"]
-        camera, frames = PictureCamera(network.focal_ratio), read_frames(content, video_limits)
-
-        async def followed() -> AsyncIterator[FollowedFrame]:
-            while (frame := await asyncio.to_thread(_next, frames, follow)) is not None:
-                yield frame
-
-        async def fit(frame: FollowedFrame) -> tuple[FollowedFrame, Any]:
-            return frame, None if frame.photo is None else (await service.fit(frame.photo)).fit.face
-
-        async for frame, fitted in map_in_order(fit, followed()):
-            if frame.photo is None:
-                yield TrackedFrame(frame.seconds, None, frame.begins)
-            else:
-                yield TrackedFrame(frame.seconds, camera.place(fitted, frame.photo), frame.begins, frame.photo.crop)
-
-    def _next(frames: Iterator[VideoFrame], follow: FaceFollower) -> FollowedFrame | None:
-        """The next frame; None at the end, or where the rest is damaged."""
-        try:
-            frame = next(frames, None)
-        except VideoError:
-            return None
-        with service.stage("find"):
-            return None if frame is None else follow(frame)
-
-    async def _whole(
-        request: Request, frames: AsyncIterator[TrackedFrame], format: str, smooth: Smoothing, neutral: Any
-    ) -> Response:
-        tracked = []
-        async for frame in frames:
-            tracked.append(frame)
-            if await request.is_disconnected():
-                raise Problem(400, "the client has gone")
-        network = (await service.describe())["reconstruction"]
-
-        def encode() -> bytes:
-            found = assemble(tracked, "video", service.model, network).smoothed(smooth)
-            found = found if neutral is None else found.relative_to(neutral)
-            if format == "csv":
-                return found.to_csv()
-            return found.to_glb() if format == "glb" else json.dumps(found.to_json()).encode()
+        def encode() -> tuple[bytes, tuple[str, ...]]:
+            follow.check_found()
+            found = assemble(tracked, "video", service.model, network)
+            found = replace(found, notes=(*follow.notes(), *found.notes, *ended)).smoothed(smooth or "two-sided")
+            return _encode(found if resting is None else found.relative_to(resting), format), found.notes
 
         with service.stage("encode"):
             try:
-                content = await asyncio.to_thread(encode)
+                content, said = await asyncio.to_thread(encode)
             except (NoFaceError, NeutralError) as error:
                 raise Problem(422, str(error)) from None
-        return Response(content, media_type=_MEDIA_TYPES[format], headers={"X-Model-Digest": network.digest})
+        headers = {"X-Model-Digest": network.digest, **notes_header(said)}
+        return Response(content, media_type=_MEDIA_TYPES[format], headers=headers)
+
+    async def _video(request: Request) -> VideoFile:
+        if media_type(request) == "multipart/form-data":
+            form = await read_form(request, limits)
+            reject_unknown_fields(form, ("video",))
+            video = await get_video(form, "video") or VideoFile.of(b"")
+        else:
+            video = as_video(await read_spooled(request, limits))
+        if container_format(video.head) is None or (photo_format(video.head) and not is_animated_gif(video)):
+            raise Problem(415, f"video: send an {CONTAINERS} video as the body, or as the file `video`")
+        return video
+
+    async def _tracked(frames: Iterator[VideoFrame], follow: FaceFollower) -> AsyncIterator[TrackedFrame]:
+        """The frames in order, several of them in flight."""
+        camera = PictureCamera((await service.describe())["reconstruction"].focal_ratio)
+
+        def follow_next() -> tuple[float, FollowedFrame] | None:
+            frame = next(frames, None)
+            with service.stage("find"):
+                return None if frame is None else (frame.seconds, follow(frame.image))
+
+        async def followed() -> AsyncIterator[tuple[float, FollowedFrame]]:
+            while (found := await asyncio.to_thread(follow_next)) is not None:
+                yield found
+
+        async def place(found: tuple[float, FollowedFrame]) -> TrackedFrame:
+            seconds, (photo, begins) = found[0], (found[1].photo, found[1].begins)
+            if photo is None:
+                return TrackedFrame(seconds, None, begins)
+            face = (await service.fit(photo)).fit.face
+            return TrackedFrame(seconds, camera.place(face, photo), begins, photo.crop)
+
+        async for frame in map_in_order(place, followed()):
+            yield frame
 
     return router
 
 
-async def _lines(frames: AsyncIterator[TrackedFrame], smooth: LiveSmoother | None) -> AsyncIterator[bytes]:
-    """A line that names the coefficients, one for each frame, and one with their numbers."""
+async def _while_connected(request: Request, frames: AsyncIterator[TrackedFrame]) -> AsyncIterator[TrackedFrame]:
+    """Raises Problem once the client has gone."""
+    async for frame in frames:
+        yield frame
+        if await request.is_disconnected():
+            raise Problem(400, "the client has gone")
+
+
+def _encode(track: FaceTrack, format: str) -> bytes:
+    if format == "csv":
+        return track.to_csv()
+    return track.to_glb() if format == "glb" else json.dumps(track.to_json()).encode()
+
+
+async def _lines(
+    frames: AsyncIterator[TrackedFrame], smooth: LiveSmoother | None, notes: Callable[[], tuple[str, ...]]
+) -> AsyncIterator[bytes]:
+    """A line that names the coefficients, one for each frame, and one with their numbers and the notes."""
     yield _line({"names": list(ARKIT_NAMES)})
     count = seen = 0
     async for frame in frames:
@@ -154,7 +172,7 @@ async def _lines(frames: AsyncIterator[TrackedFrame], smooth: LiveSmoother | Non
         face = shown.face or {}
         values = {name: rounded(face[name], 4) if face else None for name in ("expression", "rotation", "translation")}
         yield _line({"seconds": round(shown.seconds, 4), **values, **({"cut": True} if shown.begins else {})})
-    yield _line({"done": True, "frames": count, "frames_with_face": seen})
+    yield _line({"done": True, "frames": count, "frames_with_face": seen, "notes": list(notes())})
 
 
 def _line(values: dict[str, Any]) -> bytes:

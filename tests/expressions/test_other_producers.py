@@ -394,6 +394,7 @@ def test_a_recording_with_its_calibrated_csv(tmp_path: Path) -> None:
         read_capture(str(tmp_path / "take.json"))
 
 
-def test_a_capture_may_be_named_txt(tmp_path: Path) -> None:
-    (tmp_path / "take.txt").write_text(face_cap())
-    assert len(read_capture(str(tmp_path / "take.txt"))) == FRAMES
+@pytest.mark.parametrize("name", ["take.txt", "take", "TAKE.CSV", "take.csv.bak", "take.mp4"])
+def test_a_capture_is_told_by_its_content(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(face_cap())
+    assert len(read_capture(str(tmp_path / name))) == FRAMES

@@ -1,5 +1,8 @@
 import io
 import json
+import os
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import trimesh
 
 from jr2net.config import FaceConfig
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.face.gltf import face_glb, vertex_normals
+from jr2net.face.gltf import FaceMotion, animated_face_glb, face_glb, vertex_normals
 from jr2net.face.load import load_face_model
 from jr2net.face.parameters import FaceParameters
 
@@ -91,10 +94,47 @@ def test_accessors_have_correct_bounds(model, face):
         assert np.array_equal(part["min"], values.min(0)) and np.array_equal(part["max"], values.max(0))
 
 
-def test_trimesh_loads_it(model, face):
-    (mesh,) = trimesh.load(io.BytesIO(face_glb(model, face)), file_type="glb").geometry.values()
-    assert mesh.faces.shape == tuple(model.faces.shape)
+def test_trimesh_loads_it_upright_in_metres_with_names(model, face):
+    (mesh,) = trimesh.load(io.BytesIO(face_glb(model, face)), file_type="glb", process=False).geometry.values()
+    assert np.array_equal(mesh.faces, model.faces.numpy())
     assert 0.1 < np.ptp(mesh.vertices[:, 1]) < 0.5
+    nose, chin = mesh.vertices[model.landmarks[30]], mesh.vertices[model.landmarks[8]]
+    assert nose[2] > mesh.vertices[:, 2].mean() + 0.03 and nose[1] > chin[1] + 0.03  # faces +z, y up
+    assert mesh.vertex_normals[:, 2].mean() > 0.3
+    assert mesh.metadata["targetNames"] == list(ARKIT_NAMES)
+
+
+def test_the_order_of_the_vertices_is_the_same_for_everybody(model, face):
+    first, second = (_read(face_glb(model, face[n])) for n in (0, 1))
+    indices = [arrays[document["meshes"][0]["primitives"][0]["indices"]] for document, arrays in (first, second)]
+    assert np.array_equal(*indices) and np.array_equal(indices[0].reshape(-1, 3), model.faces.numpy())
+
+
+def test_colours_are_linear(model, face):
+    document, arrays = _read(face_glb(model, face))
+    colours = arrays[document["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
+    seen = np.where(colours <= 0.0031308, 12.92 * colours, 1.055 * colours ** (1 / 2.4) - 0.055)
+    assert np.allclose(seen, model.reflectance(face.albedo)[0].clamp(0, 1).numpy(), atol=1e-3)
+
+
+VALIDATE = """
+const { validateBytes } = require("gltf-validator");
+validateBytes(new Uint8Array(require("fs").readFileSync(0))).then((report) => console.log(JSON.stringify(report)));
+"""
+
+
+def test_khronos_validator_finds_nothing(model, face):
+    """Runs where npm's ``gltf-validator`` is found: ``npm install --global gltf-validator``, or in NODE_PATH."""
+    node = shutil.which("node")
+    npm = subprocess.run(["npm", "root", "--global"], capture_output=True, text=True).stdout if node else ""
+    environment = {**os.environ, "NODE_PATH": os.pathsep.join([os.environ.get("NODE_PATH", ""), npm.strip()])}
+    found = node and subprocess.run([node, "-e", 'require("gltf-validator")'], env=environment, capture_output=True)
+    if not found or found.returncode:
+        pytest.skip("Node.js or npm's gltf-validator is not installed")
+    motion = FaceMotion(np.arange(5) / 30, np.random.default_rng(0).random((5, 51)), np.zeros((5, 3)), np.ones((5, 3)))
+    for content in (face_glb(model, face), animated_face_glb(model, face, motion)):
+        run = subprocess.run([node, "-e", VALIDATE], input=content, env=environment, capture_output=True, check=True)
+        assert json.loads(run.stdout)["issues"]["messages"] == []
 
 
 def test_empty_batch_is_rejected(model, face):

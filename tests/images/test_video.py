@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jr2net.images.mark import SOURCE_TYPE, Mark
-from jr2net.images.video import VideoError, VideoLimits, encode_mp4, probe_video, read_video
+from jr2net.images.video import Mp4Writer, VideoError, VideoLimits, encode_mp4, probe_video, read_video
+from jr2net.images.video_notes import read_notes
 
 LIMITS = VideoLimits(seconds=5, pixels=200 * 200, frames=50)
 
@@ -49,6 +50,14 @@ def test_the_first_chunks_are_playable():
 def test_the_container_declares_itself_synthetic():
     with av.open(io.BytesIO(_video()), "r", format="mp4") as container:
         assert SOURCE_TYPE in container.metadata["comment"] and "model abc" in container.metadata["comment"]
+
+
+def test_notes_are_kept_in_the_file_before_its_index():
+    writer = Mp4Writer(64, 48, 25, None)
+    content = b"".join([writer.add(np.zeros((48, 64, 3), np.uint8)), writer.finish(["3 of 9 frames", "one cut ×"])])
+    assert read_notes(content) == ["3 of 9 frames", "one cut ×"] and content.rindex(b"mfra") > content.rindex(b"uuid")
+    assert len(list(read_video(content, LIMITS))) == 1
+    assert read_notes(_video()) == [] and read_notes(b"") == [] and read_notes(content[:-200]) == []
 
 
 def test_limits_are_enforced():

@@ -131,7 +131,7 @@ def test_a_video_drives_a_photo(reenactor, photo, tmp_path: Path) -> None:
     assert driven.fps == 30
     assert len(list(driven)) == 6
     faceless = reenactor.animate(photo, tmp_path / "driving.mp4", detector=lambda image: [])
-    with pytest.raises(NoFaceError, match=r"driving\.mp4: no face was found in any of"):
+    with pytest.raises(NoFaceError, match=r"driving\.mp4: none of its 6 frames shows a face"):
         list(faceless)
     with pytest.raises(ControlError, match="a capture drives the expression alone"):
         reenactor.animate(photo, Track("take", np.zeros((6, 51), np.float32), 30.0), pose=True)
@@ -146,6 +146,8 @@ def test_a_video_acts_with_its_own_pose_and_length(reenactor, photo, tmp_path: P
     seen: list[int] = []
 
     def detect(image: np.ndarray) -> list[Face]:
+        if image.shape[:2] != (256, 256):  # the surroundings of the face before
+            return []
         seen.append(len(seen))
         return [Face((60.0, 60.0, 180.0, 180.0))] if len(seen) != 3 else []
 
@@ -158,7 +160,7 @@ def test_a_video_acts_with_its_own_pose_and_length(reenactor, photo, tmp_path: P
     assert (
         np.array_equal(frames[0][:20], frames[1][:20]) or np.abs(frames[0][:20].astype(int) - frames[1][:20]).mean() < 3
     )
-    with pytest.raises(NoFaceError, match=r"source\.mp4: no frame of the video shows a face"):
+    with pytest.raises(NoFaceError, match=r"source\.mp4: none of its 6 frames shows a face"):
         list(reenactor.animate(tmp_path / "source.mp4", {"jawOpen": 0.5}, detector=lambda image: []))
     (tmp_path / "bad.mp4").write_bytes((tmp_path / "source.mp4").read_bytes()[:400])
     with pytest.raises(VideoError, match=r"bad\.mp4: "):

@@ -22,6 +22,7 @@ from jr2net.images.video import VideoFrame
 from jr2net.inference.assembly import TrackedFrame, assemble, frame_rate
 from jr2net.inference.face import OutputError
 from jr2net.inference.face_track import FaceTrack, NeutralError
+from jr2net.inference.following import FaceChoice, FaceFollower
 from jr2net.inference.messages import Fit, ModelInfo
 from jr2net.inference.photo import NoFaceError
 from jr2net.inference.tracker import LiveSmoother, Tracker
@@ -109,7 +110,8 @@ def encode(images: list[np.ndarray], instants: list[float]) -> bytes:
 def track_of(tracker: Tracker, images: list[np.ndarray], fps: float = 30.0, **arguments: object) -> FaceTrack:
     frames = [VideoFrame(number / fps, image) for number, image in enumerate(images)]
     network = tracker.reconstructor
-    return assemble(tracker.track(frames, **arguments), "clip", network.model, network.info)  # type: ignore[arg-type]
+    follow = FaceFollower(tracker.detector, fps, FaceChoice.of(**arguments))  # type: ignore[arg-type]
+    return assemble(tracker.track(frames, follow), "clip", network.model, network.info)
 
 
 def test_a_frame_rate_that_varies_keeps_its_instants(tracker: Tracker) -> None:

@@ -18,6 +18,7 @@ from jr2net.images.face_detector import Face
 from jr2net.images.mark import SOURCE_TYPE, is_marked
 from jr2net.images.photo import decode_photo
 from jr2net.images.video import encode_mp4
+from jr2net.images.video_notes import read_notes
 from serve.access import AccessControl
 
 FACES = [Face((20.0, 20.0, 108.0, 108.0))]
@@ -100,19 +101,23 @@ def test_a_video_acts_at_its_own_length(detecting_client):
         (act(None, source), "or turn the head"),
         (act(capture(3), source, expression="{}"), "either expression"),
         (act(None, make_photo(), expression="{}"), "expression: drives a video"),
-        (act(capture(3), source, box=BOX), "of a video the largest one acts"),
-        (act(capture(3), clip(2, faceless=(0, 1))), "source: no frame of the video shows a face"),
+        (act(capture(3), source, face="1"), "source: none of its 7 frames shows 2 faces"),
+        (act(capture(3), source, driving_face="1"), "driving_face and driving_box choose the face of a driving video"),
+        (act(clip(2), source, driving_face="1"), "driving: none of its 2 frames shows 2 faces"),
+        (act(capture(3), clip(2, faceless=(0, 1))), "source: none of its 2 frames shows a face"),
         (act(None, source, expression="{}", pose="true"), "pose: named coefficients drive the expression alone"),
     ]:
         assert response.status_code == 422 and detail in response.json()["detail"], response.text[:300]
 
 
 def test_frames_without_a_face_are_held_and_said(detecting_client):
-    assert len(frames_of(request_video(detecting_client, clip(6, faceless=(2, 3))))) == 6
+    late = request_video(detecting_client, clip(40, faceless=(32, 33)))
+    assert len(frames_of(late)) == 40 and "X-Capture-Notes" not in late.headers  # not known when the answer begins
+    assert read_notes(late.content)[0] == "2 of 40 frames show no face; the face before is held"
     begins_late = request_video(detecting_client, clip(6, faceless=(0, 1)))
     assert len(frames_of(begins_late)) == 6 and "no face" in begins_late.headers["X-Capture-Notes"]
     refused = request_video(detecting_client, clip(4, faceless=(0, 1, 2, 3)))
-    assert refused.status_code == 422 and "driving: no face was found in any of 4 frames" in refused.json()["detail"]
+    assert refused.status_code == 422 and "driving: none of its 4 frames shows a face" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(

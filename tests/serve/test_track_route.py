@@ -43,7 +43,8 @@ def test_a_video_is_tracked(tracking_client) -> None:
     assert [frame["expression"] is None for frame in found["frames"]] == [n in (4, 5) for n in range(9)]
     assert "2 of 9 frames show no face (longest gap 0.1 s)" in found["notes"] and len(found["identity"]) == 80
     upload = {"video": ("clip.mp4", clip(9, faceless=(4, 5)))}
-    assert tracking_client.post("/v1/track", files=upload).json() == found
+    other = tracking_client.post("/v1/track", files=upload).json()
+    assert other["notes"] == found["notes"] and np.allclose(other["identity"], found["identity"], atol=1e-3)
 
 
 def test_other_formats(tracking_client) -> None:
@@ -56,7 +57,12 @@ def test_other_formats(tracking_client) -> None:
 def test_lines_come_frame_by_frame(tracking_client) -> None:
     response = tracking_client.post("/v1/track?format=ndjson", content=clip(9, faceless=(8,)))
     head, *frames, end = map(json.loads, response.text.splitlines())
-    assert head == {"names": list(ARKIT_NAMES)} and end == {"done": True, "frames": 9, "frames_with_face": 8}
+    assert head == {"names": list(ARKIT_NAMES)} and end == {
+        "done": True,
+        "frames": 9,
+        "frames_with_face": 8,
+        "notes": [],
+    }
     assert [round(frame["seconds"], 2) for frame in frames] == [0.04 * n for n in range(9)]
     assert frames[8]["expression"] is None and len(frames[0]["expression"]) == 51
 
@@ -65,6 +71,7 @@ def test_lines_come_frame_by_frame(tracking_client) -> None:
     ("query", "content", "status", "message"),
     [
         ("", make_photo(), 415, "video: send an MP4"),
+        ("?face=1", clip(3), 422, "none of its 3 frames shows 2 faces"),
         ("", clip(3, faceless=(0, 1, 2)), 422, "none of its 3 frames shows a face"),
         ("", clip(9)[:200], 415, "video: the file holds no video stream"),
         ("?format=fbx", clip(3), 422, "format"),

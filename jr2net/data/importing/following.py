@@ -85,40 +85,41 @@ class Follower:
             return None
         if self._box is not None:
             before = self._box
-            near = max(
-                self._faces_around(frame.image, before), key=lambda face: overlap(face.box, before), default=None
-            )
+            around = faces_around(self.detector, frame.image, before)
+            near = max(around, key=lambda face: overlap(face.box, before), default=None)
             if near is not None and overlap(near.box, before) >= _SAME:
                 return near.landmarks
         if frame.box is not None:
-            inside = [face for face in self._faces_around(frame.image, frame.box) if _centre_in(face.box, frame.box)]
+            around = faces_around(self.detector, frame.image, frame.box)
+            inside = [face for face in around if centre_in(face.box, frame.box)]
             return inside[0].landmarks if inside else None
         faces = self.detector(frame.image)
         return faces[0].landmarks if faces else None
 
     def _near_points(self, image: np.ndarray, points: np.ndarray) -> np.ndarray | None:
         """Detected landmarks of the face whose five points these are."""
+        assert self.detector is not None
         eyes = float(np.linalg.norm(points[1] - points[0]))
-        for face in self._faces_around(image, box_of(points), 2 * _REGION):
+        for face in faces_around(self.detector, image, box_of(points), 2 * _REGION):
             if face.landmarks is not None:
                 distance = np.linalg.norm(five_of(face.landmarks) - points, axis=-1).mean()
                 if distance < _NEAR * max(eyes, float(np.linalg.norm(points[3] - points[0])) / 2):
                     return face.landmarks
         return None
 
-    def _faces_around(self, image: np.ndarray, box: Box, scale: float = _REGION) -> list[Face]:
-        """The faces in a square around a box, the largest first; found where the whole picture may be too large."""
-        assert self.detector is not None
-        left, top, right, bottom = box
-        side = scale * max(right - left, bottom - top, 8.0)
-        region = Crop(((left + right) / 2, (top + bottom) / 2), side)
-        size = min(_REGION_PIXELS, max(128, round(side)))
-        faces = []
-        for face in self.detector(region.apply(image, size)):
-            if face.landmarks is not None:
-                landmarks = region.to_image(face.landmarks.astype(np.float64), size).astype(np.float32)
-                faces.append(Face(box_of(landmarks), face.score, landmarks))
-        return faces
+
+def faces_around(detector: FaceDetector, image: np.ndarray, box: Box, scale: float = _REGION) -> list[Face]:
+    """The faces in a square around a box, the largest first; found where the whole picture may be too large."""
+    left, top, right, bottom = box
+    side = scale * max(right - left, bottom - top, 8.0)
+    region = Crop(((left + right) / 2, (top + bottom) / 2), side)
+    size = min(_REGION_PIXELS, max(128, round(side)))
+    faces = []
+    for face in detector(region.apply(image, size)):
+        if face.landmarks is not None:
+            landmarks = region.to_image(face.landmarks.astype(np.float64), size).astype(np.float32)
+            faces.append(Face(box_of(landmarks), face.score, landmarks))
+    return faces
 
 
 def box_of(points: np.ndarray) -> Box:
@@ -135,6 +136,6 @@ def overlap(a: Box, b: Box) -> float:
     return width * height / both if both > 0 else 0.0
 
 
-def _centre_in(face: Box, box: Box) -> bool:
+def centre_in(face: Box, box: Box) -> bool:
     x, y = (face[0] + face[2]) / 2, (face[1] + face[3]) / 2
     return box[0] <= x <= box[2] and box[1] <= y <= box[3]

@@ -1,0 +1,99 @@
+"""A video as a file: where its bytes are, and which container they are in."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from jr2net.images.photo import photo_format
+from jr2net.storage import cached_copy
+
+CONTAINERS = "MP4, MOV, WebM, Matroska, AVI, MPEG, MPEG-TS, FLV or WMV"
+"""The containers that are read, for errors. Animated GIFs are read too."""
+
+_HEAD_BYTES = 4096
+_STARTS = {
+    b"\x1a\x45\xdf\xa3": "matroska", b"FLV\x01": "flv", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "asf",
+    b"\0\0\x01\xba": "mpeg", b"GIF8": "gif",
+}  # fmt: skip
+_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"skip", b"free", b"pnot")  # early QuickTime has no ftyp
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video whose bytes stay where they are, and are read by any number of readers at once.
+
+    open  a new reader of the whole file, which can seek
+    """
+
+    open: Callable[[], BinaryIO]
+
+    @staticmethod
+    def of(video: bytes | str | Path | VideoFile) -> VideoFile:
+        """The video of its bytes or of a path; of an ``s3://`` URI a copy on this machine. Raises StorageError."""
+        if isinstance(video, VideoFile):
+            return video
+        if isinstance(video, bytes):
+            return VideoFile(lambda: io.BytesIO(video))
+        path = cached_copy(str(video))
+        return VideoFile(lambda: path.open("rb"))
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first bytes, which tell the format."""
+        with self.open() as file:
+            return file.read(_HEAD_BYTES)
+
+    def read(self) -> bytes:
+        """All bytes, e.g. of what is no video."""
+        with self.open() as file:
+            return file.read()
+
+
+def container_format(head: bytes) -> str | None:
+    """The library's name of the container that a file's first bytes announce, e.g. ``mp4`` (MOV too) or ``matroska``
+    (WebM too); None for anything else."""
+    if head[4:8] in _ATOMS:
+        return "mp4"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "avi"
+    if any(head[start : start + 2 * size + 1 : size] == b"GGG" for start, size in ((0, 188), (4, 192))):
+        return "mpegts"
+    return next((name for start, name in _STARTS.items() if head.startswith(start)), None)
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file's first bytes are those of a video, and not of a photo: of GIFs both may be said."""
+    return container_format(head) is not None and not photo_format(head)
+
+
+def is_animated_gif(video: VideoFile) -> bool:
+    if container_format(video.head) != "gif":
+        return False
+    with video.open() as file, suppress(OSError, SyntaxError, ValueError), Image.open(file, formats=["GIF"]) as image:
+        return getattr(image, "is_animated", False)
+    return False
+
+
+def is_cut_off(video: VideoFile) -> bool:
+    """Whether the end of an MP4 or MOV is missing, by the sizes of its parts; False for other containers."""
+    if container_format(video.head) != "mp4":
+        return False
+    with video.open() as file:
+        end, start = file.seek(0, io.SEEK_END), 0
+        while start + 8 <= end:
+            file.seek(start)
+            head = file.read(16)
+            size = int.from_bytes(head[:4], "big")
+            size = int.from_bytes(head[8:], "big") if size == 1 else size
+            if size < 8:  # 0: up to the file's end
+                return False
+            start += size
+        return start > end
