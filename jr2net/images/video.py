@@ -12,17 +12,22 @@ from pathlib import Path
 from typing import Literal
 
 import av
+import cv2
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
 from jr2net.errors import UserError
 from jr2net.images.mark import Mark
+from jr2net.images.signatures import file_format
 from jr2net.images.sound import Sound
 from jr2net.images.video_file import CONTAINERS, VideoFile, container_format, is_cut_off
 from jr2net.images.video_notes import with_notes
-from jr2net.images.video_picture import to_picture
+from jr2net.images.video_picture import display_matrix, to_picture
 
 _PACED_FRAMES = 2000  # of a video, whose instants tell its pace
+_COVER, _DEFAULT = Disposition.attached_pic, Disposition.default
 _LAST_S = 1.0  # the longest time that the last frame is shown
 
 
@@ -84,13 +89,13 @@ def probe_video(video: Video, limits: VideoLimits) -> VideoShape:
     StorageError."""
     file = VideoFile.of(video)
     with _open_container(file, limits) as container:
-        stream = container.streams.video[0]
+        stream = _stream(container)
         first = next(container.decode(stream), None)
         if first is None:
             raise VideoError("broken", "no frame of the video can be decoded; send the whole file")
-        height, width = to_picture(first, _aspect(stream)).shape[:2]
+        height, width = to_picture(first, _aspect(stream), display_matrix(first)).shape[:2]
     with _open_container(file, limits) as container:
-        stream = container.streams.video[0]
+        stream = _stream(container)
         said, seconds = _frame_rate(stream), _seconds(container)
         fps, regular = _pace(list(islice(_instants(container), _PACED_FRAMES)), said)
         return VideoShape(width, height, fps, stream.frames or round(seconds * fps), seconds, regular)
@@ -104,23 +109,28 @@ def read_video(video: Video, limits: VideoLimits) -> Iterator[np.ndarray]:
 def read_frames(video: Video, limits: VideoLimits) -> Iterator[VideoFrame]:
     """As ``read_video``, with the instant at which each frame is shown; instants never fall."""
     with _open_container(VideoFile.of(video), limits) as container:
-        stream = container.streams.video[0]
+        stream = _stream(container)
         interval, said, aspect = 1 / _frame_rate(stream), _seconds(container), _aspect(stream)
         first: float | None = None
-        shown = -interval
+        shown, offset, fallen, matrix = -interval, 0.0, 0, None
         for number, frame in enumerate(container.decode(stream)):
             if number >= limits.frames:
                 raise VideoError("large", f"the video has more than {limits.frames} frames; cut it")
             if frame.width * frame.height > limits.pixels:  # a stream may change its size between frames
                 raise VideoError("large", f"frames of {frame.width} × {frame.height}; shrink the video")
+            matrix = display_matrix(frame) if number == 0 else matrix
             first = frame.time if first is None else first
-            seconds = shown + interval if frame.time is None or first is None else frame.time - first
+            seconds = shown + interval if frame.time is None or first is None else frame.time - first + offset
             if said and seconds > said + 1:  # a damaged instant, which would hold the picture for hours
+                seconds = shown + interval
+            fallen = fallen + 1 if seconds < shown - interval else 0
+            if fallen:  # of one frame it is damage, of more another video that was appended
+                offset += (fallen > 1) * (shown + interval - seconds)
                 seconds = shown + interval
             if seconds > limits.seconds:
                 raise VideoError("large", f"the video lasts more than {limits.seconds:g} s; cut it")
             shown = max(shown, seconds, 0.0)
-            yield VideoFrame(shown, to_picture(frame, aspect))
+            yield VideoFrame(shown, to_picture(frame, aspect, matrix))
 
 
 def up_to_damage(video: Video, limits: VideoLimits, ended: list[str]) -> Iterator[VideoFrame]:
@@ -181,7 +191,13 @@ class Mp4Writer:
             sound.add_to(self.container)
 
     def add(self, frame: np.ndarray) -> bytes:
-        """Encodes a frame (H, W, 3) uint8 RGB; returns the bytes that are ready, possibly none."""
+        """Encodes a frame (H, W, 3) uint8 RGB; returns the bytes that are ready, possibly none.
+
+        One of another size than the first is fitted into the film, with black borders.
+        """
+        height, width = frame.shape[:2]
+        if (height - height % 2, width - width % 2) != (self.height, self.width):
+            frame = _fitted(frame, self.height, self.width)
         even = np.ascontiguousarray(frame[: self.height, : self.width])
         self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
         self.frames += 1
@@ -211,6 +227,15 @@ def encode_mp4(
         yield writer.finish()
 
 
+def _fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The whole image in the middle of a black one of this size."""
+    scale = min(height / image.shape[0], width / image.shape[1])
+    rows, columns = (max(1, min(limit, round(scale * side))) for side, limit in zip(image.shape, (height, width)))
+    fitted, top, left = np.zeros((height, width, 3), np.uint8), (height - rows) // 2, (width - columns) // 2
+    fitted[top : top + rows, left : left + columns] = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    return fitted
+
+
 class _Buffer(io.RawIOBase):
     """A non-seekable buffer for the muxer's output."""
 
@@ -235,11 +260,12 @@ def _open_container(video: VideoFile, limits: VideoLimits) -> Iterator[InputCont
     some of its formats (playlists) open other files."""
     kind = container_format(video.head)
     if kind is None:
-        raise VideoError("format", f"not a video that is read ({CONTAINERS}); convert it")
+        what = f"{name}, " if (name := file_format(video.head)) else ""
+        raise VideoError("format", f"{what}not a video that is read ({CONTAINERS}); convert it")
     try:
         with video.open() as file, av.open(file, "r", format=kind) as container:
             _check(container, limits)
-            container.streams.video[0].codec_context.thread_count = 1
+            _stream(container).codec_context.thread_count = 1
             yield container
     except (av.error.FFmpegError, ValueError, IndexError, OverflowError) as error:
         if isinstance(error, VideoError):
@@ -250,7 +276,7 @@ def _open_container(video: VideoFile, limits: VideoLimits) -> Iterator[InputCont
 def _check(container: InputContainer, limits: VideoLimits) -> None:
     if not container.streams.video:
         raise VideoError("format", "the file holds no video stream")
-    stream = container.streams.video[0]
+    stream = _stream(container)
     if stream.codec_context is None:
         raise VideoError("format", "no decoder is known for the video stream; convert it to H.264")
     width, height = stream.codec_context.width, stream.codec_context.height
@@ -269,8 +295,19 @@ def _frame_rate(stream) -> float:
     return rate if 1 <= rate <= 240 else 25.0
 
 
+def _stream(container: InputContainer) -> VideoStream:
+    """The video itself beside a cover; of several the default one, and then the largest."""
+
+    def rank(stream: VideoStream) -> tuple[bool, bool, int]:
+        codec = stream.codec_context
+        area = codec.width * codec.height if codec is not None else 0
+        return not stream.disposition & _COVER, bool(stream.disposition & _DEFAULT), area
+
+    return max(container.streams.video, key=rank)
+
+
 def _seconds(container: InputContainer) -> float:
-    stream = container.streams.video[0]
+    stream = _stream(container)
     own = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
     return max(own, (container.duration or 0) / av.time_base, 0.0)
 
@@ -282,7 +319,7 @@ def _aspect(stream) -> float:
 
 def _instants(container: InputContainer) -> Iterator[float]:
     """When frames are shown, in seconds, in the order of their packets; nothing is decoded."""
-    stream = container.streams.video[0]
+    stream = _stream(container)
     with suppress(av.error.FFmpegError):  # what is cut off was a video until there
         for packet in container.demux(stream):
             if packet.pts is not None and packet.time_base is not None:

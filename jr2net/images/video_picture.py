@@ -18,16 +18,24 @@ _FULL_RANGE, _LIMITED_RANGE = 2, 1
 _ASPECTS = (0.25, 4.0)  # of pixels; what lies beyond is a damaged header
 
 
-def to_picture(frame: av.VideoFrame, aspect: float = 1.0) -> np.ndarray:
-    """The frame as (H, W, 3) uint8 RGB, upright. aspect: width of a pixel over its height."""
+def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+    """The frame's display matrix (9,); None without one.
+
+    To be asked for once a video: afterwards frame and side data hold each other, and stay in memory for a while.
+    """
+    side_data: Any = frame.side_data  # its stub knows no keys of its own type
+    matrix = side_data.get(Type.DISPLAYMATRIX)
+    return None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
+
+
+def to_picture(frame: av.VideoFrame, aspect: float = 1.0, matrix: np.ndarray | None = None) -> np.ndarray:
+    """The frame as (H, W, 3) uint8 RGB, upright. aspect: width of a pixel over its height; matrix: display matrix."""
     rgb = _to_rgb(frame)
     if frame.interlaced_frame and len(rgb) > 2:
         rgb = cv2.resize(np.ascontiguousarray(rgb[::2]), (rgb.shape[1], len(rgb)), interpolation=cv2.INTER_LINEAR)
     if aspect != 1.0 and _ASPECTS[0] <= aspect <= _ASPECTS[1]:
         rgb = cv2.resize(rgb, (max(1, round(rgb.shape[1] * aspect)), len(rgb)), interpolation=cv2.INTER_AREA)
-    side_data: Any = frame.side_data  # its stub knows no keys of its own type
-    matrix = side_data.get(Type.DISPLAYMATRIX)
-    return rgb if matrix is None else np.ascontiguousarray(turned(rgb, np.frombuffer(bytes(matrix), np.int32)))
+    return rgb if matrix is None else np.ascontiguousarray(turned(rgb, matrix))
 
 
 def turned(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:

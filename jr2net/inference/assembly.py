@@ -56,7 +56,7 @@ def assemble(frames: Iterable[TrackedFrame], name: str, model: FaceModel, networ
             f"{name}: none of its {len(seconds)} frames shows a face. Use a video that shows one from the front"
         )
     instants, fps = np.array(seconds), frame_rate(np.array(seconds))
-    grid = np.arange(int(np.floor(instants[-1] * fps + 1e-3)) + 1) / fps
+    grid = np.arange(int(np.floor(instants[-1] * fps + 0.1)) + 1) / fps  # stamps of whole milliseconds may fall short
     source = _sources(instants, grid)
     expression, rotation, translation = (_at(np.stack(rows), instants, grid, source) for rows in values.values())
     marked = np.zeros(len(grid), bool)

@@ -9,12 +9,13 @@ import numpy as np
 
 from jr2net.data.importing.following import Box, CutDetector, centre_in, faces_around
 from jr2net.images.crop import Crop
-from jr2net.images.face_detector import Face, FaceDetector, detector_for_frames
+from jr2net.images.face_detector import UPRIGHT, Face, FaceDetector, detector_for_frames
 from jr2net.inference.messages import FaceArrays
 from jr2net.inference.photo import NoFaceError, Photo
 from jr2net.inference.smoothing import CropSmoother
 
 _FORGOTTEN_S = 2.0  # a person who is lost for longer may be another one
+_THOROUGH_S = 0.5  # between thorough searches while nobody is followed
 _SAME_PERSON = 1.0  # greatest ``_apart``
 
 
@@ -78,10 +79,12 @@ class FaceFollower:
         self.rate, self.choice, self.name, self.smooth = rate, choice, name, smooth
         self._is_cut, self._smooth = CutDetector(), CropSmoother(rate)
         self._box: Box | None = None
+        self._roll, self._width = 0.0, 0
         self._chosen, self._faces_found, self._frames, self._lost = False, 0, 0, 0
 
     def __call__(self, image: np.ndarray) -> FollowedFrame:
         self._frames += 1
+        self._fit_size(image)
         begins = self._is_cut(image) and self._chosen
         forgotten = self._box is not None and self._lost > _FORGOTTEN_S * self.rate
         if begins or forgotten:
@@ -94,7 +97,7 @@ class FaceFollower:
         begins = begins or (self._chosen and self._box is None)
         if not self._chosen:
             self._chosen, self._faces_found = True, len(faces)
-        self._box, self._lost = face.box, 0
+        self._box, self._roll, self._lost = face.box, face.roll(), 0
         crop = self._smooth(face.crop()) if self.smooth else face.crop()
         return FollowedFrame(Photo(image, face, crop, tuple(faces), self.name), begins)
 
@@ -120,11 +123,22 @@ class FaceFollower:
         the largest first."""
         before = self._box if self._chosen else self.choice.box
         if before is not None:
-            near = faces_around(self.fast, image, before)
+            near = faces_around(self.fast, image, before, roll=self._roll if abs(self._roll) >= UPRIGHT else 0.0)
             if self._person(near) is not None:
                 return near
         faces = self.fast(image)
-        return self.thorough(image) if faces and not self._chosen and self.fast is not self.thorough else faces
+        if self._box is not None or self.fast is self.thorough:
+            return faces
+        # At first small faces beside a large one may be meant; heads upside down are searched for now and then.
+        due = (self._frames - 1) % max(1, round(_THOROUGH_S * self.rate)) == 0
+        return self.thorough(image) if (not self._chosen if faces else due) else faces
+
+    def _fit_size(self, image: np.ndarray) -> None:
+        """Brings the person's last place to the size of the frame, which may change within a video."""
+        scale, self._width = image.shape[1] / (self._width or image.shape[1]), image.shape[1]
+        if scale != 1 and self._box is not None:
+            self._box = Face(self._box).scaled(scale).box
+            self._smooth = CropSmoother(self.rate)
 
     def _person(self, faces: Sequence[Face]) -> Face | None:
         before, box = self._box, self.choice.box

@@ -87,8 +87,10 @@ class CropSmoother:
     def __init__(self, rate: float) -> None:
         self.filter = OneEuroFilter(rate, *_CROP)
         self.scale: float | None = None
+        self.roll = 0.0
 
     def __call__(self, crop: Crop) -> Crop:
         self.scale = self.scale or crop.side  # speeds are in sides of the first crop per second
-        x, y, side, roll = self.filter(np.array([*crop.center, crop.side, crop.roll * self.scale]) / self.scale)
+        self.roll = crop.roll + 2 * math.pi * round((self.roll - crop.roll) / (2 * math.pi))  # on from the one before
+        x, y, side, roll = self.filter(np.array([*crop.center, crop.side, self.roll * self.scale]) / self.scale)
         return Crop((float(x * self.scale), float(y * self.scale)), float(side * self.scale), float(roll))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from pathlib import Path
 
@@ -76,6 +77,14 @@ def test_other_files_are_no_videos(content: bytes) -> None:
         probe_video(content, NO_LIMITS)
 
 
+@pytest.mark.parametrize(
+    ("start", "name"), [(b"\x1f\x8b\x08", "GZIP"), (b"\xff\xd8\xff\xe0", "JPEG"), (b"%PDF", "PDF")]
+)
+def test_files_that_are_known_are_named(start: bytes, name: str) -> None:
+    with pytest.raises(VideoError, match=f"{name}, not a video that is read"):
+        probe_video(start + bytes(50), NO_LIMITS)
+
+
 def test_a_path_and_a_spool_are_read_by_several_readers_at_once(tmp_path: Path) -> None:
     (tmp_path / "clip").write_bytes(MP4)
     spool = new_spool()
@@ -105,3 +114,45 @@ def test_what_is_cut_off_or_damaged_is_said() -> None:
     assert len(cut) == 1 and cut[0].startswith("it ends early")
     refused: list[str] = []
     assert list(up_to_damage(MP4[:60], NO_LIMITS, refused)) == [] and refused[0].startswith("it ends early, after 0 f")
+
+
+def test_a_video_that_is_appended_goes_on_in_time() -> None:
+    clip = in_container("mpegts", "libx264")
+    frames = list(read_frames(clip + clip, NO_LIMITS))
+    assert np.allclose([frame.seconds for frame in frames], [n / 25 for n in range(16)], atol=2e-3)
+
+
+def test_frames_of_another_size_are_fitted_into_a_film() -> None:
+    wide, tall = np.full((48, 64, 3), 200, np.uint8), np.full((96, 64, 3), 200, np.uint8)
+    film = b"".join(encode_mp4([wide, tall, wide[:30]], 25, None))
+    shown = [frame.image for frame in read_frames(film, NO_LIMITS)]
+    assert [image.shape for image in shown] == [(48, 64, 3)] * 3
+    assert shown[1][:, :14].max() < 30 and shown[1][:, 20:44].min() > 170
+    assert shown[2][:7].max() < 30 and shown[2][12:36].min() > 170
+
+
+def test_the_best_of_several_streams_is_read() -> None:
+    out = io.BytesIO()
+    with av.open(out, "w", format="matroska") as container:
+        streams = [container.add_stream("libx264", rate=25) for _ in range(2)]
+        for stream, side in zip(streams, (16, 64)):
+            stream.width, stream.height, stream.pix_fmt = side, side, "yuv420p"
+        for _ in range(3):
+            for stream, side in zip(streams, (16, 64)):
+                image = np.zeros((side, side, 3), np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    assert [frame.image.shape for frame in read_frames(out.getvalue(), NO_LIMITS)] == [(64, 64, 3)] * 3
+
+
+def test_frames_do_not_stay_in_memory() -> None:
+    alive: list[int] = []
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in read_frames(MP4, NO_LIMITS):
+            alive.append(sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert len(alive) == 8 and max(alive) <= 5

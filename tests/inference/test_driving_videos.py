@@ -10,6 +10,7 @@ from jr2net.images.face_detector import Face
 from jr2net.images.video import VideoShape
 from jr2net.inference.control import DrivingOptions
 from jr2net.inference.driving import VideoTracker, film_rate
+from jr2net.inference.following import FaceChoice, FaceFollower
 from jr2net.inference.messages import FaceArrays, Fit, ModelInfo
 from jr2net.inference.photo import NoFaceError, Photo
 
@@ -95,6 +96,59 @@ def test_the_same_person_is_followed() -> None:
     photos = located(followed, [(GREY, [LEFT]), (GREY, [RIGHT, LEFT]), (GREY, [RIGHT]), (GREY, [RIGHT, LEFT])])
     assert [photo.face.box for group in photos for photo in group] == [LEFT.box] * 4
     assert followed.unseen == 1
+
+
+def test_a_face_is_followed_where_the_frames_change_their_size() -> None:
+    followed = tracker()
+    larger, face = np.full((128, 192, 3), 60, np.uint8), RIGHT.scaled(2)
+    photos = located(followed, [(GREY, [RIGHT, LEFT]), (larger, [LEFT.scaled(2), face])])
+    assert photos[1][0].face.box == face.box and followed.unseen == 0
+
+
+class Detector:
+    """Finds a head upside down, and a small face beside a large one, only where it is thorough."""
+
+    def __init__(self, faces: list[Face], fast: list[Face]) -> None:
+        self.faces, self.found, self.calls = faces, fast, 0
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        self.calls += 1
+        return self.faces
+
+    def fast(self, image: np.ndarray) -> list[Face]:
+        return self.found
+
+
+def test_a_small_face_beside_a_large_one_is_chosen_by_a_thorough_search() -> None:
+    detector = Detector([RIGHT, LEFT], [RIGHT])
+    follow = FaceFollower(detector, 10, FaceChoice.of(1))
+    first = follow(GREY).photo
+    assert first is not None and first.face is LEFT and detector.calls == 1
+    assert follow.notes() == ("face 1 of 2 is followed, 0 is the largest",)
+    assert follow(GREY).photo is None and detector.calls == 1  # the other one is nobody's stand-in
+
+
+def test_heads_upside_down_are_searched_for_now_and_then() -> None:
+    detector = Detector([], [])
+    follow = FaceFollower(detector, 10)
+    for _ in range(12):
+        follow(GREY)
+    assert detector.calls == 3
+    with pytest.raises(NoFaceError, match="video: none of its 12 frames shows a face"):
+        follow.check_found()
+
+
+def test_a_choice_that_is_impossible_is_refused() -> None:
+    with pytest.raises(NoFaceError, match="face -1: indices start at 0"):
+        FaceChoice.of(-1)
+    with pytest.raises(NoFaceError, match="give left, top, right, bottom"):
+        FaceChoice.of(box=(5, 5, 5, 9))
+    with pytest.raises(NoFaceError, match="none of its 1 frames shows a face in the box"):
+        boxed = FaceFollower(lambda image: [LEFT], choice=FaceChoice.of(box=(50, 4, 92, 46)))
+        boxed(GREY)
+        boxed.check_found()
+    with pytest.raises(NoFaceError, match="a video needs a face detector"):
+        FaceFollower(None)
 
 
 @pytest.mark.parametrize(

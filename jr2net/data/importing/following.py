@@ -108,11 +108,16 @@ class Follower:
         return None
 
 
-def faces_around(detector: FaceDetector, image: np.ndarray, box: Box, scale: float = _REGION) -> list[Face]:
-    """The faces in a square around a box, the largest first; found where the whole picture may be too large."""
+def faces_around(
+    detector: FaceDetector, image: np.ndarray, box: Box, scale: float = _REGION, roll: float = 0.0
+) -> list[Face]:
+    """The faces in a square around a box, the largest first; found where the whole picture may be too large.
+
+    roll: clockwise tilt of the square in radians, so that a tilted head is upright in it.
+    """
     left, top, right, bottom = box
     side = scale * max(right - left, bottom - top, 8.0)
-    region = Crop(((left + right) / 2, (top + bottom) / 2), side)
+    region = Crop(((left + right) / 2, (top + bottom) / 2), side, roll)
     size = min(_REGION_PIXELS, max(128, round(side)))
     faces = []
     for face in detector(region.apply(image, size)):
