@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, cast, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
@@ -22,9 +22,7 @@ DetectorName = Literal["own", "mediapipe"]
 DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
 
 DETECTOR_VARIABLE = "JR2NET_DETECTOR"
-"""Environment variable: ``own`` or ``mediapipe``. Default: ``PREFERRED`` where it is installed, else our own."""
-
-PREFERRED: DetectorName = "own"
+"""Environment variable: ``own``, the default, or ``mediapipe``. Our own finds more (``docs/results.md``)."""
 
 UPRIGHT = np.deg2rad(25)
 """Heads that are tilted by more than this are turned upright in their crops."""
@@ -98,7 +96,7 @@ def detector_for_frames(detector: FaceDetector | None) -> FaceDetector | None:
 
 
 def load_face_detector(name: DetectorName | None = None, folder: str | Path | None = None) -> FaceDetector:
-    """Loads a detector; None: the one that ``DETECTOR_VARIABLE`` names, or else the default.
+    """Loads a detector; None: the one that ``DETECTOR_VARIABLE`` names, or else our own.
 
     folder: of MediaPipe's ``.tflite`` files, by default those of its wheel. Raises DetectorError where the one that
     is asked for is not installed.
@@ -106,15 +104,7 @@ def load_face_detector(name: DetectorName | None = None, folder: str | Path | No
     from jr2net.images.mediapipe_detector import MediaPipeDetector
     from jr2net.images.own_detector import OwnDetector
 
-    wanted = name or os.environ.get(DETECTOR_VARIABLE) or None
-    if wanted is not None and wanted not in DETECTORS:
-        raise DetectorError(f"{DETECTOR_VARIABLE}={wanted}: there is no such detector; give {' or '.join(DETECTORS)}")
-    chosen = cast(DetectorName, wanted) if wanted else PREFERRED
-    if chosen == "own":
-        return OwnDetector.load()
-    try:
-        return MediaPipeDetector.load(folder)
-    except DetectorError:
-        if wanted:
-            raise
-        return OwnDetector.load()
+    chosen = name or os.environ.get(DETECTOR_VARIABLE) or DETECTORS[0]
+    if chosen not in DETECTORS:
+        raise DetectorError(f"{DETECTOR_VARIABLE}={chosen}: there is no such detector; give {' or '.join(DETECTORS)}")
+    return OwnDetector.load() if chosen == "own" else MediaPipeDetector.load(folder)
