@@ -49,7 +49,7 @@ def film_shard(model: FaceModel, config: Config, uri: str, name: str, first: int
         return name, sum(1 for _ in read_pairs(uri)), len(storage.read_bytes(uri))
     films = config.films
     studio = config.data.studio.model_copy(update={"test_frames": films.frames, "variety": films.variety})
-    rows = film_people(model, studio, config.seed, first, count, "labelled", config.image_size, large=films.large)
+    rows = film_people(model, studio, config.seed, first, count, "labelled", config.image_size, manners=films.manners)
     content, pairs = encode_films(uri, rows)
     storage.write_bytes(uri, content)
     return name, pairs, len(content)

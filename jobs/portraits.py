@@ -18,6 +18,7 @@ from jr2net.data.shards import write_clips
 from jr2net.face.model import FaceModel
 from jr2net.process import use_threads
 from jr2net.run.cascade import Run
+from jr2net.studio.acting import Manner
 from jr2net.studio.film import film_people
 
 
@@ -41,8 +42,9 @@ def film_shard(model: FaceModel, config: Config, uri: str, first: int, count: in
         return
     settings = config.portraits
     studio = StudioConfig(test_frames=settings.frames, detector_shrink=0.0, detector_noise=0.0)
+    manners: dict[Manner, float] = {"large": settings.large, "natural": 1 - settings.large}
     rows = film_people(
-        model, studio, config.seed, first, count, "labelled", settings.side, True, settings.large, settings.widest
+        model, studio, config.seed, first, count, "labelled", settings.side, True, manners, settings.widest
     )
     write_clips(uri, rows)
 

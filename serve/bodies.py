@@ -18,6 +18,7 @@ from starlette.types import Message
 
 from jr2net.expressions.named import ExpressionError, expression_from_names
 from jr2net.images.video_file import VideoFile
+from jr2net.inference.photo import Photo
 from serve.problems import Problem
 from serve.settings import Limits
 from serve.uploads import as_video, new_spool
@@ -85,6 +86,13 @@ def notes_header(notes: Sequence[str]) -> dict[str, str]:
     """``X-Capture-Notes``: what was found in what was sent, and done about it; none without notes."""
     text = " ".join("; ".join(notes).encode("ascii", "replace").decode().split())
     return {"X-Capture-Notes": text[:1000]} if text else {}
+
+
+def photo_notes(name: str, photo: Photo) -> list[str]:
+    """Which of several faces of a photo was taken, and what of its file was left out or assumed."""
+    several = photo.faces_found > 1
+    which = [f"face {photo.index} of {photo.faces_found} was taken, 0 is the largest"] if several else []
+    return [f"{name}: {note}" for note in (*which, *photo.notes)]
 
 
 def media_type(request: Request) -> str:

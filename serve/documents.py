@@ -135,8 +135,8 @@ _TRACK = {
 
 _NOTES = {
     "X-Capture-Notes": {
-        "description": "what was found in the captures and videos that were sent and done about it, e.g. frames "
-        "without a face: as far as it is known when the answer begins",
+        "description": "what was found in the files that were sent and done about it, e.g. which of several faces was "
+        "taken, frames without a face: as far as it is known when the answer begins",
         "schema": {"type": "string"},
     }
 }
@@ -151,7 +151,11 @@ RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
         **_problems(),
     },
     "reenact": {
-        200: {"description": "the photo with the driving expression", "content": _binary("image/jpeg", "image/png")},
+        200: {
+            "description": "the photo with the driving expression",
+            "content": _binary("image/jpeg", "image/png"),
+            "headers": _NOTES,
+        },
         **_problems(),
     },
     "video": {

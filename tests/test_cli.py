@@ -108,11 +108,11 @@ def test_a_film_says_what_was_done_about_its_capture_and_how_far_it_is(tmp_path:
     monkeypatch.setattr(progress, "_PROGRESS_S", 0.0)
     lines = [",".join(["Timecode", "BlendShapeCount", *ARKIT_NAMES])]
     lines += [f"00:00:00:{n:02}" + (",0" if n in (4, 5) else ",51" + ",0.1" * 51) for n in range(8)]
-    (tmp_path / "take.csv").write_text("\n".join(lines))
+    (tmp_path / "take").write_text("\n".join(lines))  # told by its content
     film = str(tmp_path / "x.mp4")
-    assert main(["animate", SAMPLE, str(tmp_path / "take.csv"), *BOX, "-o", film]) == 0
+    assert main(["animate", SAMPLE, str(tmp_path / "take"), *BOX, "-o", film]) == 0
     said = capsys.readouterr()
-    assert "take.csv: of 8 frames, 2 show no face" in said.err and "\n8 frames of 8, 0 s left" in said.err
+    assert "take: of 8 frames, 2 show no face" in said.err and "\n8 frames of 8, 0 s left" in said.err
     assert said.out == f"{film}: 8 frames at 30 fps\n"
 
 

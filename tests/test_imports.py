@@ -17,7 +17,7 @@ PACKAGES = (
     "face", "render", "networks", "training",
     "images", "expressions", "studio", "data",
     "inference", "synthesis", "evaluation", "run", "report",
-    "weights", "cli",
+    "weights", "cli", "__main__",
 )  # fmt: skip
 OUTSIDE = ("ray", "jobs", "serve", "benchmarks", "fastapi", "starlette")
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from jr2net.config.clip_sets import ClipSets
+from jr2net.face.landmarks import KEYPOINTS
 from jr2net.settings import Effect, Section
 
 
@@ -171,11 +172,40 @@ class ETNetConfig(Section):
         description="share of each batch that are the studio's labelled films (`films`) instead of synthesised pairs, "
         "as the paper has them; 1: films alone",
     )
+    keypoints: bool = Field(
+        False,
+        description="learn 70 keypoints of the face from the films, and read the coefficients from the features around "
+        "them too; needs `films`, and 70 `points` of the backbone or more",
+    )
     optimizer: OptimizerConfig
     squared_until: float = Field(
         0.0, ge=0, le=1, description="fraction of the steps trained with squared error before the activation loss"
     )
     jitter: float = Field(0.1, ge=0, le=0.5, description="augmentation: shift and scale of the crop")
+    degradation: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="augmentation: fraction of images that are blurred, grey, lit otherwise or partly hidden",
+    )
+    caricature: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="augmentation: fraction of the films whose faces are bent to other proportions",
+    )
+    average: float = Field(
+        0.0, ge=0, lt=1, description="decay of the moving average of the weights, which is saved; 0: the last weights"
+    )
+
+    @model_validator(mode="after")
+    def _check_keypoints(self) -> ETNetConfig:
+        if self.keypoints and (self.films == 0 or self.backbone.points < KEYPOINTS):
+            raise ValueError(
+                f"etnet.keypoints needs films, which know them, and {KEYPOINTS} points of the backbone or more; there "
+                f"are etnet.films={self.films:g} and etnet.backbone.points={self.backbone.points}"
+            )
+        return self
 
     def films_in(self, batch_size: int) -> int:
         """Number of samples of a batch that are films."""

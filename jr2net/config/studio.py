@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from jr2net.settings import Effect, Section
+from jr2net.studio.acting import Manner
 
 
 class StudioConfig(Section):
@@ -39,7 +40,11 @@ class FilmsConfig(Section):
 
     people: int = Field(6500, ge=1, description="number of people, who are in no other set")
     frames: int = Field(3, ge=1, description="frames per person")
-    large: float = Field(0.75, ge=0, le=1, description="fraction of people with large expressions; the others talk")
+    manners: dict[Manner, Annotated[float, Field(ge=0)]] = Field(
+        {"large": 0.4, "spontaneous": 0.4, "natural": 0.2},
+        description="how people act, with weights; large: strong expressions, spontaneous: as captures record them, "
+        "natural: talking",
+    )
     variety: float = Field(1.0, ge=0, le=1, description="as `data.studio.variety`")
     people_per_shard: int = Field(100, ge=1, description="people per Parquet shard")
 

@@ -53,6 +53,7 @@ def frame_image(image: np.ndarray, framing: Framing, mirrored: bool, size: int) 
 
 
 def frame_landmarks(landmarks: np.ndarray, width: int, framing: Framing, mirrored: bool, size: int) -> np.ndarray:
-    """Landmarks (68, 2) of an image ``width`` pixels wide in the coordinates of ``frame_image``'s result."""
+    """Landmarks (68, 2), or keypoints (70, 2), of an image ``width`` pixels wide in the coordinates of
+    ``frame_image``'s result."""
     points = mirror_landmarks(landmarks, width) if mirrored else landmarks
     return transform(points, framing.matrix(width, size, mirrored=False)).astype(np.float32)

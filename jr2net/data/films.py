@@ -17,9 +17,11 @@ def film_pairs(rows: Iterable[ClipRow]) -> list[Pair]:
     pairs = []
     for row in rows:
         assert row.truth is not None, f"clip {row.clip_id!r} was filmed without ground truth"
-        for image, expression, frame in zip(row.images, row.truth.expression, row.frame.tolist(), strict=True):
+        keypoints = [None] * len(row) if row.truth.keypoints is None else row.truth.keypoints
+        frames = zip(row.images, row.truth.expression, row.frame.tolist(), keypoints, strict=True)
+        for image, expression, frame, points in frames:
             pair_id = make_pair_id(row.clip_id, frame)
-            pairs.append(Pair(pair_id, image, expression, row.identity, TRACK, frame))
+            pairs.append(Pair(pair_id, image, expression, row.identity, TRACK, frame, keypoints=points))
     return pairs
 
 

@@ -85,5 +85,6 @@ def _joined_pairs(parts: Sequence[Batch]) -> Batch:
     return {
         "image": torch.cat([part["image"] for part in parts]),
         "expression": torch.cat([part["expression"] for part in parts]),
+        "keypoints": torch.cat([part["keypoints"] for part in parts]),
         "pair_id": [pair_id for part in parts for pair_id in part["pair_id"]],
     }

@@ -3,7 +3,8 @@
 Columns: ``pair_id``, ``image`` (struct of ``bytes``, a JPEG or PNG, and ``path``, which is null), ``expression`` (51
 float32, named in the file's metadata), ``source_id``, ``track``, ``frame`` and any number of float columns whose names
 start with ``score``. The struct and the key ``huggingface`` of the metadata are how Hugging Face ``datasets`` stores an
-``Image`` feature: a plain binary column would load as bytes, whatever the metadata said.
+``Image`` feature: a plain binary column would load as bytes, whatever the metadata said. Films of the studio also have
+``keypoints`` (70 x 2 float32 fractions of the image's side, see ``face.landmarks``).
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from jr2net.data.augmentation import Framing, draw_gain, frame_image
+from jr2net.data.augmentation import Framing, draw_gain, frame_image, frame_landmarks
 from jr2net.data.cache import ByteBudgetCache
+from jr2net.data.caricature import caricature
+from jr2net.data.degradation import degrade
 from jr2net.data.lanes import SHUFFLE_BYTES, Draw
 from jr2net.data.loader import Batch, LaneLoader
 from jr2net.data.pair_index import INDEX, PairIndex, index_pair_shards
 from jr2net.data.shards import list_shards
 from jr2net.face.arkit import ARKIT_NAMES, MIRROR_ORDER
+from jr2net.face.landmarks import KEYPOINTS
 from jr2net.images import arrays
 from jr2net.storage import base_name, exists, join, list_files, read_bytes
 from jr2net.storage.open_shards import OpenShards
@@ -36,6 +40,7 @@ VALIDATION_SHARD = "_validation/pairs.parquet"
 """Shard, beside the dataset, of pairs of people that ``data.validation`` holds back from all trainings."""
 
 PAIRS_PER_GROUP = 64
+KEYPOINTS_COLUMN = "keypoints"
 COLUMNS = ["pair_id", "image", "expression", "source_id", "track", "frame"]
 IMAGE_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 _NAMES_KEY = b"expression_names"
@@ -44,7 +49,8 @@ _NAMES_KEY = b"expression_names"
 @dataclass(frozen=True)
 class Pair:
     """One labelled image. image: JPEG or PNG bytes; expression: (51,) float32 in [0, 1], in the order of
-    ``ARKIT_NAMES``; scores: by column name."""
+    ``ARKIT_NAMES``; scores: by column name; keypoints: (70, 2) float32 fractions of the
+    image's side; None: not known."""
 
     pair_id: str
     image: bytes
@@ -53,6 +59,7 @@ class Pair:
     track: str
     frame: int
     scores: Mapping[str, float] = field(default_factory=dict)
+    keypoints: np.ndarray | None = None
 
 
 def make_pair_id(*determinants: str | int | float) -> str:
@@ -80,6 +87,8 @@ def encode_pair_shard(name: str, pairs: Sequence[Pair]) -> bytes:
     for pair in pairs:
         if pair.expression.shape != (len(ARKIT_NAMES),) or not np.isfinite(pair.expression).all():
             raise ShardError(f"{name}: pair {pair.pair_id}: expression is not {len(ARKIT_NAMES)} finite numbers")
+        if (pair.keypoints is None) != (pairs[0].keypoints is None):
+            raise ShardError(f"{name}: some pairs have keypoints and some have not; write them to separate shards")
         if sorted(pair.scores) != scores or not all(name.startswith("score") for name in scores):
             raise ShardError(f"{name}: pair {pair.pair_id}: scores {sorted(pair.scores)}, expected {scores} ('score…')")
     expression = np.concatenate([pair.expression.astype(np.float32) for pair in pairs])
@@ -92,9 +101,13 @@ def encode_pair_shard(name: str, pairs: Sequence[Pair]) -> bytes:
         "frame": pa.array([pair.frame for pair in pairs], pa.int32()),
     }
     columns |= {score: pa.array([pair.scores[score] for pair in pairs], pa.float32()) for score in scores}
+    keypoints = [pair.keypoints for pair in pairs if pair.keypoints is not None]
+    if keypoints:
+        flat = pa.array(np.concatenate(keypoints).astype(np.float32).ravel())
+        columns[KEYPOINTS_COLUMN] = pa.FixedSizeListArray.from_arrays(flat, 2 * KEYPOINTS)
     metadata = {
         _NAMES_KEY: json.dumps(ARKIT_NAMES).encode(),
-        b"huggingface": json.dumps({"info": {"features": hugging_face_features(scores)}}).encode(),
+        b"huggingface": json.dumps({"info": {"features": hugging_face_features(scores, bool(keypoints))}}).encode(),
     }
     table = pa.table(columns).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
@@ -102,8 +115,10 @@ def encode_pair_shard(name: str, pairs: Sequence[Pair]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def hugging_face_features(scores: Sequence[str]) -> dict[str, dict]:
-    """Column name -> feature, as Hugging Face ``datasets`` writes it to JSON. scores: names of the score columns.
+def hugging_face_features(scores: Sequence[str], keypoints: bool = False) -> dict[str, dict]:
+    """Column name -> feature, as Hugging Face ``datasets`` writes it to JSON.
+
+    scores: names of the score columns; keypoints: whether there is a column of them.
 
     ``Sequence`` rather than the newer ``List``, because versions before 4 know no other.
     """
@@ -116,6 +131,8 @@ def hugging_face_features(scores: Sequence[str]) -> dict[str, dict]:
         "track": text,
         "frame": integer,
     }
+    if keypoints:
+        features[KEYPOINTS_COLUMN] = {"feature": number, "length": 2 * KEYPOINTS, "_type": "Sequence"}
     return features | dict.fromkeys(scores, number)
 
 
@@ -166,7 +183,7 @@ class PairSource:
         self.index = _open_index(shards)
         if not len(self):
             raise ShardError(f"{self.name}: no pairs; synthesise them first")
-        self._shards = OpenShards(COLUMNS, lambda name: name.startswith("score"))
+        self._shards = OpenShards(COLUMNS, _is_optional)
         self._runs: ByteBudgetCache[list[Pair]] = ByteBudgetCache(
             cache_bytes, lambda pairs: sum(len(pair.image) for pair in pairs)
         )
@@ -200,8 +217,12 @@ class PairSource:
 class PairLoader(LaneLoader):
     """An endless data loader of batches of pairs, from ``start_step`` on; same contract as ``ClipLoader``.
 
-    A batch is a dict of ``image`` (B, 3, S, S) float32 RGB in [0, 1], ``expression`` (B, 51) float32 and ``pair_id``,
-    a list of B strings. A mirrored image has the mirrored expression. The batch of step t depends on (seed, t) alone.
+    A batch is a dict of ``image`` (B, 3, S, S) float32 RGB in [0, 1], ``expression`` (B, 51) float32, ``keypoints``
+    (B, 70, 2) float32 pixels, NaN where a pair has none, and ``pair_id``, a list of B strings. A mirrored image has the
+    mirrored expression and keypoints. The batch of step t depends on (seed, t) alone.
+
+    degradation, caricature: how probably an image is changed as ``data.degradation`` and ``data.caricature`` do, the
+    latter only if its keypoints are known.
     """
 
     def __init__(
@@ -215,6 +236,8 @@ class PairLoader(LaneLoader):
         world: int = 1,
         start_step: int = 0,
         jitter: float = 0.1,
+        degradation: float = 0.0,
+        caricature: float = 0.0,
         decoded_bytes: int = 1 << 29,
         threads: int = 1,
         device: torch.device | str = "cpu",
@@ -222,6 +245,7 @@ class PairLoader(LaneLoader):
     ) -> None:
         self.source = PairSource(source) if isinstance(source, str) else source
         self.size, self.jitter = size, jitter
+        self.degradation, self.caricature = degradation, caricature
         self._decoded: ByteBudgetCache[np.ndarray] = ByteBudgetCache(decoded_bytes, lambda image: image.nbytes)
         super().__init__(
             self.source.index,
@@ -239,21 +263,31 @@ class PairLoader(LaneLoader):
         return self.source.read_run(run)
 
     def _make(self, draws: Sequence[Draw]) -> Batch:
-        images, expressions, gains, pair_ids = zip(*(self._sample(draw) for draw in draws))
+        images, expressions, keypoints, gains, pair_ids = zip(*(self._sample(draw) for draw in draws))
         return {
             "image": arrays.to_tensor(images, gains),
             "expression": torch.from_numpy(np.stack(expressions)),
+            "keypoints": torch.from_numpy(np.stack(keypoints)),
             "pair_id": list(pair_ids),
         }
 
-    def _sample(self, draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    def _sample(self, draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]:
         rng = np.random.default_rng([self.seed, draw.epoch, draw.sample])
         mirrored, gain, framing = bool(rng.integers(2)), draw_gain(rng, self.jitter), Framing.draw(rng, self.jitter)
         run, position = draw.window.find(draw.sample)
         pair = draw.window.contents[run].result()[position]
         image = self._decode(draw.sample, pair)
         expression = pair.expression[list(MIRROR_ORDER)] if mirrored else pair.expression
-        return frame_image(image, framing, mirrored, self.size), expression, gain, pair.pair_id
+        keypoints = np.full((KEYPOINTS, 2), np.nan, np.float32)
+        if pair.keypoints is not None:
+            keypoints = pair.keypoints * len(image)
+            if rng.random() < self.caricature:
+                image, keypoints = caricature(image, keypoints, rng)
+            keypoints = frame_landmarks(keypoints, len(image), framing, mirrored, self.size)
+        framed = frame_image(image, framing, mirrored, self.size)
+        if rng.random() < self.degradation:
+            framed = degrade(framed, rng)
+        return framed, expression, keypoints, gain, pair.pair_id
 
     def _decode(self, number: int, pair: Pair) -> np.ndarray:
         def decode() -> np.ndarray:
@@ -273,8 +307,12 @@ def _open_index(shards: str | Sequence[str]) -> PairIndex:
 
 def _read_group(uri: str, group: int) -> list[Pair]:
     with open_parquet(uri, COLUMNS) as file:
-        scores = [name for name in file.schema_arrow.names if name.startswith("score")]
-        return _parse(read_table(file, uri, group, COLUMNS + scores), uri)
+        optional = [name for name in file.schema_arrow.names if _is_optional(name)]
+        return _parse(read_table(file, uri, group, COLUMNS + optional), uri)
+
+
+def _is_optional(column: str) -> bool:
+    return column == KEYPOINTS_COLUMN or column.startswith("score")
 
 
 def _parse(table: pa.Table, uri: str) -> list[Pair]:
@@ -289,11 +327,18 @@ def _parse(table: pa.Table, uri: str) -> list[Pair]:
     if pa.types.is_struct(images.type):  # else plain bytes, as other software may write them
         images = images.field("bytes")
     scores = [name for name in table.column_names if name.startswith("score")]
+    keypoints: Sequence[np.ndarray | None] = [None] * table.num_rows
+    if KEYPOINTS_COLUMN in table.column_names:
+        flat = table[KEYPOINTS_COLUMN].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        if flat.size != table.num_rows * 2 * KEYPOINTS:
+            raise ShardError(f"{uri}: keypoints are not {KEYPOINTS} points per pair; film it again")
+        keypoints = list(flat.astype(np.float32).reshape(-1, KEYPOINTS, 2))
+        table = table.drop_columns([KEYPOINTS_COLUMN])
     rows = table.drop_columns(["expression", "image"]).to_pylist()
     return [
         Pair(**{name: row[name] for name in COLUMNS if name in row}, image=image, expression=values,
-             scores={name: row[name] for name in scores})
-        for row, image, values in zip(rows, images.to_pylist(), expression)
+             scores={name: row[name] for name in scores}, keypoints=points)
+        for row, image, values, points in zip(rows, images.to_pylist(), expression, keypoints)
     ]  # fmt: skip
 
 

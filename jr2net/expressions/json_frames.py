@@ -91,7 +91,7 @@ def _parts(tree: Any) -> dict[str, Any]:
     if isinstance(tree, list):
         parts = [part for part in tree[:_FIRST_PARTS] if isinstance(part, list | Mapping)]
         names = [part.get("name") if isinstance(part, Mapping) else None for part in parts]
-        return {name if isinstance(name, str) else f"number {n}": parts[n] for n, name in enumerate(names)}
+        return {name if isinstance(name, str) else f"number {n + 1}": parts[n] for n, name in enumerate(names)}
     items = tree.items() if isinstance(tree, Mapping) else ()
     return {key: part for key, part in islice(items, _FIRST_PARTS) if isinstance(part, list | Mapping)}
 

@@ -7,7 +7,7 @@ rarely contain.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,9 @@ WITHOUT_CAPTURES: Mapping[str, float] = {"natural": 0.25, "large": 0.75}
 """Default weights of the kinds without captures: a quarter as in typical footage, the rest large."""
 
 WITH_CAPTURES: Mapping[str, float] = {"captured": 1.0}
+
+
+K = TypeVar("K", bound=str)
 
 
 class Sample(NamedTuple):
@@ -46,7 +49,7 @@ def sample(kind: str, rng: np.random.Generator, tracks: Sequence[Track]) -> Samp
     return Sample(_SAMPLERS[kind](rng, tracks), f"sampler/{kind}", -1)
 
 
-def draw_kind(rng: np.random.Generator, weights_by_kind: Mapping[str, float]) -> str:
+def draw_kind(rng: np.random.Generator, weights_by_kind: Mapping[K, float]) -> K:
     """Draws a kind with a probability proportional to its weight."""
     weights = np.array(list(weights_by_kind.values()), float)
     return list(weights_by_kind)[int(rng.choice(len(weights), p=weights / weights.sum()))]

@@ -155,6 +155,35 @@ def large_pose(rng: np.random.Generator) -> np.ndarray:
     return plausible(pose[None])[0]
 
 
+def spontaneous(rng: np.random.Generator) -> np.ndarray:
+    """An expression as captures of people record them (51,): up to three typical expressions of any strength, over
+    small activations of many shapes, with a gaze that the lids follow.
+
+    In captures most shapes are a little active at any time, shapes of all strengths occur, and opposing ones occur
+    together.
+    """
+    pose = np.zeros(SHAPES)
+    for _ in range(rng.integers(0, 4)):
+        strength = rng.beta(1.2, 1.5)
+        for stem, size in _PROTOTYPES[int(rng.integers(len(_PROTOTYPES)))].items():
+            if stem != "eyeBlink":
+                _raise_shape(pose, rng, stem, strength * size * rng.uniform(0.5, 1.2))
+    activity = rng.beta(1, 2)
+    for stem in _PAIRED + _SINGLE:
+        if not stem.startswith(("eyeLook", "eyeBlink")) and rng.random() < 0.5:
+            _raise_shape(pose, rng, stem, activity * rng.beta(0.8, 2.5))
+    if rng.random() < 0.5:
+        _raise_shape(pose, rng, "jawOpen", rng.beta(1, 2.5))
+    _gaze(pose[None], rng, np.zeros(1), reach=rng.uniform(0.3, 1.0))
+    for side in ("Left", "Right"):
+        pose[_INDEX[f"eyeWide{side}"]] += 0.5 * pose[_INDEX[f"eyeLookUp{side}"]] * rng.random()
+    if rng.random() < 0.3:
+        _raise_shape(pose, rng, "eyeBlink", rng.beta(1.2, 1))
+    pose = np.clip(pose, 0, 1)
+    pose[_INDEX["mouthClose"]] = min(pose[_INDEX["mouthClose"]], pose[_INDEX["jawOpen"]])
+    return pose.astype(np.float32)
+
+
 def sweep(name: str, frames: int) -> np.ndarray:
     """One shape from 0 to 1, all others 0: (frames, 51). ``mouthClose`` also sets ``jawOpen``, which it requires."""
     track = np.zeros((frames, SHAPES), np.float32)
@@ -205,6 +234,16 @@ def _set_shape(pose: np.ndarray, rng: np.random.Generator, stem: str, value: flo
     else:
         pose[left] = value
         pose[right] = value * rng.uniform(0.85, 1.0)
+
+
+def _raise_shape(pose: np.ndarray, rng: np.random.Generator, stem: str, value: float) -> None:
+    """Raises a shape, or both shapes of a pair, to ``value`` at least, in place: usually nearly equal on both sides."""
+    if stem in _INDEX:
+        pose[_INDEX[stem]] = max(pose[_INDEX[stem]], value)
+        return
+    balance = rng.normal(0, 0.08) if rng.random() < 0.8 else rng.uniform(-1, 1)
+    for side, sign in (("Left", 1), ("Right", -1)):
+        pose[_INDEX[stem + side]] = max(pose[_INDEX[stem + side]], value * (1 + min(0.0, sign * balance)))
 
 
 def _add(track: np.ndarray, name: str, values: np.ndarray | float) -> None:

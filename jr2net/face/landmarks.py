@@ -32,8 +32,17 @@ LANDMARK_MIRROR: tuple[int, ...] = tuple(partner for _, partners in _MIRRORED_RU
 """``landmarks[LANDMARK_MIRROR]`` are the points of the mirrored image, once x is mirrored too."""
 
 
+KEYPOINTS = 70
+"""The 68 landmarks, and the centres of the irises: the subject's right one, then the left one."""
+
+KEYPOINT_MIRROR: tuple[int, ...] = (*LANDMARK_MIRROR, 69, 68)
+"""As ``LANDMARK_MIRROR``, of keypoints."""
+
+
 def mirror_landmarks(landmarks: np.ndarray, width: float) -> np.ndarray:
-    """Landmarks (..., 68, 2) of an image ``width`` pixels wide to those of the mirrored image."""
-    mirrored = landmarks[..., LANDMARK_MIRROR, :].copy()
+    """Landmarks (..., 68, 2), or keypoints (..., 70, 2), of an image ``width`` pixels wide to those of the mirrored
+    image."""
+    order = KEYPOINT_MIRROR if landmarks.shape[-2] == KEYPOINTS else LANDMARK_MIRROR
+    mirrored = landmarks[..., order, :].copy()
     mirrored[..., 0] = width - mirrored[..., 0]
     return mirrored

@@ -15,6 +15,7 @@ class ClipTruth:
     """Ground truth of one row of T frames filmed by the studio; float32 arrays as in ``FaceParameters``.
 
     identity (K,), albedo (A,), expression (T, 51), rotation (T, 3), translation (T, 3), light (T, 9, 3)
+    keypoints (T, 70, 2): fractions of the image's side, see ``face.landmarks``; shards do not hold them
     """
 
     identity: np.ndarray
@@ -23,6 +24,7 @@ class ClipTruth:
     rotation: np.ndarray
     translation: np.ndarray
     light: np.ndarray
+    keypoints: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

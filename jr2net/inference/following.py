@@ -62,7 +62,7 @@ class FaceFollower:
     smooth  whether the crop moves smoothly
 
     Nobody else is taken for the person until a cut, or until it was not seen for two seconds; then the largest face
-    counts. Raises NoFaceError if there is no detector.
+    counts again, or the one of the chosen index if there are so many. Raises NoFaceError if there is no detector.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class FaceFollower:
             near = [face for face in faces if _apart(face.box, before) < _SAME_PERSON]
             return min(near, key=lambda face: _apart(face.box, before), default=None)
         if self._chosen:
-            return faces[0] if faces else None
+            return faces[min(self.choice.index, len(faces) - 1)] if faces else None
         if box is not None:
             return next((face for face in faces if centre_in(face.box, box)), None)
         return faces[self.choice.index] if self.choice.index < len(faces) else None

@@ -16,8 +16,8 @@ def in_bfloat16(device: torch.device, network: Callable[..., Any], *arguments: A
         output = network(*arguments)
     if output is None:
         return None
-    if isinstance(output, list):
-        return [item.float() for item in output]
+    if isinstance(output, list | tuple):
+        return type(output)(item.float() for item in output)
     return output.float() if isinstance(output, Tensor) else output.map(Tensor.float)
 
 

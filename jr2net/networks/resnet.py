@@ -150,6 +150,7 @@ class ResNet(nn.Module):
         norm: Callable[[int], nn.Module] = FrozenBatchNorm if config.weights else group_norm
         block = Bottleneck if config.layers == 50 else BasicBlock
         self.side = config.side
+        self.stage_channels = [config.width, *(config.width * 2**stage * block.expansion for stage in range(4))]
         self.conv1 = nn.Conv2d(3, config.width, 7, 2, 3, bias=False)
         self.bn1 = norm(config.width)
         inputs = config.width
@@ -183,7 +184,12 @@ class ResNet(nn.Module):
         pooled = maps[-1].mean(dim=(2, 3))
         if self.points is None:
             return pooled
-        return torch.cat([pooled, 2 * soft_argmax(self.points(maps[_POINTS_STAGE])).flatten(1)], dim=1)
+        return torch.cat([pooled, 2 * self.find_points(maps).flatten(1)], dim=1)
+
+    def find_points(self, maps: list[Tensor]) -> Tensor:
+        """The keypoints (B, ``config.points``, 2) in the maps of ``stages``: x and y in [-1, 1]."""
+        assert self.points is not None, "this network has no keypoints"
+        return soft_argmax(self.points(maps[_POINTS_STAGE]))
 
     def load_torchvision_weights(self, path: str | Path) -> None:
         """Loads all parameters and statistics by name from a torchvision weight file.

@@ -60,17 +60,19 @@ VALIDATION_SAMPLES = 256
 class TrainingSpec:
     """One training of the cascade.
 
-    build    makes the training at step 0
-    loader   makes the loader of the training data, or, if held_back, of the validation data; other keyword arguments
-             as of ``ClipLoader`` and ``PairLoader``
-    jitter   augmentation strength of the loader
-    network  the network that the finished training produces
+    build         makes the training at step 0
+    loader        makes the loader of the training data, or, if held_back, of the validation data; other keyword
+                  arguments as of ``ClipLoader`` and ``PairLoader``
+    jitter        augmentation strength of the loader
+    network       the network that the finished training produces
+    augmentation  further arguments of the training data's loader
     """
 
     build: Callable[[Config, FaceModel, Upstream, Device], Training]
     loader: Callable[..., ClipLoader | PairLoader | MixedLoader | MixedPairLoader | SceneLoader]
     jitter: Callable[[Config], float]
     network: Callable[[Training], nn.Module]
+    augmentation: Callable[[Config], dict[str, float]] = lambda config: {}
 
 
 def build(stage: str, config: Config, model: FaceModel, upstream: Upstream, device: Device = "cpu") -> Training:
@@ -110,6 +112,7 @@ def batches(
         world=world,
         start_step=start_step,
         jitter=training.jitter(config),
+        **training.augmentation(config),
         threads=max(1, int(config.scaling.cpus_per_worker) - 1),
         device=device,
     )
@@ -223,7 +226,7 @@ def _build_flow3d(config: Config, model: FaceModel, upstream: Upstream, device: 
 
 def _new_etnet(config: Config, model: FaceModel, upstream: Upstream) -> ETNet:
     """ETNet as its training starts."""
-    etnet = ETNet(config.etnet.backbone)
+    etnet = ETNet(config.etnet.backbone, keypoints=config.etnet.keypoints)
     seen_alike = {"side": config.recnet.backbone.side}  # the same layers read images of any side
     if config.etnet.from_recnet and config.etnet.backbone.model_copy(update=seen_alike) == config.recnet.backbone:
         etnet.backbone.load_state_dict(_load(RecNet, upstream["recnet"], model).backbone.state_dict())
@@ -232,7 +235,7 @@ def _new_etnet(config: Config, model: FaceModel, upstream: Upstream) -> ETNet:
 
 def _build_etnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
     etnet = _new_etnet(config, model, upstream)
-    return ETNetTraining(etnet, config.etnet.optimizer, device, config.etnet.squared_until)
+    return ETNetTraining(etnet, config.etnet.optimizer, device, config.etnet.squared_until, config.etnet.average)
 
 
 def _build_recaugnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
@@ -354,7 +357,11 @@ TRAININGS = {
         build=_build_etnet,
         loader=_labelled_loader,
         jitter=lambda config: config.etnet.jitter,
-        network=lambda training: training.networks["etnet"],
+        network=attrgetter("trained"),
+        augmentation=lambda config: {
+            "degradation": config.etnet.degradation,
+            "caricature": config.etnet.caricature,
+        },
     ),
     "recaugnet": TrainingSpec(
         build=_build_recaugnet,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,14 +12,16 @@ from torch import Tensor
 
 from jr2net.config import StudioConfig
 from jr2net.expressions import synthetic as expressions
+from jr2net.expressions.samplers import draw_kind
 from jr2net.expressions.tracks import Track, read_captures
+from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.camera import Camera, rotation_matrix
 from jr2net.face.light import SH_BASES
 from jr2net.face.model import FaceModel
 from jr2net.images.clip import ClipRow, ClipTruth
 from jr2net.images.crop import Crop
 from jr2net.render.renderer import vertex_normals
-from jr2net.studio.acting import FPS, act, act_captured
+from jr2net.studio.acting import FPS, Manner, act, act_captured, draw_resting_face
 from jr2net.studio.background import draw_background
 from jr2net.studio.develop import develop, develop_matte, draw_motion, draw_recording
 from jr2net.studio.hair import curtain
@@ -37,6 +39,8 @@ KINDS: tuple[Kind, ...] = ("train", "natural", "large", "turned", "captured", "l
 _SEQUENCE = 1000
 """Stands for the kind of ``film_sequence`` in its random streams."""
 
+_TALKING: Mapping[Manner, float] = {"natural": 1.0}
+
 SUPERSAMPLING = 2
 _FOOTAGE = Camera(0, 1000.0, (0.0, 0.0))
 """Camera of the virtual footage that crops are cut from; only the ratio of focal length to crop side matters."""
@@ -52,17 +56,18 @@ def film_people(
     kind: Kind,
     size: int,
     mattes: bool = False,
-    large: float = 0.0,
+    manners: Mapping[Manner, float] = _TALKING,
     widest: float = 1.0,
 ) -> Iterator[ClipRow]:
     """Films people ``first`` … ``first + count − 1`` of a kind, one row of ``size`` x ``size`` images each.
 
     'train' and 'natural' people talk, 'large' people show strong expressions, 'captured' people the largest ones of
-    ``config.captures``, 'turned' people turn their heads by 30° to 60° from frame to frame, 'labelled' people do as
-    'large' or as 'natural' ones; all kinds but 'train' have ground truth. With ``mattes`` each frame has its exact
-    matte. A person depends on (seed, kind, number), and on the captures if it shows them, not on ``first``, ``count``
-    and ``mattes``. large: fraction of 'labelled' people with strong expressions. widest: crops are up to this many
-    times as wide as usual. Raises ValueError for another kind, TrackError where no capture can be read.
+    ``config.captures``, 'turned' people turn their heads by 30° to 60° from frame to frame, 'labelled' people act in
+    one of ``manners`` and their faces differ at rest; all kinds but 'train' have ground truth. With ``mattes`` each
+    frame has its exact matte. A person depends on (seed, kind, number), and on the captures or manners if it shows
+    them, not on ``first``, ``count`` and ``mattes``. manners: how 'labelled' people act, with their weights. widest:
+    crops are up to this many times as wide as usual. Raises ValueError for another kind, TrackError where no capture
+    can be read.
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}: the studio films {', '.join(KINDS)}")
@@ -73,7 +78,7 @@ def film_people(
         tracks = read_captures(config.captures).tracks
     subject = build_subject(model)
     for number in range(first, first + count):
-        yield film_person(subject, config, seed, number, kind, size, mattes, tracks, large, widest)
+        yield film_person(subject, config, seed, number, kind, size, mattes, tracks, manners, widest)
 
 
 @torch.no_grad()
@@ -86,28 +91,31 @@ def film_person(
     size: int,
     mattes: bool = False,
     tracks: Sequence[Track] = (),
-    large: float = 0.0,
+    manners: Mapping[Manner, float] = _TALKING,
     widest: float = 1.0,
 ) -> ClipRow:
     """One person's row. Appearance, acting, scene and recording each have a random stream of their own.
 
-    tracks: what people of the kind 'captured' show; large: how probably one of the kind 'labelled' acts strongly;
+    tracks: what people of the kind 'captured' show; manners: how those of the kind 'labelled' act, with weights;
     widest: as of ``film_people``.
     """
     person_rng, acting_rng, *filming = _streams(seed, KINDS.index(kind), number)
     person = draw_person(person_rng, subject.model.sizes)
     frames = config.frames if kind == "train" else config.test_frames
+    rest = np.zeros(len(ARKIT_NAMES))
     if kind == "captured":
         numbers, expression = act_captured(acting_rng, frames, tracks)
+    elif kind == "labelled":
+        rest = draw_resting_face(acting_rng)
+        numbers, expression = act(acting_rng, frames, draw_kind(acting_rng, manners))
     else:
-        strong = kind == "large" or (kind == "labelled" and acting_rng.random() < large)
-        numbers, expression = act(acting_rng, frames, large=strong)
+        numbers, expression = act(acting_rng, frames, "large" if kind == "large" else "natural")
     take = draw_take(acting_rng, len(numbers), config.variety)
     if kind == "turned":
         take = draw_turns(acting_rng, take)
     name = f"studio-{kind}-{seed}-{number:06d}"
     truth, wider = kind != "train", 1.0 if widest == 1 else float(widest ** acting_rng.random())
-    return _shoot(subject, config, person, take, expression, numbers, name, size, filming, mattes, truth, wider)
+    return _shoot(subject, config, person, take, expression, rest, numbers, name, size, filming, mattes, truth, wider)
 
 
 @torch.no_grad()
@@ -122,7 +130,8 @@ def film_sequence(
     acted = (expressions.large if large else expressions.natural)(acting_rng, frames, FPS)
     take = draw_sway(acting_rng, draw_take(acting_rng, 1, config.variety), frames, FPS)
     name = f"studio-sequence-{seed}-{number:06d}"
-    return _shoot(subject, config, person, take, acted, np.arange(frames), name, size, filming, False, True)
+    rest = np.zeros(len(ARKIT_NAMES))
+    return _shoot(subject, config, person, take, acted, rest, np.arange(frames), name, size, filming, False, True)
 
 
 def _streams(seed: int, kind: int, number: int) -> list[np.random.Generator]:
@@ -136,6 +145,7 @@ def _shoot(
     person: Person,
     take: Take,
     expression: np.ndarray,
+    rest: np.ndarray,
     numbers: np.ndarray,
     name: str,
     size: int,
@@ -144,10 +154,13 @@ def _shoot(
     with_truth: bool,
     wider: float = 1.0,
 ) -> ClipRow:
-    """The row of a person who acts expressions (T, 51) in a take. streams: of scene and recording; wider: how many
-    times as wide as usual the crop is."""
+    """The row of a person who acts expressions (T, 51) in a take.
+
+    rest (51,): what the face shows at rest, which is no part of the truth; streams: of scene and recording; wider: how
+    many times as wide as usual the crop is.
+    """
     scene_rng, recording_rng = streams
-    performance = _perform(subject, person, take, expression)
+    performance = _perform(subject, person, take, expression, rest)
     light = draw_light(scene_rng)
 
     detected = _detect(subject.model, performance, config, recording_rng)
@@ -160,7 +173,7 @@ def _shoot(
     recording = draw_recording(recording_rng, config.variety)
     truth = None
     if with_truth:
-        truth = _truth(subject.model, person, performance, albedo_coefficients, light, _camera(crop, size))
+        truth = _truth(subject, person, performance, albedo_coefficients, light, _camera(crop, size))
     images, encoded_mattes = [], []
     for image, matte in zip(shot.image, shot.matte):
         motion = draw_motion(recording, recording_rng)
@@ -201,11 +214,11 @@ class Performance:
     hanging: Tensor
 
 
-def _perform(subject: Subject, person: Person, take: Take, expression: np.ndarray) -> Performance:
-    """Head and hair of a person, deformed by the expressions (T, 51) and posed by the take."""
+def _perform(subject: Subject, person: Person, take: Take, expression: np.ndarray, rest: np.ndarray) -> Performance:
+    """Head and hair of a person, deformed by the expressions (T, 51) on a face at rest (51,) and posed by the take."""
     head, model = subject.head, subject.model
     identity = torch.from_numpy(person.identity)[None]
-    shape = model.shape(identity, torch.from_numpy(expression))
+    shape = model.shape(identity, torch.from_numpy((expression + rest).astype(np.float32)))
     rotation, body = (
         _FLIP[:, None] * rotation_matrix(torch.from_numpy(angles).float()) for angles in (take.rotation, take.body)
     )
@@ -216,7 +229,7 @@ def _perform(subject: Subject, person: Person, take: Take, expression: np.ndarra
     return Performance(
         expression=expression,
         shape=shape,
-        neutral=model.shape(identity, torch.zeros(1, expression.shape[1])),
+        neutral=model.shape(identity, torch.from_numpy(rest[None].astype(np.float32))),
         take=take,
         rotation=rotation,
         translation=translation,
@@ -301,10 +314,12 @@ def _project(points: np.ndarray, rotation: Tensor, translation: Tensor, camera: 
 
 
 def _truth(
-    model: FaceModel, person: Person, performance: Performance, albedo: np.ndarray, light: Light, camera: Camera
+    subject: Subject, person: Person, performance: Performance, albedo: np.ndarray, light: Light, camera: Camera
 ) -> ClipTruth:
     """Ground truth of the row. Its pose refers to the crop's default camera, which reconstruction assumes."""
-    pixels = camera.project(performance.posed[:, model.landmarks]).numpy()
+    model, posed = subject.model, performance.posed
+    pixels = camera.project(posed[:, model.landmarks]).numpy()
+    irises = camera.project(torch.stack([posed[:, : len(iris)][:, iris].mean(1) for iris in subject.irises], 1)).numpy()
     points = performance.shape[:, model.landmarks].numpy()
     default = Camera.default(camera.size)
     frames = zip(points, pixels, performance.take.rotation)
@@ -318,4 +333,5 @@ def _truth(
         rotation=rotation,
         translation=translation,
         light=np.broadcast_to(fit_harmonics(light), light_shape).astype(np.float32),
+        keypoints=(np.concatenate([pixels, irises], 1) / camera.size).astype(np.float32),
     )

@@ -27,6 +27,7 @@ class Subject:
     surface     (M, 12)   per vertex: face-map coordinates (2), crown coordinates (2), rest position (3), and material:
                           face skin, lips, wet (eyes, teeth, lips), body, ambient occlusion (1: open), in [0, 1]
     skin, iris  (N,) bool vertices of the face
+    irises      (2, N) bool vertices of the right and the left iris, with their pupils
     albedo_fit  (A, 3S)   least-squares fit of albedo coefficients to a reflectance on the skin
     """
 
@@ -36,6 +37,7 @@ class Subject:
     surface: Tensor
     skin: Tensor
     iris: Tensor
+    irises: Tensor
     albedo_fit: Tensor
 
     @property
@@ -76,6 +78,7 @@ def build_subject(model: FaceModel) -> Subject:
         surface=torch.cat([*coordinates, material], 1),
         skin=skin,
         iris=model.has_label("iris"),
+        irises=model.has_label("iris", "pupil") & torch.stack([model.mean[:, 0] < 0, model.mean[:, 0] > 0]),
         albedo_fit=torch.linalg.solve(basis @ basis.t() + 1e-3 * torch.eye(len(basis)), basis),
     )
 

@@ -12,7 +12,8 @@ from jr2net.networks.dcnet import DCNet
 from jr2net.networks.discriminator import PatchDiscriminator
 from jr2net.render.scene import Scene
 from jr2net.training import losses
-from jr2net.training.reenactment import Perceptual, ReenactorTraining, update_average
+from jr2net.training.average import update_average
+from jr2net.training.reenactment import Perceptual, ReenactorTraining
 from jr2net.training.training import Batch
 
 

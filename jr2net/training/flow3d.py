@@ -25,7 +25,8 @@ from jr2net.render.renderer import landmarks_2d
 from jr2net.render.scene import Scene
 from jr2net.render.view_synthesis import synthesize_view
 from jr2net.training import losses
-from jr2net.training.reenactment import Perceptual, ReenactorTraining, update_average
+from jr2net.training.average import update_average
+from jr2net.training.reenactment import Perceptual, ReenactorTraining
 from jr2net.training.schedule import learning_rate
 from jr2net.training.training import Batch
 

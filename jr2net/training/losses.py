@@ -119,6 +119,20 @@ def known_activation(predicted: Tensor, truth: Tensor) -> Tensor:
     return (known * torch.maximum(predicted, target) * (predicted - target).abs()).mean()
 
 
+def keypoints(predicted: Tensor, truth: Tensor, side: int) -> Tensor:
+    """Mean absolute distance of coordinates, squared below 0.02 (Huber 1964), of the keypoints inside of the image.
+
+    predicted (B, P, 2): the first of them, from -1 to 1 across the image; truth (B, K, 2) in pixels of images of side
+    ``side``, NaN where it is not known. Those that are not known or outside of the image contribute 0 to the mean.
+    """
+    target = 2 * truth / side - 1
+    inside = (target.abs() < 1).all(-1, keepdim=True)  # false for NaN
+    found = predicted[:, : truth.shape[1]]
+    # NaN must be replaced before the subtraction: its gradient is NaN even with a weight of zero.
+    target = torch.where(inside, target, found.detach())
+    return F.smooth_l1_loss(found, target, beta=0.02)
+
+
 def photometric(rendered: Tensor, image: Tensor, mask: Tensor, epsilon: float = 1e-6) -> Tensor:
     """√(ε + Σ_rgb d²), mean over the mask of each image, then over images.
 

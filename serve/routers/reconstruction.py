@@ -13,7 +13,16 @@ from starlette.datastructures import FormData
 
 from jr2net.images.mark import encode_image
 from jr2net.inference.face import FittedFace
-from serve.bodies import check_face, media_type, parse_box, read_body, read_form, reject_unknown_fields
+from serve.bodies import (
+    check_face,
+    media_type,
+    notes_header,
+    parse_box,
+    photo_notes,
+    read_body,
+    read_form,
+    reject_unknown_fields,
+)
 from serve.documents import BODIES, RESPONSES
 from serve.problems import Problem, network_errors_as_503
 from serve.service import Service
@@ -50,7 +59,8 @@ def reconstruction_router(service: Service, guards: Sequence[Depends]) -> APIRou
                 answers = await asyncio.to_thread(lambda: [face.to_json() for face in faces])
                 return JSONResponse({"model": digest, "faces": answers})
             content = await asyncio.to_thread(_encode, faces[0], format)
-        return Response(content, media_type=_MEDIA_TYPES[format], headers={"X-Model-Digest": digest})
+        headers = {"X-Model-Digest": digest, **notes_header(photo_notes("image", faces[0].photo))}
+        return Response(content, media_type=_MEDIA_TYPES[format], headers=headers)
 
     return router
 

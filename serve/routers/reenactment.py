@@ -32,6 +32,7 @@ from serve.bodies import (
     parse_expression,
     parse_image_format,
     parse_json,
+    photo_notes,
     read_body,
     read_form,
     reject_unknown_fields,
@@ -78,17 +79,20 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
         driving_face = await get_face(form, "driving_face")
         with network_errors_as_503():
             source = await open_source(form, await get_file(form, "source"))
+            said = photo_notes("source", source.photo)
             if expression is not None:
                 face = drive(source.fit.face, with_expression(source.fit.face, expression), options)
             else:
                 assert driving is not None
                 driving_photo = await service.open_photo(driving, driving_box, driving_face, name="driving")
+                said += photo_notes("driving", driving_photo)
                 driving_fit = (await service.fit(driving_photo)).fit
                 face = drive(source.fit.face, driving_fit.face, options)
             image, network = await reenact(service, source, face, options.affects_whole_crop)
         with service.stage("encode"):
             content = await asyncio.to_thread(encode_image, image, service.mark(network), image_format)
-        return Response(content, media_type=f"image/{image_format}", headers={"X-Model-Digest": network.digest})
+        headers = {"X-Model-Digest": network.digest, **notes_header(said)}
+        return Response(content, media_type=f"image/{image_format}", headers=headers)
 
     @router.post("/v1/reenact/video", responses=RESPONSES["video"], openapi_extra=BODIES["video"])
     async def reenact_video(request: Request) -> Response:
@@ -114,12 +118,13 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
                 driving = fixed_driving(text, options)
             if video is not None and of_video:
                 acting = await open_acting(service, video, driving, await read_choice(form))
-                chunks, found = act(service, acting), acting.found
+                chunks, found, said = act(service, acting), acting.found, []
             else:
                 source = await open_source(form, None if video is None else video.read(), limits.video_side)
                 chunks, found = generate_video(service, source, driving), driving.found
+                said = photo_notes("source", source.photo)
             first = await first_chunk(chunks, request.is_disconnected)
-        headers = notes_header(found())
+        headers = notes_header([*said, *found()])
         return StreamingResponse(_chain(first, chunks), media_type="video/mp4", headers=headers)
 
     @router.post("/v1/capture", responses=RESPONSES["capture"], openapi_extra=BODIES["capture"])

@@ -10,12 +10,16 @@ import pytest
 import torch
 
 from jr2net.config import StudioConfig
+from jr2net.data.caricature import caricature
 from jr2net.data.films import encode_films, film_pairs, index_films
 from jr2net.data.mixture import MixedPairLoader
 from jr2net.data.pair_index import INDEX
 from jr2net.data.pairs import PairLoader, PairSource, encode_pair_shard
+from jr2net.face.landmarks import LEFT_EYE, RIGHT_EYE
 from jr2net.face.model import FaceModel
 from jr2net.images.clip import ClipRow
+from jr2net.storage.parquet import ShardError
+from jr2net.studio.acting import Manner
 from jr2net.studio.film import film_people
 
 SETTINGS = {"seed": 0, "size": 32, "jitter": 0.1}
@@ -24,7 +28,7 @@ SETTINGS = {"seed": 0, "size": 32, "jitter": 0.1}
 @pytest.fixture(scope="module")
 def people(procedural_model: FaceModel) -> list[ClipRow]:
     studio = StudioConfig(test_frames=2)
-    return list(film_people(procedural_model, studio, 0, 0, 6, "labelled", 32, large=0.5))
+    return list(film_people(procedural_model, studio, 0, 0, 6, "labelled", 32, manners={"large": 1, "natural": 1}))
 
 
 @pytest.fixture
@@ -62,11 +66,49 @@ def test_a_film_is_a_pair_with_the_coefficients_that_were_acted(people: list[Cli
 
 
 def test_some_people_act_strongly(procedural_model: FaceModel) -> None:
-    def strength(large: float) -> float:
-        rows = film_people(procedural_model, StudioConfig(test_frames=2), 0, 0, 12, "labelled", 32, large=large)
-        return float(np.mean([pair.expression.sum() for pair in film_pairs(rows)]))
+    def strength(manner: Manner) -> float:
+        rows = film_people(procedural_model, StudioConfig(test_frames=2), 0, 0, 12, "labelled", 32, manners={manner: 1})
+        return float(np.mean([pair.expression.max() for pair in film_pairs(rows)]))
 
-    assert strength(1.0) > 1.5 * strength(0.0)
+    assert strength("large") > strength("natural") + 0.15
+
+
+def test_films_know_where_landmarks_and_irises_are(people: list[ClipRow], films: str) -> None:
+    pair = PairSource(films).read(0)
+    assert pair.keypoints is not None and pair.keypoints.shape == (70, 2)
+    for eye, iris in ((RIGHT_EYE, 68), (LEFT_EYE, 69)):
+        low, high = pair.keypoints[eye].min(0), pair.keypoints[eye].max(0)
+        assert low[0] < pair.keypoints[iris, 0] < high[0]
+    row = next(row for row in people if row.identity == pair.source_id)
+    frame = row.frame.tolist().index(pair.frame)
+    detected = row.landmarks[frame] / 32
+    assert np.abs(pair.keypoints[:68] - detected).max() < 0.15  # the simulated detector is not exact
+
+
+def test_a_mirrored_image_has_mirrored_keypoints(films: str) -> None:
+    """Of 40 samples, some are mirrored: the first eye stays on the left half of the image in all of them."""
+    batch = PairLoader(films, batch_size=40, **{**SETTINGS, "jitter": 0.0}).batch(0)
+    points = batch["keypoints"]
+    assert points.shape == (40, 70, 2) and (points[:, RIGHT_EYE, 0].mean(1) < points[:, LEFT_EYE, 0].mean(1)).all()
+    assert (points[:, 68, 0] < points[:, 69, 0]).all()
+
+
+def test_pairs_without_keypoints_have_none_in_a_batch(people: list[ClipRow], tmp_path: Path) -> None:
+    made = [replace(pair, keypoints=None) for pair in film_pairs(people)]
+    (tmp_path / "pairs.parquet").write_bytes(encode_pair_shard("pairs", made))
+    batch = PairLoader(str(tmp_path / "pairs.parquet"), batch_size=3, **SETTINGS).batch(0)
+    assert batch["keypoints"].isnan().all()
+    with pytest.raises(ShardError, match="some pairs have keypoints"):
+        encode_pair_shard("mixed", [made[0], *film_pairs(people)[1:]])
+
+
+def test_degradation_changes_images_but_not_what_they_show(films: str) -> None:
+    plain = PairLoader(films, batch_size=8, **SETTINGS).batch(0)
+    degraded = PairLoader(films, batch_size=8, degradation=1.0, **SETTINGS).batch(0)
+    assert plain["pair_id"] == degraded["pair_id"]
+    assert not torch.equal(plain["image"], degraded["image"])
+    assert torch.equal(plain["expression"], degraded["expression"])
+    assert torch.equal(plain["keypoints"], degraded["keypoints"])
 
 
 def test_a_batch_has_so_many_films(films: str, pairs: str) -> None:
@@ -91,3 +133,23 @@ def test_films_alone_are_read_as_pairs_are(films: str) -> None:
     first = next(batches)
     batches.close()  # type: ignore[attr-defined]
     assert torch.equal(first["image"], PairLoader(films, batch_size=4, **SETTINGS).batch(0)["image"])
+
+
+def test_a_caricature_moves_keypoints_with_what_they_are_on() -> None:
+    """Red dots on a grey image are found where the keypoints went."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(20, 108, (70, 2))
+    points[48:68] = (64, 90)
+    for iris, at in ((68, (45, 50)), (69, (83, 50)), (30, (64, 68))):
+        points[iris] = at
+    for number in range(8):
+        image = np.full((128, 128, 3), 90, np.uint8)
+        x, y = np.round(points[number]).astype(int)
+        image[y - 1 : y + 2, x - 1 : x + 2] = (255, 0, 0)
+        at = points.copy()
+        at[number] = (x, y)
+        bent, moved = caricature(image, at, np.random.default_rng(number))
+        weight = np.clip(bent[..., 0].astype(float) - bent[..., 1], 0, None)
+        rows, columns = np.mgrid[0:128, 0:128]
+        found = np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
+        assert np.abs(found - moved[number]).max() < 0.7

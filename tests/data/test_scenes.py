@@ -11,18 +11,20 @@ from jr2net.data import scenes
 from jr2net.data.scenes import MAX_FACES, Portrait, Scene, SceneLoader, draw_scene, visible
 from jr2net.data.shards import write_clips
 from jr2net.face.model import FaceModel
+from jr2net.studio.acting import Manner
 from jr2net.studio.background import draw_background
 from jr2net.studio.clutter import draw_clutter
 from jr2net.studio.film import film_people
 
 SIDE = 64
+ACTING: dict[Manner, float] = {"large": 1.0, "natural": 1.0}
 
 
 @pytest.fixture(scope="module")
 def folder(procedural_model: FaceModel, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("portraits")
     studio = StudioConfig(test_frames=2, detector_shrink=0.0, detector_noise=0.0)
-    rows = film_people(procedural_model, studio, 0, 0, 3, "labelled", 48, mattes=True, large=0.5, widest=1.6)
+    rows = film_people(procedural_model, studio, 0, 0, 3, "labelled", 48, mattes=True, manners=ACTING, widest=1.6)
     write_clips(str(folder / "people.parquet"), rows)
     return str(folder)
 

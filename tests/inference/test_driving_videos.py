@@ -105,6 +105,13 @@ def test_a_face_is_followed_where_the_frames_change_their_size() -> None:
     assert photos[1][0].face.box == face.box and followed.unseen == 0
 
 
+def test_after_a_cut_the_index_counts_again() -> None:
+    shown = {60: [RIGHT, LEFT], 220: [RIGHT, LEFT], 0: [RIGHT]}
+    follow = FaceFollower(lambda image: shown[int(image[0, 0, 0])], 10, FaceChoice.of(1))
+    photos = [follow(image).photo for image in (GREY, WHITE, np.zeros_like(GREY))]
+    assert [photo.face.box for photo in photos if photo is not None] == [LEFT.box, LEFT.box, RIGHT.box]
+
+
 class Detector:
     """Finds a head upside down, and a small face beside a large one, only where it is thorough."""
 

@@ -37,7 +37,7 @@ def test_every_setting_decides_a_stage_or_is_declared_not_to() -> None:
 
 def test_extents_are_the_numbers_of_steps_and_pairs() -> None:
     extents = {name for name, setting in SETTINGS.items() if setting.effect is Effect.EXTENT}
-    networks = ("recnet", "dcnet", "flow3d", "etnet", "recaugnet")
+    networks = ("recnet", "dcnet", "flow3d", "etnet", "recaugnet", "detector")
     assert extents == {"synthesis.pairs", *(f"{network}.optimizer.steps" for network in networks)}
 
 

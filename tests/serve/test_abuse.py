@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+import av
 import numpy as np
 import psutil
 import pytest
@@ -23,6 +24,7 @@ from schemathesis.checks import content_type_conformance, not_a_server_error, re
 from small_networks import BOX, make_client, make_photo, make_settings
 
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.images.face_detector import Face
 from serve.access import AccessControl
 from serve.api import create_api
 from serve.service import Service
@@ -112,6 +114,8 @@ def _requests() -> Iterator[Request]:
         yield "/v1/reconstruct", {"content": valid, "params": {"box": "5,5,30,30", **query}}
     yield from _corrupt_forms(valid)
     yield from _corrupt_driving_files(valid)
+    yield from _corrupt_controls(valid)
+    yield from _corrupt_videos(valid)
 
 
 def _corrupt_forms(valid: bytes) -> Iterator[Request]:
@@ -156,6 +160,77 @@ def _corrupt_driving_files(valid: bytes) -> Iterator[Request]:
         yield "/v1/capture", {"content": content, "headers": {"Content-Type": "text/csv"}}
 
 
+CONTROLS = {
+    "regions": ["nose", "eyes,", ",", "eyes;mouth", "pose", "," * 5_000, "\x00"],
+    "strength": ["nan", "inf", "-0.1", "2.1", "x", "1e999", "0x1", "1,5"],
+    "pitch": ["46", "-46", "nan", "x", "1e308", "٣٣"],
+    "yaw": ["90", "--5", "[]"],
+    "roll": ["1e9", "true"],
+    "retarget": ["all", "lip", "none,eyes", ""],
+    "close_mouth": ["maybe", "2", "truefalse"],
+    "reference": ["last", "-1", "nan", "1e999", "99"],
+    "smooth": ["some"],
+    "face": ["-1", "1.5", "100", "many"],
+    "driving_face": ["-1", "7", "x"],
+    "driving_box": BOXES,
+}
+
+
+def _corrupt_controls(valid: bytes) -> Iterator[Request]:
+    capture = ("Timecode," + ",".join(ARKIT_NAMES) + "\n00:00:00:00" + ",0" * 51).encode()
+    for name, values in CONTROLS.items():
+        for value in values:
+            data = {"box": "5,5,30,30", name: value}
+            yield "/v1/reenact", {"files": {"source": ("a", valid)}, "data": {"expression": "{}", **data}}
+            yield "/v1/reenact/video", {"files": {"source": ("a", valid), "driving": ("b", capture)}, "data": data}
+    for query in ({"format": "fbx"}, {"smooth": "a lot"}, {"neutral": "nan"}, {"neutral": "-1"}, {"neutral": "1e5"},
+                  {"face": "9"}, {"face": "-1"}, {"box": "1,2,3"}, {"box": "0,0,1e30,1e30"}, {"neutral": "9" * 99},
+                  {"format": "ndjson", "smooth": "two-sided"}, {"format": "ndjson", "neutral": "auto"}):  # fmt: skip
+        yield "/v1/track", {"content": _video("mp4"), "params": query, "headers": {"Content-Type": "video/mp4"}}
+
+
+def _video(form: str) -> bytes:
+    """A valid video of three frames."""
+    out = io.BytesIO()
+    with av.open(out, "w", format=form) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 48, "yuv420p"
+        for level in (60, 120, 180):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 48, 3), level, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return out.getvalue()
+
+
+def _corrupt_videos(valid: bytes) -> Iterator[Request]:
+    """Videos that are cut off or damaged: tracked, driving, and as the source that acts."""
+    generator = np.random.default_rng(2)
+    for form in ("mp4", "matroska", "avi", "mpegts"):
+        whole = _video(form)
+        damaged = [whole[:cut] for cut in np.linspace(8, len(whole) - 1, 12).astype(int)]
+        for _ in range(30):
+            content = bytearray(whole)
+            for offset in generator.integers(8, len(content), 12):
+                content[offset] = generator.integers(256)
+            damaged.append(bytes(content))
+        for number, content in enumerate(damaged):
+            kind = ("json", "csv", "glb", "ndjson")[number % 4]
+            yield (
+                "/v1/track",
+                {"content": content, "params": {"format": kind}, "headers": {"Content-Type": "video/mp4"}},
+            )
+            if number % 3 == 0:
+                yield "/v1/reenact/video", {"files": {"source": ("a", content)}, "data": {"yaw": "10"}}
+            elif number % 3 == 1:
+                files = {"source": ("a", valid), "driving": ("b", content)}
+                yield "/v1/reenact/video", {"files": files, "data": {"box": "5,5,30,30"}}
+
+
+def _face_in_the_middle(image: np.ndarray) -> list[Face]:
+    height, width = image.shape[:2]
+    return [Face((0.2 * width, 0.2 * height, 0.8 * width, 0.8 * height))] if min(height, width) > 4 else []
+
+
 @pytest.fixture(scope="module")
 def abuse_settings(weights):
     limits = {"pixels": 4_000_000, "requests_per_second": 1e6, "burst": 1_000_000, "video_seconds": 10}
@@ -169,7 +244,7 @@ def _memory_mib() -> float:
 
 @pytest.mark.drill
 def test_two_thousand_invalid_bodies(networks, face_model, abuse_settings):
-    client = make_client(networks, face_model, abuse_settings)
+    client = make_client(networks, face_model, abuse_settings, detector=_face_in_the_middle)
     requests = list(_requests())
     np.random.default_rng(0).shuffle(requests)
     assert len(requests) >= 2_000
@@ -191,7 +266,7 @@ def test_two_thousand_invalid_bodies(networks, face_model, abuse_settings):
 
 
 def test_a_sample_of_invalid_bodies(networks, face_model, abuse_settings):
-    client = make_client(networks, face_model, abuse_settings)
+    client = make_client(networks, face_model, abuse_settings, detector=_face_in_the_middle)
     for path, request in list(_requests())[::23]:
         response = client.post(path, **request)
         assert response.status_code in (200, 400, 413, 415, 422), (path, str(request)[:300], response.text[:300])
@@ -199,7 +274,7 @@ def test_a_sample_of_invalid_bodies(networks, face_model, abuse_settings):
 
 @pytest.mark.drill
 def test_responses_conform_to_the_openapi_schema(networks, face_model, abuse_settings):
-    service = Service(abuse_settings, networks, face_model, None)
+    service = Service(abuse_settings, networks, face_model, _face_in_the_middle)
     schema = schemathesis.openapi.from_asgi(
         "/openapi.json", create_api(service, AccessControl(abuse_settings.limits, None))
     )

@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from small_networks import BOX, make_client, make_photo, make_settings
 from starlette.websockets import WebSocketDisconnect
 
@@ -38,6 +39,13 @@ def clip(frames: int, faceless: tuple[int, ...] = ()) -> bytes:
     """A driving video; frames without a face are black."""
     images = [decode_photo(make_photo(1)) * (n not in faceless) for n in range(frames)]
     return b"".join(encode_mp4([image.astype(np.uint8) for image in images], 25, None))
+
+
+def gif(frames: int) -> bytes:
+    out = io.BytesIO()
+    first, *others = (Image.fromarray(np.full((128, 128, 3), 90 + 20 * n, np.uint8)) for n in range(frames))
+    first.save(out, "GIF", save_all=True, append_images=others, duration=40)
+    return out.getvalue()
 
 
 def detect(photo: np.ndarray) -> list[Face]:
@@ -85,6 +93,19 @@ def test_a_video_drives_a_photo(detecting_client):
         )
         == 6
     )
+
+
+def test_the_face_of_a_driving_video_is_chosen(networks, face_model, settings):
+    """Two faces, of which the smaller one drives; an animated GIF counts as a video."""
+    two = [Face((60.0, 20.0, 120.0, 80.0)), Face((10.0, 30.0, 50.0, 70.0))]
+    client = make_client(networks, face_model, settings, detector=lambda image: two)
+    for content in (clip(4), gif(4)):
+        response = request_video(client, content, driving_face="1")
+        assert len(frames_of(response)) == 4
+        assert response.headers["X-Capture-Notes"] == "face 1 of 2 is followed, 0 is the largest"
+    boxed = request_video(client, clip(4), driving_box="10,30,50,70")
+    assert len(frames_of(boxed)) == 4 and "X-Capture-Notes" not in boxed.headers
+    assert request_video(client, gif(1)).status_code == 415
 
 
 def test_a_video_acts_at_its_own_length(detecting_client):

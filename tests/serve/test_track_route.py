@@ -13,6 +13,7 @@ from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import Face
 from jr2net.images.photo import decode_photo
 from jr2net.images.video import encode_mp4
+from serve.uploads import SPOOLED_BYTES
 
 
 def detect(photo: np.ndarray) -> list[Face]:
@@ -42,9 +43,11 @@ def test_a_video_is_tracked(tracking_client) -> None:
     assert found["names"] == list(ARKIT_NAMES) and found["fps"] == 25 and len(found["frames"]) == 9
     assert [frame["expression"] is None for frame in found["frames"]] == [n in (4, 5) for n in range(9)]
     assert "2 of 9 frames show no face (longest gap 0.1 s)" in found["notes"] and len(found["identity"]) == 80
+    large = clip(9, faceless=(4, 5)) + (SPOOLED_BYTES + 8).to_bytes(4, "big") + b"free" + bytes(SPOOLED_BYTES)
     upload = {"video": ("clip.mp4", clip(9, faceless=(4, 5)))}
-    other = tracking_client.post("/v1/track", files=upload).json()
-    assert other["notes"] == found["notes"] and np.allclose(other["identity"], found["identity"], atol=1e-3)
+    for sent in ({"files": upload}, {"files": {"video": large}}, {"content": large}):
+        other = tracking_client.post("/v1/track", **sent).json()
+        assert other["notes"] == found["notes"] and np.allclose(other["identity"], found["identity"], atol=1e-3)
 
 
 def test_other_formats(tracking_client) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from jr2net.config import BackboneConfig, Config, load
 from jr2net.face.camera import Camera
+from jr2net.face.landmarks import KEYPOINTS
 from jr2net.face.model import FaceModel
 from jr2net.networks.dcnet import DCNet, condition_names
 from jr2net.networks.dcnet_warp import WarpDCNet
@@ -26,7 +27,7 @@ from jr2net.training.recnet import RecNetTraining
 from jr2net.training.reenactment import ReenactorTraining
 
 SECTIONS = ("recnet", "dcnet", "flow3d", "etnet", "recaugnet")
-NETWORKS = (*SECTIONS, "dcnet-paper")
+NETWORKS = (*SECTIONS, "dcnet-paper", "etnet-keypoints")
 BACKBONE = BackboneConfig(layers=10, width=8)
 
 
@@ -78,6 +79,9 @@ def training(
         return Flow3DTraining(reenactor, discriminator, recnet, recnet.features, model, camera, settings, device)
     if network == "etnet":
         return ETNetTraining(ETNet(BACKBONE), config.etnet.optimizer, device)
+    if network == "etnet-keypoints":
+        tracker = ETNet(BACKBONE.model_copy(update={"points": KEYPOINTS}), keypoints=True)
+        return ETNetTraining(tracker, config.etnet.optimizer, device, squared_until=1.0, decay=0.9)
     augmented = RecAugNet(recnet, ETNet(BACKBONE))
     return RecNetTraining(augmented, model, camera, config.recaugnet.optimizer, config.recnet.loss, device)
 
@@ -100,6 +104,8 @@ def batch(model: FaceModel, samples: int) -> dict:
         result[f"{role}_landmarks"] = landmarks_2d(model, face, camera)
         result[f"{role}_matte"] = rendering.mask
     result["image"] = result["source_image"]
+    irises = torch.full((samples, 2, 2), torch.nan)
+    result["keypoints"] = torch.cat([result["source_landmarks"], irises], 1)
     return result
 
 
@@ -116,4 +122,6 @@ def weights(training: Training) -> dict[str, torch.Tensor]:
     networks = dict(training.networks)
     if isinstance(training, ReenactorTraining):
         networks["average"] = training.average
+    if isinstance(training, ETNetTraining):
+        networks["trained"] = training.trained
     return {f"{name}.{key}": v.clone() for name, network in networks.items() for key, v in network.state_dict().items()}

@@ -13,6 +13,7 @@ TERMS = {
     "recnet": {"regularization", "light_grey", "landmark", "photometric", "albedo_variance"},
     "recaugnet": {"regularization", "light_grey", "landmark", "photometric", "albedo_variance"},
     "etnet": {"squared", "activation"},
+    "etnet-keypoints": {"squared", "activation", "keypoints"},
 } | {network: {"l1", "perceptual"} for network in ("dcnet", "dcnet-paper", "flow3d")}
 
 
