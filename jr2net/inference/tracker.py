@@ -21,6 +21,8 @@ from jr2net.inference.photo import installed_detector
 from jr2net.inference.reconstruction import Precision, Reconstructor, Runtime
 from jr2net.inference.smoothing import EXPRESSION, ROTATION, TRANSLATION, OneEuroFilter
 
+_FASTEST = 120.0  # frames per second of a camera
+
 
 @dataclass(frozen=True)
 class Tracker:
@@ -108,17 +110,21 @@ class Tracker:
 class LiveSmoother:
     """Smooths tracked frames as they come, by the 1 € filter; a cut, or a loss of the face, begins anew.
 
-    rate: frames per second.
+    rate: frames per second; None: as the frames' instants say, for cameras whose pace varies.
     """
 
-    def __init__(self, rate: float) -> None:
-        self.rate, self._filters = rate, dict[str, OneEuroFilter]()
+    def __init__(self, rate: float | None) -> None:
+        self.rate, self._filters, self._before = rate, dict[str, OneEuroFilter](), 0.0
 
     def __call__(self, frame: TrackedFrame) -> TrackedFrame:
+        step, self._before = frame.seconds - self._before, frame.seconds
         if frame.face is None or frame.begins:
             self._filters = {}
         if frame.face is None:
             return frame
+        rate = self.rate or 1 / max(step, 1 / _FASTEST)
         settings = {"expression": EXPRESSION, "rotation": ROTATION, "translation": TRANSLATION}
-        self._filters = self._filters or {name: OneEuroFilter(self.rate, *pair) for name, pair in settings.items()}
+        self._filters = self._filters or {name: OneEuroFilter(rate, *pair) for name, pair in settings.items()}
+        for one_euro in self._filters.values():
+            one_euro.rate = rate
         return replace(frame, face={**frame.face, **{name: f(frame.face[name]) for name, f in self._filters.items()}})
