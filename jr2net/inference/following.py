@@ -172,6 +172,11 @@ class PictureCamera:
     focal_ratio: float
     _focal: float = field(default=0.0, init=False)
 
+    @property
+    def focal(self) -> float:
+        """In pixels of the picture; 0 before the first face."""
+        return self._focal
+
     def place(self, face: FaceArrays, photo: Photo) -> FaceArrays:
         """The face, fitted to the crop of a photo, with the pose that it has in the picture: a crop may be turned, lies
         aside, and its camera has a focal length of its own."""
