@@ -26,6 +26,7 @@ from jr2net.studio.film import film_sequence
 
 PEOPLE, FRAMES, SIDE = 8, 60, 144
 SEED = 7
+TURN = 50.0
 
 
 def measure() -> Iterator[Measurement]:
@@ -49,6 +50,15 @@ def measure() -> Iterator[Measurement]:
         yield Measurement(f"tracking_lag, smoothing {kind} ({_case()})", lag, "frames, either way")
     for kind in ("causal", "two-sided"):
         yield Measurement(f"tracking_jitter_left, smoothing {kind}", jitter[kind] / jitter["none"], "of raw")
+
+    still = [
+        film_sequence(reconstructor.model, StudioConfig(), SEED, PEOPLE + n, FRAMES, SIDE, n % 2 == 1, TURN)
+        for n in range(PEOPLE)
+    ]
+    for kind in ("none", "two-sided"):
+        found = [_track(reconstructor, film).smoothed(kind).expression for film in still]
+        deviation = float(np.mean([expression.std(0).mean() for expression in found]))
+        yield Measurement(f"tracking_deviation, face still, head turning by {TURN:g} degrees, {kind}", deviation, "")
 
     crop = np.full((reconstructor.camera.size,) * 2 + (3,), 128, np.uint8)
     fit = best_ms(lambda: reconstructor.fit([crop] * 8)) / 8
