@@ -39,7 +39,7 @@ def make_pair_clips(run: Run) -> list[str]:
     Raises DetectorError where no detector is installed and the images are not the studio's.
     """
     if not is_simulated(run.config):
-        load_face_detector()  # fails early if it is not installed
+        load_face_detector("mediapipe")  # fails early if it is not installed
     folder, inputs = run.folder("pair_clips"), load_inputs(run)
     numbers = np.arange(shard_count(run.config.synthesis, inputs.grown_from))
     shared = ray.put(inputs)
@@ -57,7 +57,7 @@ def make_shards(config: Config, inputs: SynthesisInputs, numbers: list[int], fol
     """Name and index of each clip shard, written unless it exists; a shard without pairs has none."""
     use_threads(1)
     model, folders, found = load_face_model(config.face), Run(config).folders("pair_clips"), []
-    detector = None if is_simulated(config) else load_face_detector()
+    detector = None if is_simulated(config) else load_face_detector("mediapipe")
     with ExitStack() as stack:
         for name in set(NETWORKS) & folders.keys():
             folders[name] = str(stack.enter_context(storage.local_copy(folders[name], NETWORK_FILES)))

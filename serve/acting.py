@@ -11,7 +11,7 @@ import numpy as np
 
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.video_file import VideoFile
-from jr2net.inference.animation import source_photos
+from jr2net.inference.animation import source_notes, source_photos
 from jr2net.inference.control import DrivingOptions, drive
 from jr2net.inference.driving import Clip
 from jr2net.inference.following import FaceChoice, FaceFollower
@@ -34,8 +34,7 @@ class Acting:
 
     def found(self) -> tuple[str, ...]:
         """What was found in the videos until now and done about it."""
-        own = (*self.follow.notes(), *self.clip.ended)
-        return (*(f"source: {note}" for note in own), *self.driving.found())
+        return (*source_notes(self.clip, self.follow), *self.driving.found())
 
 
 def fixed_driving(text: str | None, options: DrivingOptions) -> Driving:

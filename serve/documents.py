@@ -16,6 +16,8 @@ integers. If a photo shows several faces, the largest is used; `face` or `box` s
 the brows to the chin. The metadata of generated images and videos declares them synthetic. `WS /v1/stream` expects
 `{"source": base64}` first (with `box` or `face` where they are needed, and the controls of `/v1/reenact`), then any
 number of `{"expression": {…}}`, with `pitch`, `yaw` and `roll` where the head turns; each of these returns one JPEG.
+With `{"camera": true}` first, and `source` where a photo is to be driven, frames of a camera follow as bytes (JPEG),
+and each that is worked on returns the 51 coefficients, pose, eyes, box and landmarks as JSON, then the driven photo.
 """
 
 _PROBLEM = {
@@ -64,6 +66,10 @@ _FACE = {
         "landmarks": {"type": "array", "items": _NUMBERS, "description": "68 points (x, y) in pixels of the photo"},
         "box": {**_NUMBERS, "description": "left, top, right, bottom in pixels of the photo"},
         "score": {"type": "number", "description": "of the detector; 1 if a box was given"},
+        "confidence": {
+            **_COEFFICIENT,
+            "description": "probability that the box holds a face that the fit describes; `notes` say where it is low",
+        },
         "faces_found": {"type": "integer"},
         "face": {"type": ["integer", "null"], "description": "index of the one taken; null if a box was given"},
         "notes": {

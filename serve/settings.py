@@ -117,6 +117,9 @@ class Limits(Section):
         1920 * 1088, ge=4096, description="largest frame of a driving video in pixels; beyond that, 413"
     )
     video_side: int = Field(1280, ge=64, description="longest side of generated videos in pixels")
+    frame_bytes: int = Field(
+        4 * 2**20, ge=1024, description="largest frame of a camera in a WebSocket message in bytes; beyond that, 413"
+    )
     stream_seconds: float = Field(1800, gt=0, description="a WebSocket is closed after so many seconds")
     stream_idle_seconds: float = Field(120, gt=0, description="or after so many seconds without a message")
     requests_per_second: float = Field(
@@ -151,9 +154,10 @@ class Settings(Section):
     ingress: Deployment = Field(
         Deployment(max_ongoing_requests=100), description="HTTP, decoding, face detection, compositing"
     )
-    detector: Literal["auto", "required", "off"] = Field(
+    detector: Literal["auto", "own", "mediapipe", "required", "off"] = Field(
         "auto",
-        description="auto: use the detector if it is installed, else callers send boxes; required: fail without it",
+        description="own: the package's; mediapipe: MediaPipe's, which has to be installed; auto and required: the "
+        "library's default; off: callers send boxes",
     )
     authentication: Literal["bearer", "off"] = Field(
         "bearer",

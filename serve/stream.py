@@ -1,4 +1,7 @@
-"""The WebSocket for live capture: first the photo, then one JPEG for each message with coefficients."""
+"""The WebSocket for live capture: first the photo, then one JPEG for each message with coefficients.
+
+With ``camera`` in the first message, frames of a camera follow instead (``serve.camera``).
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from jr2net.images.mark import encode_image
 from jr2net.inference.control import DrivingOptions, drive, with_expression
 from jr2net.inference.face import FittedFace
+from jr2net.inference.following import FaceChoice
 from serve.access import AccessControl
-from serve.bodies import check_box, check_face, parse_expression, parse_json
+from serve.bodies import check_box, check_face, parse_expression
+from serve.camera import answer_frames
 from serve.control import PHOTO_CONTROLS, TURN, check_controls, make_options, of_expression
 from serve.problems import INTERNAL_ERROR, Problem, network_errors_as_503
 from serve.reenact import reenact
 from serve.service import Service
+from serve.websocket import close_with, receive_object
 
 _QUALITY = 88
-_CLOSE_CODES = {401: 3000, 408: 3008, 413: 1009, 429: 1013, 500: 1011, 503: 1013}
-_BAD_MESSAGE = 1007
 
 
 async def handle_stream(socket: WebSocket, service: Service, access: AccessControl) -> None:
@@ -31,20 +35,24 @@ async def handle_stream(socket: WebSocket, service: Service, access: AccessContr
     await socket.accept()
     try:
         limits = service.settings.limits
-        first = await _receive(socket, limits.body_seconds, limits.body_bytes * 4 // 3)
+        first = await receive_object(socket, limits.body_seconds, limits.body_bytes * 4 // 3)
         key = first.get("key")
         header = f"Bearer {key}" if isinstance(key, str) else socket.headers.get("authorization")
         caller_id = access.authenticate(header, socket.client.host if socket.client else "")
         with access.admit(caller_id), network_errors_as_503():
+            if _takes_frames(first):
+                source = await _open_source(first, service) if "source" in first else None
+                await answer_frames(socket, service, first, _camera_choice(first), source)
+                return
             options = of_expression(check_controls(first, PHOTO_CONTROLS), "named coefficients drive")
             source = await _open_source(first, service)
             await _reenact_messages(socket, service, source, options)
     except WebSocketDisconnect:
         return
     except Problem as problem:
-        await _close_with(socket, problem)
+        await close_with(socket, problem)
     except Exception:
-        await _close_with(socket, Problem(500, INTERNAL_ERROR))
+        await close_with(socket, Problem(500, INTERNAL_ERROR))
         raise
 
 
@@ -56,7 +64,7 @@ async def _reenact_messages(socket: WebSocket, service: Service, source: FittedF
     deadline = time.monotonic() + limits.stream_seconds
     while time.monotonic() < deadline:
         try:
-            message = await _receive(socket, limits.stream_idle_seconds, 2**16)
+            message = await receive_object(socket, limits.stream_idle_seconds, 2**16)
             unknown = set(message) - {"expression", *TURN}
             if unknown:
                 raise Problem(
@@ -78,24 +86,20 @@ async def _reenact_messages(socket: WebSocket, service: Service, source: FittedF
     await socket.close(1000)
 
 
-async def _receive(socket: WebSocket, timeout_s: float, max_characters: int) -> dict[str, Any]:
-    """The next message. Raises Problem: 408 after a timeout, 413 if it is too long, 400 if it is not a JSON object."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            message = await socket.receive()
-    except TimeoutError:
-        raise Problem(408, f"no message within {timeout_s:g} s") from None
-    if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message.get("code") or 1000)
-    text = message.get("text")
-    if text is None:
-        raise Problem(400, "send JSON as text messages")
-    if len(text) > max_characters:
-        raise Problem(413, f"the message is longer than {max_characters} characters")
-    value = parse_json(text, "message")
-    if not isinstance(value, dict):
-        raise Problem(400, "send a JSON object")
-    return value
+def _takes_frames(first: dict[str, Any]) -> bool:
+    """Raises Problem 422."""
+    camera = first.get("camera", False)
+    if not isinstance(camera, bool):
+        raise Problem(422, f"camera: {str(camera)[:40]!r} is neither true nor false")
+    return camera
+
+
+def _camera_choice(first: dict[str, Any]) -> FaceChoice:
+    """Which face before the camera is meant. Raises Problem 422."""
+    box = first.get("camera_box")
+    return FaceChoice.of(
+        check_face(first.get("camera_face", 0), "camera_face"), None if box is None else check_box(box, "camera_box")
+    )
 
 
 async def _open_source(first: dict[str, Any], service: Service) -> FittedFace:
@@ -111,11 +115,3 @@ async def _open_source(first: dict[str, Any], service: Service) -> FittedFace:
     box = None if box is None else check_box(box)
     face, max_side = check_face(first.get("face", 0)), service.settings.limits.video_side
     return await service.fit(await service.open_photo(content, box, face, name="source", max_side=max_side))
-
-
-async def _close_with(socket: WebSocket, problem: Problem) -> None:
-    try:
-        await socket.send_json(problem.document)
-        await socket.close(_CLOSE_CODES.get(problem.status, _BAD_MESSAGE), problem.detail[:100])
-    except (RuntimeError, WebSocketDisconnect):
-        pass  # the client has already disconnected

@@ -171,7 +171,7 @@ def _film_of_photo(reenactor: Reenactor, photo: Photo | FittedFace, driving: Dri
 
 def _film_of_video(reenactor: Reenactor, clip: Clip, follow: FaceFollower, driving: Driving, longest_side: int) -> Film:
     def found() -> tuple[str, ...]:
-        return (*(f"source: {note}" for note in (*follow.notes(), *clip.ended)), *driving.found())
+        return (*source_notes(clip, follow), *driving.found())
 
     images = _act(reenactor, clip, follow, driving, longest_side)
     return Film(images, clip.fps, clip.count, reenactor.info, found, clip.video)
@@ -210,6 +210,12 @@ def source_photos(clip: Clip, follow: FaceFollower, longest_side: int) -> Iterat
         photo = follow(frame).photo
         yield shrink_to(frame, longest_side)[0] if photo is None else photo.shrunk(longest_side)
     follow.check_found()
+
+
+def source_notes(clip: Clip, follow: FaceFollower) -> tuple[str, ...]:
+    """What was found in a source video so far."""
+    gaps = (f"{follow.unseen} of {follow.frames} frames show no face and stay as they are",) * bool(follow.unseen)
+    return tuple(f"source: {note}" for note in (*follow.notes(), *gaps, *clip.ended))
 
 
 def at_instants(items: Iterable[T], rate: float, wanted_rate: float) -> Iterator[T]:

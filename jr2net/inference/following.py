@@ -61,6 +61,8 @@ class FaceFollower:
     name    of the video, as errors call it
     smooth  whether the crop moves smoothly
 
+    ``frames`` were passed so far, in ``unseen`` of which the person was not seen.
+
     Nobody else is taken for the person until a cut, or until it was not seen for two seconds; then the largest face
     counts again, or the one of the chosen index if there are so many. Raises NoFaceError if there is no detector.
     """
@@ -80,10 +82,11 @@ class FaceFollower:
         self._is_cut, self._smooth = CutDetector(), CropSmoother(rate)
         self._box: Box | None = None
         self._roll, self._width = 0.0, 0
-        self._chosen, self._faces_found, self._frames, self._lost = False, 0, 0, 0
+        self._chosen, self._faces_found, self._lost = False, 0, 0
+        self.frames = self.unseen = 0
 
     def __call__(self, image: np.ndarray) -> FollowedFrame:
-        self._frames += 1
+        self.frames += 1
         self._fit_size(image)
         begins = self._is_cut(image) and self._chosen
         forgotten = self._box is not None and self._lost > _FORGOTTEN_S * self.rate
@@ -92,7 +95,7 @@ class FaceFollower:
         faces = self._faces(image)
         face = self._person(faces)
         if face is None:
-            self._lost += 1
+            self._lost, self.unseen = self._lost + 1, self.unseen + 1
             return FollowedFrame(None, begins)
         begins = begins or (self._chosen and self._box is None)
         if not self._chosen:
@@ -105,7 +108,7 @@ class FaceFollower:
         """To be called at the end of the frames. Raises NoFaceError if none of them shows the face."""
         if self._chosen:
             return
-        of_them = f"{self.name}: none of its {self._frames} frames shows"
+        of_them = f"{self.name}: none of its {self.frames} frames shows"
         if self.choice.box is not None:
             raise NoFaceError(f"{of_them} a face in the box; give another box")
         if self.choice.index:
@@ -130,7 +133,7 @@ class FaceFollower:
         if self._box is not None or self.fast is self.thorough:
             return faces
         # At first small faces beside a large one may be meant; heads upside down are searched for now and then.
-        due = (self._frames - 1) % max(1, round(_THOROUGH_S * self.rate)) == 0
+        due = (self.frames - 1) % max(1, round(_THOROUGH_S * self.rate)) == 0
         return self.thorough(image) if (not self._chosen if faces else due) else faces
 
     def _fit_size(self, image: np.ndarray) -> None:
@@ -168,6 +171,11 @@ class PictureCamera:
 
     focal_ratio: float
     _focal: float = field(default=0.0, init=False)
+
+    @property
+    def focal(self) -> float:
+        """In pixels of the picture; 0 before the first face."""
+        return self._focal
 
     def place(self, face: FaceArrays, photo: Photo) -> FaceArrays:
         """The face, fitted to the crop of a photo, with the pose that it has in the picture: a crop may be turned, lies

@@ -12,14 +12,16 @@ import torch
 
 from jr2net import storage
 from jr2net.face.model import FaceModel
-from jr2net.images.face_detector import DetectorError, FaceDetector
+from jr2net.images.face_detector import FaceDetector
 from jr2net.images.video import NO_LIMITS, VideoError, VideoFrame, probe_video, up_to_damage
 from jr2net.inference.assembly import TrackedFrame, assemble
 from jr2net.inference.face_track import FaceTrack, Smoothing
 from jr2net.inference.following import FaceChoice, FaceFollower, PictureCamera
-from jr2net.inference.photo import INSTALL_COMMAND, installed_detector
+from jr2net.inference.photo import installed_detector
 from jr2net.inference.reconstruction import Precision, Reconstructor, Runtime
 from jr2net.inference.smoothing import EXPRESSION, ROTATION, TRANSLATION, OneEuroFilter
+
+_FASTEST = 120.0  # frames per second of a camera
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,12 @@ class Tracker:
     ) -> Tracker:
         """Loads the networks; arguments as of ``Reconstructor.load``. detector: the default is the installed one.
 
-        Raises DetectorError where none is installed, and the errors of ``Reconstructor.load``.
+        Raises the errors of ``Reconstructor.load``.
         """
-        detector = detector or tracking_detector()
         reconstructor = Reconstructor.load(
             weights, face_model=face_model, device=device, precision=precision, runtime=runtime
         )
-        return Tracker(reconstructor, detector)
+        return Tracker(reconstructor, detector or installed_detector())
 
     def __call__(
         self,
@@ -106,28 +107,24 @@ class Tracker:
                     yield TrackedFrame(frame.seconds, placed, followed.begins, followed.photo.crop)
 
 
-def tracking_detector() -> FaceDetector:
-    """The installed face detector. Raises DetectorError where there is none."""
-    detector = installed_detector()
-    if detector is None:
-        raise DetectorError(f"tracking needs a face detector; install one ({INSTALL_COMMAND})")
-    return detector
-
-
 class LiveSmoother:
     """Smooths tracked frames as they come, by the 1 € filter; a cut, or a loss of the face, begins anew.
 
-    rate: frames per second.
+    rate: frames per second; None: as the frames' instants say, for cameras whose pace varies.
     """
 
-    def __init__(self, rate: float) -> None:
-        self.rate, self._filters = rate, dict[str, OneEuroFilter]()
+    def __init__(self, rate: float | None) -> None:
+        self.rate, self._filters, self._before = rate, dict[str, OneEuroFilter](), 0.0
 
     def __call__(self, frame: TrackedFrame) -> TrackedFrame:
+        step, self._before = frame.seconds - self._before, frame.seconds
         if frame.face is None or frame.begins:
             self._filters = {}
         if frame.face is None:
             return frame
+        rate = self.rate or 1 / max(step, 1 / _FASTEST)
         settings = {"expression": EXPRESSION, "rotation": ROTATION, "translation": TRANSLATION}
-        self._filters = self._filters or {name: OneEuroFilter(self.rate, *pair) for name, pair in settings.items()}
+        self._filters = self._filters or {name: OneEuroFilter(rate, *pair) for name, pair in settings.items()}
+        for one_euro in self._filters.values():
+            one_euro.rate = rate
         return replace(frame, face={**frame.face, **{name: f(frame.face[name]) for name, f in self._filters.items()}})

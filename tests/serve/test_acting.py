@@ -114,7 +114,9 @@ def test_a_video_acts_at_its_own_length(detecting_client):
         return detecting_client.post("/v1/reenact/video", files=files, data=data)
 
     source = clip(7, faceless=(0, 3))
-    assert len(frames_of(act(capture(3), source, regions="mouth"))) == 7
+    acted = act(capture(3), source, regions="mouth")
+    assert len(frames_of(acted)) == 7
+    assert "source: 2 of 7 frames show no face and stay as they are" in read_notes(acted.content)
     assert len(frames_of(act(clip(12), source, relative="true", reference="neutral"))) == 7
     frames = frames_of(act(None, source, expression='{"jawOpen": 0.8}', yaw="10"))
     assert len(frames) == 7 and frames[0].max() < 20 and frames[3].max() < 20  # as they were
