@@ -15,16 +15,16 @@ export OMP_NUM_THREADS ?= 1
 
 setup: .venv/.ready
 
-# The face detector is installed without its dependencies: only the networks inside its wheel are used, and it requires
-# an older numpy (the conflict that pip would warn about). If it cannot be installed (no network, no wheel for this
-# platform or Python), everything else works, and callers give the box of the face.
+# MediaPipe's face detector is installed without its dependencies: only the networks inside its wheel are used, and it
+# requires an older numpy (the conflict that pip would warn about). If it cannot be installed (no network, no wheel for
+# this platform or Python), everything works with the package's own detector but imports of clips without landmarks.
 .venv/.ready: pyproject.toml constraints.txt
 	@echo "[setup] 1/3 making .venv, an environment of its own"
 	@test -x $(PYTHON) || python3 -m venv .venv
 	@echo "[setup] 2/3 installing PyTorch, Ray and what else pyproject.toml names: some gigabytes, 3 to 15 minutes without output"
 	@$(INSTALL) --no-warn-conflicts --constraint constraints.txt --editable '.[cluster,serve,test]'
-	@echo "[setup] 3/3 installing the face detector"
-	@$(INSTALL) --no-deps $(DETECTOR) || echo "[setup] the face detector was not installed; to try again: make detector"
+	@echo "[setup] 3/3 installing MediaPipe's face detector"
+	@$(INSTALL) --no-deps $(DETECTOR) || echo "[setup] MediaPipe's face detector was not installed; to try again: make detector"
 	@echo "[setup] done; it is not repeated until pyproject.toml or constraints.txt change"
 	@touch $@
 

@@ -26,6 +26,7 @@ from jr2net.studio.film import film_sequence
 
 PEOPLE, FRAMES, SIDE = 8, 60, 144
 SEED = 7
+TURN = 50.0
 
 
 def measure() -> Iterator[Measurement]:
@@ -50,12 +51,19 @@ def measure() -> Iterator[Measurement]:
     for kind in ("causal", "two-sided"):
         yield Measurement(f"tracking_jitter_left, smoothing {kind}", jitter[kind] / jitter["none"], "of raw")
 
+    still = [
+        film_sequence(reconstructor.model, StudioConfig(), SEED, PEOPLE + n, FRAMES, SIDE, n % 2 == 1, TURN)
+        for n in range(PEOPLE)
+    ]
+    for kind in ("none", "two-sided"):
+        found = [_track(reconstructor, film).smoothed(kind).expression for film in still]
+        deviation = float(np.mean([expression.std(0).mean() for expression in found]))
+        yield Measurement(f"tracking_deviation, face still, head turning by {TURN:g} degrees, {kind}", deviation, "")
+
     crop = np.full((reconstructor.camera.size,) * 2 + (3,), 128, np.uint8)
     fit = best_ms(lambda: reconstructor.fit([crop] * 8)) / 8
     yield Measurement("tracking_fit_fps (RecAugNet, batches of 8, one core)", 1000 / fit, "frames/s")
-    if (detector := installed_detector()) is None:
-        print("no face detector is installed: skipping detection")
-        return
+    detector = installed_detector()
     picture = np.zeros((720, 1280, 3), np.uint8)
     image = decode_image(films[0].images[0])
     assert image is not None

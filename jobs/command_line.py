@@ -35,6 +35,7 @@ PATHS = (
     "synthesis.driving",
     "synthesis.reader",
     "etnet.backbone.weights",
+    "detector.start",
     "evaluation.inception",
     "evaluation.embedder",
 )

@@ -15,7 +15,7 @@ import ray
 from jobs.command_line import main
 from jobs.pair_actor import SynthesisInputs, load_inputs
 from jobs.stage import run_stage
-from jobs.tasks import wait_for_all
+from jobs.tasks import on_cpu_machines, wait_for_all
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.data.index import index_shard, join_indices
@@ -39,12 +39,13 @@ def make_pair_clips(run: Run) -> list[str]:
     Raises DetectorError where no detector is installed and the images are not the studio's.
     """
     if not is_simulated(run.config):
-        load_face_detector()  # fails early if it is not installed
+        load_face_detector("mediapipe")  # fails early if it is not installed
     folder, inputs = run.folder("pair_clips"), load_inputs(run)
     numbers = np.arange(shard_count(run.config.synthesis, inputs.grown_from))
     shared = ray.put(inputs)
     parts = np.array_split(numbers, max(1, -(-len(numbers) // SHARDS_PER_TASK)))
-    tasks = [make_shards.remote(run.config, shared, part.tolist(), folder) for part in parts]
+    task = on_cpu_machines(make_shards, run.config.scaling)
+    tasks = [task.remote(run.config, shared, part.tolist(), folder) for part in parts]
     found = [shard for part in wait_for_all(tasks, "pair_clips", "made", run.seconds_after) for shard in part]
     names, indices = [name for name, _ in found], [index for _, index in found]
     join_indices(names, indices, storage.join(folder, PAIR_CLIPS)).write(storage.join(folder, index_name(PAIR_CLIPS)))
@@ -56,7 +57,7 @@ def make_shards(config: Config, inputs: SynthesisInputs, numbers: list[int], fol
     """Name and index of each clip shard, written unless it exists; a shard without pairs has none."""
     use_threads(1)
     model, folders, found = load_face_model(config.face), Run(config).folders("pair_clips"), []
-    detector = None if is_simulated(config) else load_face_detector()
+    detector = None if is_simulated(config) else load_face_detector("mediapipe")
     with ExitStack() as stack:
         for name in set(NETWORKS) & folders.keys():
             folders[name] = str(stack.enter_context(storage.local_copy(folders[name], NETWORK_FILES)))

@@ -19,7 +19,7 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.metrics import Histogram
 
 from jr2net.face.load import load_face_model
-from jr2net.images.face_detector import DetectorError, FaceDetector, load_face_detector
+from jr2net.images.face_detector import DETECTORS, FaceDetector, load_face_detector
 from jr2net.inference.messages import Fit, ModelInfo, ReenactRequest, ReenactResult
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
@@ -203,12 +203,7 @@ def get_serve_host() -> str | None:
 
 
 def load_detector(mode: str) -> FaceDetector | None:
-    """The face detector, according to ``Settings.detector``. Raises DetectorError if it is required but missing."""
+    """The face detector, according to ``Settings.detector``. Raises DetectorError if it is not installed."""
     if mode == "off":
         return None
-    try:
-        return load_face_detector()
-    except DetectorError:
-        if mode == "required":
-            raise
-        return None
+    return load_face_detector(next((name for name in DETECTORS if name == mode), None))

@@ -66,6 +66,10 @@ _FACE = {
         "landmarks": {"type": "array", "items": _NUMBERS, "description": "68 points (x, y) in pixels of the photo"},
         "box": {**_NUMBERS, "description": "left, top, right, bottom in pixels of the photo"},
         "score": {"type": "number", "description": "of the detector; 1 if a box was given"},
+        "confidence": {
+            **_COEFFICIENT,
+            "description": "probability that the box holds a face that the fit describes; `notes` say where it is low",
+        },
         "faces_found": {"type": "integer"},
         "face": {"type": ["integer", "null"], "description": "index of the one taken; null if a box was given"},
         "notes": {

@@ -154,9 +154,10 @@ class Settings(Section):
     ingress: Deployment = Field(
         Deployment(max_ongoing_requests=100), description="HTTP, decoding, face detection, compositing"
     )
-    detector: Literal["auto", "required", "off"] = Field(
+    detector: Literal["auto", "own", "mediapipe", "required", "off"] = Field(
         "auto",
-        description="auto: use the detector if it is installed, else callers send boxes; required: fail without it",
+        description="own: the package's; mediapipe: MediaPipe's, which has to be installed; auto and required: the "
+        "library's default; off: callers send boxes",
     )
     authentication: Literal["bearer", "off"] = Field(
         "bearer",

@@ -18,7 +18,6 @@ from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import Face
 from jr2net.inference import onnx
 from jr2net.inference import photo as inference_photo
-from jr2net.inference.photo import installed_detector
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = str(ROOT / "serve" / "page" / "sample.jpg")
@@ -78,9 +77,6 @@ def test_without_a_face_the_options_of_the_command_are_named(tmp_path: Path, cap
     assert "give its box: --box left,top,right,bottom in pixels" in capsys.readouterr().err
     assert main(["reenact", SAMPLE, *BOX, "--driving", str(empty), "-o", str(tmp_path / "x.jpg")]) == 1
     assert "or give its box: --driving-box left,top,right,bottom" in capsys.readouterr().err
-    monkeypatch.setattr(inference_photo, "installed_detector", lambda: None)
-    assert main(["reconstruct", str(empty), "-o", str(tmp_path)]) == 1
-    assert "or give the face's box: --box left,top,right,bottom" in capsys.readouterr().err
 
 
 def test_the_score_of_a_detected_face_is_said(tmp_path: Path, capsys, monkeypatch) -> None:
@@ -234,7 +230,5 @@ def test_what_cannot_be_tracked_is_said_before_networks_are_loaded(
 
 
 def test_a_camera_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    if installed_detector() is None:
-        pytest.skip("no face detector is installed")
     assert main(["track", "--camera", "99", "-o", "take.csv"]) == 1
     assert "--camera 99: no such camera" in capsys.readouterr().err

@@ -22,9 +22,7 @@ from pydantic import BaseModel
 from jr2net.config import Config
 from jr2net.data.pairs import Pair, encode_pair_shard
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.images.face_detector import Face
 from jr2net.images.video import encode_mp4
-from jr2net.inference import photo, reenactment
 from serve.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -88,23 +86,11 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class StandIn:
-    """A face detector for where none is installed: it finds the synthetic person where the page says it is."""
-
-    def __call__(self, image: np.ndarray) -> list[Face]:
-        left, top, right, bottom = (value * image.shape[1] / 640 for value in SAMPLE_BOX)
-        x, y = np.meshgrid(np.linspace(left, right, 17), np.linspace(top, bottom, 4))
-        return [Face((left, top, right, bottom), 1.0, np.stack([x, y], -1).reshape(68, 2).astype(np.float32))]
-
-
 @pytest.fixture
 def work(examples: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of examples as working directory, and a face detector."""
+    """The folder of examples as working directory."""
     monkeypatch.chdir(examples)
     monkeypatch.setenv("HF_HOME", str(examples / "cache"))
-    if photo.installed_detector() is None:
-        for module in (photo, reenactment):
-            monkeypatch.setattr(module, "installed_detector", StandIn)
     return examples
 
 

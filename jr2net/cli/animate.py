@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jr2net.cli.control import add_coefficients, add_control, coefficients, controls_of, options_named
-from jr2net.cli.networks import load_reenactor
+from jr2net.cli.networks import load_detector, load_reenactor
 from jr2net.cli.options import add_command, add_face_selection, add_network, add_reenactor
 from jr2net.cli.photos import CommandError, check_not_same_file, face_note, open_photo
 from jr2net.cli.progress import Progress
@@ -70,7 +70,7 @@ def animate(options: argparse.Namespace) -> int:
     chosen = {"face": options.face, "box": options.box} if of_video else {}
     chosen |= {"driving_face": options.driving_face, "driving_box": options.driving_box}
     with options_named():
-        film = reenactor.animate(opened, driving, **chosen, **controls)
+        film = reenactor.animate(opened, driving, detector=load_detector(options), **chosen, **controls)
         progress = Progress(film.count)
         frames = film.save(output, progress.show)
     progress.end()

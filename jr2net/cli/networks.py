@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jr2net.cli.photos import CommandError
 
 if TYPE_CHECKING:
+    from jr2net.images.face_detector import FaceDetector
     from jr2net.inference.reconstruction import Reconstructor
     from jr2net.inference.reenactment import Reenactor
     from jr2net.inference.tracker import Tracker
@@ -25,6 +26,13 @@ def check_device(name: str) -> None:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(name.partition(":")[2] or 0) >= count:
         raise CommandError(f"--device {name}: PyTorch finds {count} CUDA devices on this machine; use --device cpu")
+
+
+def load_detector(options: argparse.Namespace) -> FaceDetector | None:
+    """The face detector that ``--detector`` names; None: the default. Raises DetectorError if it is not installed."""
+    from jr2net.images.face_detector import load_face_detector
+
+    return None if options.detector is None else load_face_detector(options.detector)
 
 
 def check_precision(options: argparse.Namespace) -> None:
@@ -49,9 +57,10 @@ def load_reconstructor(options: argparse.Namespace) -> Reconstructor:
 
 
 def load_tracker(options: argparse.Namespace) -> Tracker:
-    from jr2net.inference.tracker import Tracker, tracking_detector
+    from jr2net.inference.photo import installed_detector
+    from jr2net.inference.tracker import Tracker
 
-    detector = tracking_detector()
+    detector = load_detector(options) or installed_detector()
     return Tracker(load_reconstructor(options), detector)
 
 

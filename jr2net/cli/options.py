@@ -24,7 +24,7 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
 
 
 def add_face_selection(parser: argparse.ArgumentParser, prefix: str = "", photo: str = "") -> None:
-    """``--face`` and ``--box``; with the prefix ``driving-`` those of the driving photo."""
+    """``--face``, ``--box`` and ``--detector``; with the prefix ``driving-`` the first two of the driving photo."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         f"--{prefix}face",
@@ -39,6 +39,12 @@ def add_face_selection(parser: argparse.ArgumentParser, prefix: str = "", photo:
         metavar="L,T,R,B",
         help=f"box of the face{photo}: left, top, right, bottom in pixels, brows to chin; needs no detector",
     )
+    if not prefix:
+        parser.add_argument(
+            "--detector",
+            choices=("own", "mediapipe"),
+            help="the face detector: own, of the package, or MediaPipe's, where it is installed (default: own)",
+        )
 
 
 def add_network(parser: argparse.ArgumentParser, runtime: bool = False, precision: bool = True) -> None:

@@ -80,19 +80,21 @@ def process_all(paths: Sequence[str], process: Callable[[str], str]) -> int:
 
 def open_photo(path: str, options: argparse.Namespace) -> Photo:
     """The photo with the face that ``--face`` or ``--box`` choose. Raises CommandError if it is not found."""
-    return _open(path, options.face, options.box, "--box ")
+    return _open(path, options, options.face, options.box, "--box ")
 
 
 def open_driving_photo(path: str, options: argparse.Namespace) -> Photo:
     """The driving photo with the face that ``--driving-face`` or ``--driving-box`` choose. Raises CommandError."""
-    return _open(path, options.driving_face, options.driving_box, "--driving-box ")
+    return _open(path, options, options.driving_face, options.driving_box, "--driving-box ")
 
 
-def _open(path: str, face: int, box: Sequence[float] | None, box_option: str) -> Photo:
+def _open(path: str, options: argparse.Namespace, face: int, box: Sequence[float] | None, box_option: str) -> Photo:
+    from jr2net.images.face_detector import load_face_detector
     from jr2net.inference.photo import NoFaceError, Photo
 
     try:
-        return Photo.open(path, face=face, box=box)
+        detector = load_face_detector(options.detector) if options.detector and box is None else None
+        return Photo.open(path, face=face, box=box, detector=detector)
     except NoFaceError as error:
         raise CommandError(error.message(box_option)) from None
 

@@ -220,6 +220,9 @@ class DetectorConfig(Section):
     widths: tuple[int, int, int, int, int] = Field(
         (16, 24, 48, 80, 64), description="channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of its side"
     )
+    start: Annotated[str | None, Effect.CONTENT] = Field(
+        None, description="folder of the detector that the training begins with; none: from scratch"
+    )
     optimizer: OptimizerConfig = OptimizerConfig(steps=7000, batch_size=32, learning_rate=2e-3, warmup=200)
 
 

@@ -22,6 +22,7 @@ from jr2net.images.arrays import decode_image, decode_matte, to_tensor
 from jr2net.images.crop import resample, transform
 from jr2net.studio.background import draw_background
 from jr2net.studio.clutter import draw_clutter
+from jr2net.studio.textures import fractal_noise, patch
 
 MAX_FACES = 3
 _BACKDROPS, _BACKDROP_SIDE = 512, 192
@@ -80,7 +81,7 @@ def draw_scene(rng: np.random.Generator, portraits: Sequence[Portrait], side: in
     portraits: those to choose from.
     """
     scene = Scene(_backdrop(rng, side))
-    kind = rng.choice(["close", "any", "none"], p=[0.35, 0.4, 0.25])
+    kind = rng.choice(["close", "any", "none"], p=[0.35, 0.35, 0.3])
     for _ in range(rng.integers(0, 4) if rng.random() < 0.6 else 0):
         _add_clutter(scene, rng, side * rng.uniform(0.1, 0.8))
     if rng.random() < (0.5 if kind == "none" else 0.2):
@@ -115,7 +116,7 @@ def _choose(rng: np.random.Generator, portraits: Sequence[Portrait]) -> Portrait
 
 def _placed(rng: np.random.Generator, side: int) -> tuple[np.ndarray, float, float]:
     """Centre, size and roll of a face anywhere, at its edges too."""
-    size = side * float(np.exp(rng.uniform(np.log(0.09), np.log(0.95))))
+    size = side * float(np.exp(rng.uniform(np.log(0.06), np.log(0.95))))
     roll = rng.normal(0, 0.25) if rng.random() < 0.6 else rng.uniform(-np.pi, np.pi)
     beyond = 0.2 * size
     return rng.uniform(-beyond, side + beyond, 2), size, float(roll)
@@ -217,7 +218,12 @@ def _hide(scene: Scene, rng: np.random.Generator) -> None:
 
 
 def _recorded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture as some camera delivers it: grey, blurred, noisy, compressed."""
+    """The picture as some camera delivers it: far away, grey, blurred, noisy, compressed."""
+    if rng.random() < 0.35:
+        small = max(12, round(len(image) * rng.uniform(0.15, 0.6)))
+        shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+        how = cv2.INTER_CUBIC if rng.random() < 0.7 else cv2.INTER_LINEAR
+        image = cv2.resize(shrunk, (len(image), len(image)), interpolation=how)
     if rng.random() < 0.12:
         image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, -1)
     if rng.random() < 0.3:
@@ -255,7 +261,11 @@ def _backdrop(rng: np.random.Generator, side: int) -> np.ndarray:
     if rng.random() < 0.3:
         edge = int(rng.integers(1, side))
         picture[:, :edge] = part()[:, :edge]
-    if rng.random() < 0.15:
+    if rng.random() < 0.2:
+        grain = patch(fractal_noise(rng.choice([0.5, 1.0, 1.5])), rng, side, rng.uniform(0.3, 4))
+        rough = grain[..., None] * rng.uniform(10, 70) * (1 if rng.random() < 0.5 else rng.uniform(0.3, 1, 3))
+        picture = np.clip(picture + rough, 0, 255).astype(np.uint8)
+    if rng.random() < 0.1:
         picture[:] = rng.integers(0, 256) if rng.random() < 0.5 else rng.integers(0, 256, 3)
     return picture
 

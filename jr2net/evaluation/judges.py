@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from jr2net.evaluation.metrics.embedding import Moments
 from jr2net.face.landmarks import LANDMARKS
 from jr2net.images.arrays import resize, to_arrays
-from jr2net.images.face_detector import Face, FaceDetector
-from jr2net.inference.photo import installed_detector
+from jr2net.images.face_detector import DetectorError, Face, FaceDetector, load_face_detector
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.networks.inception import Inception
 from jr2net.networks.weights import load_embedder
@@ -44,10 +43,10 @@ class Judges:
 
     @staticmethod
     def load(inception: str | None = None, embedder: str | None = None, device: torch.device | str = "cpu") -> Judges:
-        """The installed face detector, and networks from files: Inception's weights for FID (``networks.inception``)
+        """The independent face detector, and networks from files: Inception's weights for FID (``networks.inception``)
         and a face embedder as TorchScript (``networks.weights``). Raises WeightsError for a file that does not fit."""
         return Judges(
-            installed_detector(),
+            independent_detector(),
             Inception(inception).to(device) if inception else None,
             load_embedder(embedder, device) if embedder else None,
         )
@@ -102,3 +101,11 @@ def _read(reader: Reconstructor, image: np.ndarray) -> list[Face]:
     points = fit.landmarks * np.float32(len(image) / fit.network.size)
     left, top, right, bottom = (float(value) for value in (*points.min(0), *points.max(0)))
     return [Face((left, top, right, bottom), 1.0, points)]
+
+
+def independent_detector() -> FaceDetector | None:
+    """MediaPipe's detector, which shares nothing with the cascade; None if it is not installed."""
+    try:
+        return load_face_detector("mediapipe")
+    except DetectorError:
+        return None

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from jr2net.errors import UserError
-from jr2net.images.face_detector import MODELS_VARIABLE, find_model
+from jr2net.images.mediapipe_detector import MODELS_VARIABLE, find_model
 from jr2net.storage.parquet import one_line
 
 _MODEL = "selfie_segmentation.tflite"

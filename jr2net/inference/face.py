@@ -19,6 +19,7 @@ from jr2net.face.obj_file import face_obj
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.mark import encode_image
 from jr2net.inference.compositing import draw_mesh
+from jr2net.inference.confidence import LOW, confidence
 from jr2net.inference.messages import Fit, to_parameters
 from jr2net.inference.photo import Photo
 
@@ -48,6 +49,19 @@ class FittedFace:
         return self.photo.crop.to_image(self.fit.landmarks.astype(np.float64), self.fit.network.size)
 
     @cached_property
+    def confidence(self) -> float:
+        """The probability in [0, 1] that the box holds a face that the fit describes (``inference/confidence.py``)."""
+        return confidence(self.photo.image, self.photo.crop, self.landmarks)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of the photo; and that the confidence is low, where it is."""
+        if self.confidence >= LOW:
+            return self.photo.notes
+        doubt = f"the confidence is low ({self.confidence:.2f}): there may be no face, or a part of one, in the box"
+        return (*self.photo.notes, doubt)
+
+    @cached_property
     def parameters(self) -> FaceParameters:
         """The parameters of the morphable model, a batch of one."""
         return to_parameters([self.fit.face])
@@ -64,9 +78,10 @@ class FittedFace:
             "landmarks": rounded(self.landmarks, 3),
             "box": rounded(np.array(self.photo.face.box), 3),
             "score": round(self.photo.face.score, 4),
+            "confidence": round(self.confidence, 4),
             "faces_found": self.photo.faces_found,
             "face": self.photo.index,
-            "notes": list(self.photo.notes),
+            "notes": list(self.notes),
             "boxes": [rounded(np.array(face.box), 3) for face in self.photo.faces],
             "picture": {"width": width, "height": height},
             "camera": {

@@ -15,10 +15,8 @@ from jr2net import storage
 from jr2net.errors import UserError
 from jr2net.images.arrays import to_tensor
 from jr2net.images.crop import Crop
-from jr2net.images.face_detector import DetectorError, Face, FaceDetector, load_face_detector
+from jr2net.images.face_detector import Face, FaceDetector, load_face_detector
 from jr2net.images.photo import MAX_PIXELS, PhotoError, read_photo
-
-INSTALL_COMMAND = "pip install --no-deps mediapipe==0.10.21"
 
 
 class NoFaceError(UserError, ValueError):
@@ -82,10 +80,8 @@ class Photo:
             decoded = read_photo(content, max_pixels)
         except PhotoError as error:
             raise PhotoError(error.kind, f"{name}: {error}") from None
-        if box is None and detector is None and (detector := installed_detector()) is None:
-            raise NoFaceError(
-                f"{name}: no face detector is installed. Install one ({INSTALL_COMMAND})", ", or give the face's box:"
-            )
+        if box is None and detector is None:
+            detector = installed_detector()
         return Photo.from_image(decoded.pixels, face, box, detector, str(name), decoded.notes)
 
     @staticmethod
@@ -167,9 +163,6 @@ def _photo_with_box(image: np.ndarray, box: Sequence[float], name: str) -> Photo
 
 
 @lru_cache(maxsize=1)
-def installed_detector() -> FaceDetector | None:
-    """The face detector of this environment, loaded once; None if none is installed."""
-    try:
-        return load_face_detector()
-    except DetectorError:
-        return None
+def installed_detector() -> FaceDetector:
+    """The default face detector of this environment (``load_face_detector``), loaded once."""
+    return load_face_detector()

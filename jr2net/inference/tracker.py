@@ -12,12 +12,12 @@ import torch
 
 from jr2net import storage
 from jr2net.face.model import FaceModel
-from jr2net.images.face_detector import DetectorError, FaceDetector
+from jr2net.images.face_detector import FaceDetector
 from jr2net.images.video import NO_LIMITS, VideoError, VideoFrame, probe_video, up_to_damage
 from jr2net.inference.assembly import TrackedFrame, assemble
 from jr2net.inference.face_track import FaceTrack, Smoothing
 from jr2net.inference.following import FaceChoice, FaceFollower, PictureCamera
-from jr2net.inference.photo import INSTALL_COMMAND, installed_detector
+from jr2net.inference.photo import installed_detector
 from jr2net.inference.reconstruction import Precision, Reconstructor, Runtime
 from jr2net.inference.smoothing import EXPRESSION, ROTATION, TRANSLATION, OneEuroFilter
 
@@ -43,13 +43,12 @@ class Tracker:
     ) -> Tracker:
         """Loads the networks; arguments as of ``Reconstructor.load``. detector: the default is the installed one.
 
-        Raises DetectorError where none is installed, and the errors of ``Reconstructor.load``.
+        Raises the errors of ``Reconstructor.load``.
         """
-        detector = detector or tracking_detector()
         reconstructor = Reconstructor.load(
             weights, face_model=face_model, device=device, precision=precision, runtime=runtime
         )
-        return Tracker(reconstructor, detector)
+        return Tracker(reconstructor, detector or installed_detector())
 
     def __call__(
         self,
@@ -106,14 +105,6 @@ class Tracker:
                 else:
                     placed = camera.place(next(fits).face, followed.photo)
                     yield TrackedFrame(frame.seconds, placed, followed.begins, followed.photo.crop)
-
-
-def tracking_detector() -> FaceDetector:
-    """The installed face detector. Raises DetectorError where there is none."""
-    detector = installed_detector()
-    if detector is None:
-        raise DetectorError(f"tracking needs a face detector; install one ({INSTALL_COMMAND})")
-    return detector
 
 
 class LiveSmoother:

@@ -323,7 +323,10 @@ def _labelled_loader(
 
 def _build_detector(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
     settings = config.detector
-    return DetectorTraining(Detector(settings.side, settings.widths), settings.optimizer, device)
+    network = Detector(settings.side, settings.widths)
+    if settings.start is not None:
+        network.load_state_dict(_load(Detector, settings.start, model).state_dict())
+    return DetectorTraining(network, settings.optimizer, device)
 
 
 def _scene_loader(config: Config, upstream: Upstream, size: int, jitter: float, **arguments: Any) -> SceneLoader:

@@ -171,4 +171,17 @@ def _sheet(colour: np.ndarray, mask: np.ndarray, centre: np.ndarray, size: float
         cv2.line(colour, _pixel(start), _pixel(end), _colour(rng).tolist(), thick)
 
 
-_KINDS = (_blob, _skin, _skin, _limb, _strands, _dots, _animal, _animal, _sheet)
+def _relief(colour: np.ndarray, mask: np.ndarray, centre: np.ndarray, size: float, rng: np.random.Generator) -> None:
+    """Discs with dents and bumps in rows, as coins, stones and fruit."""
+    fill, count = _colour(rng), int(rng.integers(1, 5))
+    radius = size / (2 * count)
+    for place in np.ndindex(count, count):
+        middle = centre + (np.array(place) - (count - 1) / 2) * 2.1 * radius
+        _ellipse(colour, mask, middle, (radius, radius * rng.uniform(0.8, 1)), rng.uniform(0, 180), fill)
+        for _ in range(rng.integers(2, 9)):
+            wide, high = radius * rng.uniform(0.05, 0.35, 2)
+            at = middle + rng.normal(0, 0.35, 2) * radius
+            _ellipse(colour, mask, at, (wide, high), rng.uniform(0, 180), fill * rng.uniform(0.4, 1.4))
+
+
+_KINDS = (_blob, _skin, _skin, _limb, _strands, _dots, _animal, _animal, _sheet, _relief)

@@ -28,7 +28,7 @@ from jr2net.studio.hair import curtain
 from jr2net.studio.landmark_detector import biased_landmarks
 from jr2net.studio.people import Person, draw_person
 from jr2net.studio.props import OCCLUDED, draw_glasses, draw_occluder, glasses_outline
-from jr2net.studio.scene import Light, Take, draw_light, draw_sway, draw_take, draw_turns
+from jr2net.studio.scene import Light, Take, draw_light, draw_sway, draw_take, draw_turns, turn_slowly
 from jr2net.studio.shading import Shot, draw_body, draw_hair
 from jr2net.studio.subject import Subject, build_subject, reflectance
 from jr2net.studio.truth import fit_harmonics, fit_pose
@@ -120,15 +120,27 @@ def film_person(
 
 @torch.no_grad()
 def film_sequence(
-    model: FaceModel, config: StudioConfig, seed: int, number: int, frames: int, size: int, large: bool = False
+    model: FaceModel,
+    config: StudioConfig,
+    seed: int,
+    number: int,
+    frames: int,
+    size: int,
+    large: bool = False,
+    still: float | None = None,
 ) -> ClipRow:
     """Consecutive frames of one person who talks, or moves through strong expressions, while the head sways; with
-    ground truth. Person ``number`` is in no other set."""
+    ground truth. Person ``number`` is in no other set.
+
+    still: the face keeps the expression of the first frame, while the head turns by so many degrees.
+    """
     subject = build_subject(model)
     person_rng, acting_rng, *filming = _streams(seed, _SEQUENCE, number)
     person = draw_person(person_rng, subject.model.sizes)
     acted = (expressions.large if large else expressions.natural)(acting_rng, frames, FPS)
     take = draw_sway(acting_rng, draw_take(acting_rng, 1, config.variety), frames, FPS)
+    if still is not None:
+        acted, take = np.repeat(acted[:1], frames, 0), turn_slowly(take, still)
     name = f"studio-sequence-{seed}-{number:06d}"
     rest = np.zeros(len(ARKIT_NAMES))
     return _shoot(subject, config, person, take, acted, rest, np.arange(frames), name, size, filming, False, True)

@@ -103,6 +103,13 @@ def draw_turns(rng: np.random.Generator, take: Take) -> Take:
     return replace(take, rotation=rotation, body=body)
 
 
+def turn_slowly(take: Take, degrees: float) -> Take:
+    """A take whose head also turns by ``degrees`` of yaw, from one side to the other, over its frames."""
+    turn = np.zeros_like(take.rotation)
+    turn[:, 1] = np.radians(degrees / 2) * np.sin(np.linspace(-np.pi / 2, np.pi / 2, len(turn)))
+    return Take(take.rotation + turn, take.body, take.translation)
+
+
 def draw_sway(rng: np.random.Generator, take: Take, frames: int, fps: float) -> Take:
     """The first pose of a take, swaying by some degrees and millimetres within seconds, over consecutive frames."""
     time = np.arange(frames)[:, None] / fps

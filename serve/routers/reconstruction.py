@@ -56,7 +56,8 @@ def reconstruction_router(service: Service, guards: Sequence[Depends]) -> APIRou
         digest = faces[0].fit.network.digest
         with service.stage("encode"):
             if format == "json":
-                return JSONResponse({"model": digest, "faces": [face.to_json() for face in faces]})
+                answers = await asyncio.to_thread(lambda: [face.to_json() for face in faces])
+                return JSONResponse({"model": digest, "faces": answers})
             content = await asyncio.to_thread(_encode, faces[0], format)
         headers = {"X-Model-Digest": digest, **notes_header(photo_notes("image", faces[0].photo))}
         return Response(content, media_type=_MEDIA_TYPES[format], headers=headers)

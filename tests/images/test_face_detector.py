@@ -7,19 +7,26 @@ import pytest
 
 from jr2net.config import StudioConfig
 from jr2net.face.procedural import build_procedural_face
-from jr2net.images import face_detector
+from jr2net.images import mediapipe_detector
 from jr2net.images.arrays import decode_image
 from jr2net.images.crop import Crop
-from jr2net.images.face_detector import DetectorError, Face, FaceDetector, detector_for_frames, load_face_detector
+from jr2net.images.face_detector import (
+    DETECTORS,
+    DetectorError,
+    Face,
+    FaceDetector,
+    detector_for_frames,
+    load_face_detector,
+)
 from jr2net.studio.film import film_people
 
 PLAIN = StudioConfig(test_frames=2, variety=0.0, detector_shrink=0.0, detector_noise=0.0)
 
 
-@pytest.fixture(scope="module")
-def detector() -> FaceDetector:
+@pytest.fixture(scope="module", params=DETECTORS)
+def detector(request: pytest.FixtureRequest) -> FaceDetector:
     try:
-        return load_face_detector()
+        return load_face_detector(request.param)
     except DetectorError as error:
         pytest.skip(str(error))
 
@@ -83,7 +90,7 @@ def test_a_small_face_beside_a_large_one_is_found(detector, portrait):
     large, small = detector(both)
     assert large.box[0] > 388 and _error(small, truth / 2 + np.array([40, 200])) < 0.1
     frames = detector_for_frames(detector)
-    assert frames is not None and frames(both)[0].box == large.box
+    assert frames is not None and frames(both)[0].box == pytest.approx(large.box, abs=5)
     assert detector_for_frames(None) is None and detector_for_frames(_error) is _error
 
 
@@ -103,12 +110,18 @@ def test_images_without_faces_give_an_empty_list(detector, shape):
 
 
 def test_missing_models_raise_with_the_remedy(monkeypatch, tmp_path):
-    monkeypatch.delenv(face_detector.MODELS_VARIABLE, raising=False)
-    monkeypatch.setattr(face_detector.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.delenv(mediapipe_detector.MODELS_VARIABLE, raising=False)
+    monkeypatch.setattr(mediapipe_detector.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DetectorError, match="make detector"):
+        load_face_detector("mediapipe")
+    with pytest.raises(DetectorError, match=r"face_detection_short_range\.tflite: does not exist"):
+        load_face_detector("mediapipe", tmp_path)
+    monkeypatch.setenv("JR2NET_DETECTOR", "mediapipe")
     with pytest.raises(DetectorError, match="make detector"):
         load_face_detector()
-    with pytest.raises(DetectorError, match=r"face_detection_short_range\.tflite: does not exist"):
-        load_face_detector(tmp_path)
+    monkeypatch.setenv("JR2NET_DETECTOR", "their")
+    with pytest.raises(DetectorError, match="JR2NET_DETECTOR=their: there is no such detector; give own or mediapipe"):
+        load_face_detector()
 
 
 def test_a_box_is_cropped_like_landmarks():

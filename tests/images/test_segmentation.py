@@ -10,7 +10,7 @@ import pytest
 from jr2net.config import StudioConfig
 from jr2net.data.shards import list_shards, read_clips
 from jr2net.face.model import FaceModel
-from jr2net.images import face_detector
+from jr2net.images import mediapipe_detector
 from jr2net.images.arrays import decode_image, decode_matte
 from jr2net.images.segmentation import Segmenter, SegmenterError, load_segmenter
 from jr2net.studio.film import film_people
@@ -70,8 +70,8 @@ def test_black_borders_are_no_person(segment: Segmenter, procedural_model: FaceM
 
 
 def test_missing_models_raise_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv(face_detector.MODELS_VARIABLE, raising=False)
-    monkeypatch.setattr(face_detector.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.delenv(mediapipe_detector.MODELS_VARIABLE, raising=False)
+    monkeypatch.setattr(mediapipe_detector.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SegmenterError, match=r"make detector.*reenactor=dcnet"):
         load_segmenter()
     with pytest.raises(SegmenterError, match=r"selfie_segmentation\.tflite: does not exist; give the folder"):

@@ -116,7 +116,7 @@ def studio_voxceleb2(folder: Path, videos: int) -> None:
 def test_a_miniature_voxceleb2_of_200_videos_goes_through_the_smoke_cascade_in_one_command(tmp_path: Path) -> None:
     """The job is killed in the middle of the import and given again."""
     try:
-        load_face_detector()
+        load_face_detector("mediapipe")
     except DetectorError as error:
         pytest.skip(str(error))
     studio_voxceleb2(tmp_path / "vox", 200)

@@ -84,7 +84,7 @@ class _Clip:
 def load_tools(settings: ImportSettings) -> Tools:
     """The networks that the settings ask for. Raises DetectorError or SegmenterError where they are not installed."""
     return Tools(
-        detector=load_face_detector() if settings.detector else None,
+        detector=load_face_detector("mediapipe") if settings.detector else None,
         segment=load_segmenter() if settings.mattes else None,
     )
 

@@ -39,7 +39,7 @@ def plan_import(options: argparse.Namespace) -> Plan:
 
 def _has_detector(needed: bool) -> bool:
     try:
-        load_face_detector()
+        load_face_detector("mediapipe")
     except DetectorError:
         if needed:
             raise

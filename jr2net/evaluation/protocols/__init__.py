@@ -5,7 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from jr2net.evaluation.protocols import aflw2000, cross_identity, facewarehouse, frgc, now, same_identity, tracking
+from jr2net.evaluation.protocols import (
+    aflw2000,
+    cross_identity,
+    detection,
+    facewarehouse,
+    frgc,
+    now,
+    same_identity,
+    tracking,
+)
 from jr2net.evaluation.protocols.protocol import SHIPPED, Protocol, ProtocolError, Systems
 from jr2net.evaluation.protocols.result import Result
 from jr2net.settings import apply_override, validate
@@ -17,6 +26,7 @@ _ALL: tuple[Protocol, ...] = (
     frgc.PROTOCOL,
     now.PROTOCOL,
     tracking.PROTOCOL,
+    detection.PROTOCOL,
     aflw2000.PROTOCOL,
     same_identity.PROTOCOL,
     cross_identity.PROTOCOL,

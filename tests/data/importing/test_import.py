@@ -278,8 +278,8 @@ def test_captured_expressions_are_stored_with_their_frames(tmp_path: Path) -> No
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(importing_options, "load_face_detector", lambda: find_red)
-    monkeypatch.setattr(importing_clips, "load_face_detector", lambda: find_red)
+    monkeypatch.setattr(importing_options, "load_face_detector", lambda name: find_red)
+    monkeypatch.setattr(importing_clips, "load_face_detector", lambda name: find_red)
     write(tmp_path / "My clips", "a.mp4", video(walk(6)))
     write(tmp_path / "My clips", "b.mp4", video(walk(6), seed=2))
     write(tmp_path / "My clips", "notes.txt", b"not a clip")

@@ -199,17 +199,17 @@ def test_a_method_without_any_answer_is_missing_and_stops_no_other(
     assert "has no photo beside it" in missing["RecAugNet"] and "there is no such .obj" in missing["other"]
 
 
-def test_without_a_detector_the_boxes_are_asked_for(
+def test_where_no_face_is_found_the_boxes_are_asked_for(
     procedural_model: FaceModel, samples: list[Sample], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jr2net.inference.photo.installed_detector", lambda: None)
+    monkeypatch.setattr("jr2net.inference.photo.installed_detector", lambda: lambda image: [])
     scan_miniatures.facewarehouse(tmp_path / "data", procedural_model, samples[:1])
     boxes = tmp_path / "data" / "boxes.csv"
     found = run("facewarehouse", tmp_path / "data")
     assert "RecAugNet" in found["tables"]["point_to_plane"]["methods"]
     boxes.unlink()
     (missing,) = run("facewarehouse", tmp_path / "data")["missing"]
-    assert missing["what"] == "RecAugNet" and "no face detector is installed" in missing["why"]
+    assert missing["what"] == "RecAugNet" and "no face was found" in missing["why"]
     assert f"in boxes.csv: {name_of(samples[0])},left,top,right,bottom in pixels" in missing["why"]
     write(boxes, "pose_0,1,2\n")
     (missing,) = run("facewarehouse", tmp_path / "data")["missing"]

@@ -58,7 +58,7 @@ def run(folders: dict[str, str]) -> tuple[str, str]:
 @pytest.fixture
 def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Settings with all judges, simple ones."""
-    monkeypatch.setattr(judges, "installed_detector", lambda: brightest)
+    monkeypatch.setattr(judges, "independent_detector", lambda: brightest)
     monkeypatch.setattr(judges, "Inception", Features)
     torch.jit.save(torch.jit.script(Embedder()), str(tmp_path / "embedder.pt"))
     return [f"pairs={PAIRS}", "draws=100", "inception=fid.pth", f"embedder={tmp_path}/embedder.pt"]
@@ -124,7 +124,7 @@ def test_cross_identity(run: tuple[str, str], judged: list[str], tmp_path: Path)
 def test_figures_without_a_judge_are_missing_and_say_what_they_lack(
     run: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judges, "installed_detector", lambda: None)
+    monkeypatch.setattr(judges, "independent_detector", lambda: None)
     result = measure("cross_identity", run[1], Systems((run[0],)), ["pairs=2", "draws=100"])
     assert [figure.key for figure in result.tables[0].figures] == ["efl_px"]
     lacking = {missing.what: missing.why for missing in result.missing}
@@ -134,7 +134,7 @@ def test_figures_without_a_judge_are_missing_and_say_what_they_lack(
 def test_without_a_detector_an_independent_network_reads_landmarks_against_the_truth(
     run: tuple[str, str], folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judges, "installed_detector", lambda: None)
+    monkeypatch.setattr(judges, "independent_detector", lambda: None)
     options = ["pairs=2", "draws=100", f"reader={folders['recnet']}"]
     result = measure("cross_identity", run[1], Systems((run[0],)), options)
     assert values(result, "CopySource")["efl"] > 0 and values(result, "CopySource")["detected"] == 1
