@@ -25,7 +25,7 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
 
   const start = async () => {
     if (!window.isSecureContext || !navigator.mediaDevices) {
-      throw new Error("Browsers give a camera only to pages of https:// or of this machine (localhost). Open this page there.");
+      throw new Error("Browsers give a camera only to pages that come encrypted (https) or from this machine (localhost). Open this page so.");
     }
     try {
       camera = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 640 } }, audio: false });

@@ -100,7 +100,7 @@ def test_a_camera_that_is_not_allowed_is_explained(open_page):
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})", "only to pages of https://"),
+        ("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})", "come encrypted (https)"),
         (
             "void (navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotFoundError')))",
             "No camera was found",
