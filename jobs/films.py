@@ -11,7 +11,7 @@ import ray
 
 from jobs.command_line import main
 from jobs.stage import run_stage
-from jobs.tasks import wait_for_all
+from jobs.tasks import on_cpu_machines, wait_for_all
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.data.films import encode_films, index_films
@@ -32,8 +32,9 @@ def film(run: Run) -> list[str]:
     firsts = range(0, settings.people, settings.people_per_shard)
     planned = {f"people-{n:07d}.parquet": (n, min(settings.people_per_shard, settings.people - n)) for n in firsts}
     held_back = {VALIDATION_SHARD: (settings.people, VALIDATION_PEOPLE)} if run.config.data.validation else {}
+    task = on_cpu_machines(film_shard, run.config.scaling)
     tasks = [
-        film_shard.remote(model, run.config, storage.join(folder, name), name, *people)
+        task.remote(model, run.config, storage.join(folder, name), name, *people)
         for name, people in (planned | held_back).items()
     ]
     shards = wait_for_all(tasks, "films", "filmed", run.seconds_after)

@@ -12,7 +12,7 @@ import ray
 from jobs.command_line import main
 from jobs.prepare import Film, planned_films
 from jobs.stage import run_stage
-from jobs.tasks import wait_for_all
+from jobs.tasks import on_cpu_machines, wait_for_all
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.data.mattes import matte_shard, segmented, write_mattes
@@ -33,13 +33,14 @@ def make_mattes(run: Run) -> list[str]:
     folder, prepare = run.folder("mattes"), run.folder("prepare")
     films = {storage.join(prepare, film.name): film for film in planned_films(run.config)}
     model, tasks, outputs = ray.put(run.model), [], []
+    film, segment = (on_cpu_machines(task, run.config.scaling) for task in (film_mattes, segment_shard))
     for name, uri in sets_with_mattes(run.config, prepare).items():
         for shard in list_shards(uri):
             target = matte_shard(storage.join(folder, name), shard)
             if run.config.data.clips is None:
-                tasks.append(film_mattes.remote(model, run.config, shard, target, films[shard]))
+                tasks.append(film.remote(model, run.config, shard, target, films[shard]))
             else:
-                tasks.append(segment_shard.remote(shard, target))
+                tasks.append(segment.remote(shard, target))
             outputs.append(storage.relative_path(target, folder))
     wait_for_all(tasks, "mattes", "made", run.seconds_after)
     return outputs

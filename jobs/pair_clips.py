@@ -15,7 +15,7 @@ import ray
 from jobs.command_line import main
 from jobs.pair_actor import SynthesisInputs, load_inputs
 from jobs.stage import run_stage
-from jobs.tasks import wait_for_all
+from jobs.tasks import on_cpu_machines, wait_for_all
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.data.index import index_shard, join_indices
@@ -44,7 +44,8 @@ def make_pair_clips(run: Run) -> list[str]:
     numbers = np.arange(shard_count(run.config.synthesis, inputs.grown_from))
     shared = ray.put(inputs)
     parts = np.array_split(numbers, max(1, -(-len(numbers) // SHARDS_PER_TASK)))
-    tasks = [make_shards.remote(run.config, shared, part.tolist(), folder) for part in parts]
+    task = on_cpu_machines(make_shards, run.config.scaling)
+    tasks = [task.remote(run.config, shared, part.tolist(), folder) for part in parts]
     found = [shard for part in wait_for_all(tasks, "pair_clips", "made", run.seconds_after) for shard in part]
     names, indices = [name for name, _ in found], [index for _, index in found]
     join_indices(names, indices, storage.join(folder, PAIR_CLIPS)).write(storage.join(folder, index_name(PAIR_CLIPS)))

@@ -11,7 +11,7 @@ import ray
 
 from jobs.command_line import main
 from jobs.stage import run_stage
-from jobs.tasks import wait_for_all
+from jobs.tasks import on_cpu_machines, wait_for_all
 from jr2net import storage
 from jr2net.config import Config, StudioConfig
 from jr2net.config.studio import Manner
@@ -27,9 +27,8 @@ def film_portraits(run: Run) -> list[str]:
     folder, settings, model = run.folder("portraits"), run.config.portraits, ray.put(run.model)
     firsts = range(0, settings.people, settings.people_per_shard)
     planned = {f"people-{n:07d}.parquet": (n, min(settings.people_per_shard, settings.people - n)) for n in firsts}
-    tasks = [
-        film_shard.remote(model, run.config, storage.join(folder, name), *people) for name, people in planned.items()
-    ]
+    task = on_cpu_machines(film_shard, run.config.scaling)
+    tasks = [task.remote(model, run.config, storage.join(folder, name), *people) for name, people in planned.items()]
     wait_for_all(tasks, "portraits", "filmed", run.seconds_after)
     return list(planned)
 

@@ -20,7 +20,7 @@ import ray
 
 from jobs.command_line import main
 from jobs.stage import run_stage
-from jobs.tasks import wait_for_all
+from jobs.tasks import on_cpu_machines, wait_for_all
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.config.clip_sets import STAGES_WITH_SETS
@@ -47,7 +47,8 @@ def prepare(run: Run, every_image: bool = False) -> list[str]:
     films = list(planned_films(run.config)) if run.config.data.clips is None else []
     if films:
         model = ray.put(run.model)
-        tasks = [film_shard.remote(model, run.config, storage.join(folder, film.name), film) for film in films]
+        task = on_cpu_machines(film_shard, run.config.scaling)
+        tasks = [task.remote(model, run.config, storage.join(folder, film.name), film) for film in films]
         wait_for_all(tasks, "prepare", "filmed", run.seconds_after)
 
     contents, indices = {}, []
@@ -127,7 +128,8 @@ def check_clips(run: Run, uri: str, every_image: bool) -> tuple[dict[str, dict[s
     Raises ShardError.
     """
     shards, folder = find_shards(uri), storage.join(run.config.storage, CHECKS)
-    tasks = [check.remote(shard, version, folder, every_image) for shard, version in shards.items()]
+    task = on_cpu_machines(check, run.config.scaling)
+    tasks = [task.remote(shard, version, folder, every_image) for shard, version in shards.items()]
     found = wait_for_all(tasks, "prepare", f"checked in {uri}")
     contents = {storage.base_name(shard): count_contents(rows) for shard, rows in zip(shards, found, strict=True)}
     names = [storage.relative_path(shard, uri) for shard in shards]

@@ -24,7 +24,9 @@ from jobs.pair_actor import PairActor, load_inputs
 from jobs.shard_waves import make_shards
 from jobs.stage import run_stage
 from jobs.synthesis_progress import SynthesisProgress
+from jobs.tasks import on_cpu_machines
 from jr2net import storage
+from jr2net.config import ScalingConfig
 from jr2net.data.pair_index import INDEX
 from jr2net.data.pairs import DESCRIPTION, VALIDATION_SHARD, read_description
 from jr2net.run.cascade import Run, StageError
@@ -117,7 +119,7 @@ def verify_dataset(run: Run) -> None:
         verify.check_objects(folder, description, listing),
         verify.check_counts(description, listing),
         verify.check_files(folder, description),
-        check_shards(folder, description, listing),
+        check_shards(folder, description, listing, run.config.scaling),
     )
     if problems := list(islice(found, PROBLEMS)):
         others = sum(1 for _ in found)
@@ -126,16 +128,18 @@ def verify_dataset(run: Run) -> None:
     print(f"verified: {summary(description)}; every id, checksum and image is correct")
 
 
-def check_shards(folder: str, description: dict[str, Any], listing: verify.Listing) -> Iterator[str]:
+def check_shards(
+    folder: str, description: dict[str, Any], listing: verify.Listing, scaling: ScalingConfig
+) -> Iterator[str]:
     """Problems of all shards, checked on the cluster; few tasks are waiting at any time."""
-    shared = ray.put(description)
+    task, shared = on_cpu_machines(check, scaling), ray.put(description)
     most = 4 * max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting: list[ray.ObjectRef] = []
     for batch in listing.batches(CHECKED_TOGETHER):
         if len(waiting) == most:
             done, waiting = ray.wait(waiting)
             yield from ray.get(done[0])
-        waiting.append(check.remote(folder, batch, shared))
+        waiting.append(task.remote(folder, batch, shared))
     for task in waiting:
         yield from ray.get(task)
 

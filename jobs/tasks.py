@@ -9,9 +9,15 @@ from typing import Any
 
 import ray
 
+from jr2net.config import ScalingConfig
 from jr2net.run.forecast import time_left
 
 INTERVAL = 10.0  # seconds between two lines of progress
+
+
+def on_cpu_machines(task: Any, scaling: ScalingConfig) -> Any:
+    """The Ray task with the resources that keep it on CPU machines: one core and `scaling.resources_per_task`."""
+    return task.options(num_cpus=1, resources=scaling.resources_per_task)
 
 
 def wait_for_all(tasks: Sequence[ray.ObjectRef], stage: str, done: str, after: float | None = None) -> list[Any]:

@@ -162,6 +162,11 @@ class ScalingConfig(Section):
     resources_per_worker: dict[str, float] = Field(
         {}, description="additional resources per training worker, e.g. {accelerator_type:H100: 0.001}"
     )
+    resources_per_task: dict[str, float] = Field(
+        {},
+        description="additional resources of every task that needs no GPU, e.g. {cpu_machine: 1}; on a cluster whose "
+        "CPU machines alone have them, such tasks never start another kind; without such a machine they wait",
+    )
     accumulate: int = Field(1, ge=1, description="micro-batches per worker and step, to save memory")
     bf16: bool = Field(False, description="train in bfloat16 (autocast); weights and rendering stay float32")
     compile: bool = Field(False, description="compile networks with torch.compile")

@@ -11,6 +11,9 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 CLUSTER = Path(__file__).parents[2] / "cluster"
 
+IMAGE = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
+"""AWS's public parameter of its newest image of Ubuntu 22.04 with driver and Docker; EC2 resolves it at each start."""
+
 
 @pytest.fixture
 def prepared() -> dict:
@@ -49,7 +52,7 @@ def test_ray_bootstraps_it_on_mocked_aws(prepared, tmp_path, monkeypatch):
     with mock_aws():
         ready = bootstrap_aws(prepared)
     for node in ready["available_node_types"].values():
-        assert node["node_config"]["ImageId"].startswith("ami-")
+        assert node["node_config"]["ImageId"] == f"resolve:ssm:{IMAGE}"
         assert {"SubnetIds", "SecurityGroupIds", "KeyName"} <= set(node["node_config"])
 
 
@@ -59,7 +62,9 @@ def test_roles_cover_the_bucket_and_the_workers(prepared):
     assert {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"} <= actions
     buckets = {statement["Resource"].removesuffix("/*") for statement in policy["Statement"]}
     assert buckets == {"arn:aws:s3:::jr2net-data"}
-    passed = json.loads((CLUSTER / "head-policy.json").read_text())["Statement"][1]["Resource"]
+    allowed = {part["Sid"]: part for part in json.loads((CLUSTER / "head-policy.json").read_text())["Statement"]}
     worker = prepared["available_node_types"]["gpu_worker"]["node_config"]["IamInstanceProfile"]["Arn"]
-    assert worker in passed
+    assert worker in allowed["GiveWorkersTheirRole"]["Resource"]
+    assert allowed["FindImage"]["Action"] == "ssm:GetParameters"
+    assert f"parameter{IMAGE}".startswith(allowed["FindImage"]["Resource"].partition("::")[2].removesuffix("*"))
     assert "sts:AssumeRole" in (CLUSTER / "ec2-trust.json").read_text()
