@@ -14,11 +14,11 @@ from jobs.stage import run_stage
 from jobs.tasks import on_cpu_machines, wait_for_all
 from jr2net import storage
 from jr2net.config import Config, StudioConfig
+from jr2net.config.studio import Manner
 from jr2net.data.shards import write_clips
 from jr2net.face.model import FaceModel
 from jr2net.process import use_threads
 from jr2net.run.cascade import Run
-from jr2net.studio.acting import Manner
 from jr2net.studio.film import film_people
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jr2net.config import Config, load, to_yaml
+from jr2net.config import Config, load, networks, to_yaml
+from jr2net.face import landmarks
 from jr2net.settings import ConfigError, digest
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -163,3 +164,12 @@ def test_every_value_is_documented() -> None:
         and not (isinstance(field.annotation, type) and hasattr(field.annotation, "model_fields"))  # type: ignore[attr-defined]
     ]
     assert undocumented == []
+
+
+def test_the_configuration_and_the_faces_have_the_same_keypoints() -> None:
+    assert networks.KEYPOINTS == landmarks.KEYPOINTS
+
+
+def test_keypoints_need_films_and_points() -> None:
+    with pytest.raises(ConfigError, match=r"etnet.keypoints needs films"):
+        load(LAPTOP, ["etnet.keypoints=true"])

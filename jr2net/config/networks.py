@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from jr2net.config.clip_sets import ClipSets
-from jr2net.face.landmarks import KEYPOINTS
 from jr2net.settings import Effect, Section
+
+KEYPOINTS = 70
+"""Keypoints that the studio's films know: ``face.landmarks.KEYPOINTS``, which is below this package."""
 
 
 class BackboneConfig(Section):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from jr2net.settings import Effect, Section
-from jr2net.studio.acting import Manner
+
+Manner = Literal["natural", "large", "spontaneous"]
+"""How people act: they talk, they show strong expressions, or they do what captures of people record."""
 
 
 class StudioConfig(Section):

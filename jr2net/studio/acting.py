@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 
+from jr2net.config.studio import Manner
 from jr2net.expressions import synthetic as expressions
 from jr2net.expressions.tracks import Track
 from jr2net.face.arkit import ARKIT_NAMES
 
 FPS = 25.0
-
-Manner = Literal["natural", "large", "spontaneous"]
-MANNERS: tuple[Manner, ...] = get_args(Manner)
-"""How people act: they talk, they show strong expressions, or they do what captures of people record."""
 
 LARGEST = 0.25
 """Fraction of a capture's frames that are acted: those with the largest sum of coefficients."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jr2net.config import StudioConfig
+from jr2net.config.studio import Manner
 from jr2net.expressions import synthetic as expressions
 from jr2net.expressions.samplers import draw_kind
 from jr2net.expressions.tracks import Track, read_captures
@@ -21,7 +22,7 @@ from jr2net.face.model import FaceModel
 from jr2net.images.clip import ClipRow, ClipTruth
 from jr2net.images.crop import Crop
 from jr2net.render.renderer import vertex_normals
-from jr2net.studio.acting import FPS, Manner, act, act_captured, draw_resting_face
+from jr2net.studio.acting import FPS, act, act_captured, draw_resting_face
 from jr2net.studio.background import draw_background
 from jr2net.studio.develop import develop, develop_matte, draw_motion, draw_recording
 from jr2net.studio.hair import curtain

@@ -23,7 +23,7 @@ export function initAnimation({ face, model, controls, setStatus, showError, set
       container: $("player"), captureName: $("capture-name"), captureTime: $("capture-time"), playButton: $("play"), seek: $("seek"),
       loop: $("loop"),
     },
-    (frame, final) => applyExpression(driveFace(face().fit.expression, frame, controls.expression(), reference()), final),
+    (frame, final) => applyExpression(face() ? driveFace(face().fit.expression, frame, controls.expression(), reference()) : frame, final),
   );
   /** The capture's frame that its motion refers to. */
   const reference = () => {
@@ -58,6 +58,7 @@ export function initAnimation({ face, model, controls, setStatus, showError, set
     }
   };
   const showVideo = async (driving, options) => {
+    if (!face()) return setStatus("Choose a photo first.");
     player.pause();
     const video = await send(`Rendering ${driving.name} …`, (signal) => renderVideo(face().source, driving, options, signal));
     if (!video || !face()) return;
@@ -105,9 +106,10 @@ export function initAnimation({ face, model, controls, setStatus, showError, set
     if (!CAPTURE.test(file.name) && !["text/csv", "application/json"].includes(file.type)) {
       return showVideo(file, controls.fields({ film: true }));
     }
-    const capture = await send(`Reading ${file.name} …`, (signal) => readCapture(file, signal));
+    const capture = await readFile(file);
     if (capture && face()) play(capture);
   };
+  const readFile = (file) => send(`Reading ${file.name} …`, (signal) => readCapture(file, signal));
 
   $("driving").addEventListener("change", ({ target }) => {
     if (target.files.length) drive(target.files[0]);
@@ -119,6 +121,11 @@ export function initAnimation({ face, model, controls, setStatus, showError, set
 
   return {
     drive,
+    /** Plays a capture, on the photo if there is one. */
+    async replay(file) {
+      const capture = await readFile(file);
+      if (capture) play(capture);
+    },
     pause: player.pause,
     isPlaying: player.isPlaying,
     close() {

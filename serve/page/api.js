@@ -93,6 +93,16 @@ export async function readCapture(file, signal) {
   return { name: file.name.replace(/\.[^.]*$/, ""), fps, frames: named, notes };
 }
 
+/** The content of a blob as text for the WebSocket. */
+export async function base64(blob) {
+  const dataUrl = await new Promise((resolve) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.readAsDataURL(blob);
+  });
+  return dataUrl.slice(dataUrl.indexOf(",") + 1);
+}
+
 /** The first message of the WebSocket. */
 export const streamSource = (source, encoded) =>
   ({ source: encoded, ...(source.box ? { box: source.box } : { face: source.face ?? 0 }), ...(getKey() && { key: getKey() }) });

@@ -4,11 +4,13 @@ import { NAMES } from "./blendshapes.js";
 
 const WRITTEN_CLOCK_RATE = 60;
 
+const ANGLES = ["HeadYaw", "HeadPitch", "HeadRoll", "LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll"];
+
 /**
- * Writes a capture as CSV. Its timecode clock has 60 ticks per second, whatever the frame rate, and starts just before a
+ * Writes a capture as CSV; a frame that is null shows no face. `angles`: of head and eyes in radians, for each frame. Its timecode clock has 60 ticks per second, whatever the frame rate, and starts just before a
  * full second, so that a reader can detect the rate of the clock.
  */
-export function writeCapture({ name, fps, frames }) {
+export function writeCapture({ name, fps, frames, angles }) {
   const pascal = (text) => text[0].toUpperCase() + text.slice(1);
   const twoDigits = (number) => String(number).padStart(2, "0");
   const timecode = (frame) => {
@@ -17,7 +19,9 @@ export function writeCapture({ name, fps, frames }) {
     const [seconds, minutes, hours] = [whole % 60, Math.floor(whole / 60) % 60, Math.floor(whole / 3600)];
     return `${twoDigits(hours)}:${twoDigits(minutes)}:${twoDigits(seconds)}:${(Math.max(0, time - whole) * WRITTEN_CLOCK_RATE).toFixed(3).padStart(6, "0")}`;
   };
-  const lines = frames.map((frame, i) => [timecode(i), NAMES.length, ...NAMES.map((shape) => frame[shape].toFixed(4))].join(","));
-  const text = [["Timecode", "BlendShapeCount", ...NAMES.map(pascal)].join(","), ...lines].join("\n");
+  const columns = [...NAMES.map(pascal), ...(angles ? ANGLES : [])];
+  const values = (frame, i) => [...NAMES.map((shape) => frame[shape]), ...(angles?.[i] ?? [])].map((value) => value.toFixed(4));
+  const lines = frames.map((frame, i) => [timecode(i), ...(frame ? [columns.length, ...values(frame, i)] : [0])].join(","));
+  const text = [["Timecode", "BlendShapeCount", ...columns].join(","), ...lines].join("\n");
   return new File([text], `${name}.csv`, { type: "text/csv" });
 }

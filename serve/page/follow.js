@@ -1,7 +1,7 @@
 // Live preview: keeps the photo in sync with the sliders, by WebSocket if possible, else by POST requests. Only the newest
 // expression is sent.
 
-import { openStream, Problem, reenact, streamSource } from "./api.js";
+import { base64, openStream, Problem, reenact, streamSource } from "./api.js";
 
 const DEBOUNCE_MS = 90; // slider events within this time become one POST request
 const TIMEOUT_MS = 20000; // without a response the WebSocket is given up
@@ -133,13 +133,4 @@ function openPost(source, dequeue, { onImage, onError }) {
       running?.abort();
     },
   };
-}
-
-async function base64(blob) {
-  const dataUrl = await new Promise((resolve) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
-    reader.readAsDataURL(blob);
-  });
-  return dataUrl.slice(dataUrl.indexOf(",") + 1);
 }

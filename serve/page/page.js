@@ -7,6 +7,7 @@ import { initControls } from "./control.js";
 import { initDownloads } from "./downloads.js";
 import { showFaces } from "./faces.js";
 import { createPreview } from "./follow.js";
+import { initLive } from "./live.js";
 import { createBoxEditor } from "./marker.js";
 import { readPhoto } from "./photo.js";
 import { createSliders } from "./sliders.js";
@@ -38,7 +39,18 @@ const animation = initAnimation({
   face: () => face, model: () => model, controls, setStatus, showError, setBusy, showDriven,
   applyExpression(expression, final) {
     sliders.set(expression);
-    showExpression(expression, final);
+    if (face) showExpression(expression, final);
+    else live.showExpression(expression);
+  },
+});
+const live = initLive({
+  face: () => face, controls, setStatus, showError,
+  onStart: () => animation.pause(),
+  onExpression: sliders.set,
+  onReplay: animation.replay,
+  onPicture(image) {
+    views.showPhoto();
+    stage.showImage(image);
   },
 });
 
@@ -77,6 +89,7 @@ async function loadPhoto(file, box, index = 0) {
   animation.close();
   face?.preview.close();
   face = null;
+  live.photoChanged();
   showBoxEditor(false);
   setEnabled(false);
   hideError();
@@ -103,6 +116,7 @@ async function loadPhoto(file, box, index = 0) {
     controls.reset();
     showFacts(fit);
     setEnabled(true);
+    live.photoChanged();
     await showFaces($("faces"), photo, fit, index, (chosen) => loadPhoto(null, undefined, chosen));
     await showMesh(glb, fit);
   } catch (error) {

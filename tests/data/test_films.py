@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from jr2net.config import StudioConfig
+from jr2net.config.studio import Manner
 from jr2net.data.caricature import caricature
 from jr2net.data.films import encode_films, film_pairs, index_films
 from jr2net.data.mixture import MixedPairLoader
@@ -19,7 +20,6 @@ from jr2net.face.landmarks import LEFT_EYE, RIGHT_EYE
 from jr2net.face.model import FaceModel
 from jr2net.images.clip import ClipRow
 from jr2net.storage.parquet import ShardError
-from jr2net.studio.acting import Manner
 from jr2net.studio.film import film_people
 
 SETTINGS = {"seed": 0, "size": 32, "jitter": 0.1}

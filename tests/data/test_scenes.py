@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from jr2net.config import StudioConfig
+from jr2net.config.studio import Manner
 from jr2net.data import scenes
 from jr2net.data.scenes import MAX_FACES, Portrait, Scene, SceneLoader, draw_scene, visible
 from jr2net.data.shards import write_clips
 from jr2net.face.model import FaceModel
-from jr2net.studio.acting import Manner
 from jr2net.studio.background import draw_background
 from jr2net.studio.clutter import draw_clutter
 from jr2net.studio.film import film_people
