@@ -62,7 +62,7 @@ def test_heads_and_the_ingress_are_on_demand_and_every_other_worker_is_spot():
             assert found == ("on-demand" if kept else "spot"), component
 
 
-def test_api_keys_come_from_a_secret_and_logs_go_to_the_pods_output():
+def test_api_keys_come_from_a_secret_and_logs_reach_the_pods_output():
     for template in pods("service").values():
         (container,) = template["spec"]["containers"]
         variables = {variable["name"]: variable for variable in container["env"]}
