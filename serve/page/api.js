@@ -93,6 +93,29 @@ export async function readCapture(file, signal) {
   return { name: file.name.replace(/\.[^.]*$/, ""), fps, frames: named, notes };
 }
 
+/**
+ * Tracks the face of a video; calls `onFrame` with {seconds, expression, rotation} as each one is done, null where no face is
+ * seen. Returns the notes.
+ */
+export async function trackVideo(file, onFrame, signal) {
+  const request = { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal };
+  const reader = (await call("v1/track?format=ndjson", request)).body.pipeThrough(new TextDecoderStream()).getReader();
+  let [names, rest, notes] = [[], "", null];
+  const read = (line) => {
+    const { seconds, expression, rotation, ...other } = JSON.parse(line);
+    if (other.names) names = other.names;
+    else if (other.done) notes = other.notes;
+    else onFrame({ seconds, rotation, expression: expression && Object.fromEntries(names.map((name, i) => [name, expression[i]])) });
+  };
+  for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    lines.forEach(read);
+  }
+  if (!notes) throw new Problem({ detail: "The server stopped before the end of the video; try again." });
+  return notes;
+}
+
 /** The content of a blob as text for the WebSocket. */
 export async function base64(blob) {
   const dataUrl = await new Promise((resolve) => {

@@ -1,7 +1,7 @@
 // The camera, live: its frames go to the server one at a time; what it reads of the face is drawn over the picture, moves the
 // sliders, can be recorded, and drives the photo.
 
-import { base64, fetchMesh, getKey, openStream, Problem, streamSource } from "./api.js";
+import { base64, fetchMesh, getKey, openStream, Problem, sentence, streamSource, trackVideo } from "./api.js";
 import { complete, NAMES } from "./blendshapes.js";
 import { writeCapture } from "./capture.js";
 
@@ -21,6 +21,7 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
   let [camera, socket, mesh, meshBlob, starting] = [null, null, null, null, false];
   let [sent, sentControls, driving] = [null, "", false];
   let [samples, take, takeUrl, startedAt] = [null, null, "", 0];
+  let tracking = null;
   let pace = []; // when the latest frames were answered
 
   const start = async () => {
@@ -143,12 +144,37 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
     $("record").setAttribute("aria-pressed", false);
     if (!recorded.some((sample) => sample.expression)) return setStatus("The recording shows no face and was left out.");
     const stamp = new Date().toISOString().slice(0, 19).replace(/[:T]/g, "-");
-    take = writeCapture({ name: `camera-${stamp}`, fps: RECORDED_FPS, ...resample(recorded, RECORDED_FPS) });
+    offer(`camera-${stamp}`, recorded, `${recorded.at(-1).seconds.toFixed(1)} s recorded, in this page only`);
+  };
+  /** Makes samples a capture that can be replayed and downloaded. */
+  const offer = (name, recorded, facts) => {
+    take = writeCapture({ name, fps: RECORDED_FPS, ...resample(recorded, RECORDED_FPS) });
     URL.revokeObjectURL(takeUrl);
     takeUrl = URL.createObjectURL(take);
     Object.assign($("take-download"), { href: takeUrl, download: take.name });
-    $("take-facts").textContent = `${recorded.at(-1).seconds.toFixed(1)} s recorded, in this page only`;
+    $("take-facts").textContent = facts;
     $("take").hidden = false;
+  };
+  /** Tracks a video and says how far it is. */
+  const track = async (file) => {
+    const controller = (tracking = new AbortController());
+    const [tracked, begun, duration] = [[], performance.now(), await durationOf(file)];
+    const progress = ({ seconds, expression, rotation }) => {
+      tracked.push({ seconds, expression, angles: expression && anglesOf(rotation) });
+      const elapsed = (performance.now() - begun) / 1000;
+      const left = seconds && duration ? ` · ${Math.ceil((elapsed * Math.max(0, duration - seconds)) / seconds)} s left` : "";
+      $("track-facts").textContent = `${tracked.length} frames done · ${(tracked.length / elapsed).toFixed(0)} frames/s${left}`;
+    };
+    $("track-progress").hidden = false;
+    $("track-facts").textContent = `Sending ${file.name} …`;
+    try {
+      const notes = await trackVideo(file, progress, controller.signal);
+      if (!tracked.some((sample) => sample.expression)) throw new Error(`${file.name} shows no face. Use a video that shows one from the front.`);
+      offer(file.name.replace(/\.[^.]*$/, ""), tracked, [`${tracked.length} frames of ${file.name}`, ...notes].map(sentence).join(" "));
+    } catch (error) {
+      if (error.name !== "AbortError") showError(error);
+    }
+    $("track-progress").hidden = true;
   };
   const liveControls = () => {
     const { reference, smooth, ...fields } = controls.fields({ film: true });
@@ -168,6 +194,12 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
     $("record").setAttribute("aria-pressed", true);
     $("record").textContent = "Stop recording";
   });
+  $("track").addEventListener("change", ({ target }) => {
+    tracking?.abort();
+    if (target.files.length) track(target.files[0]);
+    target.value = "";
+  });
+  $("track-cancel").addEventListener("click", () => tracking?.abort());
   $("live-drive").addEventListener("change", () => camera && connect());
   $("take-play").addEventListener("click", () => {
     stop();
@@ -192,7 +224,16 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
 }
 
 /** The angles of a Live Link Face capture, in its signs, of our rotation and the eyes' yaw and pitch. */
-const anglesOf = ([pitch, yaw, roll], { left, right }) => [-yaw, pitch, -roll, ...left, 0, ...right, 0];
+const anglesOf = ([pitch, yaw, roll], eyes) => [-yaw, pitch, -roll, ...(eyes ? [...eyes.left, 0, ...eyes.right, 0] : [])];
+
+/** The seconds of a video; 0 where the browser cannot say. */
+function durationOf(file) {
+  const probe = Object.assign(document.createElement("video"), { preload: "metadata", src: URL.createObjectURL(file) });
+  return new Promise((resolve) => {
+    probe.onloadedmetadata = () => resolve(Number.isFinite(probe.duration) ? probe.duration : 0);
+    probe.onerror = () => resolve(0);
+  }).finally(() => URL.revokeObjectURL(probe.src));
+}
 
 /** Samples at uneven instants as {frames, angles} at a constant rate, between two of them interpolated; null: no face. */
 export function resample(samples, fps) {

@@ -8,7 +8,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from page_in_browser import FITTED_SMILE, FLAGS, PHOTO, detect_centre, download, find_browser, serving, wait_for_image
+from page_in_browser import (
+    FITTED_SMILE,
+    FLAGS,
+    PHOTO,
+    detect_centre,
+    download,
+    driving_video,
+    find_browser,
+    serving,
+    wait_for_image,
+)
 
 from jr2net.expressions.tracks import parse_csv
 from jr2net.face.arkit import ARKIT_NAMES
@@ -88,6 +98,16 @@ def test_the_camera_drives_the_photo(open_page):
     page.click("#camera")
     expect(page.locator("#live-view")).to_be_hidden()
     expect(page.locator("#status")).to_have_text("The camera is off.")
+
+
+def test_a_video_is_tracked(open_page):
+    page = open_page()
+    page.set_input_files("#track", {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": driving_video(25)})
+    expect(page.locator("#take-facts")).to_contain_text("25 frames of clip.mp4")
+    expect(page.locator("#track-progress")).to_be_hidden()
+    track = parse_csv(download(page, "#take-download"), "clip.csv")
+    assert abs(len(track) / track.fps - 1) < 0.1
+    assert np.allclose(track.expression[:, ARKIT_NAMES.index("mouthSmileLeft")], FITTED_SMILE, atol=1e-3)
 
 
 def test_a_camera_that_is_not_allowed_is_explained(open_page):
