@@ -27,9 +27,11 @@ export function initAnimation({ face, model, controls, setStatus, showError, set
   );
   /** The capture's frame that its motion refers to. */
   const reference = () => {
-    const { frames } = player.capture();
-    if (references.frames !== frames) references = { frames, neutral: frames[referenceFrame(frames, "neutral")] };
-    return controls.reference() === "neutral" ? references.neutral : frames[0];
+    const [{ frames, fps }, wanted] = [player.capture(), controls.reference()];
+    if (references.frames !== frames || references.wanted !== wanted) {
+      references = { frames, wanted, frame: frames[referenceFrame(frames, wanted, fps)] };
+    }
+    return references.frame;
   };
 
   /** Sends a request that the user can cancel. Returns null if it fails. */

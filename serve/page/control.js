@@ -29,9 +29,10 @@ export function drive(own, driving, controls, reference = {}) {
   }));
 }
 
-/** The number of a capture's frame of reference: the first, or that of least expression. */
-export function referenceFrame(frames, reference) {
-  if (reference !== "neutral") return 0;
+/** The number of a capture's frame of reference: the first, that of least expression, or at an instant in seconds. */
+export function referenceFrame(frames, reference, fps) {
+  if (reference === "first") return 0;
+  if (reference !== "neutral") return Math.min(frames.length - 1, Math.round(Number(reference) * fps));
   const amounts = frames.map((frame) => NAMES.reduce((sum, name) => sum + (name.startsWith("eyeLook") ? 0 : frame[name]), 0));
   return amounts.indexOf(Math.min(...amounts));
 }
@@ -66,6 +67,9 @@ export function initControls(onTurn) {
     $(name).addEventListener("change", () => onTurn(true));
   }
   $("strength").addEventListener("input", showStrength);
+  $("reference").addEventListener("change", () => {
+    for (const part of document.querySelectorAll(".instant")) part.hidden = $("reference").value !== "instant";
+  });
   $("straighten").addEventListener("click", () => {
     setAngles(0);
     onTurn(true);
@@ -73,6 +77,7 @@ export function initControls(onTurn) {
   setAngles(0);
   showStrength();
 
+  const reference = () => ($("reference").value === "instant" ? String(Math.max(0, Number($("reference-seconds").value))) : $("reference").value);
   const turn = () => Object.fromEntries(ANGLES.map((name) => [name, Number($(name).value)]));
   return {
     turn,
@@ -82,7 +87,7 @@ export function initControls(onTurn) {
       regions: regions(), strength: Number($("strength").value), relative: $("relative").checked, retarget: $("retarget").value,
       closeMouth: $("close-mouth").checked,
     }),
-    reference: () => $("reference").value,
+    reference,
     /** The form fields of a request; `film`: with those that a photo has not; `pose`: of a driving that has one. */
     fields({ film, capture = false }) {
       const pose = !capture && $("pose").checked;
@@ -91,14 +96,14 @@ export function initControls(onTurn) {
         ...(taken.length ? { regions: taken.join(",") } : { strength: "0" }),
         ...(taken.length && { strength: $("strength").value }),
         ...(!capture && { light: String($("light").checked) }),
-        ...(film && { relative: String($("relative").checked), reference: $("reference").value, smooth: String($("smooth").checked) }),
+        ...(film && { relative: String($("relative").checked), reference: reference(), smooth: String($("smooth").checked) }),
         ...Object.fromEntries(ANGLES.map((name) => [name, $(name).value])),
         retarget: $("retarget").value, close_mouth: String($("close-mouth").checked),
       };
     },
     setEnabled(enabled) {
       const ids = [...FACE_REGIONS.map((name) => `region-${name}`), ...ANGLES, "straighten", "strength", "relative", "retarget",
-        "close-mouth", "reference", "pose", "light", "smooth"];
+        "close-mouth", "reference", "reference-seconds", "pose", "light", "smooth"];
       for (const id of ids) $(id).disabled = !enabled;
     },
   };

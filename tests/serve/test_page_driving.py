@@ -123,3 +123,17 @@ def test_a_driving_photo_without_a_face_is_explained(open_page):
     fit(page)
     page.set_input_files("#driving", PHOTO)
     expect(page.locator("#problem")).to_contain_text("no face detector")
+
+
+def test_motion_refers_to_a_chosen_moment(open_page):
+    page = open_page()
+    fit(page)
+    page.set_input_files("#driving", {"name": "take.csv", "mimeType": "text/csv", "buffer": capture()})
+    expect(page.locator("#play")).to_have_text("Play")  # it has ended
+    page.locator("#relative").evaluate("(control) => (control.closest('details').open = true)")
+    page.check("#relative", force=True)
+    expect(page.locator("#reference-seconds")).to_be_hidden()
+    page.select_option("#reference", "instant")
+    page.fill("#reference-seconds", "0.1")  # the third frame: the jaw is open by 0.3
+    page.locator("#seek").fill("5")
+    expect(page.locator("#jawOpen")).to_have_value("0.2")
