@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,12 +14,12 @@ from jr2net.data.shards import ClipRow
 from jr2net.evaluation.metrics.delay import delay
 from jr2net.images.arrays import decode_image
 from jr2net.images.crop import Crop
-from jr2net.images.face_detector import Face
+from jr2net.images.face_detector import DETECTORS, DetectorError, Face, load_face_detector
 from jr2net.inference.assembly import TrackedFrame, assemble
 from jr2net.inference.face_track import SMOOTHINGS, FaceTrack
 from jr2net.inference.following import FaceFollower
 from jr2net.inference.messages import FaceArrays
-from jr2net.inference.photo import Photo, installed_detector
+from jr2net.inference.photo import Photo
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.smoothing import CropSmoother
 from jr2net.studio.acting import FPS
@@ -63,16 +64,21 @@ def measure() -> Iterator[Measurement]:
     crop = np.full((reconstructor.camera.size,) * 2 + (3,), 128, np.uint8)
     fit = best_ms(lambda: reconstructor.fit([crop] * 8)) / 8
     yield Measurement("tracking_fit_fps (RecAugNet, batches of 8, one core)", 1000 / fit, "frames/s")
-    detector = installed_detector()
     picture = np.zeros((720, 1280, 3), np.uint8)
     image = decode_image(films[0].images[0])
     assert image is not None
     picture[200 : 200 + SIDE, 500 : 500 + SIDE] = image
-    follow = FaceFollower(detector)
-    follow(picture)  # the first frame is searched as a whole, later ones near the face
-    find = best_ms(lambda: follow(picture))
-    yield Measurement("tracking_find_fps (detector and 468 landmarks, 720p, one core)", 1000 / find, "frames/s")
-    yield Measurement("tracking_fps (720p, detection included, one core)", 1000 / (find + fit), "frames/s")
+    for name in DETECTORS:
+        try:
+            follow = FaceFollower(load_face_detector(name))
+        except DetectorError as error:
+            print(f"detector {name}: {error}")
+            continue
+        follow(picture)  # the first frame is searched as a whole, later ones near the face
+        find = best_ms(partial(follow, picture))
+        case = f"detector {name}, 720p, one core"
+        yield Measurement(f"tracking_find_fps ({case})", 1000 / find, "frames/s")
+        yield Measurement(f"tracking_fps ({case})", 1000 / (find + fit), "frames/s")
 
 
 def _case() -> str:
