@@ -24,6 +24,7 @@ from jr2net.data.mattes import matte_shard, write_mattes
 from jr2net.data.pairs import PairLoader, PairSource
 from jr2net.data.shards import list_shards, write_clips
 from jr2net.data.transfer import Transfer
+from jr2net.face.landmarks import KEYPOINTS
 from jr2net.storage.parquet import ShardError
 
 SMALL = 20_000
@@ -31,6 +32,10 @@ SMALL = 20_000
 
 GROUP = 1000
 """Bytes of images in a row group."""
+
+
+def draw_keypoints(*seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0, 1, (KEYPOINTS, 2)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             rows = [make_row(40 * number + n, 2 + n % 5, mattes=True, identity=f"person-{n % 7}") for n in range(40)]
             write_clips(str(folder / "clips" / f"{number}.parquet"), rows)
             write_clips(str(folder / "plain" / f"{number}.parquet"), [replace(row, matte=None) for row in rows])
-            write_pairs(str(folder / "pairs" / f"{number}.parquet"), [make_pair(100 * number + n) for n in range(70)])
+            labelled = [replace(make_pair(100 * number + n), keypoints=draw_keypoints(number, n)) for n in range(70)]
+            write_pairs(str(folder / "pairs" / f"{number}.parquet"), labelled)
     yield folder
 
 
