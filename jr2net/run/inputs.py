@@ -20,7 +20,7 @@ from jr2net.settings import Effect
 
 _JSON = TypeAdapter(Any)
 
-CODE_VERSIONS = {"synthesis": "4"}
+CODE_VERSIONS = {"synthesis": "4", "films": "2"}
 """Version of a stage's code, "1" if not listed. Raise it when a stage's output changes its meaning or format."""
 
 STILL_VALID = {"synthesis": ("2", "3")}
