@@ -11,7 +11,7 @@ INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-inp
 DETECTOR := mediapipe==0.10.21
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup detector cascade test drills bench serve weights page clean
+.PHONY: setup detector cascade test test-clusters test-others drills bench serve weights page clean
 
 setup: .venv/.ready
 
@@ -38,7 +38,20 @@ test: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+ifdef ARGS
 	$(PYTHON) -m pytest -m "not drill" $(ARGS)
+else
+	@$(MAKE) --no-print-directory -j 2 test-clusters test-others
+endif
+
+# The tests that start clusters and workers, one after the other, and beside them all others.
+CLUSTERS := tests/cluster tests/jobs tests/serve tests/training
+
+test-clusters: setup
+	$(PYTHON) -m pytest -m "not drill" -p no:cacheprovider $(CLUSTERS)
+
+test-others: setup
+	$(PYTHON) -m pytest -m "not drill" -p no:cacheprovider tests $(CLUSTERS:%=--ignore=%)
 
 drills: setup
 	$(PYTHON) -m pytest -m drill $(ARGS)
