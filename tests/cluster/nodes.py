@@ -1,8 +1,8 @@
 """Several machines on one: Linux namespaces joined by a bridge, each a Ray node with an address of its own.
 
-A machine has its own network, processes, host name, ``/tmp/ray`` and shared memory. Killing it kills all that runs on it
-at once, as a power cut does; a machine that is cut off goes on without a network. The bridge leads nowhere else, so no
-traffic leaves. Needs root, ``unshare``, ``nsenter`` and ``ip``; ``why_not`` says what is missing.
+A machine has its own network, processes, host name, ``/tmp/ray`` and shared memory; the rest of the disk is shared.
+Killing it kills all that runs on it at once, as a power cut does; a machine that is cut off goes on without a network.
+The bridge leads nowhere else, so no traffic leaves. ``why_not`` says what is missing where none can be made.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ CLUSTER_SETTINGS = (
     | TRAIN_SETTINGS
     | SERVE_SETTINGS
     | HEALTH_CHECK
-    | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "RAY_DEDUP_LOGS": "0"}
+    | {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5", "RAY_DEDUP_LOGS": "0"}
+    | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 )
 """Environment of every process of these machines. A cluster has preemption notices, unlike a local one."""
 
@@ -122,14 +123,14 @@ class Machine:
 
     def processes(self, containing: str) -> list[int]:
         """Process ids, as this process sees them, of those on this machine whose command line has ``containing``."""
-        namespace = os.readlink(f"/proc/{self.init}/ns/pid")
+        namespace = Path(f"/proc/{self.init}/ns/pid").readlink()
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             try:
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if containing in line and os.readlink(entry / "ns/pid") == namespace:
+                if containing in line and (entry / "ns/pid").readlink() == namespace:
                     found.append(int(entry.name))
             except OSError:
                 continue  # it ended meanwhile

@@ -11,9 +11,18 @@ from nodes import NETWORK, START_S, machines, wait_until, why_not
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
 ADDRESSES = """
-import ray, socket
+import socket
+
+import ray
+
 ray.init(logging_level="ERROR", log_to_driver=False)
-where = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(lambda: (ray.util.get_node_ip_address(), socket.gethostname()))
+
+
+@ray.remote(num_cpus=1, scheduling_strategy="SPREAD")
+def where():
+    return ray.util.get_node_ip_address(), socket.gethostname()
+
+
 print(sorted(set(ray.get([where.remote() for _ in range(8)]))))
 """
 
@@ -27,7 +36,7 @@ def test_machines_have_their_own_network_and_processes() -> None:
         wait_until(lambda: subprocess.run(b.command(*fetch), capture_output=True).returncode == 0, "an answer", 20)
         assert a.processes("http.server") and not b.processes("http.server")
         a.cut_off()
-        with pytest.raises(RuntimeError, match="timed out|No route"):
+        with pytest.raises(RuntimeError, match=r"timed out|No route"):
             b.run(*fetch)
         a.reconnect()
         wait_until(lambda: subprocess.run(b.command(*fetch), capture_output=True).returncode == 0, "an answer", 20)
