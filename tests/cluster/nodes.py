@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO
 
@@ -33,12 +33,11 @@ SHARED_MEMORY_MB = 512  # of each machine, and so the bound of its object store
 START_S = 120.0
 
 HEALTH_CHECK = {
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "4",
-    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "3",
 }
-"""Ray's own check of its nodes: a node that is silent for about 4 seconds is dead (by default for 20 to 30)."""
+"""Ray's own check of its nodes: one that is silent for about 10 seconds is dead; by default half a minute."""
 
 CLUSTER_SETTINGS = (
     {name: value for name, value in LOCAL_SETTINGS.items() if name != "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"}
@@ -152,7 +151,7 @@ class Machine:
         if self.runs:
             os.kill(self.init, signal.SIGKILL)
             self.anchor.wait(START_S)
-            _ip("link", "delete", self.cable)
+            subprocess.run(["ip", "link", "delete", self.cable], capture_output=True)  # may be gone already
 
 
 class Machines:
@@ -262,15 +261,18 @@ class Machines:
         command = [_RAY, "start", *arguments, f"--node-ip-address={machine.address}", f"--num-cpus={cpus:g}"]
         command += ["--num-gpus=0", f"--resources={json.dumps(resources)}", "--disable-usage-stats", "--block"]
         command += [f"--object-store-memory={128 << 20}"]
-        with machine.log.open("wb") as output:
-            process = machine.start(*command, output=output)
-        wait_until(
-            lambda: "Ray runtime started" in machine.log.read_text() or process.poll() is not None,
-            machine.name,
-            START_S,
-        )
-        if process.poll() is not None:
-            raise RuntimeError(f"Ray did not start on {machine.name}:\n{machine.log.read_text()}")
+        for last in (False, True):  # Ray gives a node 30 s to start, too few on a machine that is busy
+            with machine.log.open("wb") as output:
+                process = machine.start(*command, output=output)
+            wait_until(partial(_starts, machine, process), f"Ray on {machine.name}", START_S)
+            if process.poll() is None:
+                return
+            if last:
+                raise RuntimeError(f"Ray did not start on {machine.name}:\n{machine.log.read_text()}")
+
+
+def _starts(machine: Machine, process: subprocess.Popen[bytes]) -> bool:
+    return "Ray runtime started" in machine.log.read_text() or process.poll() is not None
 
 
 @contextmanager
