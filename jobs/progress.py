@@ -1,9 +1,10 @@
-"""Logging of a running training: every step to the log and TensorBoard, progress to stdout every 10 s."""
+"""Logging of a training: every step to the log, TensorBoard and Ray's metrics; progress to stdout every 10 s."""
 
 from __future__ import annotations
 
 import time
 
+from ray.util import metrics
 from torch import Tensor
 
 from jr2net import storage
@@ -15,6 +16,34 @@ from jr2net.training.guard import collapse_warning
 from jr2net.training.log import Record, scalars, write_log
 from jr2net.training.training import Batch
 from jr2net.training.workers import mean_over_workers, world_size
+
+
+class Watched:
+    """What Prometheus sees of a training, from worker 0. ``docs/watching.md`` describes every metric."""
+
+    def __init__(self, stage: str, planned: int) -> None:
+        self.taken = metrics.Counter("jr2net_training_steps", "steps taken", ("stage",))
+        self.seconds = metrics.Counter("jr2net_training_seconds", "time spent", ("stage", "phase"))
+        self.step = metrics.Gauge("jr2net_training_step", "number of the last step", ("stage",))
+        self.planned = metrics.Gauge("jr2net_training_planned_steps", "number of the step that ends it", ("stage",))
+        self.loss = metrics.Gauge("jr2net_training_loss", "newest losses, logged or validated", ("stage", "term"))
+        self.state_time = metrics.Gauge("jr2net_training_state_time", "when a state was last taken, Unix s", ("stage",))
+        for metric in (self.taken, self.seconds, self.step, self.planned, self.loss, self.state_time):
+            metric.set_default_tags({"stage": stage})
+        self.planned.set(planned)
+
+    def add_step(self, number: int, seconds: dict[str, float]) -> None:
+        """seconds: by phase."""
+        self.taken.inc()
+        self.step.set(number)
+        for phase, spent in seconds.items():
+            self.seconds.inc(max(spent, 1e-9), {"phase": phase})
+
+    def set_losses(self, scalars: dict[str, float]) -> None:
+        """scalars: by the names of the log, e.g. ``loss/landmark``."""
+        for name, value in scalars.items():
+            if name.startswith(("loss/", "validation/")):
+                self.loss.set(value, {"term": name})
 
 
 class Progress:
@@ -35,6 +64,7 @@ class Progress:
         self._first = training.step_number
         self._start = self._printed = time.monotonic()
         training.phases.take()
+        self._watched = Watched(stage, training.steps) if rank == 0 else None
         if rank == 0 and self._first:
             workers = "1 worker" if world_size() == 1 else f"{world_size()} workers"
             print(f"[{stage}] resumes from step {self._first} of {training.steps} on {workers}", flush=True)
@@ -52,6 +82,8 @@ class Progress:
                 "seconds": seconds,
             }
         )
+        if self._watched:
+            self._watched.add_step(training.step_number, seconds)
         now = time.monotonic()
         if self.rank == 0 and (now - self._printed > self.INTERVAL or training.step_number == training.steps):
             self._printed = now
@@ -77,6 +109,8 @@ class Progress:
         records = [{**record, "losses": mean} for record, mean in zip(self._records, losses)]
         for record in records:
             self.metrics |= {"step": record["step"], **scalars(record)}
+        if self._watched:
+            self._watched.set_losses(self.metrics)
         if self.rank == 0 and records:
             if warning := collapse_warning(records):
                 records[-1]["warning"] = warning
@@ -85,6 +119,11 @@ class Progress:
             self._board.write(records, self._images)
         self._records, self._images = [], {}
         self.training.phases.end("report")
+
+    def saved(self) -> None:
+        """Takes note that a state was taken."""
+        if self._watched:
+            self._watched.state_time.set(time.time())
 
     def finish(self, message: str = "") -> None:
         """Waits until everything is written; prints ``message``, if there is one."""

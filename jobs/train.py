@@ -182,6 +182,7 @@ def train_steps(settings: dict[str, Any]) -> int | None:
             if not due:
                 continue
             notices.saved()
+            progress.saved()
             stop = request == Request.STOP and step < training.steps
             if rank == 0:
                 keep = states.store if stop else states.take

@@ -25,6 +25,15 @@ def check_device(device: torch.device) -> None:
         raise DeviceError(f"{device} is broken: 0 + 1 + … + 999 is {total} there")
 
 
+def check_finite(values: Tensor, what: str) -> None:
+    """Raises FloatingPointError if a number is infinite or none. Waits for the device.
+
+    Finite weights make finite numbers of any image: other ones come from a broken device, or from broken weights.
+    """
+    if not bool(values.isfinite().all()):
+        raise FloatingPointError(f"{what} has numbers that are not finite; its device or its weights are broken")
+
+
 def to_device(value: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device. Copies to a GPU are from pinned memory, so that the host goes on meanwhile."""
     if value.device.type != "cpu" or device.type in ("cpu", "mps"):

@@ -21,11 +21,17 @@ _MAX_CALLERS = 10_000
 
 @dataclass
 class _Caller:
-    """A token bucket that was last refilled at ``updated_at``, and the number of requests in flight."""
+    """A token bucket that was last refilled at ``updated_at``, and the number of requests in flight.
+
+    spent      requests that the other ingress replicas do not know of yet
+    elsewhere  requests in flight at the other ingress replicas
+    """
 
     tokens: float
     updated_at: float
     in_flight: int = 0
+    spent: int = 0
+    elsewhere: int = 0
 
 
 @dataclass
@@ -73,19 +79,37 @@ class AccessControl:
     def admit(self, caller_id: str) -> Iterator[None]:
         """Counts one request of the caller as in flight. Raises Problem 429 if the caller is over its limits."""
         caller = self._refill(caller_id)
-        if caller.in_flight >= self.limits.concurrent:
-            detail = f"{caller.in_flight} requests of this key are in flight, its limit; wait for their responses"
+        if (in_flight := caller.in_flight + caller.elsewhere) >= self.limits.concurrent:
+            detail = f"{in_flight} requests of this key are in flight, its limit; wait for their responses"
             raise Problem(429, detail, {"Retry-After": "1"})
         if caller.tokens < 1:
             wait = (1 - caller.tokens) / self.limits.requests_per_second
             detail = f"more than {self.limits.requests_per_second:g} requests per second of this key; slow down"
             raise Problem(429, detail, {"Retry-After": str(max(1, round(wait)))})
         caller.tokens -= 1
+        caller.spent += 1
         caller.in_flight += 1
         try:
             yield
         finally:
             caller.in_flight -= 1
+
+    def usage(self) -> tuple[dict[str, int], dict[str, int]]:
+        """By caller: requests that the other ingress replicas have not been told of, and requests in flight."""
+        spent = {name: caller.spent for name, caller in self.callers.items() if caller.spent}
+        return spent, {name: caller.in_flight for name, caller in self.callers.items() if caller.in_flight}
+
+    def settle(self, told: dict[str, int], news: dict[str, int], elsewhere: dict[str, int]) -> None:
+        """Takes note of an exchange: what the others were told, what they have let through, and what they have in
+        flight (``serve/quotas.py``)."""
+        for caller in self.callers.values():
+            caller.elsewhere = 0
+        for name in told.keys() & self.callers.keys():
+            self.callers[name].spent -= told[name]
+        for name, count in news.items():
+            self._refill(name).tokens -= count
+        for name, count in elsewhere.items():
+            self._refill(name).elsewhere = count
 
     def _refill(self, caller_id: str) -> _Caller:
         """The caller, its token bucket refilled for the time that has passed."""

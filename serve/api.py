@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Request, WebSocket
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -31,9 +33,26 @@ PAGE = Path(__file__).with_name("page")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
-def create_api(service: Service, access: AccessControl) -> FastAPI:
+def create_api(
+    service: Service, access: AccessControl, background: Callable[[], Coroutine[Any, Any, None]] | None = None
+) -> FastAPI:
+    """background: runs beside the requests, until the application ends."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(background()) if background is not None else None
+        yield
+        if task is not None:
+            task.cancel()
+
     api = FastAPI(
-        title="JR2Net", version="1", description=DESCRIPTION, redirect_slashes=False, docs_url=None, redoc_url=None
+        title="JR2Net",
+        version="1",
+        description=DESCRIPTION,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
     )
     problems.register_handlers(api)
 

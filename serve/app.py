@@ -22,6 +22,7 @@ from jr2net.networks.checkpoint import read_description
 from jr2net.settings import absolute_paths
 from serve.deployments import Ingress, Reconstruction, Reenactment, get_serve_host
 from serve.loopback import WORKER_HOOK
+from serve.quotas import quotas_actor
 from serve.settings import Deployment, Network, Settings, SettingsError, check_host, check_settings, load_settings
 
 PATH_SETTINGS = ("face.model", "face.expression_file", "reconstruction.weights", "reenactment.weights")
@@ -62,7 +63,11 @@ def bind(settings: Settings) -> serve.Application:
         for deployment, section in sections
     ]
     ingress: Any = Ingress
-    return ingress.options(**_options(settings.ingress)).bind(replica_settings, *networks)
+    options = _options(settings.ingress)
+    several = settings.ingress.max_replicas > 1
+    if several:
+        options["deployment_actors"] = [quotas_actor(settings.ingress.resources)]
+    return ingress.options(**options).bind(replica_settings, *networks, several)
 
 
 def _options(section: Deployment) -> dict[str, Any]:

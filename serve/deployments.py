@@ -26,7 +26,9 @@ from jr2net.inference.reenactment import Reenactor
 from jr2net.process import tune_malloc, use_threads
 from serve.access import AccessControl
 from serve.api import create_api
+from serve.health import Health
 from serve.problems import NetworkUnavailable
+from serve.quotas import keep_exchanging
 from serve.service import Service
 from serve.settings import Settings, check_host
 
@@ -51,6 +53,7 @@ class _NetworkReplica(ABC):
         self.device = torch.device("cuda" if torch.cuda.is_available() and self.section.num_gpus > 0 else "cpu")
         self.model = load_face_model(self.settings.face)
         self.network: Any = None
+        self.health = Health(lambda: self.network.probe())
         self.batch_sizes = Histogram(
             "jr2net_batch_size", "Requests in one forward pass.", [1, 2, 4, 8, 16, 32, 64], ("network",)
         )
@@ -81,11 +84,20 @@ class _NetworkReplica(ABC):
     async def describe(self) -> ModelInfo:
         return self.network.info
 
+    async def check_health(self) -> None:
+        """Called by Ray Serve every few seconds."""
+        await self.health.check()
+
     async def predict_groups(self, groups: list[list]) -> list[list]:
         """The results of several calls, a list of items each, by one forward pass."""
         items = [item for group in groups for item in group]
         self.batch_sizes.observe(len(items))
-        results = iter(await asyncio.to_thread(self.predict, items))
+        try:
+            with self.health.forward_pass():
+                results = iter(await asyncio.to_thread(self.predict, items))
+        except Exception:
+            await self.health.try_network()  # if the network computes no more, its calls go to other replicas
+            raise
         return [list(islice(results, len(group))) for group in groups]
 
 
@@ -176,11 +188,16 @@ class Ingress:
     """HTTP, image decoding, face detection and compositing; the networks run in their own deployments."""
 
     def __init__(
-        self, settings: dict[str, Any], reconstruction: DeploymentHandle, reenactment: DeploymentHandle
+        self,
+        settings: dict[str, Any],
+        reconstruction: DeploymentHandle,
+        reenactment: DeploymentHandle,
+        several: bool = False,
     ) -> None:
+        """several: whether there may be other replicas of the ingress."""
         use_threads(1)
         tune_malloc(_INGRESS_FREE_BYTES)
-        self.settings = Settings.model_validate(settings)
+        self.settings, self.several = Settings.model_validate(settings), several
         check_host(self.settings.authentication, "http_options.host", get_serve_host())
         self.access = AccessControl.from_environment(self.settings.limits, self.settings.authentication)
         stages = Histogram("jr2net_stage_ms", "Milliseconds of a request's stages.", _LATENCY_BUCKETS_MS, ("stage",))
@@ -193,7 +210,10 @@ class Ingress:
         )
 
     def __serve_build_asgi_app__(self) -> Any:
-        return create_api(self.service, self.access)
+        return create_api(self.service, self.access, self._share_quotas if self.several else None)
+
+    async def _share_quotas(self) -> None:
+        await keep_exchanging(self.access, serve.get_replica_context().replica_id.unique_id)
 
 
 def get_serve_host() -> str | None:

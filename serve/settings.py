@@ -123,10 +123,20 @@ class Limits(Section):
     stream_seconds: float = Field(1800, gt=0, description="a WebSocket is closed after so many seconds")
     stream_idle_seconds: float = Field(120, gt=0, description="or after so many seconds without a message")
     requests_per_second: float = Field(
-        50, gt=0, description="average rate per key and ingress replica; beyond that, 429"
+        50,
+        gt=0,
+        description="average rate per key; beyond that, 429. Limits per key hold over all ingress replicas, which tell "
+        "each other once a second what they have let through (serve/quotas.py)",
     )
-    burst: int = Field(100, ge=1, description="requests that may exceed the rate in a burst")
-    concurrent: int = Field(64, ge=1, description="requests in flight per key; beyond that, 429")
+    burst: int = Field(
+        100,
+        ge=1,
+        description="requests that may exceed the rate in a burst; of one that reaches several ingress replicas within "
+        "a second, each admits as many, and what was too much is taken from the rate of the seconds that follow",
+    )
+    concurrent: int = Field(
+        64, ge=1, description="requests in flight per key, of other ingress replicas as of a second ago; beyond, 429"
+    )
 
 
 def video_limits(limits: Limits) -> VideoLimits:

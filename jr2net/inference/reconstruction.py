@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jr2net.device import to_device
+from jr2net.device import check_finite, to_device
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
@@ -103,9 +103,13 @@ class Reconstructor:
 
     @torch.inference_mode()
     def fit(self, crops: Sequence[np.ndarray]) -> list[Fit]:
-        """Fits face crops (side, side, 3) uint8 RGB of any side, in one forward pass."""
+        """Fits face crops (side, side, 3) uint8 RGB of any side, in one forward pass.
+
+        Raises FloatingPointError where the network's numbers are not finite.
+        """
         images = to_tensor([resize(crop, self.camera.size) for crop in crops])
         faces = self.predict(to_device(images, self.model.mean.device))
+        check_finite(torch.cat([value.flatten() for value in faces.state().values()]), self.info.kind)
         landmarks = landmarks_2d(self.model, faces, self.camera).cpu().numpy()
         fields = {name: value.float().cpu().numpy() for name, value in faces.state().items()}
         return [
@@ -131,6 +135,12 @@ class Reconstructor:
 
     def warm_up(self, batch_size: int = 1) -> None:
         """Runs the first, slow forward passes now: with one crop, and with a batch."""
-        crop = np.full((self.camera.size, self.camera.size, 3), 128, np.uint8)
         for count in {1, batch_size}:
-            self.fit([crop] * count)
+            self.fit([self._grey_crop()] * count)
+
+    def probe(self) -> None:
+        """Fits one grey crop. Raises an error of the device, or FloatingPointError, where the network is broken."""
+        self.fit([self._grey_crop()])
+
+    def _grey_crop(self) -> np.ndarray:
+        return np.full((self.camera.size, self.camera.size, 3), 128, np.uint8)

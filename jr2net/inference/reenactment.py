@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from jr2net import storage
-from jr2net.device import to_device
+from jr2net.device import check_finite, to_device
 from jr2net.expressions.named import expression_from_names
 from jr2net.expressions.tracks import Track
 from jr2net.face.camera import Camera
@@ -232,13 +232,17 @@ class Reenactor:
 
     @torch.inference_mode()
     def reenact(self, requests: Sequence[ReenactRequest]) -> list[ReenactResult]:
-        """Generates the crop of each request, in one forward pass. Of crops seen before, less is computed."""
+        """Generates the crop of each request, in one forward pass. Of crops seen before, less is computed.
+
+        Raises FloatingPointError where the network's numbers are not finite.
+        """
         device = self.model.mean.device
         images = to_device(to_tensor([resize(request.crop, self.camera.size) for request in requests]), device)
         source = to_parameters([request.source for request in requests]).to(device)
         driving = to_parameters([request.driving for request in requests]).to(device)
         code = self.portraits.of([request.crop for request in requests], images, self.encode)
         generated, scene = self.generate(images, source, driving, code)
+        check_finite(generated.picture, self.info.kind)
         return [ReenactResult(crop, self.info) for crop in generated_crops(scene, generated)]
 
     def warm_up(self, batch_size: int = 1) -> None:
@@ -247,6 +251,12 @@ class Reenactor:
         crop = np.full((self.camera.size, self.camera.size, 3), 128, np.uint8)
         for count in {1, batch_size}:
             self.reenact([ReenactRequest(crop, neutral, neutral)] * count)
+
+    def probe(self) -> None:
+        """Generates a grey crop. Raises an error of the device, or FloatingPointError, where the network is broken."""
+        size, neutral = self.camera.size, self.model.neutral(1)
+        grey = torch.full((1, 3, size, size), 0.5, device=self.model.mean.device)
+        check_finite(self.generate(grey, neutral, neutral)[0].picture, self.info.kind)
 
     def fit_photos(self, photos: Sequence[Photo | FittedFace]) -> list[FittedFace]:
         """Fits the photos among the arguments; fitted faces are returned as they are. Raises ReenactmentError."""

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -184,8 +184,12 @@ def load(address: str, expected: dict[str, list[list[float]]], kind: type[Load] 
 
 def replicas(name: str) -> list[psutil.Process]:
     """The processes of a deployment's replicas in this cluster."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if f"ServeReplica:default:{name}" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if f"ServeReplica:default:{name}" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def num_running(name: str) -> int:

@@ -1,0 +1,83 @@
+"""The limits of a key hold over all ingress replicas: once a second each learns what the others have let through.
+
+No request waits for it. A caller that sends a burst to every replica at once is admitted by each of them, and pays for
+it afterwards: what the others let through is taken from its tokens, below zero, so that its rate is right on average.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.config import DeploymentActorConfig
+
+from serve.access import AccessControl
+
+LOGGER = logging.getLogger("ray.serve")
+ACTOR = "quotas"
+EXCHANGE_S = 1.0
+FORGET_S = 30.0
+"""A replica that has said nothing for so many seconds is gone."""
+
+
+@dataclass
+class _Replica:
+    """heard_at: when; in_flight: by caller; news: requests by caller that others let through, not told yet."""
+
+    heard_at: float
+    in_flight: dict[str, int]
+    news: Counter[str] = field(default_factory=Counter)
+
+
+class Quotas:
+    """What the ingress replicas have let through. Ray Serve runs one for the deployment, and replaces it if it dies."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._replicas: dict[str, _Replica] = {}
+
+    def exchange(
+        self, name: str, spent: dict[str, int], in_flight: dict[str, int]
+    ) -> tuple[dict[str, int], dict[str, int]]:
+        """Takes a replica's requests by caller; returns those of the others, since it last asked and in flight."""
+        now = self._clock()
+        self._replicas = {key: each for key, each in self._replicas.items() if now - each.heard_at <= FORGET_S}
+        this = self._replicas.setdefault(name, _Replica(now, {}))
+        this.heard_at, this.in_flight = now, in_flight
+        others = [each for each in self._replicas.values() if each is not this]
+        elsewhere: Counter[str] = Counter()
+        for other in others:
+            other.news.update(spent)
+            elsewhere.update(other.in_flight)
+        news, this.news = this.news, Counter()
+        return dict(news), dict(elsewhere)
+
+
+def quotas_actor(resources: dict[str, float]) -> DeploymentActorConfig:
+    """For the ingress' option ``deployment_actors``: the actor runs where machines have the ingress' resources."""
+    options = {"num_cpus": 0, "resources": {name: min(0.001, amount) for name, amount in resources.items()}}
+    return DeploymentActorConfig(name=ACTOR, actor_class=ray.remote(Quotas), actor_options=options)
+
+
+async def keep_exchanging(access: AccessControl, name: str) -> None:
+    """For the ingress replica ``name``, until it is cancelled. Without the actor its limits are its own for a while."""
+    actor: Any = None
+    while True:
+        await asyncio.sleep(EXCHANGE_S)
+        spent, in_flight = access.usage()
+        try:
+            actor = actor or await asyncio.to_thread(serve.get_deployment_actor, ACTOR)
+            news, elsewhere = await actor.exchange.remote(name, spent, in_flight)
+        except (RayError, ValueError) as error:  # it is starting again
+            LOGGER.warning("limits hold for this ingress replica alone for now: %s", error)
+            actor = None
+        else:
+            access.settle(spent, news, elsewhere)
