@@ -26,8 +26,6 @@ from typing import IO
 from jobs.ray_settings import LOCAL_SETTINGS, SERVE_SETTINGS, TRAIN_SETTINGS
 
 ROOT = Path(__file__).parents[2]
-NETWORK = "10.213.7"
-"""First three parts of all addresses; the bridge itself is .254, through which the tests' own process is reached."""
 GCS_PORT, DASHBOARD_PORT = 6379, 8265
 SHARED_MEMORY_MB = 512  # of each machine, and so the bound of its object store
 START_S = 120.0
@@ -155,11 +153,16 @@ class Machine:
 
 
 class Machines:
-    """The machines of one test. Use ``machines()``."""
+    """The machines of one test. Use ``machines()``.
+
+    network: first three parts of all addresses; .254 is the bridge itself, through which the tests' process takes part
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.bridge = f"jr2net{os.getpid() % 100000}"
+        # Another for each process: two bridges with the same addresses would take each other's traffic.
+        self.network = f"10.213.{os.getpid() % 250}"
         self.all: list[Machine] = []
         self._numbers = itertools.count(1)
 
@@ -181,7 +184,7 @@ class Machines:
     def add_machine(self, name: str, address: str | None = None, memory_mb: int = SHARED_MEMORY_MB) -> Machine:
         """A machine without Ray. address: of one that was killed, whose place it takes."""
         number = next(self._numbers)
-        address = address or f"{NETWORK}.{number}"
+        address = address or f"{self.network}.{number}"
         folder = self.folder / f"{name}-{number}"
         for inner in ("ray", "tmp"):
             (folder / inner).mkdir(parents=True)
@@ -282,7 +285,7 @@ def machines() -> Iterator[Machines]:
         made = Machines(Path(folder))
         _ip("link", "add", made.bridge, "type", "bridge")
         try:
-            _ip("address", "add", f"{NETWORK}.254/24", "dev", made.bridge)
+            _ip("address", "add", f"{made.network}.254/24", "dev", made.bridge)
             _ip("link", "set", made.bridge, "up")
             yield made
         finally:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from nodes import NETWORK, START_S, machines, wait_until, why_not
+from nodes import START_S, machines, wait_until, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -47,7 +47,7 @@ def test_machines_have_their_own_network_and_processes() -> None:
 def test_nothing_leads_out_of_the_bridge() -> None:
     with machines() as made:
         routes = made.add_machine("a").run("ip", "route")
-        assert "default" not in routes and routes.startswith(f"{NETWORK}.0/24")
+        assert "default" not in routes and routes.startswith(f"{made.network}.0/24")
 
 
 @pytest.mark.drill
