@@ -161,6 +161,6 @@ def test_the_services_application_builds_with_its_arguments():
     (application,) = config["applications"]
     module, _, builder = application["import_path"].partition(":")
     built = getattr(importlib.import_module(module), builder)(application["args"])
-    _, reconstruction, reenactment = built._bound_deployment.init_args
+    _, reconstruction, reenactment, *_ = built._bound_deployment.init_args
     bound = {part._bound_deployment.name: part._bound_deployment.user_config for part in (reconstruction, reenactment)}
     assert bound == {part["name"]: part["user_config"] for part in application["deployments"]}
