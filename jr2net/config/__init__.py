@@ -199,6 +199,12 @@ class ScalingConfig(Section):
     )
     pictures_every: int = Field(500, ge=0, description="steps between sample images of a training; 0: none")
     max_failures: int = Field(3, ge=0, description="failures without a newer state that a training tolerates")
+    wait_for_machines_s: float = Field(
+        900.0,
+        ge=0,
+        description="seconds that a stage waits for a machine that is large enough for its processes, e.g. one that "
+        "the autoscaler starts, before the job ends and says what the cluster has",
+    )
     expected_minutes: dict[StageName, Annotated[float, Field(ge=0)]] = Field(
         {},
         description="minutes of every stage on the machine that the file was written for; what is left of a run is "
