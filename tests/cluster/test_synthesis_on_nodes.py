@@ -77,6 +77,6 @@ def test_machines_are_lost_and_no_pair_is(tmp_path: Path) -> None:
     description = read_description(str(hurt / "synthesis"))
     assert verify.check_counts(description, verify.Listing(str(hurt / "synthesis"), description)) == []
     print(
-        f"\n{killed.name} killed, {cut.name if cut else 'none'} cut off: {SHARDS} shards of {PAIRS_PER_SHARD} pairs, the "
-        f"same to the byte; {disturbed:.0f} s, undisturbed {undisturbed:.0f} s"
+        f"\n{killed.name} killed, {cut.name if cut else 'none'} cut off: {SHARDS} shards of {PAIRS_PER_SHARD} pairs, "
+        f"the same to the byte; {disturbed:.0f} s, undisturbed {undisturbed:.0f} s"
     )
