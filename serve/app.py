@@ -2,7 +2,7 @@
 
     make serve                                                      # on this machine: http://127.0.0.1:8000/
     serve run serve.app:build reconstruction.weights=… …             # settings as key=value
-    serve deploy configs/serve.yaml                                  # on a cluster
+    serve deploy my-cluster/serve.yaml                               # on a cluster (cluster/README.md)
 
 Every setting is documented in ``serve/settings.py``.
 """

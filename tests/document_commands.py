@@ -40,6 +40,11 @@ MAKE_VARIABLES = ("CONFIG", "ARGS", "SETTINGS", "RUN")
 ABSENT = ("~/", "01_MorphableModel.mat", "s3://")
 """What a reader has and the tests do not: commands that name it are parsed, and not executed."""
 
+COPIES = {"cluster/kubernetes/overlays/mine": "cluster/kubernetes/overlays/eks", "my-cluster/": "cluster/"}
+"""Folders that the documents make from others."""
+
+HOSTS = ("http://127.0.0.1:8000", "https://jr2net.example.com")
+
 
 def check(words: list[str], folder: Path) -> None:
     """Checks one command in ``folder``. Raises AssertionError."""
@@ -125,7 +130,7 @@ def check_curl(words: list[str], folder: Path) -> None:
             urls.append(word)
     (url,) = urls
     parts = urlsplit(url)
-    assert f"{parts.scheme}://{parts.netloc}" == "http://127.0.0.1:8000"
+    assert f"{parts.scheme}://{parts.netloc}" in HOSTS
     operations = openapi()["paths"].get(parts.path)
     assert operations, f"{parts.path}: no such path; there are {', '.join(openapi()['paths'])}"
     operation = operations["post" if fields else "get"]
@@ -148,7 +153,7 @@ def check_curl(words: list[str], folder: Path) -> None:
 def check_serve(words: list[str], folder: Path) -> None:
     verb, target, *arguments = words
     if verb == "deploy":
-        assert (ROOT / target).is_file()
+        assert words[-1] == "my-cluster/serve.yaml", "envsubst makes it from configs/serve.yaml"
         return
     assert verb == "run", f"serve {verb}: no rule"
     module, _, name = target.partition(":")
@@ -177,8 +182,19 @@ def check_files(words: list[str], folder: Path) -> None:
     """Every path of the repository among the words exists."""
     for word in words:
         path = (word.partition("=")[2] or word).removeprefix("file://")
+        for copy, original in COPIES.items():
+            path = original + path.removeprefix(copy) if path.startswith(copy) else path
+        if "$" in path or path in ("cluster/token", "cluster/keys"):
+            continue  # of a shell variable, or the reader's own
         if path in FILES or (path.split("/")[0] in FOLDERS and "/" in path):
             assert any(ROOT.glob(path.rstrip("/"))), f"{path}: not in the repository"
+
+
+def check_envsubst(words: list[str], folder: Path) -> None:
+    """A file of the repository, with names put in, becomes one of the reader's own folder."""
+    _, read, source, write, target = words
+    assert (read, write) == ("<", ">") and target.startswith("my-cluster/")
+    check_files([source], folder)
 
 
 def nothing(words: list[str], folder: Path) -> None:
@@ -193,8 +209,9 @@ RULES: dict[str, Callable[[list[str], Path], None]] = {
     "serve": check_serve,
     "ray": check_ray,
     "pip": check_pip,
-    **dict.fromkeys(("aws", "docker", "eksctl", "git", "helm", "kubectl", "sed", "tensorboard"), check_files),
-    **dict.fromkeys(("cd", "done", "export", "for", "source"), nothing),
+    "envsubst": check_envsubst,
+    **dict.fromkeys(("aws", "cp", "docker", "eksctl", "git", "helm", "kubectl", "tensorboard"), check_files),
+    **dict.fromkeys(("cd", "done", "export", "for", "mkdir", "openssl", "source"), nothing),
 }
 
 

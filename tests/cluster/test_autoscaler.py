@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from manifests import ray_cluster
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 from ray.autoscaler._private.util import prepare_config
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
 from ray.autoscaler.v2.utils import ResourceRequestUtil
+from test_aws import with_names
 
 from jr2net.config import load
 
@@ -21,11 +23,9 @@ ON_CPU_MACHINES = "scaling.resources_per_task.cpu_machine=1"  # as the commands 
 def cluster(name: str) -> dict:
     """Ray's autoscaling configuration of one of the clusters."""
     if name == "aws":
-        return prepare_config(yaml.safe_load((ROOT / "cluster" / "aws.yaml").read_text()))
-    name, field = {"job": ("rayjob.yaml", "rayClusterSpec"), "service": ("rayservice.yaml", "rayClusterConfig")}[name]
-    spec = yaml.safe_load((ROOT / "cluster" / name).read_text())["spec"][field]
+        return prepare_config(yaml.safe_load(with_names("aws.yaml")))
     metadata = {"name": "jr2net", "namespace": "default"}
-    return _derive_autoscaling_config_from_ray_cr({"metadata": metadata, "spec": spec})
+    return _derive_autoscaling_config_from_ray_cr({"metadata": metadata, "spec": ray_cluster(f"eks/{name}")})
 
 
 def version_1(config: dict, demands: list[dict]) -> tuple[dict[str, int], int]:

@@ -1,7 +1,9 @@
 """Checks cluster/aws.yaml with Ray's validator and with its bootstrap against a mock of AWS."""
 
 import json
+import re
 from pathlib import Path
+from string import Template
 
 import pytest
 import yaml
@@ -15,9 +17,17 @@ IMAGE = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-
 """AWS's public parameter of its newest image of Ubuntu 22.04 with driver and Docker; EC2 resolves it at each start."""
 
 
+NAMES = {"ACCOUNT": "123456789012", "REGION": "us-west-2", "BUCKET": "my-bucket"}
+
+
+def with_names(name: str) -> str:
+    """A file with names put in, as envsubst does with these three variables."""
+    return Template((CLUSTER / name).read_text()).safe_substitute(NAMES)
+
+
 @pytest.fixture
 def prepared() -> dict:
-    return prepare_config(yaml.safe_load((CLUSTER / "aws.yaml").read_text()))
+    return prepare_config(yaml.safe_load(with_names("aws.yaml")))
 
 
 def test_ray_validates_the_configuration(prepared):
@@ -57,14 +67,38 @@ def test_ray_bootstraps_it_on_mocked_aws(prepared, tmp_path, monkeypatch):
 
 
 def test_roles_cover_the_bucket_and_the_workers(prepared):
-    policy = json.loads((CLUSTER / "s3-policy.json").read_text())
+    policy = json.loads(with_names("s3-policy.json"))
     actions = {action for statement in policy["Statement"] for action in statement["Action"]}
     assert {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"} <= actions
     buckets = {statement["Resource"].removesuffix("/*") for statement in policy["Statement"]}
-    assert buckets == {"arn:aws:s3:::jr2net-data"}
-    allowed = {part["Sid"]: part for part in json.loads((CLUSTER / "head-policy.json").read_text())["Statement"]}
+    assert buckets == {"arn:aws:s3:::my-bucket"}
+    allowed = {part["Sid"]: part for part in json.loads(with_names("head-policy.json"))["Statement"]}
     worker = prepared["available_node_types"]["gpu_worker"]["node_config"]["IamInstanceProfile"]["Arn"]
     assert worker in allowed["GiveWorkersTheirRole"]["Resource"]
     assert allowed["FindImage"]["Action"] == "ssm:GetParameters"
     assert f"parameter{IMAGE}".startswith(allowed["FindImage"]["Resource"].partition("::")[2].removesuffix("*"))
     assert "sts:AssumeRole" in (CLUSTER / "ec2-trust.json").read_text()
+
+
+def test_every_machine_gets_the_token_and_the_keys_and_no_command_line_shows_them(prepared):
+    mounts = prepared["file_mounts"]
+    assert mounts == {"/home/ray/.ray/auth_token": "my-cluster/token", "/home/ray/.jr2net/keys": "my-cluster/keys"}
+    assert "ENV RAY_AUTH_MODE=token" in " ".join((CLUSTER / "Dockerfile").read_text().replace("\\\n", "").split())
+    for role in ("head", "worker"):
+        (start,) = [line for line in prepared[f"{role}_start_ray_commands"] if "ray start" in line]
+        assert start.startswith("JR2NET_API_KEYS=$(cat ~/.jr2net/keys) ray start")
+        assert "disabled" not in start
+
+
+def test_ray_reads_the_token_where_it_is_delivered(tmp_path, monkeypatch):
+    from ray._private.authentication.authentication_token_setup import _get_default_token_path
+
+    monkeypatch.setenv("HOME", "/home/ray")
+    assert str(_get_default_token_path()) == "/home/ray/.ray/auth_token"
+
+
+def test_names_that_are_put_in_are_the_three_of_the_readme():
+    for file in ("aws.yaml", "s3-policy.json", "head-policy.json"):
+        found = set(re.findall(r"\$\{(\w+)\}", (CLUSTER / file).read_text()))
+        assert found <= set(NAMES), file
+    assert "envsubst '$ACCOUNT $REGION $BUCKET'" in (CLUSTER / "README.md").read_text()

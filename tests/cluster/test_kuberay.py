@@ -1,15 +1,17 @@
-"""Checks the KubeRay manifests with Ray's code, the documented field names, and KubeRay's CRDs if available."""
+"""Checks every overlay with Ray's code, the documented field names, and KubeRay's CRDs if available."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from manifests import OVERLAYS, of_kind, ray_cluster, ray_object, rendered
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 from ray.serve.schema import ServeDeploySchema
 
-CLUSTER = Path(__file__).parents[2] / "cluster"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 # Fields of KubeRay's API reference, v1.
 JOB = (
@@ -30,10 +32,6 @@ WORKERS = (
     "groupName idleTimeoutSeconds labels maxReplicas minReplicas numOfHosts rayStartParams replicas resources"
     " scaleStrategy suspend template"
 )
-
-
-def _load(name: str) -> dict:
-    return yaml.safe_load((CLUSTER / name).read_text())
 
 
 def _object(fields: str, **properties: dict) -> dict:
@@ -93,42 +91,48 @@ def _manifest(kind: str, spec: dict) -> dict:
 
 
 SCHEMAS = {
-    "rayjob.yaml": _manifest("RayJob", _object(JOB, entrypoint={"type": "string"}, rayClusterSpec=_ray_cluster())),
-    "rayservice.yaml": _manifest(
+    "RayCluster": _manifest("RayCluster", _ray_cluster()),
+    "RayJob": _manifest("RayJob", _object(JOB, entrypoint={"type": "string"}, rayClusterSpec=_ray_cluster())),
+    "RayService": _manifest(
         "RayService", _object(SERVICE, serveConfigV2={"type": "string"}, rayClusterConfig=_ray_cluster())
     ),
 }
-CLUSTERS = [("rayjob.yaml", "rayClusterSpec"), ("rayservice.yaml", "rayClusterConfig")]
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_fields_are_known_to_kuberay(name):
-    jsonschema.validate(_load(name), SCHEMAS[name])
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_fields_are_known_to_kuberay(overlay):
+    manifest = ray_object(overlay)
+    jsonschema.validate(manifest, SCHEMAS[manifest["kind"]])
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_the_schema_rejects_a_misspelt_field(name):
-    manifest = _load(name)
-    manifest["spec"]["rayClusterSpecs"] = {}
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_schema_rejects_a_misspelt_field(overlay):
+    manifest = ray_object(overlay)
+    misspelt = manifest | {"spec": manifest["spec"] | {"rayClusterSpecs": {}}}
     with pytest.raises(jsonschema.ValidationError, match="rayClusterSpecs"):
-        jsonschema.validate(manifest, SCHEMAS[name])
+        jsonschema.validate(misspelt, SCHEMAS[manifest["kind"]])
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_published_schema(name):
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_published_schema(overlay):
     ground = os.environ.get("JR2NET_REAL_GROUND")
     folder = os.environ.get("KUBERAY_CRDS") or (f"{ground}/crds" if ground else None)
     if folder is None or not Path(folder).is_dir():
-        pytest.skip("set KUBERAY_CRDS to a folder with KubeRay's ray.io_rayjobs.yaml and ray.io_rayservices.yaml")
-    manifest = _load(name)
+        pytest.skip("set KUBERAY_CRDS to a folder with KubeRay's ray.io_rayclusters.yaml, _rayjobs and _rayservices")
+    manifest = ray_object(overlay)
+    jsonschema.validate(manifest, _published(Path(folder, f"ray.io_{manifest['kind'].lower()}s.yaml")))
+
+
+@cache
+def _published(file: Path) -> dict:
     definition = yaml.load(
-        Path(folder, f"ray.io_{manifest['kind'].lower()}s.yaml").read_text(),
+        file.read_text(),
         Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader),  # a megabyte of YAML
     )
     (version,) = (version for version in definition["spec"]["versions"] if version["name"] == "v1")
     schema = version["schema"]["openAPIV3Schema"]
     schema["properties"]["metadata"] = {"type": "object"}
-    jsonschema.validate(manifest, _to_json_schema(schema))
+    return _to_json_schema(schema)
 
 
 def _to_json_schema(schema):
@@ -145,24 +149,49 @@ def _to_json_schema(schema):
     return part
 
 
-@pytest.mark.parametrize(("name", "field"), CLUSTERS)
-def test_rays_autoscaler_accepts_it(name, field):
-    cluster = {"metadata": {"name": "jr2net", "namespace": "default"}, "spec": _load(name)["spec"][field]}
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_rays_autoscaler_accepts_it(overlay):
+    cluster = {"metadata": {"name": "jr2net", "namespace": "default"}, "spec": ray_cluster(overlay)}
     types = _derive_autoscaling_config_from_ray_cr(cluster)["available_node_types"]  # includes Ray's validation
     assert types["headgroup"]["resources"]["CPU"] == 0
-    assert types["gpu"]["resources"]["GPU"] >= 1
-    assert types["gpu"]["max_workers"] >= 1
+    gpus = sum(kind["resources"].get("GPU", 0) for kind in types.values())
+    assert gpus >= 1 if overlay.startswith("eks") else gpus == 0
 
 
 def test_the_jobs_workers_fit_the_papers_configuration():
-    scaling = yaml.safe_load((CLUSTER.parent / "configs" / "paper.yaml").read_text())["scaling"]
-    groups = {group["groupName"]: group for group in _load("rayjob.yaml")["spec"]["rayClusterSpec"]["workerGroupSpecs"]}
+    scaling = yaml.safe_load((CONFIGS / "paper.yaml").read_text())["scaling"]
+    groups = {group["groupName"]: group for group in ray_cluster("eks/job")["workerGroupSpecs"]}
     limits = groups["gpu"]["template"]["spec"]["containers"][0]["resources"]["limits"]
     per_pod = min(int(limits["nvidia.com/gpu"]), int(limits["cpu"]) // scaling["cpus_per_worker"])
     assert groups["gpu"]["maxReplicas"] * per_pod >= scaling["workers"]
 
 
-def test_serve_accepts_the_services_application():
-    config = yaml.safe_load(_load("rayservice.yaml")["spec"]["serveConfigV2"])
+def test_a_job_brings_the_cluster_that_would_stay():
+    for place in ("eks", "local"):
+        assert ray_cluster(f"{place}/job") == ray_cluster(f"{place}/cluster")
+        assert not of_kind(f"{place}/job", "RayCluster")
+
+
+@pytest.mark.parametrize("place", ["eks", "local"])
+def test_serve_accepts_the_services_application(place):
+    config = yaml.safe_load(ray_object(f"{place}/service")["spec"]["serveConfigV2"])
     (application,) = ServeDeploySchema.model_validate(config).applications
     assert application.name == "jr2net"
+
+
+def test_the_local_overlay_names_no_cloud():
+    for use in ("cluster", "job", "service"):
+        text = yaml.safe_dump_all(rendered(f"local/{use}"))
+        for word in ("amazonaws", "karpenter", "s3://", "nvidia.com", "AWS_"):
+            assert word not in text, (use, word)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_name_that_a_pod_refers_to_is_there(overlay):
+    """Secrets are the user's: `cluster/README.md` says how they are made."""
+    there = {(found["kind"], found["metadata"]["name"]) for found in rendered(overlay)}
+    text = yaml.safe_dump(ray_object(overlay))
+    for kind, field in (("ConfigMap", "configMapRef"), ("PersistentVolumeClaim", "persistentVolumeClaim")):
+        if field in text:
+            assert any(name for found, name in there if found == kind), field
+    assert ("ServiceAccount", "jr2net") in there

@@ -1,20 +1,27 @@
 """Consistency of the files of cluster/: every path, module, configuration and setting that they name exists."""
 
 import importlib
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from manifests import OVERLAYS, of_kind, pods, ray_cluster, ray_object
 
 from jobs.ray_settings import SERVE_SETTINGS
 from jr2net.config import load
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
-FILES = sorted(path.name for path in CLUSTER.iterdir() if path.is_file())
+FILES = sorted(str(path.relative_to(CLUSTER)) for path in CLUSTER.rglob("*") if path.is_file())
+ENTRYPOINT = "kubernetes/overlays/eks/job/entrypoint.yaml"
+IN_ENTRYPOINT = {"$JR2NET_BUCKET": "bucket"}
 COMMAND = re.compile(r"python (\S*jobs/\w+\.py) --config (\S+)((?: [\w.]+=\S+)*)")
 IMAGE = re.compile(r"\S+\.amazonaws\.com/(jr2net:[\w.]+)")
 
@@ -24,10 +31,13 @@ def _text(name: str) -> str:
 
 
 def _commands(name: str) -> list[tuple[str, str, str]]:
-    return COMMAND.findall(re.sub(r"\s+", " ", _text(name)))
+    text = re.sub(r"\s+", " ", _text(name))
+    for variable, value in (IN_ENTRYPOINT | {"$BUCKET": "bucket"}).items():
+        text = text.replace(variable, value)
+    return COMMAND.findall(text)
 
 
-@pytest.mark.parametrize("name", ["README.md", "rayjob.yaml"])
+@pytest.mark.parametrize("name", ["README.md", ENTRYPOINT])
 def test_commands_use_existing_jobs_and_valid_configurations(name):
     commands = _commands(name)
     assert commands
@@ -38,7 +48,7 @@ def test_commands_use_existing_jobs_and_valid_configurations(name):
             assert loaded.storage.startswith("s3://")
 
 
-@pytest.mark.parametrize("name", ["README.md", "rayjob.yaml"])
+@pytest.mark.parametrize("name", ["README.md", ENTRYPOINT])
 def test_the_cascade_is_given_every_pretrained_file(name):
     (overrides,) = [overrides for job, _, overrides in _commands(name) if job.endswith("cascade.py") and overrides]
     given = dict(override.split("=") for override in shlex.split(overrides))
@@ -60,11 +70,13 @@ def test_overrides_that_the_readme_suggests_exist():
 
 
 def test_paths_exist():
-    named = {path for name in FILES for path in re.findall(r"cluster/([\w.-]+\w)", _text(name))}
-    assert named <= set(FILES)
+    named = {path for name in FILES for path in re.findall(r"(?<!my-)\bcluster/([\w.-]+\w)", _text(name))}
+    assert named <= {path.split("/")[0] for path in FILES}
+    for folder in re.findall(r"cluster/kubernetes/overlays/((?!mine)[\w/]+)", "".join(map(_text, FILES))):
+        assert (CLUSTER / "kubernetes" / "overlays" / folder).is_dir(), folder
     table = re.findall(r"^\| (.+?) \|", _text("README.md"), re.MULTILINE)
-    for name in re.findall(r"`([\w.-]+\.\w+)`", " ".join(table)):
-        assert name in FILES, name
+    for name in re.findall(r"`([\w./-]+\.\w+)`", " ".join(table)):
+        assert name in FILES or f"kubernetes/overlays/eks/{name}" in FILES, name
     for module in re.findall(r"python -m ([\w.]+)", _text("README.md")):
         assert importlib.util.find_spec(module), module
     for folder in ("tests/cluster", "serve/app.py"):
@@ -80,15 +92,14 @@ def test_the_image_contains_what_the_manifests_run():
     assert "WORKDIR /opt/jr2net" in dockerfile
     imported = re.search(r'RUN python -c "import ([\w., ]+);', dockerfile).group(1).split(", ")
     for module in imported:
-        if module != "pytorch3d.renderer":  # only in the image
-            assert importlib.util.find_spec(module), module
+        assert importlib.util.find_spec(module), module
 
 
 def test_all_files_use_one_version_of_ray():
     (version,) = re.findall(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert f"rayproject/ray:{version}-py311" in _text("Dockerfile")
-    for name in ("rayjob.yaml", "rayservice.yaml"):
-        assert f'rayVersion: "{version}"' in _text(name)
+    for overlay in OVERLAYS:
+        assert ray_cluster(overlay)["rayVersion"] == version
 
 
 def test_the_image_has_the_serve_settings_of_local_clusters():
@@ -97,23 +108,59 @@ def test_the_image_has_the_serve_settings_of_local_clusters():
 
 
 def test_all_files_use_one_image():
-    images = {image for name in ("aws.yaml", "rayjob.yaml", "rayservice.yaml") for image in IMAGE.findall(_text(name))}
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    images = set(IMAGE.findall(_text("aws.yaml")))
+    for overlay in OVERLAYS:
+        containers = [container for pod in pods(overlay).values() for container in pod["spec"]["containers"]]
+        images |= {container["image"].rpartition("/")[2] for container in containers}
     assert images == {f"jr2net:{version}"}
     assert f"jr2net:{version}" in _text("README.md")
 
 
 def test_all_files_use_one_bucket():
-    manifests = ("aws.yaml", "rayjob.yaml", "rayservice.yaml", "s3-policy.json")
-    buckets = {bucket for name in manifests for bucket in re.findall(r"s3:(?://|::)([\w-]+)", _text(name))}
-    assert buckets == {"jr2net-data"}
+    (names,) = [found for found in of_kind("eks/service", "ConfigMap") if found["metadata"]["name"] == "jr2net-names"]
+    bucket = names["data"]["JR2NET_BUCKET"]
+    assert set(re.findall(r"s3://([\w-]+)", _text("kubernetes/overlays/eks/service/serve.yaml"))) == {bucket}
+
+
+def test_the_base_image_is_given_by_its_digest():
+    assert "FROM rayproject/ray:2.60.0-py311@${RAY_DIGEST}" in _text("Dockerfile")
+    assert "--build-arg RAY_DIGEST=$RAY_DIGEST" in _text("README.md")
+    assert "--sbom=true" in _text("README.md")
+
+
+def test_the_builder_is_sent_what_is_copied():
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    copied = re.findall(r"^COPY (?:--\S+ )*(.+) \S+$", _text("Dockerfile"), re.MULTILINE)
+    assert {source.rstrip("/") for sources in copied for source in sources.split()} == set(kept)
+
+
+@pytest.mark.drill
+def test_the_images_packages_install_into_an_environment_of_their_own(tmp_path):
+    """What pip does in the image, and the image's own last check, on this machine's Python and without CUDA."""
+    python = tmp_path / "environment" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
+    work = tmp_path / "jr2net"
+    for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+        work.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, work / name)
+    for name in ("jr2net", "configs", "jobs", "serve"):
+        shutil.copytree(ROOT / name, work / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    subprocess.run([*pip, "--constraint", "constraints.txt", "--editable", ".[cluster,serve]"], cwd=work, check=True)
+    (detector,) = re.findall(r"--no-deps (mediapipe==\S+)", _text("Dockerfile"))
+    subprocess.run([*pip, "--no-deps", detector], cwd=work, check=True)
+    (check,) = re.findall(r'^RUN python -c "(.+)"$', _text("Dockerfile"), re.MULTILINE)
+    check = re.sub(r"assert torch\.version\.cuda[^;]*; ", "", check)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([python, "-c", check], cwd=work, env=environment | {"PYTHONPATH": str(work)}, check=True)
 
 
 def test_the_services_application_builds_with_its_arguments():
-    config = yaml.safe_load(yaml.safe_load(_text("rayservice.yaml"))["spec"]["serveConfigV2"])
+    config = yaml.safe_load(ray_object("eks/service")["spec"]["serveConfigV2"])
     (application,) = config["applications"]
     module, _, builder = application["import_path"].partition(":")
     built = getattr(importlib.import_module(module), builder)(application["args"])
-    _, reconstruction, reenactment = built._bound_deployment.init_args
+    _, reconstruction, reenactment, *_ = built._bound_deployment.init_args
     bound = {part._bound_deployment.name: part._bound_deployment.user_config for part in (reconstruction, reenactment)}
     assert bound == {part["name"]: part["user_config"] for part in application["deployments"]}

@@ -1,36 +1,19 @@
 """Who may reach the pods of the Kubernetes clusters, what they may do, and which of them stay."""
 
-from pathlib import Path
+import re
 
 import pytest
 import yaml
+from manifests import OVERLAYS, of_kind, pods, ray_cluster, ray_object, rendered
 
-CLUSTER = Path(__file__).parents[2] / "cluster"
-RAY_CLUSTERS = {"job": "rayClusterSpec", "service": "rayClusterConfig"}
 PART_OF = {"app.kubernetes.io/part-of": "jr2net"}
+SERVICES = ("eks/service", "local/service")
 
 
-def spec(name: str) -> dict:
-    return yaml.safe_load((CLUSTER / f"ray{name}.yaml").read_text())["spec"]
-
-
-def pods(name: str) -> dict[str, dict]:
-    """Pod templates of one manifest, by component."""
-    groups = spec(name)[RAY_CLUSTERS[name]]
-    templates = [groups["headGroupSpec"]["template"], *(group["template"] for group in groups["workerGroupSpecs"])]
-    if name == "job":
-        templates.append(spec(name)["submitterPodTemplate"])
-    return {template["metadata"]["labels"]["app.kubernetes.io/component"]: template for template in templates}
-
-
-def protection(kind: str) -> list[dict]:
-    documents = yaml.safe_load_all((CLUSTER / "protection.yaml").read_text())
-    return [document for document in documents if document["kind"] == kind]
-
-
-@pytest.mark.parametrize("name", RAY_CLUSTERS)
-def test_no_pod_runs_as_root_or_gains_rights(name):
-    for component, template in pods(name).items():
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_pod_runs_as_root_or_gains_rights(overlay):
+    stateful = {found["metadata"]["name"]: found["spec"]["template"] for found in of_kind(overlay, "StatefulSet")}
+    for component, template in (pods(overlay) | stateful).items():
         pod = template["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True, component
         assert pod["securityContext"]["runAsUser"] > 0, component
@@ -38,46 +21,73 @@ def test_no_pod_runs_as_root_or_gains_rights(name):
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod), component
         for container in pod["containers"]:
             rights = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-            assert container["securityContext"] == rights, component
-            assert {"cpu", "memory"} <= set(container["resources"]["limits"]), component
-    rights = spec(name)[RAY_CLUSTERS[name]]["autoscalerOptions"]["securityContext"]
-    assert rights["allowPrivilegeEscalation"] is False
+            assert rights.items() <= container["securityContext"].items(), component
+            for kind in ("requests", "limits"):
+                assert {"cpu", "memory"} <= set(container["resources"][kind]), component
+    assert ray_cluster(overlay)["autoscalerOptions"]["securityContext"]["allowPrivilegeEscalation"] is False
 
 
-@pytest.mark.parametrize("name", RAY_CLUSTERS)
-def test_ray_asks_for_a_token_and_the_head_is_inside_the_cluster(name):
-    cluster = spec(name)[RAY_CLUSTERS[name]]
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_ray_asks_for_a_token_and_the_head_is_inside_the_cluster(overlay):
+    cluster = ray_cluster(overlay)
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["headGroupSpec"].get("serviceType", "ClusterIP") == "ClusterIP"
     assert not cluster["headGroupSpec"].get("enableIngress")
 
 
-def test_heads_and_the_ingress_are_on_demand_and_every_other_worker_is_spot():
-    for name in RAY_CLUSTERS:
-        for component, template in pods(name).items():
-            if component == "job-submitter":
-                continue
-            kept = component.endswith("-head") or component == "service-steady"
-            found = template["spec"]["nodeSelector"]["karpenter.sh/capacity-type"]
-            assert found == ("on-demand" if kept else "spot"), component
+@pytest.mark.parametrize("use", ["cluster", "job", "service"])
+def test_heads_and_the_ingress_are_on_demand_and_every_other_worker_is_spot(use):
+    for component, template in pods(f"eks/{use}").items():
+        if component == "job-submitter":
+            continue
+        kept = component.endswith("-head") or component == "service-steady"
+        found = template["spec"]["nodeSelector"]["karpenter.sh/capacity-type"]
+        assert found == ("on-demand" if kept else "spot"), component
 
 
-def test_api_keys_come_from_a_secret_and_logs_reach_the_pods_output():
-    for template in pods("service").values():
+@pytest.mark.parametrize("overlay", SERVICES)
+def test_api_keys_come_from_a_secret_and_logs_reach_the_pods_output(overlay):
+    for template in pods(overlay).values():
         (container,) = template["spec"]["containers"]
         variables = {variable["name"]: variable for variable in container["env"]}
         assert variables["JR2NET_API_KEYS"]["valueFrom"] == {"secretKeyRef": {"name": "jr2net-keys", "key": "keys"}}
         for name in ("RAY_LOG_TO_STDERR", "RAY_SERVE_LOG_TO_STDERR", "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE"):
             assert variables[name]["value"] == "1"
-    assert yaml.safe_load(spec("service")["serveConfigV2"])["logging_config"]["encoding"] == "JSON"
+    assert yaml.safe_load(ray_object(overlay)["spec"]["serveConfigV2"])["logging_config"]["encoding"] == "JSON"
 
 
-def test_only_requests_and_kuberay_reach_the_pods_from_outside():
-    (policy,) = protection("NetworkPolicy")
+@pytest.mark.parametrize("overlay", SERVICES)
+def test_a_head_that_is_lost_is_followed_by_one_that_knows_what_it_knew(overlay):
+    options = ray_cluster(overlay)["gcsFaultToleranceOptions"]
+    (store,) = of_kind(overlay, "StatefulSet")
+    (service,) = of_kind(overlay, "Service")
+    assert options["redisAddress"] == f"redis://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+    password = options["redisPassword"]["valueFrom"]
+    (container,) = store["spec"]["template"]["spec"]["containers"]
+    assert {variable["name"]: variable["valueFrom"] for variable in container["env"]} == {"REDIS_PASSWORD": password}
+    assert container["args"][:2] == ["--requirepass", "$(REDIS_PASSWORD)"]
+    assert container["args"][container["args"].index("--appendonly") + 1] == "yes"
+    assert service["spec"]["selector"].items() <= store["spec"]["template"]["metadata"]["labels"].items()
+    assert container["readinessProbe"] and container["livenessProbe"]
+
+
+def test_requests_from_outside_come_over_https_to_the_service():
+    (ingress,) = of_kind("eks/service", "Ingress")
+    (rule,), (tls,) = ingress["spec"]["rules"], ingress["spec"]["tls"]
+    assert tls["hosts"] == [rule["host"]]
+    (path,) = rule["http"]["paths"]
+    name = f"{ray_object('eks/service')['metadata']['name']}-serve-svc"  # KubeRay's name of it
+    assert path["backend"]["service"] == {"name": name, "port": {"number": 8000}}
+    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/force-ssl-redirect"] == "true"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_only_requests_and_kuberay_reach_the_pods_from_outside(overlay):
+    (policy,) = of_kind(overlay, "NetworkPolicy")
     assert policy["spec"]["podSelector"]["matchLabels"] == PART_OF
-    for name in RAY_CLUSTERS:
-        for template in pods(name).values():
-            assert PART_OF.items() <= template["metadata"]["labels"].items()
+    stateful = [found["spec"]["template"] for found in of_kind(overlay, "StatefulSet")]
+    for template in [*pods(overlay).values(), *stateful]:
+        assert PART_OF.items() <= template["metadata"]["labels"].items()
     own, operator, requests = policy["spec"]["ingress"]
     assert own["from"] == [{"podSelector": {"matchLabels": PART_OF}}]
     (source,) = operator["from"]
@@ -86,13 +96,21 @@ def test_only_requests_and_kuberay_reach_the_pods_from_outside():
     assert [port["port"] for port in requests["ports"]] == [8000]
 
 
-def test_an_eviction_leaves_the_heads_and_an_ingress():
-    budgets = [budget["spec"] for budget in protection("PodDisruptionBudget")]
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_eviction_leaves_the_heads_an_ingress_and_redis(overlay):
+    budgets = [budget["spec"] for budget in of_kind(overlay, "PodDisruptionBudget")]
     kept = {budget["selector"]["matchLabels"]["app.kubernetes.io/component"]: budget for budget in budgets}
-    assert set(kept) == {"job-head", "service-head", "service-steady"}
+    serves = overlay.endswith("service")
+    assert set(kept) == ({"service-head", "service-steady", "redis"} if serves else {"training-head"})
     assert all(budget["minAvailable"] == 1 for budget in budgets)
-    assert set(kept) <= set(pods("job")) | set(pods("service"))
-    (steady,) = [
-        group for group in spec("service")["rayClusterConfig"]["workerGroupSpecs"] if group["groupName"] == "steady"
-    ]
-    assert steady["minReplicas"] > kept["service-steady"]["minAvailable"]
+    assert set(kept) <= {*pods(overlay), "redis"}
+    if serves:
+        (steady,) = [group for group in ray_cluster(overlay)["workerGroupSpecs"] if group["groupName"] == "steady"]
+        assert steady["minReplicas"] > kept["service-steady"]["minAvailable"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_secret_stands_in_the_manifests(overlay):
+    assert not of_kind(overlay, "Secret")
+    text = yaml.safe_dump_all(rendered(overlay))
+    assert not re.search(r"(?i)(password|token|secret|key)\S*: ['\"]?[A-Za-z0-9+/]{20,}", text)
