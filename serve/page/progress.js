@@ -20,7 +20,7 @@ export function createProgress(container) {
       const of = count ? ` of ${Math.max(count, frames)}` : "";
       const pace = seconds > 0.5 ? ` · ${(frames / seconds).toFixed(frames < 10 * seconds ? 1 : 0)} frames/s` : "";
       const left = part > 0 && seconds > 0.5 ? ` · ${duration((seconds * (1 - Math.min(part, 1))) / part)} left` : "";
-      words.textContent = `${frames}${of} frames done${pace}${left}`;
+      words.textContent = `${frames}${of} ${frames === 1 ? "frame" : "frames"} done${pace}${left}`;
       if (part > 0) bar.value = Math.min(part, 1);
     },
     end() {

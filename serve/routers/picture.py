@@ -31,7 +31,7 @@ def picture_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
         """A photo, or a video's first frame that shows a face, as the other routes see it: upright, 8 bits, sRGB."""
         file = as_video(await read_spooled(request, limits))
         if is_video(file.head) or is_animated_gif(file):
-            image, notes = await _frame(request, file), ()
+            image, notes = await _frame(request, file), tuple[str, ...]()
         else:
             image, notes = await asyncio.to_thread(_photo, file.read())
         with service.stage("encode"):
