@@ -22,6 +22,7 @@ from serve import problems
 from serve.access import AccessControl
 from serve.documents import DESCRIPTION
 from serve.problems import Problem
+from serve.routers.picture import picture_router
 from serve.routers.reconstruction import reconstruction_router
 from serve.routers.reenactment import reenactment_router
 from serve.routers.status import status_router
@@ -62,7 +63,7 @@ def create_api(
             yield
 
     guards = [Depends(admit)]
-    guarded = (reconstruction_router, reenactment_router, tracking_router)
+    guarded = (reconstruction_router, reenactment_router, tracking_router, picture_router)
     routers = (*(router(service, guards) for router in guarded), status_router(service))
     for router in routers:
         api.include_router(router)

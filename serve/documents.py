@@ -164,7 +164,13 @@ RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
         200: {
             "description": "the photo, animated",
             "content": _binary("video/mp4"),
-            "headers": _NOTES,
+            "headers": {
+                "X-Film-Frames": {
+                    "description": "about how many frames the film will have; 0: not known",
+                    "schema": {"type": "integer"},
+                },
+                **_NOTES,
+            },
         },
         **_problems(),
     },
@@ -179,6 +185,14 @@ RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
                 "text/csv": {"schema": {"type": "string"}},
                 **_binary("model/gltf-binary"),
             },
+        },
+        **_problems(),
+    },
+    "picture": {
+        200: {
+            "description": "the photo, or the first frame of the video that shows a face, upright, 8 bits, in sRGB",
+            "content": _binary("image/jpeg"),
+            "headers": _NOTES,
         },
         **_problems(),
     },
@@ -243,6 +257,7 @@ BODIES = {
         _binary("video/mp4", "video/quicktime", "video/webm", "application/octet-stream")
         | _multipart(["video"], {"video": _FILE})
     ),
+    "picture": _body(_binary("image/jpeg", "image/tiff", "video/mp4", "application/octet-stream")),
     "capture": _body(_binary("text/csv", "application/json", "application/octet-stream")),
     "reenact": _body(
         _multipart(

@@ -56,6 +56,7 @@ class Driving:
 
     faces  each frame's driving face and that of the frame of reference; of captures and coefficients the expression
     fps    frames per second; 0: one face for all instants
+    count  approximate number of frames; 0: not known
     found  what was found in it until now and done about it; of a capture all of it (``Track.notes``)
     video  a video, whose sound is kept
     """
@@ -63,6 +64,7 @@ class Driving:
     faces: AsyncIterator[tuple[FaceArrays, FaceArrays | None]]
     fps: float
     options: DrivingOptions
+    count: int = 0
     found: Callable[[], tuple[str, ...]] = tuple
     video: VideoFile | None = None
 
@@ -85,8 +87,9 @@ async def open_driving(service: Service, file: VideoFile, options: DrivingOption
     except ControlError as error:
         raise Problem(422, str(error)) from None
     step = frame_step(track.fps)
-    faces = (({"expression": frame}, reference) for frame in track.expression[::step])
-    return Driving(_to_async(faces), track.fps / step, options, partial(tuple, track.notes))
+    frames = track.expression[::step]
+    faces = (({"expression": frame}, reference) for frame in frames)
+    return Driving(_to_async(faces), track.fps / step, options, len(frames), partial(tuple, track.notes))
 
 
 async def open_capture(content: bytes, name: str) -> Track:
@@ -156,7 +159,7 @@ async def open_clip(service: Service, video: VideoFile, name: str) -> Clip:
         raise Problem(STATUS[error.kind], str(error)) from None
 
 
-def open_follower(service: Service, rate: float, choice: FaceChoice, name: str) -> FaceFollower:
+def open_follower(service: Service, rate: float, choice: FaceChoice = LARGEST, name: str = "video") -> FaceFollower:
     """Raises Problem where no face detector is installed."""
     try:
         return FaceFollower(service.detector, rate, choice, name)
@@ -178,7 +181,7 @@ async def _driving_video(service: Service, video: VideoFile, options: DrivingOpt
         async for face in _track_faces(service, clip, tracker):
             yield face, tracker.reference
 
-    return Driving(faces(), clip.fps, options, lambda: (*tracker.notes(), *clip.ended), video)
+    return Driving(faces(), clip.fps, options, clip.count, lambda: (*tracker.notes(), *clip.ended), video)
 
 
 async def _find_reference(faces: AsyncIterator[FaceArrays], tracker: VideoTracker) -> FaceArrays:

@@ -28,6 +28,7 @@ from jr2net.images.video_picture import display_matrix, to_picture
 
 _PACED_FRAMES = 2000  # of a video, whose instants tell its pace
 _COVER, _DEFAULT = Disposition.attached_pic, Disposition.default
+_FRAGMENT_US = 250_000  # of a film that is written: whoever receives it sees how far it is
 _LAST_S = 1.0  # the longest time that the last frame is shown
 
 
@@ -178,7 +179,7 @@ class Mp4Writer:
         self.sound, self.fps, self.frames = sound, fps, 0
         self.width, self.height = width - width % 2, height - height % 2
         self.out = _Buffer()
-        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": str(_FRAGMENT_US)}
         self.container = av.open(self.out, "w", format="mp4", container_options=options)
         if mark is not None:
             self.container.metadata.update({"comment": mark.sentence, "encoder": mark.software})

@@ -1,11 +1,12 @@
 // Animation: captures play in the page frame by frame; videos, and captures on request, are rendered by the server.
 
 import { readCapture, reconstruct, reenactWithPhoto, renderVideo, sentence } from "./api.js";
-import { complete } from "./blendshapes.js";
+import { complete, NAMES } from "./blendshapes.js";
 import { writeCapture } from "./capture.js";
 import { createDemo } from "./demonstration.js";
 import { drive as driveFace, referenceFrame } from "./control.js";
 import { createPlayer } from "./player.js";
+import { createProgress } from "./progress.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -16,8 +17,9 @@ const DEFAULT_LIMIT = 60; // seconds of a rendered capture, if the server does n
  * `model` returns the server's description, or null; `applyExpression` updates sliders, mesh and photo; `showDriven` shows
  * an image that a driving photo made, with the driving face in sliders and mesh.
  */
-export function initAnimation({ face, model, controls, setStatus, showError, setBusy, applyExpression, showDriven }) {
+export function initAnimation({ face, model, controls, sliders, setStatus, showError, setBusy, applyExpression, showDriven }) {
   let [pending, videoUrl, references] = [null, "", {}];
+  const progress = createProgress($("film-progress"));
   const player = createPlayer(
     {
       container: $("player"), captureName: $("capture-name"), captureTime: $("capture-time"), playButton: $("play"), seek: $("seek"),
@@ -59,15 +61,22 @@ export function initAnimation({ face, model, controls, setStatus, showError, set
       }
     }
   };
-  const showVideo = async (driving, options) => {
+  /** Renders the photo, or every frame of the source video, with the fields of the request. */
+  const showVideo = async (name, fields) => {
     if (!face()) return setStatus("Choose a photo first.");
     player.pause();
-    const video = await send(`Rendering ${driving.name} …`, (signal) => renderVideo(face().source, driving, options, signal));
-    if (!video || !face()) return;
+    progress.start(`Sending ${name} and looking for the face …`);
+    const onFrames = (frames, count) => progress.show(frames, count && frames / count, count);
+    const film = await send(`Rendering ${name} …`, (signal) => renderVideo(filmSource(face()), fields, onFrames, signal));
+    if (!pending) progress.end();
+    if (!film || !face()) return;
+    const { video, notes } = film;
     URL.revokeObjectURL(videoUrl);
     videoUrl = URL.createObjectURL(video);
     $("video").src = $("video-download").href = videoUrl;
     $("video-download").download = `${face().photo.name}-animated.mp4`;
+    $("film-notes").textContent = notes.map(sentence).join(" ");
+    $("film-notes").hidden = !notes.length;
     $("result").hidden = false;
     $("video").play().catch(() => {}); // some browsers start it only after a click
     $("result").scrollIntoView({ block: "nearest" });
@@ -106,7 +115,7 @@ export function initAnimation({ face, model, controls, setStatus, showError, set
     player.close();
     if (file.type.startsWith("image/")) return driveWithPhoto(file);
     if (!CAPTURE.test(file.name) && !["text/csv", "application/json"].includes(file.type)) {
-      return showVideo(file, controls.fields({ film: true }));
+      return showVideo(file.name, { driving: file, ...controls.fields({ film: true }) });
     }
     const capture = await readFile(file);
     if (capture && face()) play(capture);
@@ -118,7 +127,15 @@ export function initAnimation({ face, model, controls, setStatus, showError, set
     target.value = "";
   });
   $("demo").addEventListener("click", () => play(createDemo()));
-  $("render").addEventListener("click", () => showVideo(writeCapture(renderedPart()), controls.fields({ film: true, capture: true })));
+  $("render").addEventListener("click", () => {
+    const driving = writeCapture(renderedPart());
+    showVideo(driving.name, { driving, ...controls.fields({ film: true, capture: true }) });
+  });
+  $("act").addEventListener("click", () => {
+    const fields = changeOf(face().fit.expression, sliders().get(), controls.turn());
+    if (!fields) return setStatus("Move a slider or turn the head first; every frame then changes as much.");
+    showVideo(face().photo.video.name, fields);
+  });
   $("cancel").addEventListener("click", () => pending?.abort());
 
   return {
@@ -128,15 +145,35 @@ export function initAnimation({ face, model, controls, setStatus, showError, set
       const capture = await readFile(file);
       if (capture) play(capture);
     },
+    /** To be called when there is another photo. */
+    photoChanged() {
+      const { video } = face().photo;
+      $("source-video").hidden = !video;
+      $("source-name").textContent = video?.name ?? "";
+    },
     pause: player.pause,
     isPlaying: player.isPlaying,
     close() {
       pending?.abort();
       player.close();
-      $("result").hidden = true;
+      $("result").hidden = $("source-video").hidden = true;
     },
     setEnabled(enabled) {
       for (const id of ["driving", "demo"]) $(id).disabled = !enabled;
     },
   };
+}
+
+/** What a film is made of: the photo, or the video that it is a frame of; the box is in that video's pixels. */
+function filmSource({ photo, source }) {
+  if (!photo.video) return source;
+  return { blob: photo.video, face: source.face, box: source.box?.map((side) => Math.round(side / photo.scale)) };
+}
+
+/** The form fields that change every frame of a video as the sliders change the fitted face; null: they do not. */
+function changeOf(fitted, wanted, turn) {
+  const change = NAMES.map((name) => [name, wanted[name] - fitted[name]]).filter(([, by]) => Math.abs(by) > 1e-3);
+  if (!change.length && !Object.values(turn).some(Boolean)) return null;
+  const expression = change.length ? { expression: JSON.stringify(Object.fromEntries(change)), relative: "true" } : {};
+  return { ...expression, ...Object.fromEntries(Object.entries(turn).map(([name, angle]) => [name, String(angle)])) };
 }

@@ -1,5 +1,7 @@
 // The server's HTTP API as functions. URLs are relative to the page, so that it works under any path.
 
+import { readFilm } from "./film.js";
+
 const KEY = "jr2net-key"; // in the session storage
 
 export const getKey = () => sessionStorage.getItem(KEY) ?? "";
@@ -81,9 +83,24 @@ export const reenact = async (source, wanted, signal) =>
 export const reenactWithPhoto = async (source, driving, controls, signal) =>
   (await call("v1/reenact", { ...formRequest({ source: source.blob, ...which(source), driving, ...controls }), signal })).blob();
 
-/** The photo driven by a video or a capture, as an MP4. */
-export const renderVideo = async (source, driving, controls, signal) =>
-  (await call("v1/reenact/video", { ...formRequest({ source: source.blob, ...which(source), driving, ...controls }), signal })).blob();
+/**
+ * A photo or a video, driven by a video or a capture, or a video that `fields` change, as {video, notes}. `onFrames` is called
+ * with the number of frames that are done, and with that of all, 0 where it is not known.
+ */
+export async function renderVideo(source, fields, onFrames, signal) {
+  const response = await call("v1/reenact/video", { ...formRequest({ source: source.blob, ...which(source), ...fields }), signal });
+  const count = Number(response.headers.get("X-Film-Frames")) || 0;
+  return readFilm(response.body, (frames) => onFrames(frames, count)).catch(stoppedEarly);
+}
+
+const stoppedEarly = (error) => {
+  if (error.name === "AbortError") throw error;
+  throw new Problem({ detail: "The server stopped before the end of the video; try again." });
+};
+
+/** A photo, or the first frame of a video that shows a face, as the server sees it, as a JPEG. */
+export const fetchPicture = async (file, signal) =>
+  (await call("v1/picture", { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal })).blob();
 
 /** A capture file as {name, fps, frames, notes}; each frame holds the 51 coefficients by name. */
 export async function readCapture(file, signal) {
@@ -95,25 +112,28 @@ export async function readCapture(file, signal) {
 
 /**
  * Tracks the face of a video; calls `onFrame` with {seconds, expression, rotation} as each one is done, null where no face is
- * seen. Returns the notes.
+ * seen. Returns the notes, and the whole track as files by their kind: csv, json and glb, smoothed with what comes after.
  */
 export async function trackVideo(file, onFrame, signal) {
   const request = { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal };
-  const reader = (await call("v1/track?format=ndjson", request)).body.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = (await call("v1/track?format=ndjson&files=csv,json,glb", request)).body.pipeThrough(new TextDecoderStream()).getReader();
   let [names, rest, notes] = [[], "", null];
+  const files = {};
   const read = (line) => {
     const { seconds, expression, rotation, ...other } = JSON.parse(line);
     if (other.names) names = other.names;
     else if (other.done) notes = other.notes;
+    else if (other.file) files[other.file] = Uint8Array.from(atob(other.base64), (letter) => letter.charCodeAt(0));
     else onFrame({ seconds, rotation, expression: expression && Object.fromEntries(names.map((name, i) => [name, expression[i]])) });
   };
-  for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
+  const next = () => reader.read().catch(stoppedEarly);
+  for (let { done, value } = await next(); !done; { done, value } = await next()) {
     const lines = (rest + value).split("\n");
     rest = lines.pop();
     lines.forEach(read);
   }
-  if (!notes) throw new Problem({ detail: "The server stopped before the end of the video; try again." });
-  return notes;
+  if (!notes) stoppedEarly(new Error("no last line"));
+  return { notes, files };
 }
 
 /** The content of a blob as text for the WebSocket. */

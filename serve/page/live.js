@@ -4,11 +4,13 @@
 import { base64, fetchMesh, getKey, openStream, Problem, sentence, streamSource, trackVideo } from "./api.js";
 import { complete, NAMES } from "./blendshapes.js";
 import { writeCapture } from "./capture.js";
+import { createProgress } from "./progress.js";
 
 const $ = (id) => document.getElementById(id);
 const SIDE = 480; // pixels, the longer one of the frames that are sent
 const QUALITY = 0.8;
 const RECORDED_FPS = 30;
+const MEDIA_TYPES = { csv: "text/csv", json: "application/json", glb: "model/gltf-binary" };
 const REASONS = {
   NotAllowedError: "The camera was not allowed. Allow it in the browser's settings for this page, then start it again.",
   NotFoundError: "No camera was found. Connect one, then start it again.",
@@ -20,7 +22,8 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
   const [video, canvas, still] = [$("live-video"), $("live-mesh"), document.createElement("canvas")];
   let [camera, socket, mesh, meshBlob, starting] = [null, null, null, null, false];
   let [sent, sentControls, driving] = [null, "", false];
-  let [samples, take, takeUrl, startedAt] = [null, null, "", 0];
+  let [samples, take, takeUrls, startedAt] = [null, null, [], 0];
+  const trackProgress = createProgress($("track-progress"));
   let tracking = null;
   let pace = []; // when the latest frames were answered
 
@@ -144,37 +147,39 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
     $("record").setAttribute("aria-pressed", false);
     if (!recorded.some((sample) => sample.expression)) return setStatus("The recording shows no face and was left out.");
     const stamp = new Date().toISOString().slice(0, 19).replace(/[:T]/g, "-");
-    offer(`camera-${stamp}`, recorded, `${recorded.at(-1).seconds.toFixed(1)} s recorded, in this page only`);
+    const csv = writeCapture({ name: `camera-${stamp}`, fps: RECORDED_FPS, ...resample(recorded, RECORDED_FPS) });
+    offer({ csv }, csv.name.slice(0, -4), `${recorded.at(-1).seconds.toFixed(1)} s recorded, in this page only`);
   };
-  /** Makes samples a capture that can be replayed and downloaded. */
-  const offer = (name, recorded, facts) => {
-    take = writeCapture({ name, fps: RECORDED_FPS, ...resample(recorded, RECORDED_FPS) });
-    URL.revokeObjectURL(takeUrl);
-    takeUrl = URL.createObjectURL(take);
-    Object.assign($("take-download"), { href: takeUrl, download: take.name });
+  /** Makes the files of a take, by their kind, ready to be replayed and downloaded. */
+  const offer = (files, name, facts) => {
+    for (const url of takeUrls) URL.revokeObjectURL(url);
+    takeUrls = [];
+    for (const kind of ["csv", "json", "glb"]) {
+      const link = $(kind === "csv" ? "take-download" : `take-${kind}`);
+      link.hidden = !files[kind];
+      if (link.hidden) continue;
+      takeUrls.push((link.href = URL.createObjectURL(new Blob([files[kind]], { type: MEDIA_TYPES[kind] }))));
+      link.download = `${name}.${kind}`;
+    }
+    take = new File([files.csv], `${name}.csv`, { type: MEDIA_TYPES.csv });
     $("take-facts").textContent = facts;
     $("take").hidden = false;
   };
   /** Tracks a video and says how far it is. */
   const track = async (file) => {
     const controller = (tracking = new AbortController());
-    const [tracked, begun, duration] = [[], performance.now(), await durationOf(file)];
-    const progress = ({ seconds, expression, rotation }) => {
-      tracked.push({ seconds, expression, angles: expression && anglesOf(rotation) });
-      const elapsed = (performance.now() - begun) / 1000;
-      const left = seconds && duration ? ` · ${Math.ceil((elapsed * Math.max(0, duration - seconds)) / seconds)} s left` : "";
-      $("track-facts").textContent = `${tracked.length} frames done · ${(tracked.length / elapsed).toFixed(0)} frames/s${left}`;
-    };
-    $("track-progress").hidden = false;
-    $("track-facts").textContent = `Sending ${file.name} …`;
+    let frames = 0;
+    trackProgress.start(`Sending ${file.name} …`);
+    const duration = await durationOf(file);
+    const onFrame = ({ seconds }) => trackProgress.show(++frames, duration && seconds / duration);
     try {
-      const notes = await trackVideo(file, progress, controller.signal);
-      if (!tracked.some((sample) => sample.expression)) throw new Error(`${file.name} shows no face. Use a video that shows one from the front.`);
-      offer(file.name.replace(/\.[^.]*$/, ""), tracked, [`${tracked.length} frames of ${file.name}`, ...notes].map(sentence).join(" "));
+      const { notes, files } = await trackVideo(file, onFrame, controller.signal);
+      if (!files.csv) throw new Error(`${file.name} shows no face. Use a video that shows one from the front.`);
+      offer(files, file.name.replace(/\.[^.]*$/, ""), [`${frames} frames of ${file.name}`, ...notes].map(sentence).join(" "));
     } catch (error) {
       if (error.name !== "AbortError") showError(error);
     }
-    $("track-progress").hidden = true;
+    if (tracking === controller) trackProgress.end();
   };
   const liveControls = () => {
     const { reference, smooth, ...fields } = controls.fields({ film: true });

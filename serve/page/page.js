@@ -9,7 +9,7 @@ import { showFaces } from "./faces.js";
 import { createPreview } from "./follow.js";
 import { initLive } from "./live.js";
 import { createBoxEditor } from "./marker.js";
-import { readPhoto } from "./photo.js";
+import { isVideo, readPhoto } from "./photo.js";
 import { createSliders } from "./sliders.js";
 import { createStage } from "./stage.js";
 import { initThemes } from "./theme.js";
@@ -36,7 +36,7 @@ const controls = initControls((final) => {
   showExpression(sliders.get(), final);
 });
 const animation = initAnimation({
-  face: () => face, model: () => model, controls, setStatus, showError, setBusy, showDriven,
+  face: () => face, model: () => model, controls, sliders: () => sliders, setStatus, showError, setBusy, showDriven,
   applyExpression(expression, final) {
     sliders.set(expression);
     if (face) showExpression(expression, final);
@@ -95,7 +95,11 @@ async function loadPhoto(file, box, index = 0) {
   hideError();
   setBusy(true);
   try {
-    if (file) photo = await readPhoto(file);
+    if (file) {
+      photo = null;
+      setStatus(`Reading ${file.name ?? "the photo"} …`);
+      photo = await readPhoto(file, signal);
+    }
     if (signal.aborted) return;
     showWelcome(false);
     stage.setPhoto(photo);
@@ -117,13 +121,14 @@ async function loadPhoto(file, box, index = 0) {
     showFacts(fit);
     setEnabled(true);
     live.photoChanged();
+    animation.photoChanged();
     await showFaces($("faces"), photo, fit, index, (chosen) => loadPhoto(null, undefined, chosen));
     await showMesh(glb, fit);
   } catch (error) {
     if (error.name === "AbortError") return;
     showError(error);
     setStatus("No face was fitted.");
-    if (error.status === 422) showBoxEditor(true);
+    if (error.status === 422 && photo) showBoxEditor(true);
     else showWelcome(true);
   } finally {
     if (!signal.aborted) setBusy(false);
@@ -234,7 +239,7 @@ function initPhotoInput() {
   });
   document.addEventListener("paste", (event) => {
     const file = first(event.clipboardData?.files);
-    if (file?.type.startsWith("image/")) loadPhoto(file);
+    if (file?.type.startsWith("image/") || (file && isVideo(file))) loadPhoto(file);
   });
   document.addEventListener("dragover", (event) => {
     event.preventDefault();

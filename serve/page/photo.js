@@ -1,20 +1,39 @@
-// Reads a photo from a file: upright, and shrunk to a size that is fast to send.
+// Reads a photo from a file: upright, and shrunk to a size that is fast to send. What a browser cannot show, and videos, of
+// which one frame is shown, are read by the server.
+
+import { fetchPicture } from "./api.js";
 
 const MAX_SIDE = 1280; // pixels; every slider movement returns an image of this size
 const SENT_UNCHANGED = new Set(["image/jpeg", "image/png", "image/webp"]);
 
+const VIDEO = /\.(mp4|m4v|mov|webm|mkv|avi|mpe?g|ts|mts|m2ts|flv|wmv|3gp)$/i; // some have no type in some browsers
+
+export const isVideo = (file) => file.type.startsWith("video/") || VIDEO.test(file.name ?? "");
+
 /**
- * @returns {Promise<{original: Blob, working: Blob, scale: number, width: number, height: number, name: string}>}
- *   `working` is the image that is sent, of `width` × `height` pixels; `scale` is its size relative to the original
+ * @returns {Promise<{original: Blob, working: Blob, scale: number, width: number, height: number, name: string, video?: File}>}
+ *   `working` is the image that is sent, of `width` × `height` pixels; `scale` is its size relative to the original; of a
+ *   `video` both are its first frame that shows a face
  */
-export async function readPhoto(file) {
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(file);
-  } catch {
-    throw new Error(`${file.name ?? "This file"} is not a photo that this browser can read; use a JPEG, PNG or WebP.`);
-  }
+export async function readPhoto(file, signal) {
   const name = (file.name ?? "photo").replace(/\.[^.]*$/, "") || "photo";
+  if (isVideo(file)) return { ...(await shrink(await fetchPicture(file, signal), name)), video: file };
+  if (await isDeep(file)) return shrink(await fetchPicture(file, signal), name);
+  try {
+    return await shrink(file, name);
+  } catch {
+    return shrink(await fetchPicture(file, signal), name);
+  }
+}
+
+/** Whether it is a PNG of 16 bits, which browsers may show too dark. */
+async function isDeep(file) {
+  const head = new Uint8Array(await file.slice(0, 26).arrayBuffer());
+  return head[1] === 0x50 && head[2] === 0x4e && head[3] === 0x47 && head[24] === 16;
+}
+
+async function shrink(file, name) {
+  const bitmap = await createImageBitmap(file);
   const scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
   const working = scale === 1 && SENT_UNCHANGED.has(file.type) ? file : await redraw(bitmap, width, height);

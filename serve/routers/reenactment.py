@@ -118,13 +118,13 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
                 driving = fixed_driving(text, options)
             if video is not None and of_video:
                 acting = await open_acting(service, video, driving, await read_choice(form))
-                chunks, found, said = act(service, acting), acting.found, []
+                chunks, found, said, count = act(service, acting), acting.found, [], acting.clip.count
             else:
                 source = await open_source(form, None if video is None else video.read(), limits.video_side)
-                chunks, found = generate_video(service, source, driving), driving.found
+                chunks, found, count = generate_video(service, source, driving), driving.found, driving.count
                 said = photo_notes("source", source.photo)
             first = await first_chunk(chunks, request.is_disconnected)
-        headers = notes_header([*said, *found()])
+        headers = {"X-Film-Frames": str(count), **notes_header([*said, *found()])}
         return StreamingResponse(_chain(first, chunks), media_type="video/mp4", headers=headers)
 
     @router.post("/v1/capture", responses=RESPONSES["capture"], openapi_extra=BODIES["capture"])

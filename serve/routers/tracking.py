@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -18,8 +20,9 @@ from jr2net.images.video import VideoError, VideoFrame, probe_video, up_to_damag
 from jr2net.images.video_file import CONTAINERS, VideoFile, container_format, is_animated_gif
 from jr2net.inference.assembly import TrackedFrame, assemble
 from jr2net.inference.face import rounded
-from jr2net.inference.face_track import FaceTrack, NeutralError
+from jr2net.inference.face_track import FaceTrack, NeutralError, Smoothing
 from jr2net.inference.following import FaceChoice, FaceFollower, FollowedFrame, PictureCamera
+from jr2net.inference.messages import ModelInfo
 from jr2net.inference.photo import NoFaceError
 from jr2net.inference.tracker import LiveSmoother
 from serve.bodies import (
@@ -51,6 +54,13 @@ Smooth = Annotated[
     Literal["two-sided", "causal", "none"] | None,
     Query(description="smoothing over time; default: two-sided, of ndjson causal"),
 ]
+Files = Annotated[
+    str | None,
+    Query(
+        description="of ndjson: whole tracks that follow the frames, e.g. csv,json,glb; smoothed two-sided by default",
+        max_length=20,
+    ),
+]
 Neutral = Annotated[
     str | None, Query(description="subtract the resting face: seconds of a frame that shows it, or auto", max_length=20)
 ]
@@ -66,12 +76,13 @@ def tracking_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
         format: Format = "json",
         smooth: Smooth = None,
         neutral: Neutral = None,
+        files: Files = None,
         box: Box = None,
         face: FaceIndex = 0,
     ) -> Response:
         """Tracks one person's face through a video: 51 ARKit coefficients and the head's pose of every frame."""
         video = await _video(request)
-        resting = _neutral(neutral)
+        resting, wanted = _neutral(neutral), _files(files, format)
         if format == "ndjson" and (smooth == "two-sided" or resting is not None):
             field = "smooth=two-sided" if smooth == "two-sided" else "neutral"
             raise Problem(422, f"{field} needs the whole video, and ndjson is sent frame by frame; use another format")
@@ -86,8 +97,23 @@ def tracking_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
         def notes() -> tuple[str, ...]:
             return (*follow.notes(), *ended)
 
+        async def whole(kept: list[TrackedFrame], wanted: Sequence[str]) -> AsyncIterator[bytes]:
+            """The files of a track, a line each; none where no frame shows the face."""
+            if not wanted or all(frame.face is None for frame in kept):
+                return
+            network = (await service.describe())["reconstruction"]
+            track = await asyncio.to_thread(assembled, kept, network, smooth or "two-sided")
+            for kind in wanted:
+                content = await asyncio.to_thread(_encode, track, kind)
+                yield _line({"file": kind, "base64": b64encode(content).decode()})
+
+        def assembled(frames: Sequence[TrackedFrame], network: ModelInfo, smoothing: Smoothing) -> FaceTrack:
+            found = assemble(frames, "video", service.model, network)
+            return replace(found, notes=(*follow.notes(), *found.notes, *ended)).smoothed(smoothing)
+
         if format == "ndjson":
-            lines = _lines(frames, LiveSmoother(shape.fps) if smooth != "none" else None, notes)
+            smoother, kept = LiveSmoother(shape.fps) if smooth != "none" else None, list[TrackedFrame]()
+            lines = _lines(_keeping(frames, kept) if wanted else frames, smoother, notes, partial(whole, kept, wanted))
             with network_errors_as_503():
                 first = [await anext(lines), await anext(lines)]
             return StreamingResponse(_chain(first, lines), media_type=_MEDIA_TYPES[format])
@@ -97,8 +123,7 @@ def tracking_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
 
         def encode() -> tuple[bytes, tuple[str, ...]]:
             follow.check_found()
-            found = assemble(tracked, "video", service.model, network)
-            found = replace(found, notes=(*follow.notes(), *found.notes, *ended)).smoothed(smooth or "two-sided")
+            found = assembled(tracked, network, smooth or "two-sided")
             return _encode(found if resting is None else found.relative_to(resting), format), found.notes
 
         with service.stage("encode"):
@@ -160,10 +185,20 @@ def _encode(track: FaceTrack, format: str) -> bytes:
     return track.to_glb() if format == "glb" else json.dumps(track.to_json()).encode()
 
 
+async def _keeping(frames: AsyncIterator[TrackedFrame], kept: list[TrackedFrame]) -> AsyncIterator[TrackedFrame]:
+    async for frame in frames:
+        kept.append(frame)
+        yield frame
+
+
 async def _lines(
-    frames: AsyncIterator[TrackedFrame], smooth: LiveSmoother | None, notes: Callable[[], tuple[str, ...]]
+    frames: AsyncIterator[TrackedFrame],
+    smooth: LiveSmoother | None,
+    notes: Callable[[], tuple[str, ...]],
+    files: Callable[[], AsyncIterator[bytes]],
 ) -> AsyncIterator[bytes]:
-    """A line that names the coefficients, one for each frame, and one with their numbers and the notes."""
+    """A line that names the coefficients, one for each frame, those of the files, and one with the numbers of frames
+    and the notes."""
     yield _line({"names": list(ARKIT_NAMES)})
     count = seen = 0
     async for frame in frames:
@@ -172,11 +207,23 @@ async def _lines(
         face = shown.face or {}
         values = {name: rounded(face[name], 4) if face else None for name in ("expression", "rotation", "translation")}
         yield _line({"seconds": round(shown.seconds, 4), **values, **({"cut": True} if shown.begins else {})})
+    async for line in files():
+        yield line
     yield _line({"done": True, "frames": count, "frames_with_face": seen, "notes": list(notes())})
 
 
 def _line(values: dict[str, Any]) -> bytes:
     return (json.dumps(values) + "\n").encode()
+
+
+def _files(text: str | None, format: str) -> tuple[str, ...]:
+    """Raises Problem 422."""
+    kinds = tuple(filter(None, (text or "").split(",")))
+    if text is not None and format != "ndjson":
+        raise Problem(422, "files follow the lines of format=ndjson; of another format send a request for each")
+    if unknown := [kind for kind in kinds if kind not in ("csv", "json", "glb")]:
+        raise Problem(422, f"files: {unknown[0]!r} is none of csv, json, glb")
+    return tuple(dict.fromkeys(kinds))
 
 
 def _neutral(text: str | None) -> float | Literal["auto"] | None:

@@ -44,6 +44,7 @@ CLUSTER_SETTINGS = (
     | HEALTH_CHECK
     | {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5", "RAY_DEDUP_LOGS": "0"}
     | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # submitted jobs run `python`
 )
 """Environment of every process of these machines. A cluster has preemption notices, unlike a local one."""
 

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from nodes import START_S, Machine, Machines, machines, wait_until, why_not
+from nodes import Machine, Machines, machines, wait_until, why_not
 
 pytestmark = [pytest.mark.drill, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
@@ -43,11 +43,12 @@ class Submitted:
             self.process: subprocess.Popen[bytes] = self.outside.start(*command, output=output)
 
     def goes_on(self) -> bool:
-        """Whether it still runs; a job that failed is submitted again."""
+        """Whether it still runs; a job that failed is submitted again, but not without end."""
         if self.process.poll() is None:
             return True
         if self.process.returncode == 0:
             return False
+        assert self.times <= KILLS, self.log.read_text()[-4000:]
         self.submit()
         return True
 
@@ -69,16 +70,18 @@ def test_the_cascade_is_killed_at_random_and_ends_with_the_same_bytes(tmp_path: 
             made.add_node(name, cpus=NODE_CPUS)
         outside = made.add_machine("laptop")
         start = time.monotonic()
-        Submitted(made, outside, calm, log).finish()
+        assert Submitted(made, outside, calm, log).process.wait(TIMEOUT_S) == 0, log.read_text()[-4000:]
         undisturbed = time.monotonic() - start
 
         start = time.monotonic()
         job = Submitted(made, outside, hurt, log)
         while killed.total() < KILLS and job.goes_on():
             time.sleep(dice.uniform(*PAUSE_S))
+            replace_lost(made, dice)
             if kind := kill(made, job, dice):
                 killed[kind] += 1
                 print(f"{time.monotonic() - start:.0f} s: killed a {kind}", flush=True)
+        replace_lost(made, dice)
         job.finish()
         disturbed = time.monotonic() - start
     wanted, found = artefacts(calm), artefacts(hurt)
@@ -91,7 +94,7 @@ def test_the_cascade_is_killed_at_random_and_ends_with_the_same_bytes(tmp_path: 
 
 
 def kill(made: Machines, job: Submitted, dice: random.Random) -> str | None:
-    """Kills something of a random kind, and replaces a machine that is lost; None where there was nothing of it."""
+    """Kills something of a random kind; None where there was nothing of it."""
     kind = dice.choice(KINDS)
     nodes = [machine for machine in made.all if machine.runs and machine.name not in ("head", "laptop")]
     victim = dice.choice(nodes)
@@ -106,12 +109,19 @@ def kill(made: Machines, job: Submitted, dice: random.Random) -> str | None:
             return None
         os.kill(dice.choice(busy), signal.SIGKILL)
         return kind
-    if kind == "raylet":
-        os.kill(victim.processes("raylet/raylet")[0], signal.SIGKILL)
-        wait_until(lambda: victim.address not in made.nodes(), "the node without a raylet is missed", START_S)
-    made.remove(victim)
-    made.add_node(dice.choice("defgh"), cpus=NODE_CPUS)
+    for process in victim.processes("raylet/raylet") if kind == "raylet" else []:
+        os.kill(process, signal.SIGKILL)
+    if kind == "machine":
+        victim.kill()
     return kind
+
+
+def replace_lost(made: Machines, dice: random.Random) -> None:
+    """New machines in place of those that are off or whose Ray node has ended, as an autoscaler brings them."""
+    for machine in [machine for machine in made.all if machine.name not in ("head", "laptop")]:
+        if not machine.runs or not machine.processes("raylet/raylet"):
+            made.remove(machine)
+            made.add_node(dice.choice("defgh"), cpus=NODE_CPUS)
 
 
 _RAY = str(Path(sys.executable).with_name("ray"))

@@ -366,7 +366,7 @@ def test_cross_origin_requests_are_not_allowed(client):
 
 PATHS = {
     "/v1/reconstruct": "POST", "/v1/reenact": "POST", "/v1/reenact/video": "POST", "/v1/capture": "POST",
-    "/v1/track": "POST", "/v1/model": "GET",
+    "/v1/picture": "POST", "/v1/track": "POST", "/v1/model": "GET",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 
 import numpy as np
 import pytest
@@ -80,6 +81,8 @@ def test_lines_come_frame_by_frame(tracking_client) -> None:
         ("?format=fbx", clip(3), 422, "format"),
         ("?format=ndjson&smooth=two-sided", clip(3), 422, "needs the whole video"),
         ("?format=ndjson&neutral=auto", clip(3), 422, "needs the whole video"),
+        ("?files=csv", clip(3), 422, "files follow the lines of format=ndjson"),
+        ("?format=ndjson&files=fbx", clip(3), 422, "'fbx' is none of csv, json, glb"),
         ("?neutral=soon", clip(3), 422, "neither seconds nor auto"),
         ("?neutral=9", clip(3), 422, "the video lasts 0.12 s"),
         ("?box=1,2,3", clip(3), 422, "box: give four numbers"),
@@ -95,3 +98,15 @@ def test_what_cannot_be_tracked_is_a_problem(tracking_client, query: str, conten
 def test_without_a_detector_there_is_no_tracking(client) -> None:
     response = client.post("/v1/track", content=clip(3))
     assert response.status_code == 422 and "needs a face detector" in response.json()["detail"]
+
+
+def test_lines_are_followed_by_files(tracking_client) -> None:
+    response = tracking_client.post("/v1/track?format=ndjson&files=glb,csv,json", content=clip(9, faceless=(4,)))
+    lines = [json.loads(line) for line in response.text.splitlines()]
+    files = {line["file"]: b64decode(line["base64"]) for line in lines if "file" in line}
+    assert list(files) == ["glb", "csv", "json"] and lines[-1]["done"] and len(lines) == 1 + 9 + 3 + 1
+    whole = json.loads(files["json"])
+    assert whole == tracking_client.post("/v1/track", content=clip(9, faceless=(4,))).json()
+    assert files["glb"][:4] == b"glTF" and len(parse_csv(files["csv"], "take.csv")) == 9
+    nobody = tracking_client.post("/v1/track?format=ndjson&files=csv", content=clip(3, faceless=(0, 1, 2)))
+    assert not [line for line in nobody.text.splitlines() if "file" in json.loads(line)]
