@@ -98,8 +98,8 @@ def work(examples: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 DRILLS = ("export onnx", "python -m jr2net.")
 """Parts of commands that take long."""
-EXTRAS = {"jr2net.inference.onnx": "onnxruntime", "ray.tune": "ray"}
-"""Modules of extras that take long, and what they need."""
+EXTRAS = {"jr2net.inference.onnx": "onnxruntime", "ray.tune": "ray", "mlflow": "mlflow"}
+"""Modules of extras that take long, or that are no dependency, and what they need."""
 
 
 def programs(line: str) -> Iterator[list[str]]:

@@ -98,7 +98,7 @@ def test_the_wheel_holds_the_library_alone(wheel: Path) -> None:
             for name in ("recaugnet", "dcnet", "flow3d", "detector")
             for file in ("README.md", "model.json", "model.safetensors")
         ),
-        *(f"jr2net/configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")),
+        *(f"jr2net/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")),
     }
     assert names - metadata == code | data
 
