@@ -1,7 +1,11 @@
 """Checks cluster/aws.yaml with Ray's validator and with its bootstrap against a mock of AWS."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from string import Template
 
@@ -10,6 +14,9 @@ import yaml
 from moto import mock_aws
 from ray.autoscaler._private.aws.config import bootstrap_aws
 from ray.autoscaler._private.util import prepare_config, validate_config
+
+from serve.access import KEYS_VARIABLE, AccessControl
+from serve.settings import Limits
 
 CLUSTER = Path(__file__).parents[2] / "cluster"
 
@@ -102,3 +109,29 @@ def test_names_that_are_put_in_are_the_three_of_the_readme():
         found = set(re.findall(r"\$\{(\w+)\}", (CLUSTER / file).read_text()))
         assert found <= set(NAMES), file
     assert "envsubst '$ACCOUNT $REGION $BUCKET'" in (CLUSTER / "README.md").read_text()
+
+
+def test_the_readmes_commands_make_the_readers_own_files(tmp_path, monkeypatch):
+    """Section 1 as it stands, but for ``aws``, which names an account here."""
+    if not all(map(shutil.which, ("bash", "envsubst", "openssl"))):
+        pytest.skip("bash, envsubst (gettext) or openssl is not installed")
+    section = (CLUSTER / "README.md").read_text().partition("## 1. Names")[2]
+    commands = section.partition("```bash\n")[2].partition("```")[0]
+    aws = tmp_path / "bin" / "aws"
+    aws.parent.mkdir()
+    aws.write_text(f"#!/bin/sh\necho {NAMES['ACCOUNT']}\n")
+    aws.chmod(0o755)
+    (tmp_path / "cluster").symlink_to(CLUSTER)
+    places = [str(aws.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    environment = os.environ | {"HOME": str(tmp_path), "PATH": os.pathsep.join(places)}
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        environment.pop(name, None)
+    subprocess.run(["bash", "-euc", commands], cwd=tmp_path, env=environment, check=True, timeout=300)
+    mine = tmp_path / "my-cluster"
+    for name in ("aws.yaml", "s3-policy.json", "head-policy.json"):
+        assert (mine / name).read_text() == with_names(name), name
+    assert (mine / "token").read_text() == (tmp_path / ".ray" / "auth_token").read_text() != ""
+    assert mine.stat().st_mode & 0o077 == 0, "token and keys are nobody else's"
+    monkeypatch.setenv(KEYS_VARIABLE, (mine / "keys").read_text())
+    key = (mine / "keys").read_text().strip()
+    assert AccessControl.from_environment(Limits(), "bearer").authenticate(f"Bearer {key}", "")

@@ -28,6 +28,14 @@ def test_no_pod_runs_as_root_or_gains_rights(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_only_the_heads_autoscaler_may_ask_kubernetes(overlay):
+    stateful = {found["metadata"]["name"]: found["spec"]["template"] for found in of_kind(overlay, "StatefulSet")}
+    for component, template in (pods(overlay) | stateful).items():
+        if not component.endswith("-head"):
+            assert template["spec"]["automountServiceAccountToken"] is False, component
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_ray_asks_for_a_token_and_the_head_is_inside_the_cluster(overlay):
     cluster = ray_cluster(overlay)
     assert cluster["authOptions"] == {"mode": "token"}
@@ -36,11 +44,10 @@ def test_ray_asks_for_a_token_and_the_head_is_inside_the_cluster(overlay):
 
 
 @pytest.mark.parametrize("use", ["cluster", "job", "service"])
-def test_heads_and_the_ingress_are_on_demand_and_every_other_worker_is_spot(use):
-    for component, template in pods(f"eks/{use}").items():
-        if component == "job-submitter":
-            continue
-        kept = component.endswith("-head") or component == "service-steady"
+def test_heads_the_ingress_and_redis_are_on_demand_and_every_other_worker_is_spot(use):
+    stateful = {found["metadata"]["name"]: found["spec"]["template"] for found in of_kind(f"eks/{use}", "StatefulSet")}
+    for component, template in (pods(f"eks/{use}") | stateful).items():
+        kept = component.endswith("-head") or component in ("service-steady", "job-submitter", "jr2net-redis")
         found = template["spec"]["nodeSelector"]["karpenter.sh/capacity-type"]
         assert found == ("on-demand" if kept else "spot"), component
 
