@@ -1,7 +1,7 @@
 """A service on several machines whose replicas, proxies, machines and head are killed under load: no request is lost.
 
-``JR2NET_DRILL_REQUESTS`` sets how many requests the random kills get. ``docs/reliability.md`` says how many its figures are
-of.
+``JR2NET_DRILL_REQUESTS`` sets how many requests the random kills get. ``docs/reliability.md`` says how many its
+figures are of.
 """
 
 from __future__ import annotations
