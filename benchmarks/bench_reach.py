@@ -35,11 +35,11 @@ from jr2net.synthesis.shards import missing_shards
 
 PAPER = Path(__file__).parents[1] / "configs" / "paper.yaml"
 BATCH = 4
-ACTORS = (25, 50, 100, 200)
+ACTORS = (25, 50, 100, 200, 400)
 CALLS = 20  # of every actor
 MEMORY_PER_ACTOR = 80 << 20
 LOGICAL = ((8, 8), (16, 16), (16, 64))  # (actors, shards at once in each): 64, 256 and 1,024 at a time
-SHARDS = 4096
+SHARDS = 1024
 
 
 def measure() -> Iterator[Measurement]:

@@ -153,7 +153,7 @@ def _row(cost: Cost, fleet: Fleet) -> list[str]:
     requests = f"{cost.requests_money:,.2f} {fleet.currency}" if cost.puts else ""
     return [
         cost.stage,
-        *(number(cost.core_hours), number(cost.gpu_hours), number(cost.days, ",.2f"), money),
+        *(number(cost.core_hours), number(cost.gpu_hours), number(cost.days, ".3g"), money),
         *(number(cost.puts or None), number(cost.gets or None), requests),
         *(size(cost.written), size(cost.read), cost.note),
     ]

@@ -56,10 +56,10 @@ def synthesize(run: Run, stage: str = "synthesis") -> list[str]:
     planned = dataset.planned_in(settings, missing, inputs.grown_from)
     progress = SynthesisProgress(folder, settings.pairs, planned, run.seconds_after)
     failed = make_shards(run, inputs, missing, progress, stage=stage) if len(missing) else {}
-    progress.finish()
     missing = shards.missing_shards(folder, settings, inputs.grown_from) if failed else missing[:0]
     if len(missing):  # else another job has made those that failed here
         raise StageError(incomplete_message(folder, failed, missing))
+    progress.finish()
     digests = pair_digests(run.config, run.model, run.folders(stage), inputs.sources, inputs.tracks)
     description = dataset.finish(folder, settings, run.config.seed, digests, run.config.image_size, inputs.grown_from)
     storage.remove_unfinished(folder)

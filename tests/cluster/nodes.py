@@ -44,6 +44,7 @@ CLUSTER_SETTINGS = (
     | HEALTH_CHECK
     | {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5", "RAY_DEDUP_LOGS": "0"}
     | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # submitted jobs run `python`
 )
 """Environment of every process of these machines. A cluster has preemption notices, unlike a local one."""
 
@@ -212,13 +213,18 @@ class Machines:
         machine.run("ip", "link", "set", "eth0", "up")
         return machine
 
-    def start_head(self, cpus: float = 0, address: str | None = None, **settings: str) -> Machine:
+    def start_head(
+        self, cpus: float = 0, address: str | None = None, redis_password: str | None = None, **settings: str
+    ) -> Machine:
         """The head, with its dashboard. settings: environment variables, as all nodes should have them."""
         machine = self.add_machine("head", address)
         machine.settings |= settings
         self._start_ray(
             machine,
-            ["--head", f"--port={GCS_PORT}", "--dashboard-host=0.0.0.0", f"--dashboard-port={DASHBOARD_PORT}"],
+            [
+                *("--head", f"--port={GCS_PORT}", "--dashboard-host=0.0.0.0", f"--dashboard-port={DASHBOARD_PORT}"),
+                *([f"--redis-password={redis_password}"] if redis_password else []),
+            ],
             cpus,
             {},
         )

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -55,7 +56,7 @@ def expected(folders: dict[str, str]) -> list[list[float]]:
     return expressions
 
 
-def settings(folders: dict[str, str]) -> dict:
+def application(folders: dict[str, str]) -> dict[str, Any]:
     """As ``configs/serve.yaml``: a proxy on every machine, the ingress on two machines at least, replicas spread."""
     scale = {"num_cpus": 0.5, "graceful_shutdown_timeout_s": 20}
     return {
@@ -91,13 +92,16 @@ NODE = {"cpus": 3.0, "resources": {"steady": 1.0, "network": 2.0}}
 
 
 @contextmanager
-def service(made: Machines, folders: dict[str, str], **head_settings: str) -> Iterator[Load]:
+def service(
+    made: Machines, folders: dict[str, str], redis_password: str | None = None, **settings: str
+) -> Iterator[Load]:
     """Three machines that serve, besides the head; their load, which has not begun."""
-    made.start_head(JR2NET_API_KEYS=KEY, RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S="120", **head_settings)
+    settings |= {"JR2NET_API_KEYS": KEY, "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120"}
+    made.start_head(redis_password=redis_password, **settings)
     for name in "abc":
         made.add_node(name, **NODE)
     file = made.folder / "serve.yaml"
-    file.write_text(yaml.safe_dump(settings(folders)))
+    file.write_text(yaml.safe_dump(application(folders)))
     made.head.run(_SERVE, "deploy", f"--address={made.dashboard}", str(file))
     load = Load(addresses(made), send, lambda response, photo: True, PHOTOS)
     with httpx.Client(timeout=5) as client:
@@ -184,18 +188,17 @@ def test_the_head_is_killed_under_load_with_redis(folders, expected) -> None:
         wait_until(lambda: store.processes("redis-server"), "Redis", START_S)
         survives = {
             "RAY_REDIS_ADDRESS": f"redis://{store.address}:6379",
-            "RAY_REDIS_PASSWORD": REDIS_PASSWORD,
             "RAY_external_storage_namespace": "jr2net",
             "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
         }
-        with service(made, folders, **survives) as load, running(checked(load, expected), CLIENTS):
+        with service(made, folders, REDIS_PASSWORD, **survives) as load, running(checked(load, expected), CLIENTS):
             load.wait_for(100)
             old, start = made.head, time.monotonic()
             answered, failed = load.answered(), sum(load.failed_attempts.values())
             old.kill()
             load.wait_for(200)
             without_head = time.monotonic() - start
-            made.start_head(address=old.address, **old.settings)
+            made.start_head(address=old.address, redis_password=REDIS_PASSWORD, **old.settings)
             seconds = wait_until(lambda: len(made.nodes()) == 4, "all nodes know the new head", START_S)
             victim = next(machine for machine in made.all if machine.name == "a")
             os.kill(victim.processes("ServeReplica:jr2net:Reconstruction")[0], signal.SIGKILL)

@@ -14,6 +14,7 @@ from tiny_run import SMOKE, make_upstream
 from jobs import synthesize
 from jobs.pair_actor import PairActor, SynthesisInputs, load_inputs
 from jobs.synthesis_progress import SynthesisProgress
+from jr2net import storage
 from jr2net.config import load
 from jr2net.data.pairs import read_pairs
 from jr2net.expressions.tracks import Track, TrackError, write_track
@@ -127,6 +128,21 @@ def test_what_another_job_made_meanwhile_is_no_failure(
     with pytest.raises(StageError, match=r"1 shards are missing: pairs-000000\. Failed: 1 x disk full"):
         synthesize.synthesize(run)
     assert synthesize.synthesize(run) == ["dataset.json", "index.arrow"]
+
+
+def test_on_a_full_disk_the_error_names_the_missing_shards(
+    storage_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not the first other file that cannot be written either."""
+    shutil.copytree(storage_uri, tmp_path / "run")
+
+    def full(uri: str, content: bytes) -> None:
+        raise StorageError(f"{uri}: cannot be written: No space left on device")
+
+    monkeypatch.setattr(synthesize, "make_shards", lambda *arguments, **more: {0: "disk full", 1: "disk full"})
+    monkeypatch.setattr(storage, "write_bytes", full)
+    with pytest.raises(StageError, match=r"2 shards are missing.*2 x disk full.*start the job again"):
+        synthesize.synthesize(run_of(str(tmp_path / "run")))
 
 
 def test_reenactment_makes_other_pairs(storage_uri: str, tmp_path: Path) -> None:

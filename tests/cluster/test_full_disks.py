@@ -1,0 +1,136 @@
+"""A disk that is full: what is there is kept, the error says why, and the job that is started again finishes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from nodes import Machines, machines, wait_until, why_not
+
+from jr2net.data.pairs import read_description
+from jr2net.storage import iter_files
+from jr2net.synthesis import verify
+from jr2net.synthesis.shards import MANIFESTS
+from tests.jobs.tiny_run import SMOKE, make_upstream
+
+pytestmark = [pytest.mark.drill, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
+
+SHARDS = 16
+SIZE = [f"synthesis.pairs={50 * SHARDS}", "synthesis.pairs_per_shard=50", "synthesis.batch_size=16"]
+SETTINGS = [*SIZE, "recnet.backbone.layers=10", "scaling.synthesis_actors=2"]
+DISK_MB = 400
+TIMEOUT_S = 900.0
+NOT_IN_DATASET = ("manifest.json", "throughput.json")
+"""Files of the run that are not part of the dataset: they depend on time."""
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A disk of its own, which the machines share."""
+    folder = tmp_path_factory.mktemp("disk")
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def made(disk: Path) -> Iterator[Machines]:
+    with machines() as made:
+        made.start_head()
+        made.add_node("a", cpus=2)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def upstream(disk: Path) -> Path:
+    """Storage of a run with all stages before synthesis."""
+    make_upstream(str(disk / "upstream"), *SIZE)
+    return disk / "upstream"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(made: Machines, upstream: Path, disk: Path) -> Path:
+    """A run with a dataset, to which nothing happened."""
+    folder = copied(upstream, disk / "undisturbed")
+    process, log = start(made, folder, "jobs/synthesize.py")
+    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    return folder
+
+
+def copied(upstream: Path, folder: Path) -> Path:
+    shutil.copytree(upstream, folder)
+    return folder
+
+
+def start(made: Machines, folder: Path, *job: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """Starts a job on the head; returns it and its log, which does not lie on the disk that becomes full."""
+    log = made.folder / f"{folder.name}.log"
+    command = [sys.executable, *job, "--config", SMOKE, f"storage={folder}", *SETTINGS]
+    with log.open("ab") as output:
+        return made.head.start(*command, output=output, RAY_ADDRESS=made.gcs), log
+
+
+def shards(folder: Path) -> int:
+    return sum(1 for _ in iter_files(str(folder / "synthesis" / MANIFESTS)))
+
+
+def wait_for_shards(folder: Path, count: int, process: subprocess.Popen[bytes], log: Path) -> float:
+    """Waits until ``count`` shards are finished; returns the seconds."""
+    seconds = wait_until(
+        lambda: process.poll() is not None or shards(folder) >= count, f"{count} shards of {folder}", TIMEOUT_S
+    )
+    assert process.poll() is None, log.read_text()
+    return seconds
+
+
+def assert_same_dataset(folder: Path, undisturbed: Path) -> None:
+    """Every shard is there and verifies, and every file is the same to the byte."""
+    found, wanted = dataset(folder), dataset(undisturbed)
+    assert sorted(found) == sorted(wanted)
+    assert [name for name in wanted if found[name] != wanted[name]] == []
+    uri = str(folder / "synthesis")
+    description = read_description(uri)
+    assert description["shards"] == SHARDS
+    listing = verify.Listing(uri, description)
+    problems = [*verify.check_objects(uri, description, listing), *verify.check_counts(description, listing)]
+    assert problems == []
+    for number in range(SHARDS):
+        assert verify.check_shard(uri, listing[number], description) == []
+
+
+def dataset(folder: Path) -> dict[str, bytes]:
+    root = folder / "synthesis"
+    found = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if name not in NOT_IN_DATASET}
+
+
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    """Fills what is free of a disk."""
+    filling = disk / "filling"
+    with filling.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(1 << 16))
+    yield
+    filling.unlink()
+
+
+def test_the_disk_of_the_dataset_is_full(made: Machines, upstream: Path, undisturbed: Path, disk: Path) -> None:
+    folder = copied(upstream, disk / "full")
+    process, log = start(made, folder, "jobs/synthesize.py")
+    wait_for_shards(folder, SHARDS // 4, process, log)
+    with full(disk):
+        assert process.wait(TIMEOUT_S) == 1, log.read_text()
+        kept = shards(folder)
+        error = log.read_text().strip().splitlines()[-1]
+        assert error.startswith("error: ") and "No space left" in error and "start the job again" in error
+    print(f"\nthe disk full after {kept} shards, which are kept: {error}")
+    process, log = start(made, folder, "jobs/synthesize.py")
+    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    assert_same_dataset(folder, undisturbed)
