@@ -153,7 +153,9 @@ def up_to_damage(video: Video, limits: VideoLimits, ended: list[str]) -> Iterato
 
 def _is_transparent(video: VideoFile, limits: VideoLimits) -> bool:
     """Whether its pixels have an opacity: of ProRes 4444 in their format, of WebM in a second stream beside each frame,
-    which its header says."""
+    which its header says. A GIF's is in its palette, used or not, and is not told."""
+    if container_format(video.head) == "gif":
+        return False
     with suppress(VideoError), _open_container(video, limits) as container:
         stream = _stream(container)
         parts = stream.codec_context.format.components if stream.codec_context.format else ()

@@ -7,6 +7,7 @@ import io
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from jr2net.images.video import NO_LIMITS, up_to_damage
 from jr2net.images.video_file import VideoFile, is_cut_off
@@ -52,3 +53,10 @@ def test_a_file_that_is_cut_off_is_read_to_its_end_and_said(container: str, code
 )
 def test_transparency_that_is_left_out_is_said(container: str, codec: str, pixels: str) -> None:
     assert read(film(container, codec, pixels)) == (24, ["its transparency was left out"])
+
+
+def test_nothing_is_said_of_a_gif() -> None:
+    frames = [Image.fromarray(np.full((48, 64, 3), 20 * n, np.uint8)) for n in range(5)]
+    out = io.BytesIO()
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=100)
+    assert read(out.getvalue()) == (5, [])
