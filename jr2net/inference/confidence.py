@@ -33,7 +33,7 @@ def evidence(image: np.ndarray, crop: Crop, landmarks: np.ndarray, seen: Face | 
     score = 0.0 if seen is None else seen.score
     side = float((landmarks.max(0) - landmarks.min(0)).max())
     apart = 1.0
-    if seen is not None and seen.landmarks is not None:
+    if seen is not None and seen.landmarks is not None and side > 0:
         apart = float(np.linalg.norm((seen.landmarks - landmarks)[INNER], axis=-1).mean()) / side
     score = float(np.clip(score, _LEAST_SCORE, 1 - _LEAST_SCORE))
     return np.array([np.log(score / (1 - score)), np.log(np.clip(apart, _LEAST_DISAGREEMENT, 1.0))])
