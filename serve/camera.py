@@ -110,6 +110,7 @@ class _Reader:
             "eyes": {"left": eyes[:2], "right": eyes[3:5]},
             "box": rounded(np.array(photo.face.box), 1),
             "score": round(photo.face.score, 4),
+            "confidence": round(await asyncio.to_thread(self.follow.confidence, photo, fitted.landmarks), 3),
             "landmarks": rounded(fitted.landmarks, 1),
             "camera": {
                 "size": round(photo.crop.side),

@@ -127,6 +127,11 @@ _TRACK = {
                     "expression": {**_MAYBE_NUMBERS, "description": "coefficients in the order of `names`"},
                     "rotation": {**_MAYBE_NUMBERS, "description": "pitch, yaw, roll of the head"},
                     "translation": {**_MAYBE_NUMBERS, "description": "x right, y down, z forward"},
+                    "confidence": {
+                        "type": "number",
+                        "description": "probability that the fit describes a face; absent without one",
+                    },
+                    "doubtful": {"type": "boolean", "description": "true where the confidence is below 0.5"},
                     "cut": {"type": "boolean", "description": "true where a cut lies before the frame"},
                 },
             },

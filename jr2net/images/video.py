@@ -135,7 +135,8 @@ def read_frames(video: Video, limits: VideoLimits) -> Iterator[VideoFrame]:
 
 
 def up_to_damage(video: Video, limits: VideoLimits, ended: list[str]) -> Iterator[VideoFrame]:
-    """``read_frames`` until the video is damaged or exceeds the limits; the reason is then added to ``ended``."""
+    """``read_frames`` until the video is damaged or exceeds the limits; the reason is then added to ``ended``, and at
+    the end whether the video's transparency was left out."""
     file, number = VideoFile.of(video), 0
     try:
         for frame in read_frames(file, limits):
@@ -146,6 +147,20 @@ def up_to_damage(video: Video, limits: VideoLimits, ended: list[str]) -> Iterato
         return
     if is_cut_off(file):
         ended.append("it ends early: the file is cut off")
+    if _is_transparent(file, limits):
+        ended.append("its transparency was left out")
+
+
+def _is_transparent(video: VideoFile, limits: VideoLimits) -> bool:
+    """Whether its pixels have an opacity: of ProRes 4444 in their format, of WebM in a second stream beside each frame,
+    which its header says. A GIF's is in its palette, used or not, and is not told."""
+    if container_format(video.head) == "gif":
+        return False
+    with suppress(VideoError), _open_container(video, limits) as container:
+        stream = _stream(container)
+        parts = stream.codec_context.format.components if stream.codec_context.format else ()
+        return stream.metadata.get("alpha_mode") == "1" or any(part.is_alpha for part in parts)
+    return False
 
 
 def at_rate(frames: Iterable[VideoFrame], fps: float) -> Iterator[VideoFrame]:

@@ -19,6 +19,7 @@ CONTAINERS = "MP4, MOV, WebM, Matroska, AVI, MPEG, MPEG-TS, FLV or WMV"
 """The containers that are read, for errors. Animated GIFs are read too."""
 
 _HEAD_BYTES = 4096
+_ELEMENT_HEAD = 12  # bytes of the longest id and size of Matroska
 _STARTS = {
     b"\x1a\x45\xdf\xa3": "matroska", b"FLV\x01": "flv", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "asf",
     b"\0\0\x01\xba": "mpeg", b"GIF8": "gif",
@@ -83,17 +84,60 @@ def is_animated_gif(video: VideoFile) -> bool:
 
 
 def is_cut_off(video: VideoFile) -> bool:
-    """Whether the end of an MP4 or MOV is missing, by the sizes of its parts; False for other containers."""
-    if container_format(video.head) != "mp4":
+    """Whether the end of an MP4, MOV, WebM, Matroska or AVI is missing, by the sizes of its parts; False for others."""
+    ends_early = {"mp4": _mp4_ends_early, "matroska": _matroska_ends_early, "avi": _avi_ends_early}
+    kind = container_format(video.head) or ""
+    if kind not in ends_early:
         return False
     with video.open() as file:
-        end, start = file.seek(0, io.SEEK_END), 0
-        while start + 8 <= end:
-            file.seek(start)
-            head = file.read(16)
-            size = int.from_bytes(head[:4], "big")
-            size = int.from_bytes(head[8:], "big") if size == 1 else size
-            if size < 8:  # 0: up to the file's end
-                return False
+        end = file.seek(0, io.SEEK_END)
+        return ends_early[kind](file, end)
+
+
+def _mp4_ends_early(file: BinaryIO, end: int) -> bool:
+    start = 0
+    while start + 8 <= end:
+        file.seek(start)
+        head = file.read(16)
+        size = int.from_bytes(head[:4], "big")
+        size = int.from_bytes(head[8:], "big") if size == 1 else size
+        if size < 8:  # 0: up to the file's end
+            return False
+        start += size
+    return start > end
+
+
+def _avi_ends_early(file: BinaryIO, end: int) -> bool:
+    """Long AVIs have several parts, RIFF each."""
+    start = 0
+    while start + 8 <= end:
+        file.seek(start)
+        head = file.read(8)
+        if head[:4] != b"RIFF":
+            return False
+        start += 8 + int.from_bytes(head[4:], "little")
+    return start > end
+
+
+def _matroska_ends_early(file: BinaryIO, end: int) -> bool:
+    """Elements are their id, their size and their content; the content of one whose size is unknown, as what is
+    recorded live has them, is elements too (RFC 8794)."""
+    start = 0
+    while start < end:
+        file.seek(start)
+        head = file.read(_ELEMENT_HEAD)
+        id_length = _vint_length(head)
+        size_length = _vint_length(head[id_length:])
+        if not id_length or not size_length or len(head) < id_length + size_length:
+            return False
+        start += id_length + size_length
+        unknown = (1 << 7 * size_length) - 1
+        size = int.from_bytes(head[id_length : id_length + size_length], "big") & unknown
+        if size != unknown:
             start += size
-        return start > end
+    return start > end
+
+
+def _vint_length(content: bytes) -> int:
+    """Bytes of a number of variable length, by its first one; 0: it is none."""
+    return 9 - content[0].bit_length() if content and content[0] else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from jr2net.face.model import FaceModel
 from jr2net.images.crop import Crop
+from jr2net.inference.confidence import LOW
 from jr2net.inference.face_track import FaceTrack
 from jr2net.inference.messages import FaceArrays, ModelInfo
 from jr2net.inference.photo import NoFaceError
@@ -29,12 +31,14 @@ class TrackedFrame:
              was seen
     begins   whether a cut lies before it
     crop     the square that the network saw
+    confidence  that the face is one which the fit describes (``FaceFollower.confidence``); NaN: not known
     """
 
     seconds: float
     face: FaceArrays | None
     begins: bool = False
     crop: Crop | None = None
+    confidence: float = math.nan
 
 
 def assemble(frames: Iterable[TrackedFrame], name: str, model: FaceModel, network: ModelInfo) -> FaceTrack:
@@ -42,11 +46,12 @@ def assemble(frames: Iterable[TrackedFrame], name: str, model: FaceModel, networ
 
     name: of the video; model, network: what the faces were fitted with. Raises NoFaceError where no frame shows one.
     """
-    seconds, begins, still = [], [], _Still()
+    seconds, begins, sure, still = [], [], list[float](), _Still()
     values: dict[str, list[np.ndarray]] = {part: [] for part in _SIZES}
     for frame in frames:
         seconds.append(frame.seconds)
         begins.append(frame.begins)
+        sure.append(frame.confidence)
         for part, rows in values.items():
             rows.append(np.full(_SIZES[part], np.nan, np.float32) if frame.face is None else frame.face[part])
         if frame.face is not None:
@@ -62,8 +67,9 @@ def assemble(frames: Iterable[TrackedFrame], name: str, model: FaceModel, networ
     marked = np.zeros(len(grid), bool)
     marked[np.searchsorted(grid, instants[np.array(begins, bool)] - 1e-6).clip(0, len(grid) - 1)] = True
     track = FaceTrack(
-        name, fps, grid, expression, rotation, translation, marked, still.median(), model=model, network=network
-    )
+        name, fps, grid, expression, rotation, translation, marked, still.median(), model=model, network=network,
+        confidence=np.array(sure)[source],
+    )  # fmt: skip
     return replace(track, notes=tuple(_notes(track)))
 
 
@@ -121,6 +127,11 @@ def _notes(track: FaceTrack) -> list[str]:
         edges = np.flatnonzero(np.diff(np.concatenate([[False], unseen, [False]]).astype(int)))
         longest = float((edges[1::2] - edges[::2]).max()) / track.fps
         notes.append(f"{int(unseen.sum())} of {len(track)} frames show no face (longest gap {longest:.1f} s)")
+    if len(doubtful := np.flatnonzero(track.doubtful)):
+        notes.append(
+            f"{len(doubtful)} of {len(track)} frames have a confidence below {LOW} (the first at "
+            f"{track.seconds[doubtful[0]]:.1f} s): there may be no face, or a part of one"
+        )
     if cuts := int(track.begins.sum()):
         notes.append(f"{cuts} {'cut' if cuts == 1 else 'cuts'}: smoothing begins anew")
     return notes

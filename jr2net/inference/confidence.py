@@ -1,7 +1,8 @@
 """How probably a box holds a face that the fit describes.
 
-The package's own detector looks at the crop once more, whoever found the face, or if a caller gave its box. Two things
-count: its score, and how far its landmarks lie from those of the fit. ``jr2net.evaluation.confidence`` calibrates both.
+The package's own detector looks at the crop once more, whoever found the face, or if a caller gave its box. In the
+frames of a video it has looked already where it is the one that follows the face. Two things count: its score, and how
+far its landmarks lie from those of the fit. ``jr2net.evaluation.confidence`` calibrates both.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 
 from jr2net.face.landmarks import INNER
 from jr2net.images.crop import Crop
+from jr2net.images.face_detector import Face
 from jr2net.images.own_detector import OwnDetector
 
 LOW = 0.5
@@ -21,20 +23,23 @@ INTERCEPT, SCORE, DISAGREEMENT = -7.95, 1.77, -2.17
 _LEAST_SCORE, _LEAST_DISAGREEMENT = 1e-3, 5e-3
 
 
-def evidence(image: np.ndarray, crop: Crop, landmarks: np.ndarray) -> np.ndarray:
+def evidence(image: np.ndarray, crop: Crop, landmarks: np.ndarray, seen: Face | None = None) -> np.ndarray:
     """(2,): the logit of the detector's score in a crop of an image (H, W, 3) uint8, and the logarithm of the mean
-    distance of its inner landmarks from those of a fit (68, 2), in longer sides of the fit's box."""
-    seen = OwnDetector.load().look_at(image, crop)
+    distance of its inner landmarks from those of a fit (68, 2), in longer sides of the fit's box.
+
+    seen: what the package's own detector has seen there; without it, it looks
+    """
+    seen = seen or OwnDetector.load().look_at(image, crop)
     score = 0.0 if seen is None else seen.score
     side = float((landmarks.max(0) - landmarks.min(0)).max())
     apart = 1.0
-    if seen is not None and seen.landmarks is not None:
+    if seen is not None and seen.landmarks is not None and side > 0:
         apart = float(np.linalg.norm((seen.landmarks - landmarks)[INNER], axis=-1).mean()) / side
     score = float(np.clip(score, _LEAST_SCORE, 1 - _LEAST_SCORE))
     return np.array([np.log(score / (1 - score)), np.log(np.clip(apart, _LEAST_DISAGREEMENT, 1.0))])
 
 
-def confidence(image: np.ndarray, crop: Crop, landmarks: np.ndarray) -> float:
+def confidence(image: np.ndarray, crop: Crop, landmarks: np.ndarray, seen: Face | None = None) -> float:
     """The probability in [0, 1] that the crop holds a face that the fit describes; arguments as of ``evidence``."""
-    score, disagreement = evidence(image, crop, landmarks)
+    score, disagreement = evidence(image, crop, landmarks, seen)
     return float(1 / (1 + np.exp(-(INTERCEPT + SCORE * score + DISAGREEMENT * disagreement))))

@@ -18,6 +18,7 @@ from jr2net.expressions.recording import Track
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.gltf import FaceMotion, animated_face_glb
 from jr2net.face.model import FaceModel
+from jr2net.inference.confidence import LOW
 from jr2net.inference.face import OutputError, rounded
 from jr2net.inference.messages import FaceArrays, ModelInfo, to_parameters
 from jr2net.inference.smoothing import EXPRESSION, ROTATION, TRANSLATION, OneEuroFilter, smooth_both_ways
@@ -49,6 +50,8 @@ class FaceTrack:
     translation  (T, 3) of the head in mm, in the camera of the picture
     begins       (T,) bool: a cut lies before the frame
     still        identity, albedo and light, each the median of many frames; one identity for the whole clip
+    confidence   (T,) in [0, 1]: how probably the fit describes a face (``jr2net.inference.confidence``); NaN where none
+                 is seen; None: not known
     notes        what was found in the video and done about it, in words
     """
 
@@ -63,6 +66,7 @@ class FaceTrack:
     model: FaceModel
     network: ModelInfo
     notes: tuple[str, ...] = ()
+    confidence: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -71,6 +75,11 @@ class FaceTrack:
     def seen(self) -> np.ndarray:
         """(T,) bool: the frames that show the face."""
         return np.isfinite(self.expression[:, 0])
+
+    @property
+    def doubtful(self) -> np.ndarray:
+        """(T,) bool: the frames whose confidence is low."""
+        return np.zeros(len(self), bool) if self.confidence is None else self.seen & (self.confidence < LOW)
 
     def smoothed(self, kind: Smoothing) -> FaceTrack:
         """The track smoothed over time by the 1 € filter: ``causal`` knows earlier frames only, and lags; ``two-sided``
@@ -156,8 +165,15 @@ class FaceTrack:
             "expression": rounded(self.expression[frame], 4) if seen else None,
             "rotation": rounded(self.rotation[frame], 5) if seen else None,
             "translation": rounded(self.translation[frame], 2) if seen else None,
+            **self._confidence_json(frame),
             **({"cut": True} if self.begins[frame] else {}),
         }
+
+    def _confidence_json(self, frame: int) -> dict[str, Any]:
+        if self.confidence is None or not np.isfinite(self.confidence[frame]):
+            return {}
+        doubtful = {"doubtful": True} if self.doubtful[frame] else {}
+        return {"confidence": round(float(self.confidence[frame]), 3), **doubtful}
 
     def head_json(self) -> dict[str, Any]:
         """What is the same in all frames: rate, names of the coefficients, the person, the network, notes."""

@@ -10,6 +10,8 @@ import numpy as np
 from jr2net.data.importing.following import Box, CutDetector, centre_in, faces_around
 from jr2net.images.crop import Crop
 from jr2net.images.face_detector import UPRIGHT, Face, FaceDetector, detector_for_frames
+from jr2net.images.own_detector import OwnDetector
+from jr2net.inference.confidence import confidence
 from jr2net.inference.messages import FaceArrays
 from jr2net.inference.photo import NoFaceError, Photo
 from jr2net.inference.smoothing import CropSmoother
@@ -61,7 +63,8 @@ class FaceFollower:
     name    of the video, as errors call it
     smooth  whether the crop moves smoothly
 
-    ``frames`` were passed so far, in ``unseen`` of which the person was not seen.
+    ``frames`` were passed so far, in ``unseen`` of which the person was not seen. ``own``: whether faces are found by
+    the package's own detector.
 
     Nobody else is taken for the person until a cut, or until it was not seen for two seconds; then the largest face
     counts again, or the one of the chosen index if there are so many. Raises NoFaceError if there is no detector.
@@ -77,6 +80,7 @@ class FaceFollower:
     ) -> None:
         if detector is None:
             raise NoFaceError(f"{name}: a video needs a face detector, and none is installed here")
+        self.own = isinstance(detector, OwnDetector)
         self.thorough, self.fast = detector, detector_for_frames(detector) or detector
         self.rate, self.choice, self.name, self.smooth = rate, choice, name, smooth
         self._is_cut, self._smooth = CutDetector(), CropSmoother(rate)
@@ -114,6 +118,11 @@ class FaceFollower:
         if self.choice.index:
             raise NoFaceError(f"{of_them} {self.choice.index + 1} faces; indices start at 0, the largest first")
         raise NoFaceError(f"{of_them} a face; use a video that shows one from the front")
+
+    def confidence(self, photo: Photo, landmarks: np.ndarray) -> float:
+        """The probability in [0, 1] that a frame's crop holds a face that a fit describes, whose landmarks are (68, 2)
+        in pixels of the frame."""
+        return confidence(photo.image, photo.crop, landmarks, photo.face if self.own else None)
 
     def notes(self) -> tuple[str, ...]:
         """Which of several faces is followed; nothing where its box was given."""

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from jr2net import storage
@@ -103,8 +104,15 @@ class Tracker:
                 if followed.photo is None:
                     yield TrackedFrame(frame.seconds, None, followed.begins)
                 else:
-                    placed = camera.place(next(fits).face, followed.photo)
-                    yield TrackedFrame(frame.seconds, placed, followed.begins, followed.photo.crop)
+                    fit, photo = next(fits), followed.photo
+                    landmarks = photo.crop.to_image(fit.landmarks.astype(np.float64), size)
+                    yield TrackedFrame(
+                        frame.seconds,
+                        camera.place(fit.face, photo),
+                        followed.begins,
+                        photo.crop,
+                        follow.confidence(photo, landmarks),
+                    )
 
 
 class LiveSmoother:

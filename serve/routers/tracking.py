@@ -19,6 +19,7 @@ from jr2net.images.photo import photo_format
 from jr2net.images.video import VideoError, VideoFrame, probe_video, up_to_damage
 from jr2net.images.video_file import CONTAINERS, VideoFile, container_format, is_animated_gif
 from jr2net.inference.assembly import TrackedFrame, assemble
+from jr2net.inference.confidence import LOW
 from jr2net.inference.face import rounded
 from jr2net.inference.face_track import FaceTrack, NeutralError, Smoothing
 from jr2net.inference.following import FaceChoice, FaceFollower, FollowedFrame, PictureCamera
@@ -162,8 +163,9 @@ def tracking_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
             seconds, (photo, begins) = found[0], (found[1].photo, found[1].begins)
             if photo is None:
                 return TrackedFrame(seconds, None, begins)
-            face = (await service.fit(photo)).fit.face
-            return TrackedFrame(seconds, camera.place(face, photo), begins, photo.crop)
+            fitted = await service.fit(photo)
+            sure = await asyncio.to_thread(follow.confidence, photo, fitted.landmarks)
+            return TrackedFrame(seconds, camera.place(fitted.fit.face, photo), begins, photo.crop, sure)
 
         async for frame in map_in_order(place, followed()):
             yield frame
@@ -200,16 +202,22 @@ async def _lines(
     """A line that names the coefficients, one for each frame, those of the files, and one with the numbers of frames
     and the notes."""
     yield _line({"names": list(ARKIT_NAMES)})
-    count = seen = 0
+    count = seen = doubtful = 0
     async for frame in frames:
         shown = frame if smooth is None else smooth(frame)
         count, seen = count + 1, seen + (shown.face is not None)
         face = shown.face or {}
         values = {name: rounded(face[name], 4) if face else None for name in ("expression", "rotation", "translation")}
-        yield _line({"seconds": round(shown.seconds, 4), **values, **({"cut": True} if shown.begins else {})})
+        marks: dict[str, Any] = {"cut": True} if shown.begins else {}
+        if face and frame.confidence == frame.confidence:  # it is known
+            marks |= {"confidence": round(frame.confidence, 3)}
+            if frame.confidence < LOW:
+                marks, doubtful = {**marks, "doubtful": True}, doubtful + 1
+        yield _line({"seconds": round(shown.seconds, 4), **values, **marks})
     async for line in files():
         yield line
-    yield _line({"done": True, "frames": count, "frames_with_face": seen, "notes": list(notes())})
+    low = (f"{doubtful} of {count} frames have a confidence below {LOW}",) * bool(doubtful)
+    yield _line({"done": True, "frames": count, "frames_with_face": seen, "notes": [*notes(), *low]})
 
 
 def _line(values: dict[str, Any]) -> bytes:

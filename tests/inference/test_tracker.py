@@ -107,6 +107,12 @@ def encode(images: list[np.ndarray], instants: list[float]) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.fixture(autouse=True)
+def sure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The squares of these pictures count as faces, which our detector, asked for a confidence, would not say."""
+    monkeypatch.setattr(FaceFollower, "confidence", lambda self, photo, landmarks: 0.9)
+
+
 def track_of(tracker: Tracker, images: list[np.ndarray], fps: float = 30.0, **arguments: object) -> FaceTrack:
     frames = [VideoFrame(number / fps, image) for number, image in enumerate(images)]
     network = tracker.reconstructor
@@ -149,6 +155,17 @@ def test_gaps_are_marked_and_said(tracker: Tracker, tmp_path: Path) -> None:
     assert len(capture) == 61 and np.isfinite(capture.expression).all()
     with pytest.raises(NoFaceError, match="none of its 5 frames shows a face"):
         track_of(tracker, [picture()] * 5)
+
+
+def test_frames_of_low_confidence_are_marked_and_said(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    sure = iter([0.9] * 5 + [0.2] * 3 + [0.9] * 4)
+    monkeypatch.setattr(FaceFollower, "confidence", lambda self, photo, landmarks: next(sure))
+    track = track_of(tracker, [picture((100, 60))] * 12)
+    assert np.flatnonzero(track.doubtful).tolist() == [5, 6, 7]
+    (note,) = track.notes
+    assert note.startswith("3 of 12 frames have a confidence below 0.5 (the first at 0.2 s)")
+    assert (track.frame_json(5)["confidence"], track.frame_json(5)["doubtful"]) == (0.2, True)
+    assert track.frame_json(0)["confidence"] == 0.9 and "doubtful" not in track.frame_json(0)
 
 
 def test_smoothing_begins_anew_at_a_cut(tracker: Tracker) -> None:

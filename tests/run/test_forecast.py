@@ -7,7 +7,8 @@ from typing import get_args
 
 import pytest
 
-from jr2net.config import StageName, load
+from jr2net.config import load
+from jr2net.config.stages import StageName
 from jr2net.run.cascade import ALL_STAGES, stages
 from jr2net.run.forecast import Forecast, time_left
 

@@ -65,7 +65,7 @@ def test_lines_come_frame_by_frame(tracking_client) -> None:
         "done": True,
         "frames": 9,
         "frames_with_face": 8,
-        "notes": [],
+        "notes": ["8 of 9 frames have a confidence below 0.5"],
     }
     assert [round(frame["seconds"], 2) for frame in frames] == [0.04 * n for n in range(9)]
     assert frames[8]["expression"] is None and len(frames[0]["expression"]) == 51
@@ -110,3 +110,13 @@ def test_lines_are_followed_by_files(tracking_client) -> None:
     assert files["glb"][:4] == b"glTF" and len(parse_csv(files["csv"], "take.csv")) == 9
     nobody = tracking_client.post("/v1/track?format=ndjson&files=csv", content=clip(3, faceless=(0, 1, 2)))
     assert not [line for line in nobody.text.splitlines() if "file" in json.loads(line)]
+
+
+def test_frames_of_low_confidence_are_marked(tracking_client) -> None:
+    found = tracking_client.post("/v1/track", content=clip(5, faceless=(1,))).json()  # noise is no face
+    assert [frame.get("doubtful", False) for frame in found["frames"]] == [n != 1 for n in range(5)]
+    assert all(frame["confidence"] < 0.5 for frame in found["frames"] if frame["expression"])
+    assert "4 of 5 frames have a confidence below 0.5 (the first at 0.0 s)" in "; ".join(found["notes"])
+    lines = tracking_client.post("/v1/track?format=ndjson", content=clip(5)).text.splitlines()
+    assert all(json.loads(line)["doubtful"] for line in lines[1:-1])
+    assert json.loads(lines[-1])["notes"] == ["5 of 5 frames have a confidence below 0.5"]
