@@ -38,7 +38,7 @@ def demand(config: Config, stage: str) -> Demand:
         return Demand("a training worker", resources, names)
     if kind == "evaluation":
         return Demand("a worker", worker, "scaling.cpus_per_worker and scaling.gpu")
-    if kind in ("synthesis", "pair_clips"):
+    if kind == "synthesis":
         resources = {"CPU": scaling.actor_cpus, "GPU": scaling.gpus_per_actor}
         return Demand("a synthesis actor", resources, "scaling.cpus_per_actor and scaling.gpus_per_actor")
     return Demand("a task", {"CPU": 1.0} | scaling.resources_per_task, "scaling.resources_per_task")

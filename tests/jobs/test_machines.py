@@ -34,6 +34,12 @@ def test_every_stage_of_every_configuration_asks_for_what_its_machines_have(conf
         assert fits(demand(config, stage).resources, [HEAD, CPU_MACHINE, GPU_MACHINE]), stage
 
 
+@pytest.mark.parametrize("stage", ["prepare", "mattes", "films", "pair_clips", "portraits"])
+def test_stages_of_tasks_need_no_gpu(stage: str) -> None:
+    config = load(ROOT / "configs" / "paper.yaml", ["scaling.resources_per_task.cpu_machine=1"])
+    assert demand(config, stage).resources == {"CPU": 1.0, "cpu_machine": 1.0}
+
+
 def test_a_demand_is_met_by_one_machine_and_not_by_several_together() -> None:
     assert not fits({"CPU": 20, "GPU": 0}, [CPU_MACHINE, CPU_MACHINE])
     assert fits({"CPU": 20, "GPU": 0}, [CPU_MACHINE, GPU_MACHINE])
