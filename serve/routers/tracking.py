@@ -24,7 +24,7 @@ from jr2net.inference.face import rounded
 from jr2net.inference.face_track import FaceTrack, NeutralError, Smoothing
 from jr2net.inference.following import FaceChoice, FaceFollower, FollowedFrame, PictureCamera
 from jr2net.inference.messages import ModelInfo
-from jr2net.inference.photo import NoFaceError
+from jr2net.inference.photo import NoFaceError, Photo
 from jr2net.inference.tracker import LiveSmoother
 from serve.bodies import (
     get_video,
@@ -159,16 +159,18 @@ def tracking_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
             while (found := await asyncio.to_thread(follow_next)) is not None:
                 yield found
 
-        async def place(found: tuple[float, FollowedFrame]) -> TrackedFrame:
+        async def fit(found: tuple[float, FollowedFrame]) -> tuple[TrackedFrame, Photo | None]:
+            """The frame with its face as the crop's camera sees it, and its photo."""
             seconds, (photo, begins) = found[0], (found[1].photo, found[1].begins)
             if photo is None:
-                return TrackedFrame(seconds, None, begins)
+                return TrackedFrame(seconds, None, begins), None
             fitted = await service.fit(photo)
             sure = await asyncio.to_thread(follow.confidence, photo, fitted.landmarks)
-            return TrackedFrame(seconds, camera.place(fitted.fit.face, photo), begins, photo.crop, sure)
+            return TrackedFrame(seconds, fitted.fit.face, begins, photo.crop, sure), photo
 
-        async for frame in map_in_order(place, followed()):
-            yield frame
+        async for frame, photo in map_in_order(fit, followed()):
+            # The first face placed decides the camera's focal length: in order, not as the fits arrive.
+            yield frame if photo is None or frame.face is None else replace(frame, face=camera.place(frame.face, photo))
 
     return router
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 from base64 import b64decode
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +17,9 @@ from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import Face
 from jr2net.images.photo import decode_photo
 from jr2net.images.video import encode_mp4
+from jr2net.inference.face import FittedFace
+from jr2net.inference.photo import Photo
+from serve.service import Service
 from serve.uploads import SPOOLED_BYTES
 
 
@@ -49,6 +55,36 @@ def test_a_video_is_tracked(tracking_client) -> None:
     for sent in ({"files": upload}, {"files": {"video": large}}, {"content": large}):
         other = tracking_client.post("/v1/track", **sent).json()
         assert other["notes"] == found["notes"] and np.allclose(other["identity"], found["identity"], atol=1e-3)
+
+
+def test_a_track_does_not_depend_on_which_fit_arrives_first(networks, face_model, settings, monkeypatch) -> None:
+    def send(late: int) -> dict:
+        """The track of a face that comes closer, whose fit of frame ``late`` arrives after those behind it."""
+        seen, fitted, fit = itertools.count(), itertools.count(), Service.fit
+
+        def closer(photo: np.ndarray) -> list[Face]:
+            growth = 1 + 0.2 * next(seen)
+            middle = np.array(photo.shape[1::-1]) / 2
+            faces = detect(photo)
+            points = ((face.landmarks - middle) * growth + middle for face in faces)
+            return [
+                replace(face, landmarks=moved.astype(np.float32)) for face, moved in zip(faces, points, strict=True)
+            ]
+
+        async def delayed(service: Service, photo: Photo) -> FittedFace:
+            number = next(fitted)
+            found = await fit(service, photo)
+            await asyncio.sleep(0.5 * (number == late))
+            return found
+
+        monkeypatch.setattr(Service, "fit", delayed)
+        client = make_client(networks, face_model, settings, detector=closer)
+        found = client.post("/v1/track", content=clip(3)).json()
+        monkeypatch.undo()
+        return found
+
+    in_order = send(late=-1)
+    assert send(late=0) == in_order and len(in_order["frames"]) == 3
 
 
 def test_other_formats(tracking_client) -> None:
