@@ -65,17 +65,20 @@ def animate(options: argparse.Namespace) -> int:
         opened: Photo | str = source
     else:
         opened = open_photo(source, options)
-        if note := face_note(opened):
-            print(f"{source}: {note.rstrip('; ')}", file=sys.stderr)
     chosen = {"face": options.face, "box": options.box} if of_video else {}
     chosen |= {"driving_face": options.driving_face, "driving_box": options.driving_box}
     with options_named():
         film = reenactor.animate(opened, driving, detector=load_detector(options), **chosen, **controls)
+        if film.source is not None:
+            print(f"{source}: {face_note(film.source)}", file=sys.stderr)
         progress = Progress(film.count)
         frames = film.save(output, progress.show)
     progress.end()
     for note in film.notes:
-        print(f"{options.driving_file or source}: {note}", file=sys.stderr)
+        if not note.startswith("source: "):
+            print(f"{options.driving_file or source}: {note}", file=sys.stderr)
+        elif of_video:  # of a photo it was said above
+            print(f"{source}: {note.removeprefix('source: ')}", file=sys.stderr)
     print(f"{output}: {frames} frames at {film.fps:g} fps")
     return 0
 

@@ -20,6 +20,7 @@ from jr2net.images.mark import SOURCE_TYPE, is_marked
 from jr2net.images.photo import decode_photo
 from jr2net.images.video import encode_mp4
 from jr2net.images.video_notes import read_notes
+from jr2net.inference import following
 from serve.access import AccessControl
 
 FACES = [Face((20.0, 20.0, 108.0, 108.0))]
@@ -102,9 +103,9 @@ def test_the_face_of_a_driving_video_is_chosen(networks, face_model, settings):
     for content in (clip(4), gif(4)):
         response = request_video(client, content, driving_face="1")
         assert len(frames_of(response)) == 4
-        assert response.headers["X-Capture-Notes"] == "face 1 of 2 is followed, 0 is the largest"
+        assert "; face 1 of 2 is followed, 0 is the largest" in response.headers["X-Capture-Notes"]
     boxed = request_video(client, clip(4), driving_box="10,30,50,70")
-    assert len(frames_of(boxed)) == 4 and "X-Capture-Notes" not in boxed.headers
+    assert len(frames_of(boxed)) == 4 and "is followed" not in boxed.headers["X-Capture-Notes"]
     assert request_video(client, gif(1)).status_code == 415
 
 
@@ -135,12 +136,29 @@ def test_a_video_acts_at_its_own_length(detecting_client):
 
 def test_frames_without_a_face_are_held_and_said(detecting_client):
     late = request_video(detecting_client, clip(40, faceless=(32, 33)))
-    assert len(frames_of(late)) == 40 and "X-Capture-Notes" not in late.headers  # not known when the answer begins
-    assert read_notes(late.content)[0] == "2 of 40 frames show no face; the face before is held"
+    assert len(frames_of(late)) == 40 and "show no face" not in late.headers["X-Capture-Notes"]  # not known yet
+    assert read_notes(late.content)[1] == "2 of 40 frames show no face; the face before is held"
     begins_late = request_video(detecting_client, clip(6, faceless=(0, 1)))
     assert len(frames_of(begins_late)) == 6 and "no face" in begins_late.headers["X-Capture-Notes"]
     refused = request_video(detecting_client, clip(4, faceless=(0, 1, 2, 3)))
     assert refused.status_code == 422 and "driving: none of its 4 frames shows a face" in refused.json()["detail"]
+
+
+def test_doubtful_frames_of_source_and_driving_are_counted_apart(detecting_client, monkeypatch):
+    """No confidence is low but those of two frames of a film, by the brightness of its pictures."""
+    monkeypatch.setattr(following, "confidence", lambda image, *_: 0.2 if 150 < image.mean() < 220 else 0.9)
+    images = [np.full((128, 128, 3), 180 if n in (2, 5) else 90, np.uint8) for n in range(6)]
+    doubtful = b"".join(encode_mp4(images, 25, None))
+    files = {"source": ("a", doubtful), "driving": ("b", clip(6))}
+    acted = detecting_client.post("/v1/reenact/video", files=files)
+    assert len(frames_of(acted)) == 6
+    doubts = "2 of 6 {}frames have a confidence below 0.5 (the first at 0.1 s): there may be no face, or a part of one"
+    assert [note for note in read_notes(acted.content) if "confidence" in note] == ["source: " + doubts.format("")]
+    driven = request_video(detecting_client, doubtful)
+    assert len(frames_of(driven)) == 6 and float(driven.headers["X-Source-Confidence"]) < 0.1
+    source, driving = (note for note in read_notes(driven.content) if "confidence" in note)
+    assert source.startswith("source: the confidence is low (0.0") and driving == doubts.format("driving ")
+    assert source in driven.headers["X-Capture-Notes"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +200,8 @@ def test_frames_without_a_face_are_bridged_and_said(client):
     assert len(frames_of(response)) == 12
     notes = response.headers["x-capture-notes"]
     assert "ignored columns: Fr?hlich; " in notes and "of 12 frames, 4 show no face" in notes
-    assert "x-capture-notes" not in request_video(client, capture(40)).headers
+    nothing_said = request_video(client, capture(40)).headers["x-capture-notes"]
+    assert nothing_said.startswith("source: the confidence is low") and "; " not in nothing_said
 
 
 def test_a_capture_is_returned_frame_by_frame(client):
@@ -217,6 +236,7 @@ def test_the_socket_returns_an_image_for_every_expression(client):
         greeting = socket.receive_json()
         assert greeting["ready"] and (greeting["width"], greeting["height"]) == (128, 128)
         assert list(greeting["expression"]) == list(ARKIT_NAMES)
+        assert greeting["confidence"] < 0.1 and greeting["notes"][0].startswith("the confidence is low (0.0")
         images = []
         for value in (0.0, 0.5, 0.0):
             socket.send_json({"expression": {"jawOpen": value}})
