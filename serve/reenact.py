@@ -15,7 +15,7 @@ from jr2net.expressions.tracks import Track, TrackError, parse_capture
 from jr2net.images.photo import photo_format
 from jr2net.images.sound import Sound
 from jr2net.images.video import Mp4Writer, VideoError
-from jr2net.images.video_file import VideoFile, is_animated_gif, is_video
+from jr2net.images.video_file import VideoFile, is_video
 from jr2net.inference.compositing import composite
 from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression, drive
 from jr2net.inference.driving import Clip, VideoTracker, frame_step, reference_frame
@@ -71,7 +71,7 @@ class Driving:
 
 async def open_driving(service: Service, file: VideoFile, options: DrivingOptions, choice: FaceChoice) -> Driving:
     """The driving faces of a video or a capture. choice: which face of a video. Raises Problem."""
-    if is_video(file.head) or is_animated_gif(file):
+    if is_video(file):
         return await _driving_video(service, file, options, choice)
     if kind := photo_format(file.head):
         raise Problem(415, f"driving: is a photo ({kind}); send it to /v1/reenact, or send a video or a capture")

@@ -58,7 +58,7 @@ def animate(options: argparse.Namespace) -> int:
         raise CommandError(f"-o {output}: films are written as .mp4")
     for file in filter(None, (source, options.driving_file)):
         check_not_same_file(file, output)
-    of_video = is_video(VideoFile.of(source).head)
+    of_video = is_video(VideoFile.of(source))
     driving = _open_driving(options, checked, of_video)
     reenactor = load_reenactor(options)
     if of_video:

@@ -22,7 +22,7 @@ from jr2net.expressions.tracks import Track, is_folder, parse_capture, read_capt
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import FaceDetector
 from jr2net.images.photo import photo_format
-from jr2net.images.video_file import CONTAINERS, VideoFile, is_animated_gif, is_video
+from jr2net.images.video_file import CONTAINERS, VideoFile, is_video
 from jr2net.inference.compositing import composite
 from jr2net.inference.confidence import Doubts, doubt
 from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression, drive
@@ -104,7 +104,7 @@ def animate(
         return _film_of_photo(reenactor, source, open_driving(reenactor, driving, options, faces), longest_side)
     name = "source" if isinstance(source, bytes) else str(source)
     video = VideoFile.of(source)
-    if not is_video(video.head):
+    if not is_video(video):
         raise ReenactmentError(f"{name}: is no video that is read ({CONTAINERS}); of a photo give Photo.open({name})")
     clip = Clip.open(video, name)
     follow = FaceFollower(faces.detector, clip.fps, faces.source, name)
@@ -152,7 +152,7 @@ def capture_or_video(driving: str | Path | bytes | Track, name: str = "driving")
     if not isinstance(driving, bytes) and is_folder(str(driving)):
         return read_capture(str(driving))
     video = VideoFile.of(driving)
-    if is_video(video.head) or is_animated_gif(video):
+    if is_video(video):
         return video
     if photo_format(video.head):
         raise ReenactmentError(

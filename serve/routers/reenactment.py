@@ -106,7 +106,7 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
         reject_unknown_fields(form, _VIDEO_FIELDS)
         driving_file, video = await get_video(form, "driving"), await get_video(form, "source")
         text, options = await get_text(form, "expression"), await read_controls(form, FILM_CONTROLS)
-        of_video = video is not None and is_video(video.head)
+        of_video = video is not None and is_video(video)
         if driving_file is not None and text is not None:
             raise Problem(422, "send either expression (JSON) or driving (a video or a capture)")
         if driving_file is None and text is not None and not of_video:
