@@ -201,7 +201,7 @@ def hoard(made: Machines, objects: int) -> Iterator[str]:
         assert process.poll() is None, log.read_text()
         yield log.read_text().strip().splitlines()[-1]
     finally:
-        for number in made.head.processes(str(objects)):
+        for number in made.head.processes("class Hoard"):
             os.kill(number, signal.SIGKILL)
         process.wait(START_S)
 
