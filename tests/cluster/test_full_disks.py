@@ -199,7 +199,7 @@ def hoard(made: Machines, objects: int) -> Iterator[str]:
     try:
         wait_until(lambda: "then" in log.read_text() or process.poll() is not None, "a full store", TIMEOUT_S)
         assert process.poll() is None, log.read_text()
-        yield log.read_text().strip().splitlines()[-1]
+        yield next(line for line in log.read_text().splitlines() if "then" in line)
     finally:
         for number in made.head.processes("class Hoard"):
             os.kill(number, signal.SIGKILL)
