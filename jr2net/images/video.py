@@ -19,6 +19,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from jr2net.errors import UserError
+from jr2net.images.animated import WebPAnimation, is_transparent
 from jr2net.images.mark import Mark
 from jr2net.images.signatures import file_format
 from jr2net.images.sound import Sound
@@ -89,6 +90,8 @@ def probe_video(video: Video, limits: VideoLimits) -> VideoShape:
     """Reads the header and the first frame. Raises VideoError for anything but a video within the limits, and
     StorageError."""
     file = VideoFile.of(video)
+    if container_format(file.head) == "webp":
+        return _webp_shape(_open_webp(file, limits))
     with _open_container(file, limits) as container:
         stream = _stream(container)
         first = next(container.decode(stream), None)
@@ -109,7 +112,11 @@ def read_video(video: Video, limits: VideoLimits) -> Iterator[np.ndarray]:
 
 def read_frames(video: Video, limits: VideoLimits) -> Iterator[VideoFrame]:
     """As ``read_video``, with the instant at which each frame is shown; instants never fall."""
-    with _open_container(VideoFile.of(video), limits) as container:
+    file = VideoFile.of(video)
+    if container_format(file.head) == "webp":
+        yield from _webp_frames(file, limits)
+        return
+    with _open_container(file, limits) as container:
         stream = _stream(container)
         interval, said, aspect = 1 / _frame_rate(stream), _seconds(container), _aspect(stream)
         first: float | None = None
@@ -153,9 +160,12 @@ def up_to_damage(video: Video, limits: VideoLimits, ended: list[str]) -> Iterato
 
 def _is_transparent(video: VideoFile, limits: VideoLimits) -> bool:
     """Whether its pixels have an opacity: of ProRes 4444 in their format, of WebM in a second stream beside each frame,
-    which its header says. A GIF's is in its palette, used or not, and is not told."""
-    if container_format(video.head) == "gif":
-        return False
+    which its header says; of APNG and WebP in the first frame, because their headers say what may be. A GIF's is in its
+    palette, used or not, and is not told."""
+    kind = container_format(video.head)
+    if kind in ("gif", "webp", "apng"):
+        with video.open() as file:
+            return kind != "gif" and is_transparent(file)
     with suppress(VideoError), _open_container(video, limits) as container:
         stream = _stream(container)
         parts = stream.codec_context.format.components if stream.codec_context.format else ()
@@ -270,6 +280,33 @@ class _Buffer(io.RawIOBase):
         return chunk
 
 
+def _open_webp(video: VideoFile, limits: VideoLimits) -> WebPAnimation:
+    """Raises VideoError for one that exceeds the limits, or has no complete frame."""
+    try:
+        with video.open() as file:
+            animation = WebPAnimation.of(file)
+    except ValueError:
+        raise _broken() from None
+    _check_sizes(limits, animation.width, animation.height, animation.seconds, len(animation.instants))
+    return animation
+
+
+def _webp_shape(animation: WebPAnimation) -> VideoShape:
+    frames, seconds = len(animation.instants), animation.seconds
+    fps, regular = _pace(animation.instants, frames / seconds)
+    return VideoShape(animation.width, animation.height, fps, frames, seconds, regular)
+
+
+def _webp_frames(video: VideoFile, limits: VideoLimits) -> Iterator[VideoFrame]:
+    animation = _open_webp(video, limits)
+    try:
+        with video.open() as file:
+            for seconds, image in zip(animation.instants, animation.frames(file)):
+                yield VideoFrame(seconds, image)
+    except (OSError, ValueError):
+        raise _broken() from None
+
+
 @contextmanager
 def _open_container(video: VideoFile, limits: VideoLimits) -> Iterator[InputContainer]:
     """Opens the container and checks its header. The format is chosen by the first bytes, never probed by the library:
@@ -286,7 +323,11 @@ def _open_container(video: VideoFile, limits: VideoLimits) -> Iterator[InputCont
     except (av.error.FFmpegError, ValueError, IndexError, OverflowError) as error:
         if isinstance(error, VideoError):
             raise
-        raise VideoError("broken", "the video is damaged or truncated; send the whole file") from None
+        raise _broken() from None
+
+
+def _broken() -> VideoError:
+    return VideoError("broken", "the video is damaged or truncated; send the whole file")
 
 
 def _check(container: InputContainer, limits: VideoLimits) -> None:
@@ -296,13 +337,16 @@ def _check(container: InputContainer, limits: VideoLimits) -> None:
     if stream.codec_context is None:
         raise VideoError("format", "no decoder is known for the video stream; convert it to H.264")
     width, height = stream.codec_context.width, stream.codec_context.height
+    _check_sizes(limits, width, height, (container.duration or 0) / av.time_base, stream.frames)
+
+
+def _check_sizes(limits: VideoLimits, width: int, height: int, seconds: float, frames: int) -> None:
     if width * height > limits.pixels:
         raise VideoError("large", f"frames of {width} × {height}; shrink the video to {limits.pixels} pixels a frame")
-    seconds = (container.duration or 0) / av.time_base
     if seconds > limits.seconds:
         raise VideoError("large", f"the video lasts {seconds:.0f} s; cut it to {limits.seconds:g} s")
-    if stream.frames > limits.frames:
-        raise VideoError("large", f"the video has {stream.frames} frames; cut it to {limits.frames}")
+    if frames > limits.frames:
+        raise VideoError("large", f"the video has {frames} frames; cut it to {limits.frames}")
 
 
 def _frame_rate(stream) -> float:
@@ -312,12 +356,12 @@ def _frame_rate(stream) -> float:
 
 
 def _stream(container: InputContainer) -> VideoStream:
-    """The video itself beside a cover; of several the default one, and then the largest."""
+    """The video itself beside a cover; of several the default one, then the largest, then that of the most frames."""
 
-    def rank(stream: VideoStream) -> tuple[bool, bool, int]:
+    def rank(stream: VideoStream) -> tuple[bool, bool, int, int]:
         codec = stream.codec_context
         area = codec.width * codec.height if codec is not None else 0
-        return not stream.disposition & _COVER, bool(stream.disposition & _DEFAULT), area
+        return not stream.disposition & _COVER, bool(stream.disposition & _DEFAULT), area, stream.frames
 
     return max(container.streams.video, key=rank)
 
