@@ -217,8 +217,9 @@ async def _lines(
         yield _line({"seconds": round(shown.seconds, 4), **values, **marks})
     async for line in files():
         yield line
-    low = (f"{doubtful} of {count} frames have a confidence below {LOW}",) * bool(doubtful)
-    yield _line({"done": True, "frames": count, "frames_with_face": seen, "notes": [*notes(), *low]})
+    counted = (f"{count - seen} of {count} frames show no face",) * (seen < count)
+    counted += (f"{doubtful} of {count} frames have a confidence below {LOW}",) * bool(doubtful)
+    yield _line({"done": True, "frames": count, "frames_with_face": seen, "notes": [*notes(), *counted]})
 
 
 def _line(values: dict[str, Any]) -> bytes:

@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 GCS_PORT, DASHBOARD_PORT = 6379, 8265
 SHARED_MEMORY_MB = 512  # of each machine, and so the bound of its object store
 START_S = 120.0
+_PREFIX = "jr2net"  # of a bridge's name, which ends in the id of the process that made it
+_FOLDER = "jr2net-machines-"
 
 HEALTH_CHECK = {
     "RAY_health_check_period_ms": "1000",
@@ -161,7 +163,7 @@ class Machines:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.bridge = f"jr2net{os.getpid() % 100000}"
+        self.bridge = f"{_PREFIX}{os.getpid()}"
         # Another for each process: two bridges with the same addresses would take each other's traffic.
         self.network = f"10.213.{os.getpid() % 250}"
         self.all: list[Machine] = []
@@ -182,8 +184,13 @@ class Machines:
         """Address that takes jobs (``RAY_API_SERVER_ADDRESS``), from everywhere on the bridge."""
         return f"http://{self.head.address}:{DASHBOARD_PORT}"
 
-    def add_machine(self, name: str, address: str | None = None, memory_mb: int = SHARED_MEMORY_MB) -> Machine:
-        """A machine without Ray. address: of one that was killed, whose place it takes."""
+    def add_machine(
+        self, name: str, address: str | None = None, memory_mb: int = SHARED_MEMORY_MB, temporary_mb: int | None = None
+    ) -> Machine:
+        """A machine without Ray.
+
+        address: of one that was killed, whose place it takes. temporary_mb: size of ``/tmp/ray``; None: of the disk.
+        """
         number = next(self._numbers)
         address = address or f"{self.network}.{number}"
         folder = self.folder / f"{name}-{number}"
@@ -191,9 +198,10 @@ class Machines:
             (folder / inner).mkdir(parents=True)
         (folder / "hosts").write_text(f"127.0.0.1 localhost\n{address} {name}\n")
         ready = folder / "ready"
+        temporary = f"--bind {folder / 'ray'}" if temporary_mb is None else f"-t tmpfs -o size={temporary_mb}m tmpfs"
         steps = (
             f"hostname {name} && mount --make-rprivate / && mkdir -p /tmp/ray"
-            f" && mount --bind {folder / 'ray'} /tmp/ray && mount --bind {folder / 'hosts'} /etc/hosts"
+            f" && mount {temporary} /tmp/ray && mount --bind {folder / 'hosts'} /etc/hosts"
             f" && mount -t tmpfs -o size={memory_mb}m tmpfs /dev/shm && ip link set lo up"
             f" && touch {ready} && exec sleep infinity"
         )
@@ -236,9 +244,10 @@ class Machines:
         cpus: float = 1,
         resources: Mapping[str, float] | None = None,
         memory_mb: int = SHARED_MEMORY_MB,
+        temporary_mb: int | None = None,
     ) -> Machine:
-        """A machine that joins the cluster."""
-        machine = self.add_machine(name, memory_mb=memory_mb)
+        """A machine that joins the cluster. temporary_mb: see ``add_machine``."""
+        machine = self.add_machine(name, memory_mb=memory_mb, temporary_mb=temporary_mb)
         machine.settings |= self.head.settings
         self._start_ray(machine, [f"--address={self.gcs}"], cpus, resources or {})
         return machine
@@ -286,16 +295,31 @@ def _starts(machine: Machine, process: subprocess.Popen[bytes]) -> bool:
 
 @contextmanager
 def machines() -> Iterator[Machines]:
-    """Machines on a bridge of their own, all gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="jr2net-machines-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    """Machines on a bridge of their own, gone at the end and after SIGTERM, which ends the tests as Ctrl-C does."""
+    _remove_abandoned()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(
+        prefix=f"{_FOLDER}{os.getpid()}-", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:
         made = Machines(Path(folder))
-        _ip("link", "add", made.bridge, "type", "bridge")
         try:
+            _ip("link", "add", made.bridge, "type", "bridge")
             _ip("address", "add", f"{made.network}.254/24", "dev", made.bridge)
             _ip("link", "set", made.bridge, "up")
             yield made
         finally:
             made.close()
+            signal.signal(signal.SIGTERM, before)
+
+
+def _remove_abandoned() -> None:
+    """Removes what a killed process left: its machines died with it, its bridge and its folder did not."""
+    for link in Path("/sys/class/net").glob(f"{_PREFIX}[0-9]*"):
+        owner = link.name.removeprefix(_PREFIX)
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            subprocess.run(["ip", "link", "delete", link.name], capture_output=True)
+            for folder in Path("/tmp").glob(f"{_FOLDER}{owner}-*"):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float) -> float:

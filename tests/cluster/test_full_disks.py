@@ -1,28 +1,33 @@
-"""A disk that is full: what is there is kept, the error says why, and the job that is started again finishes."""
+"""Disks and object stores that are full: what is there is kept, the error says why, and the job goes on afterwards."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from nodes import Machines, machines, wait_until, why_not
+from nodes import START_S, Machines, machines, wait_until, why_not
 
 from jr2net.data.pairs import read_description
 from jr2net.storage import iter_files
 from jr2net.synthesis import verify
 from jr2net.synthesis.shards import MANIFESTS
+from jr2net.training.state import newest_step
 from tests.jobs.tiny_run import SMOKE, make_upstream
 
 pytestmark = [pytest.mark.drill, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
 SHARDS = 16
 SIZE = [f"synthesis.pairs={50 * SHARDS}", "synthesis.pairs_per_shard=50", "synthesis.batch_size=16"]
-SETTINGS = [*SIZE, "recnet.backbone.layers=10", "scaling.synthesis_actors=2"]
+SETTINGS = [*SIZE, "recnet.backbone.layers=10", "scaling.synthesis_actors=2", "scaling.pictures_every=0"]
+TRAINING = ["etnet.optimizer.steps=100", "scaling.checkpoint_every=5", "scaling.keep_states=2"]
 DISK_MB = 400
 TIMEOUT_S = 900.0
 NOT_IN_DATASET = ("manifest.json", "throughput.json")
@@ -43,7 +48,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def made(disk: Path) -> Iterator[Machines]:
     with machines() as made:
         made.start_head()
-        made.add_node("a", cpus=2)
+        made.add_node("a", cpus=2, resources={"hoard": 1}, temporary_mb=128)
         yield made
 
 
@@ -56,10 +61,11 @@ def upstream(disk: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(made: Machines, upstream: Path, disk: Path) -> Path:
-    """A run with a dataset, to which nothing happened."""
+    """A run with a dataset, and a network that was trained on it, to which nothing happened."""
     folder = copied(upstream, disk / "undisturbed")
-    process, log = start(made, folder, "jobs/synthesize.py")
-    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    for job in (["jobs/synthesize.py"], ["jobs/train.py", "etnet", *TRAINING]):
+        process, log = start(made, folder, *job)
+        assert process.wait(TIMEOUT_S) == 0, log.read_text()
     return folder
 
 
@@ -134,3 +140,101 @@ def test_the_disk_of_the_dataset_is_full(made: Machines, upstream: Path, undistu
     process, log = start(made, folder, "jobs/synthesize.py")
     assert process.wait(TIMEOUT_S) == 0, log.read_text()
     assert_same_dataset(folder, undisturbed)
+
+
+def test_the_disk_of_a_training_is_full(made: Machines, undisturbed: Path, disk: Path) -> None:
+    folder = disk / "training"
+    shutil.copytree(undisturbed, folder, ignore=shutil.ignore_patterns("etnet"))
+    job = ["jobs/train.py", "etnet", *TRAINING]
+    process, log = start(made, folder, *job)
+    wait_until(lambda: process.poll() is not None or (newest_step(str(folder / "etnet")) or 0) >= 15, "", TIMEOUT_S)
+    with full(disk):
+        assert process.wait(TIMEOUT_S) == 1, log.read_text()
+        step = newest_step(str(folder / "etnet"))
+        error = log.read_text().strip().splitlines()[-1]
+        assert error.startswith("error: ") and "free space" in error, log.read_text()
+    print(f"\nthe disk of a training full, the state of step {step} is kept: {error}")
+    process, log = start(made, folder, *job)
+    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    assert "resumes from step" in log.read_text()
+    for name in ("model.safetensors", "model.json"):
+        assert (folder / "etnet" / name).read_bytes() == (undisturbed / "etnet" / name).read_bytes(), name
+
+
+HOARD = """
+import sys
+import time
+
+import numpy as np
+import ray
+
+ray.init(logging_level="ERROR", log_to_driver=False)
+
+
+@ray.remote(num_cpus=0, resources={"hoard": 1})
+class Hoard:
+    def fill(self, wanted):
+        self.kept, error = [], None
+        try:
+            while len(self.kept) < wanted:
+                self.kept.append(ray.put(np.full(8 << 20, len(self.kept), np.uint8)))
+        except ray.exceptions.RayError as caught:
+            error = caught
+        return f"{8 * len(self.kept)} MiB, then {type(error).__name__ if error else 'enough'}"
+
+
+hoard = Hoard.remote()
+print(ray.get(hoard.fill.remote(int(sys.argv[1]))), flush=True)
+time.sleep(3600)
+"""
+STORE_FULL, DISK_FULL_TOO = 18, 10_000  # objects of 8 MiB: the store takes 15, the machine's temporary disk as many
+
+
+@contextmanager
+def hoard(made: Machines, objects: int) -> Iterator[str]:
+    """Another program, whose objects fill the store of the only machine that works; yields how many it could keep."""
+    log = made.folder / f"hoard-{objects}.log"
+    with log.open("wb") as output:
+        process = made.head.start(sys.executable, "-c", HOARD, str(objects), output=output, RAY_ADDRESS=made.gcs)
+    try:
+        wait_until(lambda: "then" in log.read_text() or process.poll() is not None, "a full store", TIMEOUT_S)
+        assert process.poll() is None, log.read_text()
+        yield next(line for line in log.read_text().splitlines() if "then" in line)
+    finally:
+        for number in made.head.processes("class Hoard"):
+            os.kill(number, signal.SIGKILL)
+        process.wait(START_S)
+
+
+def test_the_object_store_is_full(made: Machines, upstream: Path, undisturbed: Path, disk: Path) -> None:
+    folder = copied(upstream, disk / "store")
+    with hoard(made, STORE_FULL) as kept:
+        began = time.monotonic()
+        process, log = start(made, folder, "jobs/synthesize.py")
+        assert process.wait(TIMEOUT_S) == 0, log.read_text()
+        seconds = time.monotonic() - began
+        used = made.head.run(_RAY, "memory", "--stats-only", f"--address={made.gcs}")
+        assert "Spilled" in used, used  # the store was still full
+    print(f"\nobjects of another program fill the store ({kept}): a dataset in {seconds:.0f} s\n{used}")
+    assert_same_dataset(folder, undisturbed)
+
+
+def test_the_temporary_disk_is_full_too(made: Machines, upstream: Path, undisturbed: Path, disk: Path) -> None:
+    """Ray can spill no object any more: the job says so and waits until there is room again."""
+    folder = copied(upstream, disk / "temporary")
+    with hoard(made, DISK_FULL_TOO) as kept:
+        process, log = start(made, folder, "jobs/synthesize.py")
+        seconds = wait_until(
+            lambda: process.poll() is not None or "No space left on device" in log.read_text(), "a word", TIMEOUT_S
+        )
+        assert process.poll() is None, log.read_text()
+    began = time.monotonic()
+    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    print(
+        f"\nthey fill the temporary disk too ({kept}): said after {seconds:.0f} s; a dataset "
+        f"{time.monotonic() - began:.0f} s after they had gone"
+    )
+    assert_same_dataset(folder, undisturbed)
+
+
+_RAY = str(Path(sys.executable).with_name("ray"))

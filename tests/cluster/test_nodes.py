@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from nodes import START_S, machines, wait_until, why_not
+from nodes import ROOT, START_S, machines, wait_until, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -48,6 +51,32 @@ def test_nothing_leads_out_of_the_bridge() -> None:
     with machines() as made:
         routes = made.add_machine("a").run("ip", "route")
         assert "default" not in routes and routes.startswith(f"{made.network}.0/24")
+
+
+HOLD = """
+import time
+
+from nodes import machines
+
+with machines() as made:
+    made.add_machine("a")
+    print(made.bridge, made.folder, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_stays_of_tests_that_were_ended(ending: signal.Signals) -> None:
+    command = [sys.executable, "-c", HOLD]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    bridge, folder = process.stdout.readline().split()
+    assert Path("/sys/class/net", bridge).exists() and Path(folder).exists()
+    process.send_signal(ending)
+    process.wait(START_S)
+    with machines():  # what a process cannot clean up itself, the next one does
+        assert not Path("/sys/class/net", bridge).exists() and not Path(folder).exists()
 
 
 @pytest.mark.drill

@@ -101,7 +101,7 @@ def test_lines_come_frame_by_frame(tracking_client) -> None:
         "done": True,
         "frames": 9,
         "frames_with_face": 8,
-        "notes": ["8 of 9 frames have a confidence below 0.5"],
+        "notes": ["1 of 9 frames show no face", "8 of 9 frames have a confidence below 0.5"],
     }
     assert [round(frame["seconds"], 2) for frame in frames] == [0.04 * n for n in range(9)]
     assert frames[8]["expression"] is None and len(frames[0]["expression"]) == 51
