@@ -27,6 +27,7 @@ from jr2net.process import tune_malloc, use_threads
 from serve.access import AccessControl
 from serve.api import create_api
 from serve.health import Health
+from serve.logs import write_json_lines
 from serve.problems import NetworkUnavailable
 from serve.quotas import keep_exchanging
 from serve.service import Service
@@ -46,6 +47,7 @@ class _NetworkReplica(ABC):
     """
 
     def __init__(self, settings: dict[str, Any], section: str) -> None:
+        write_json_lines()
         self.settings = Settings.model_validate(settings)
         self.section = getattr(self.settings, section)
         use_threads(max(1, round(self.section.num_cpus)))
@@ -195,6 +197,7 @@ class Ingress:
         several: bool = False,
     ) -> None:
         """several: whether there may be other replicas of the ingress."""
+        write_json_lines()
         use_threads(1)
         tune_malloc(_INGRESS_FREE_BYTES)
         self.settings, self.several = Settings.model_validate(settings), several
