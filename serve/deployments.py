@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import ray
 import torch
+from grpc.aio import AioRpcError
 from ray import serve
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 from ray.serve.context import _get_global_client
@@ -179,7 +180,8 @@ class NetworkHandles:
                 raise NetworkUnavailable("the server's queue is full; try again in a moment") from None
             except (RayTaskError, TaskCancelledError):
                 raise  # an error in the network's code, or a client that disconnected: a retry would not help
-            except (RayError, DeploymentUnavailableError):
+            except (RayError, DeploymentUnavailableError, AioRpcError):
+                # Ray passes errors of the connection to a replica on as they are, unless it was refused.
                 await asyncio.sleep(_RETRY_DELAYS_S[min(attempt, len(_RETRY_DELAYS_S) - 1)])
         raise NetworkUnavailable(f"the replica of this request died {self.attempts} times; try again")
 
