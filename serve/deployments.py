@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import ray
 import torch
+from grpc.aio import AioRpcError
 from ray import serve
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 from ray.serve.context import _get_global_client
@@ -27,6 +28,7 @@ from jr2net.process import tune_malloc, use_threads
 from serve.access import AccessControl
 from serve.api import create_api
 from serve.health import Health
+from serve.logs import write_json_lines
 from serve.problems import NetworkUnavailable
 from serve.quotas import keep_exchanging
 from serve.service import Service
@@ -46,6 +48,7 @@ class _NetworkReplica(ABC):
     """
 
     def __init__(self, settings: dict[str, Any], section: str) -> None:
+        write_json_lines()
         self.settings = Settings.model_validate(settings)
         self.section = getattr(self.settings, section)
         use_threads(max(1, round(self.section.num_cpus)))
@@ -177,7 +180,8 @@ class NetworkHandles:
                 raise NetworkUnavailable("the server's queue is full; try again in a moment") from None
             except (RayTaskError, TaskCancelledError):
                 raise  # an error in the network's code, or a client that disconnected: a retry would not help
-            except (RayError, DeploymentUnavailableError):
+            except (RayError, DeploymentUnavailableError, AioRpcError):
+                # Ray passes errors of the connection to a replica on as they are, unless it was refused.
                 await asyncio.sleep(_RETRY_DELAYS_S[min(attempt, len(_RETRY_DELAYS_S) - 1)])
         raise NetworkUnavailable(f"the replica of this request died {self.attempts} times; try again")
 
@@ -195,6 +199,7 @@ class Ingress:
         several: bool = False,
     ) -> None:
         """several: whether there may be other replicas of the ingress."""
+        write_json_lines()
         use_threads(1)
         tune_malloc(_INGRESS_FREE_BYTES)
         self.settings, self.several = Settings.model_validate(settings), several

@@ -177,10 +177,10 @@ def test_a_machine_is_drained_under_load(folders, expected) -> None:
         leaving = next(machine for machine in made.all if machine.name == "b")
         start = time.monotonic()
         made.drain(leaving, 60)
-        made.add_node("d", **NODE)
         address = f"http://{leaving.address}:{PORT}"
         with httpx.Client(timeout=2) as client:
             seconds = wait_until(lambda: health(client, address) == 503, "its proxy takes no more requests", 90)
+        made.add_node("d", **NODE)
         load.addresses.remove(address)
         load.wait_for(300)
         made.remove(leaving)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
@@ -39,6 +41,12 @@ def no_delays(monkeypatch):
 def test_calls_to_dead_replicas_are_retried():
     handle = FakeHandle(ActorDiedError(), ActorUnavailableError("gone", None))
     assert _fit(handle) == ["result of crop"] and handle.calls == 3
+
+
+@pytest.mark.parametrize("code", [StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.INTERNAL])
+def test_calls_whose_connection_breaks_are_retried(code):
+    handle = FakeHandle(AioRpcError(code, Metadata(), Metadata(), "stream removed"))
+    assert _fit(handle) == ["result of crop"] and handle.calls == 2
 
 
 def test_the_number_of_attempts_is_limited():
