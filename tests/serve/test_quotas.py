@@ -16,7 +16,7 @@ from test_cluster import TIMEOUT_S, address, cluster, num_running, versions, wai
 from serve import app
 from serve.access import AccessControl
 from serve.problems import Problem
-from serve.quotas import FORGET_S, Quotas
+from serve.quotas import FORGET_S, Quotas, recent
 from serve.settings import Limits
 
 __all__ = ["address", "cluster", "versions"]  # fixtures
@@ -90,6 +90,20 @@ def test_what_was_not_told_is_told_later():
     ingresses.replicas[0].usage()  # an exchange that failed
     ingresses.exchange()
     assert ingresses.admitted(1, 20) == 5
+
+
+def test_a_caller_below_its_rate_is_not_refused_after_a_time_without_the_actor():
+    ingresses = Ingresses(3, Limits(requests_per_second=10, burst=20, concurrent=100))
+    ingresses.exchange()
+    for _ in range(120):
+        assert all(ingresses.admitted(replica, 2) == 2 for replica in range(3))
+        ingresses.clock.now += 1
+    for index, replica in enumerate(ingresses.replicas):
+        spent, in_flight = replica.usage()
+        assert spent == {"key": 240}
+        replica.settle(spent, *ingresses.quotas.exchange(str(index), recent(spent, 120), in_flight))
+    assert all(ingresses.admitted(replica, 2) == 2 for replica in range(3))
+    assert all(replica.usage()[0] == {"key": 2} for replica in ingresses.replicas)
 
 
 def test_a_replica_that_is_gone_is_forgotten():
