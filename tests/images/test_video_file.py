@@ -84,6 +84,12 @@ def test_files_that_are_known_are_named(start: bytes, name: str) -> None:
         probe_video(start + bytes(50), NO_LIMITS)
 
 
+def test_the_remedy_suits_what_is_no_video() -> None:
+    for content, words in ((b"", "an empty file, .*; send its content"), (b"\x1f\x8b\x08", "GZIP, .*; unpack it")):
+        with pytest.raises(VideoError, match=words):
+            probe_video(content, NO_LIMITS)
+
+
 def test_a_path_and_a_spool_are_read_by_several_readers_at_once(tmp_path: Path) -> None:
     (tmp_path / "clip").write_bytes(MP4)
     spool = new_spool()
