@@ -16,7 +16,6 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayError
 from ray.serve.config import DeploymentActorConfig
 
 from serve.access import AccessControl
@@ -68,16 +67,23 @@ def quotas_actor(resources: dict[str, float]) -> DeploymentActorConfig:
 
 
 async def keep_exchanging(access: AccessControl, name: str) -> None:
-    """For the ingress replica ``name``, until it is cancelled. Without the actor its limits are its own for a while."""
+    """For the ingress replica ``name``, until it is cancelled.
+
+    Whatever goes wrong, it tries again: without the actor, which may be starting again, the limits are this replica's
+    own for a while. Until it succeeds, each kind of error is logged once.
+    """
     actor: Any = None
+    logged: set[type[Exception]] = set()
     while True:
         await asyncio.sleep(EXCHANGE_S)
-        spent, in_flight = access.usage()
         try:
+            spent, in_flight = access.usage()
             actor = actor or await asyncio.to_thread(serve.get_deployment_actor, ACTOR)
             news, elsewhere = await actor.exchange.remote(name, spent, in_flight)
-        except (RayError, ValueError) as error:  # it is starting again
-            LOGGER.warning("limits hold for this ingress replica alone for now: %s", error)
-            actor = None
-        else:
             access.settle(spent, news, elsewhere)
+            logged.clear()
+        except Exception as error:
+            actor = None
+            if type(error) not in logged:
+                logged.add(type(error))
+                LOGGER.warning("limits hold for this ingress replica alone for now", exc_info=True)
