@@ -28,7 +28,7 @@ from torch import nn
 
 from jobs.command_line import main
 from jobs.notices import Notices, Request, StateBeforeResize, StopAtSignal, ended
-from jobs.progress import Progress
+from jobs.progress import Progress, wants_workers
 from jobs.stage import run_stage
 from jr2net import storage
 from jr2net.config import Config
@@ -58,12 +58,19 @@ def train(run: Run, stage: str, callbacks: Sequence[RayTrainCallback] = ()) -> l
         "digests": run.digests(stage),
         "after": run.seconds_after,
     }
+    with wants_workers(stage, run.config.scaling.least_workers):
+        _fit(run, stage, settings, callbacks)
+    return list(NETWORK_FILES)
+
+
+def _fit(run: Run, stage: str, settings: dict[str, Any], callbacks: Sequence[RayTrainCallback]) -> None:
+    """Until the training has taken its last step, through stops and failures."""
     failures, last_step = 0, newest_step(run.folder(stage))
     while True:
         try:
             stopped_at = trainer(run, stage, settings, callbacks).fit().return_value  # type: ignore[attr-defined]
             if stopped_at is None:
-                return list(NETWORK_FILES)
+                return
             print(f"[{stage}] goes on from step {stopped_at} on the machines that stay", flush=True)
         except (WorkerGroupError, ControllerError) as error:
             causes = [_cause(failure) for failure in _failures(error)]
@@ -150,7 +157,7 @@ def train_steps(settings: dict[str, Any]) -> int | None:
             return temporary
 
         states = StateWriter(folder, scaling.keep_states)
-        progress = Progress(stage, training, rank, folder, settings["after"])
+        progress = stack.enter_context(closing(Progress(stage, training, rank, folder, settings["after"])))
         notices = Notices(rank, scaling.checkpoint_every_s)
         held_back = validation_batches(stage, config, needed, rank, world) if best else None
         stream = batches(stage, config, needed, rank, world, training.step_number, training.device)

@@ -73,6 +73,11 @@ class ScalingConfig(Section):
     )
 
     @property
+    def least_workers(self) -> int:
+        """Training workers that a training needs at one time."""
+        return self.workers if self.elastic is None else self.elastic[0]
+
+    @property
     def actor_cpus(self) -> float:
         """CPU cores that a synthesis actor reserves."""
         return self.cpus_per_worker if self.cpus_per_actor is None else self.cpus_per_actor
