@@ -27,6 +27,7 @@ from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from torch import nn
 
 from jobs.command_line import main
+from jobs.machines import demand
 from jobs.notices import Notices, Request, StateBeforeResize, StopAtSignal, ended
 from jobs.progress import Progress, wants_workers
 from jobs.stage import run_stage
@@ -93,7 +94,6 @@ def trainer(run: Run, stage: str, settings: dict[str, Any], callbacks: Sequence[
     """
     scaling = run.config.scaling
     filesystem, path = storage.open_filesystem(storage.join(run.folder(stage), "ray"))
-    resources = {"CPU": scaling.cpus_per_worker} | ({"GPU": 1.0} if scaling.gpu else {})
     return TorchTrainer(
         train_loop_per_worker,  # type: ignore[arg-type]
         train_loop_config=settings,
@@ -101,7 +101,7 @@ def trainer(run: Run, stage: str, settings: dict[str, Any], callbacks: Sequence[
         scaling_config=ScalingConfig(
             num_workers=scaling.elastic or scaling.workers,  # type: ignore[arg-type]
             use_gpu=scaling.gpu,
-            resources_per_worker=resources | scaling.resources_per_worker,
+            resources_per_worker=dict(demand(run.config, stage).resources),
             elastic_resize_monitor_interval_s=scaling.elastic_check_s,  # type: ignore[call-arg]
         ),
         run_config=RunConfig(

@@ -63,8 +63,8 @@ class ScalingConfig(Section):
     wait_for_machines_s: float = Field(
         900.0,
         ge=0,
-        description="seconds that a stage waits for a machine that is large enough for its processes, e.g. one that "
-        "the autoscaler starts, before the job ends and says what the cluster has",
+        description="seconds that a stage waits for machines that have room for its processes, e.g. those that the "
+        "autoscaler starts, before the job ends and says what the cluster has",
     )
     expected_minutes: dict[StageName, Annotated[float, Field(ge=0)]] = Field(
         {},
