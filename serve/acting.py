@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.video_file import VideoFile
 from jr2net.inference.animation import source_notes, source_photos
+from jr2net.inference.confidence import Doubts
 from jr2net.inference.control import DrivingOptions, drive
 from jr2net.inference.driving import Clip
 from jr2net.inference.following import FaceChoice, FaceFollower
@@ -31,10 +32,11 @@ class Acting:
     clip: Clip
     follow: FaceFollower
     driving: Driving
+    doubts: Doubts = field(default_factory=Doubts)
 
     def found(self) -> tuple[str, ...]:
         """What was found in the videos until now and done about it."""
-        return (*source_notes(self.clip, self.follow), *self.driving.found())
+        return (*source_notes(self.clip, self.follow, self.doubts), *self.driving.found())
 
 
 def fixed_driving(text: str | None, options: DrivingOptions) -> Driving:
@@ -76,20 +78,23 @@ async def act(service: Service, acting: Acting) -> AsyncIterator[bytes]:
         except NoFaceError as error:
             raise Problem(422, str(error)) from None
 
-    async def pairs() -> AsyncIterator[tuple[Photo | np.ndarray, tuple[FaceArrays, FaceArrays | None]]]:
-        targets = _at_instants(driving.faces, driving.fps, fps)
+    async def numbered() -> AsyncIterator[tuple[int, Photo | np.ndarray, tuple[FaceArrays, FaceArrays | None]]]:
+        targets, number = _at_instants(driving.faces, driving.fps, fps), 0
         while (photo := await asyncio.to_thread(next_photo)) is not None:
-            yield photo, await anext(targets)
+            yield number, photo, await anext(targets)
+            number += 1
 
-    async def generate_frame(pair: Any) -> tuple[np.ndarray, ModelInfo]:
-        photo, (face, reference) = pair
+    async def generate_frame(numbered: Any) -> tuple[np.ndarray, ModelInfo]:
+        number, photo, (face, reference) = numbered
         if not isinstance(photo, Photo):  # shows no face
             return photo, network
         source = await service.fit(photo)
+        sure = await asyncio.to_thread(acting.follow.confidence, photo, source.landmarks)
+        acting.doubts.add(number / fps, sure)
         target = drive(source.fit.face, face, options, reference)
         return await reenact(service, source, target, options.affects_whole_crop)
 
-    frames = map_in_order(generate_frame, pairs())
+    frames = map_in_order(generate_frame, numbered())
     async for chunk in encode_frames(service, frames, fps, clip.video, acting.found):
         yield chunk
 

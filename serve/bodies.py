@@ -18,7 +18,7 @@ from starlette.types import Message
 
 from jr2net.expressions.named import ExpressionError, expression_from_names
 from jr2net.images.video_file import VideoFile
-from jr2net.inference.photo import Photo
+from jr2net.inference.face import FittedFace
 from serve.problems import Problem
 from serve.settings import Limits
 from serve.uploads import as_video, new_spool
@@ -88,11 +88,17 @@ def notes_header(notes: Sequence[str]) -> dict[str, str]:
     return {"X-Capture-Notes": text[:1000]} if text else {}
 
 
-def photo_notes(name: str, photo: Photo) -> list[str]:
-    """Which of several faces of a photo was taken, and what of its file was left out or assumed."""
-    several = photo.faces_found > 1
+def photo_notes(name: str, face: FittedFace) -> list[str]:
+    """Which of several faces of a photo was taken, what of its file was left out or assumed, and whether the confidence
+    is low."""
+    photo, several = face.photo, face.photo.faces_found > 1
     which = [f"face {photo.index} of {photo.faces_found} was taken, 0 is the largest"] if several else []
-    return [f"{name}: {note}" for note in (*which, *photo.notes)]
+    return [f"{name}: {note}" for note in (*which, *face.notes)]
+
+
+def confidence_header(face: FittedFace, name: str = "") -> dict[str, str]:
+    """``X-Confidence``, or ``X-Source-Confidence`` and the like: how probably the fit of a photo describes a face."""
+    return {f"X-{name.capitalize()}-Confidence" if name else "X-Confidence": f"{face.confidence:.4f}"}
 
 
 def media_type(request: Request) -> str:

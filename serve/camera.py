@@ -154,7 +154,8 @@ async def answer_frames(
     options = check_controls(first, PHOTO_CONTROLS)
     focal_ratio = (await service.describe())["reconstruction"].focal_ratio
     reader, inbox = _Reader(service, focal_ratio, choice, smooth), _Inbox()
-    await socket.send_json({"ready": True, "camera": True, "names": list(ARKIT_NAMES), **_of_source(source)})
+    about = {} if source is None else await asyncio.to_thread(of_source, source)
+    await socket.send_json({"ready": True, "camera": True, "names": list(ARKIT_NAMES), **about})
     tasks = [
         asyncio.ensure_future(_receive_into(inbox, socket, service)),
         asyncio.ensure_future(_work(inbox, socket, service, reader, source, options)),
@@ -170,11 +171,16 @@ async def answer_frames(
     await socket.close(1000)
 
 
-def _of_source(source: FittedFace | None) -> dict[str, Any]:
-    if source is None:
-        return {}
+def of_source(source: FittedFace) -> dict[str, Any]:
+    """What is answered to a photo that is to be driven, JSON-serialisable."""
     height, width = source.photo.image.shape[:2]
-    return {"width": width, "height": height, "expression": source.expression}
+    return {
+        "width": width,
+        "height": height,
+        "expression": source.expression,
+        "confidence": round(source.confidence, 4),
+        "notes": list(source.notes),
+    }
 
 
 async def _receive_into(inbox: _Inbox, socket: WebSocket, service: Service) -> None:

@@ -15,13 +15,13 @@ from jr2net.expressions.tracks import Track, TrackError, parse_capture
 from jr2net.images.photo import photo_format
 from jr2net.images.sound import Sound
 from jr2net.images.video import Mp4Writer, VideoError
-from jr2net.images.video_file import VideoFile, is_animated_gif, is_video
+from jr2net.images.video_file import VideoFile, is_video
 from jr2net.inference.compositing import composite
 from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression, drive
 from jr2net.inference.driving import Clip, VideoTracker, frame_step, reference_frame
 from jr2net.inference.face import FittedFace
 from jr2net.inference.following import LARGEST, FaceChoice, FaceFollower
-from jr2net.inference.messages import FaceArrays, ModelInfo
+from jr2net.inference.messages import FaceArrays, Fit, ModelInfo
 from jr2net.inference.photo import NoFaceError, Photo
 from serve.control import of_expression
 from serve.problems import STATUS, Problem
@@ -71,7 +71,7 @@ class Driving:
 
 async def open_driving(service: Service, file: VideoFile, options: DrivingOptions, choice: FaceChoice) -> Driving:
     """The driving faces of a video or a capture. choice: which face of a video. Raises Problem."""
-    if is_video(file.head) or is_animated_gif(file):
+    if is_video(file):
         return await _driving_video(service, file, options, choice)
     if kind := photo_format(file.head):
         raise Problem(415, f"driving: is a photo ({kind}); send it to /v1/reenact, or send a video or a capture")
@@ -100,8 +100,13 @@ async def open_capture(content: bytes, name: str) -> Track:
         raise Problem(415 if isinstance(error, NotACaptureError) else 422, str(error)) from None
 
 
-async def generate_video(service: Service, source: FittedFace, driving: Driving) -> AsyncIterator[bytes]:
-    """The source photo, driven, as the chunks of an MP4. Raises Problem before the first."""
+async def generate_video(
+    service: Service, source: FittedFace, driving: Driving, found: Callable[[], tuple[str, ...]]
+) -> AsyncIterator[bytes]:
+    """The source photo, driven, as the chunks of an MP4. Raises Problem before the first.
+
+    found: the notes, asked at the end
+    """
     options = driving.options
 
     async def generate_frame(pair: tuple[FaceArrays, FaceArrays | None]) -> tuple[np.ndarray, ModelInfo]:
@@ -110,7 +115,7 @@ async def generate_video(service: Service, source: FittedFace, driving: Driving)
         return await reenact(service, source, target, options.affects_whole_crop)
 
     frames = map_in_order(generate_frame, driving.faces)
-    async for chunk in encode_frames(service, frames, driving.fps, driving.video, driving.found):
+    async for chunk in encode_frames(service, frames, driving.fps, driving.video, found):
         yield chunk
 
 
@@ -219,8 +224,12 @@ async def _track_faces(service: Service, clip: Clip, tracker: VideoTracker) -> A
         except NoFaceError as error:
             raise Problem(422, str(error)) from None
 
-    async for fitted in map_in_order(service.fit, photos()):
-        yield tracker.track(fitted.fit)
+    async def fit(photo: Photo) -> tuple[Fit, float]:
+        fitted = await service.fit(photo)
+        return fitted.fit, await asyncio.to_thread(tracker.confidence, photo, fitted.landmarks)
+
+    async for fitted, sure in map_in_order(fit, photos()):
+        yield tracker.track(fitted, sure)
 
 
 async def _to_async(items: Iterable[_Item]) -> AsyncIterator[_Item]:

@@ -20,7 +20,7 @@ from jr2net.inference.face import FittedFace
 from jr2net.inference.following import FaceChoice
 from serve.access import AccessControl
 from serve.bodies import check_box, check_face, parse_expression
-from serve.camera import answer_frames
+from serve.camera import answer_frames, of_source
 from serve.control import PHOTO_CONTROLS, TURN, check_controls, make_options, of_expression
 from serve.problems import INTERNAL_ERROR, Problem, network_errors_as_503
 from serve.reenact import reenact
@@ -58,8 +58,7 @@ async def handle_stream(socket: WebSocket, service: Service, access: AccessContr
 
 async def _reenact_messages(socket: WebSocket, service: Service, source: FittedFace, options: DrivingOptions) -> None:
     """Returns an image for every expression, until the time limit. Raises Problem, or WebSocketDisconnect."""
-    height, width = source.photo.image.shape[:2]
-    await socket.send_json({"ready": True, "width": width, "height": height, "expression": source.expression})
+    await socket.send_json({"ready": True, **await asyncio.to_thread(of_source, source)})
     limits = service.settings.limits
     deadline = time.monotonic() + limits.stream_seconds
     while time.monotonic() < deadline:

@@ -91,7 +91,9 @@ def test_the_face_of_a_driving_photo_is_chosen(tmp_path: Path, capsys, monkeypat
     monkeypatch.setattr(inference_photo, "installed_detector", lambda: lambda image: faces)
     arguments = ["reenact", SAMPLE, "--driving", SAMPLE, "-o", str(tmp_path / "x.jpg")]
     assert main([*arguments, "--driving-face", "1"]) == 0
-    assert "face 1 of 2" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "face 1 of 2, 0 is the largest (--driving-face or --driving-box chooses), score 0.80; " in said.err
+    assert "the confidence is low (0.0" in said.err and "score 0.90; confidence 0.9" in said.out
     assert main([*arguments, "--driving-box", "153,158,510,516"]) == 0
     assert main([*arguments, "--driving-face", "5"]) == 1
     assert "face 5 was requested, but 2 were found" in capsys.readouterr().err
@@ -113,7 +115,7 @@ def test_a_film_says_what_was_done_about_its_capture_and_how_far_it_is(tmp_path:
     assert main(["animate", SAMPLE, str(tmp_path / "take"), *BOX, "-o", film]) == 0
     said = capsys.readouterr()
     assert "take: of 8 frames, 2 show no face" in said.err and "\n8 frames of 8, 0 s left" in said.err
-    assert said.out == f"{film}: 8 frames at 30 fps\n"
+    assert said.out == f"{film}: 8 frames at 30 fps\n" and f"{SAMPLE}: confidence 0.9" in said.err
 
 
 def test_a_face_model_is_converted(tmp_path: Path, real_ground: Path, capsys: pytest.CaptureFixture) -> None:

@@ -58,24 +58,27 @@ def animate(options: argparse.Namespace) -> int:
         raise CommandError(f"-o {output}: films are written as .mp4")
     for file in filter(None, (source, options.driving_file)):
         check_not_same_file(file, output)
-    of_video = is_video(VideoFile.of(source).head)
+    of_video = is_video(VideoFile.of(source))
     driving = _open_driving(options, checked, of_video)
     reenactor = load_reenactor(options)
     if of_video:
         opened: Photo | str = source
     else:
         opened = open_photo(source, options)
-        if note := face_note(opened):
-            print(f"{source}: {note.rstrip('; ')}", file=sys.stderr)
     chosen = {"face": options.face, "box": options.box} if of_video else {}
     chosen |= {"driving_face": options.driving_face, "driving_box": options.driving_box}
     with options_named():
         film = reenactor.animate(opened, driving, detector=load_detector(options), **chosen, **controls)
+        if film.source is not None:
+            print(f"{source}: {face_note(film.source)}", file=sys.stderr)
         progress = Progress(film.count)
         frames = film.save(output, progress.show)
     progress.end()
     for note in film.notes:
-        print(f"{options.driving_file or source}: {note}", file=sys.stderr)
+        if not note.startswith("source: "):
+            print(f"{options.driving_file or source}: {note}", file=sys.stderr)
+        elif of_video:  # of a photo it was said above
+            print(f"{source}: {note.removeprefix('source: ')}", file=sys.stderr)
     print(f"{output}: {frames} frames at {film.fps:g} fps")
     return 0
 

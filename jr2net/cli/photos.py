@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jr2net.errors import UserError
 
 if TYPE_CHECKING:
+    from jr2net.inference.face import FittedFace
     from jr2net.inference.photo import Photo
 
 PHOTO_EXTENSIONS = (
@@ -99,14 +100,19 @@ def _open(path: str, options: argparse.Namespace, face: int, box: Sequence[float
         raise CommandError(error.message(box_option)) from None
 
 
-def face_note(photo: Photo) -> str:
+def face_note(face: FittedFace, option: str = "--") -> str:
     """Which face was taken and how sure the detector is of it; nothing where the user gave its box. Then what of the
-    file was left out or assumed."""
-    notes = [*photo.notes]
+    file was left out or assumed, and the fit's confidence.
+
+    option: how the options begin that choose a face
+    """
+    from jr2net.inference.confidence import doubt
+
+    photo, notes = face.photo, []
     if photo.faces_found:
-        others = f" {photo.index} of {photo.faces_found}, 0 is the largest (--face or --box chooses)"
-        notes.insert(0, f"face{others if photo.faces_found > 1 else ''}, score {photo.face.score:.2f}")
-    return "".join(f"{note}; " for note in notes)
+        others = f" {photo.index} of {photo.faces_found}, 0 is the largest ({option}face or {option}box chooses)"
+        notes.append(f"face{others if photo.faces_found > 1 else ''}, score {photo.face.score:.2f}")
+    return "; ".join([*notes, *photo.notes, *(doubt(face.confidence) or [f"confidence {face.confidence:.2f}"])])
 
 
 def check_not_same_file(source: str, output: Path) -> None:

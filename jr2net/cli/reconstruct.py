@@ -47,7 +47,7 @@ def reconstruct(options: argparse.Namespace) -> int:
             face.save(folder / f"{names[path]}{RECONSTRUCTIONS[kind]}")
         strongest = sorted(face.expression.items(), key=lambda item: -item[1])[:3]
         values = ", ".join(f"{name} {value:.2f}" for name, value in strongest)
-        return f"{face_note(face.photo)}confidence {face.confidence:.2f}; {values} -> {folder}/{names[path]}.*"
+        return f"{face_note(face)}; {values} -> {folder}/{names[path]}.*"
 
     return process_all(paths, process)
 

@@ -76,16 +76,16 @@ def reenact(options: argparse.Namespace) -> int:
         raise CommandError(f"-o {target}: {len(paths)} photos need a folder, not one file")
     names = output_names(paths, options.face)
     reenactor = load_reenactor(options)
-    driving = open_driving_photo(options.driving, options) if options.driving else None
-    if driving is not None and (note := face_note(driving)):
-        print(f"{options.driving}: {note.rstrip('; ')}", file=sys.stderr)
+    driving = None
+    if options.driving:
+        (driving,) = reenactor.fit_photos([open_driving_photo(options.driving, options)])
+        print(f"{options.driving}: {face_note(driving, '--driving-')}", file=sys.stderr)
 
     def process(path: str) -> str:
         output = target if one_file else target / f"{names[path]}.jpg"
         check_not_same_file(path, output)
-        photo = open_photo(path, options)
-        result = reenactor(photo, expression, driving=driving, **cast("PhotoControls", controls))
+        result = reenactor(open_photo(path, options), expression, driving=driving, **cast("PhotoControls", controls))
         result.save(output)
-        return f"{face_note(photo).rstrip('; ')} -> {output}".lstrip()
+        return f"{face_note(result.source)} -> {output}"
 
     return process_all(paths, process)

@@ -56,6 +56,8 @@ _FACE = re.compile(
 )
 _WHO = re.compile(r"(?:face|subject|actor|person|head|user)(?:id|idx|index|name|no|num|number)")
 
+_KINDS = {**_TIMES, "face": _FACE, "who": _WHO}
+
 _OTHERS = {
     r"\bAU\d\d": "action units (OpenFace)",
     r"CTRL_expressions": "MetaHuman's own controls",
@@ -157,7 +159,7 @@ def time_columns(titles: Iterable[str]) -> list[str]:
 def _is_blendshape(title: str) -> bool:
     if len(title) > _LONGEST_TITLE or not _STEM.search(title):
         return False
-    return _meaning(title) in ARKIT_NAMES or bool(_ANYWHERE.fullmatch(_key(title)))
+    return _name(title) in ARKIT_NAMES or bool(_ANYWHERE.fullmatch(_key(title)))
 
 
 def first_few(names: Sequence[str], count: int = 5) -> str:
@@ -182,14 +184,19 @@ def _missing(missing: Sequence[str], titles: Sequence[str], unknown: Sequence[st
     )
 
 
+@lru_cache(MOST_TITLES)
 def _meaning(title: str) -> str:
     """The name of a blendshape or extra; a kind of ``_TIMES``; "face"; "who"; empty for anything else."""
     if len(title) > _LONGEST_TITLE:
         return ""
-    if name := next((_NAMES[key] for key in _keys(title) if key in _NAMES), ""):
+    if name := _name(title):
         return name
-    kinds = {**_TIMES, "face": _FACE, "who": _WHO}
-    return next((kind for key in _tails(title) for kind, pattern in kinds.items() if pattern.fullmatch(key)), "")
+    return next((kind for key in _tails(title) for kind, pattern in _KINDS.items() if pattern.fullmatch(key)), "")
+
+
+def _name(title: str) -> str:
+    """The name of a blendshape or extra; empty for anything else."""
+    return next((_NAMES[key] for key in _keys(title) if key in _NAMES), "")
 
 
 def _unit(title: str, kind: str) -> str:

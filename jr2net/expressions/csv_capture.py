@@ -19,6 +19,12 @@ from jr2net.expressions.text import find_encoding
 
 _DELIMITERS = ",;\t| "
 _BLANK = ("", "-", "na", "n/a", "#n/a", "null", "none", "nil", "undefined")
+_SUMMARIES = (
+    "average", "avg", "mean", "median", "sum", "total", "min", "minimum", "max", "maximum", "std", "stdev", "count",
+    "mittelwert", "summe", "moyenne", "somme", "total général", "promedio", "suma", "media", "somma",
+)  # fmt: skip
+"""What spreadsheets write in the first cell of a line that is no frame."""
+
 _NO = ("0", "false", "no", "f", "n")
 _ENOUGH = 20  # blendshapes, to take a line for the names
 _LONGEST_PREAMBLE = 40  # lines before the names
@@ -69,12 +75,15 @@ def _read(stream: Iterator[str], source: str) -> Recording:
     pick, pick_shapes = itemgetter(*picked), itemgetter(*columns.shapes)
     numbers, line_numbers = array.array("f"), array.array("l")
     times: list[list[str]] = [[] for _ in columns.times]
-    who: list[str] = []
+    who, summaries = list[str](), 0
     lines = _Numbered(chain(head[first + 1 :], stream), first + 1)
     for row in layout.rows(lines):
         if row == header or not any(map(str.strip, row)):
             continue
         row = _complete(row, len(titles), columns.shapes, lines.number, source)
+        if any(row[index].strip().lower().rstrip(":.") in _SUMMARIES for index, _ in columns.times):
+            summaries += 1
+            continue
         if any(_says_no(row[index]) for index in columns.faces):
             row = _without_face(row, columns.shapes)
         try:
@@ -102,6 +111,7 @@ def _read(stream: Iterator[str], source: str) -> Recording:
         who=who or None,
         percent=columns.percent,
         ignored=columns.ignored,
+        notes=[f"lines of sums or means, left out: {summaries}"] if summaries else [],
     )
 
 
@@ -184,7 +194,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _number(cell: str, title: str, line: int, source: str) -> float:
-    text = cell.strip().lower()
+    text = cell.strip().lower().replace("\N{MINUS SIGN}", "-")
     if text in _BLANK:
         return np.nan
     try:

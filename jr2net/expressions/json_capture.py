@@ -17,6 +17,9 @@ from jr2net.expressions.recording import Recording
 from jr2net.expressions.text import find_encoding
 
 _RATES = ("fps", "framerate", "frame_rate", "frames_per_second", "exportfps", "samplerate", "sample_rate")
+_OF_TRACKS = ("confidence", "doubtful", "cut")
+"""What tracks of ``jr2net.inference`` say of their frames besides."""
+
 _BETWEEN = ", \t\r\n"  # values that follow each other
 _REMEDY = "a capture in JSON is a list of frames with ARKit's blendshapes by name"
 
@@ -24,7 +27,7 @@ _REMEDY = "a capture in JSON is a list of frames with ARKit's blendshapes by nam
 def is_json(content: bytes) -> bool:
     """Whether a text begins as JSON does, whatever its encoding."""
     start = content[:64].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
-    return start[:1] in (b"{", b"[")
+    return start[:1] in (b"{", b"[") or start[:2] in (b"//", b"/*")
 
 
 def read_json(content: bytes, source: str) -> Recording:
@@ -66,7 +69,7 @@ def read_json(content: bytes, source: str) -> Recording:
         fps=table.rate or rate or _rate_of_frame_times(table),
         who=None if columns.who is None else cells(columns.who),
         percent=columns.percent,
-        ignored=columns.ignored,
+        ignored=[title for title in columns.ignored if title not in _OF_TRACKS],
         notes=notes,
     )
 
@@ -78,6 +81,8 @@ def _parse(content: bytes, source: str) -> Any:
     values: list[Any] = []
     while end < len(text):
         start = end + len(text[end : end + 1000]) - len(text[end : end + 1000].lstrip(_BETWEEN))
+        if text.startswith(("//", "/*"), start):
+            raise TrackError(f"{source}: has comments, which JSON does not allow; remove them")
         try:
             value, end = decoder.raw_decode(text, start)
         except json.JSONDecodeError as error:

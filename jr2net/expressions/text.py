@@ -9,6 +9,7 @@ _MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }  # fmt: skip
+_PADDING = 16  # zero bytes; fewer may be the last characters of UTF-16 and UTF-32
 _EXPORT = "export the capture as CSV or JSON"
 _KINDS = {
     b"PK\x03\x04": ("a ZIP archive", "unpack it and give the capture inside"),
@@ -32,6 +33,15 @@ _KINDS = {
     b"<": ("a web page or XML", "download the file itself"),
 }
 """What files of other kinds begin with, what they are, and the remedy."""
+
+
+def without_padding(content: bytes) -> bytes:
+    """A text without the zero bytes of a file that was given its length before it was written."""
+    end = len(content.rstrip(b"\0"))
+    if len(content) - end < _PADDING:
+        return content
+    width = 4 if content.startswith(b"\xff\xfe\0\0") else 2 if b"\0" in content[: min(end, 64)] else 1  # of a character
+    return content[: end + -end % width]
 
 
 def find_encoding(content: bytes, source: str) -> str:

@@ -15,6 +15,7 @@ from jr2net.expressions.columns import TrackError
 from jr2net.expressions.csv_capture import read_csv
 from jr2net.expressions.json_capture import is_json, read_json
 from jr2net.expressions.recording import Track, to_track
+from jr2net.expressions.text import without_padding
 from jr2net.expressions.timing import infer_fps
 from jr2net.expressions.track_file import read_track, write_track
 from jr2net.storage import base_name, exists, join, open_filesystem, read_bytes
@@ -93,6 +94,7 @@ def read_captures(uri: str) -> Captures:
 
 def parse_capture(content: bytes, source: str) -> Track:
     """Reads a capture in CSV or JSON. ``source`` is its name in errors; the stem is the track's. Raises TrackError."""
+    content = without_padding(content)
     return to_track(read_json(content, source) if is_json(content) else read_csv(content, source))
 
 

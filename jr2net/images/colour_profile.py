@@ -1,13 +1,16 @@
-"""Pictures with a colour profile to sRGB, by Little CMS."""
+"""The colours of pictures: by their profile to sRGB, by Little CMS; and which codes they state instead of one."""
 
 from __future__ import annotations
 
 import io
+import re
+import struct
 
 from PIL import Image, ImageCms
 
 _SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab "}
 _PNG_GAMMA = 1 / 2.2
+_HEAD_BYTES = 65536
 
 
 def to_srgb(image: Image.Image) -> tuple[Image.Image, str]:
@@ -36,3 +39,15 @@ def _by_gamma(image: Image.Image) -> Image.Image:
         return rgb
     exponent = gamma / _PNG_GAMMA
     return rgb.point([round(255 * (value / 255) ** exponent) for value in range(256)] * 3)
+
+
+def coded_colours(content: bytes, kind: str) -> tuple[int, int] | None:
+    """Primaries and transfer by their codes in ITU-T H.273, as HEIC and AVIF (box ``colr``) and PNG (``cICP``) have
+    them; None where the file has none."""
+    head = content[:_HEAD_BYTES]
+    if kind in ("HEIF", "AVIF") and (found := re.search(rb"colrnclx(.{4})", head, re.DOTALL)):
+        primaries, transfer = struct.unpack(">2H", found[1])
+        return primaries, transfer
+    if kind == "PNG" and (found := re.search(rb"\0\0\0\x04cICP(.{2})", head, re.DOTALL)):
+        return found[1][0], found[1][1]
+    return None

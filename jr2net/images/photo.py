@@ -20,9 +20,10 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, features
 
 from jr2net.errors import UserError
-from jr2net.images.colour_profile import to_srgb
+from jr2net.images.colour_profile import coded_colours, to_srgb
 from jr2net.images.depth import to_8_bits, tone_map
 from jr2net.images.signatures import PHOTO_FORMATS, file_format, refusal
+from jr2net.images.tone_mapping import HDR_TRANSFERS, to_sdr
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "JPEG2000")
 """Formats accepted, if Pillow was built with them. Formats that can run or fetch something (EPS, PDF, …) are not."""
@@ -113,7 +114,8 @@ def _open(content: bytes, kind: str) -> Image.Image:
 def _decode(content: bytes, image: Image.Image) -> DecodedPhoto:
     notes = []
     if image.format != "MPO" and (count := getattr(image, "n_frames", 1)) > 1:  # an MPO's others are not pictures
-        notes.append(f"the first of its {count} images was taken")
+        which = "first" if not image.tell() else "main one"  # HEIC says which is
+        notes.append(f"the {which} of its {count} images was taken")
     if (deep := _deep_pixels(content, image)) is not None:
         image, note = _eight_bits(deep, image)
     else:
@@ -121,6 +123,9 @@ def _decode(content: bytes, image: Image.Image) -> DecodedPhoto:
         is_deep = image.mode.startswith("I") or image.mode == "F"
         image, note = _eight_bits(np.asarray(image), image) if is_deep else (image, "")
     notes.append(note)
+    if (coded := coded_colours(content, image.format or "")) and (toned := _toned(image, *coded)):
+        image = toned
+        notes.append("its light was tone-mapped" if coded[1] in HDR_TRANSFERS else "")
     image = _upright(image)
     pixels, more = _rgb(image)
     return DecodedPhoto(pixels, tuple(filter(None, (*notes, *more))))
@@ -157,6 +162,22 @@ def _eight_bits(deep: np.ndarray, header: Image.Image) -> tuple[Image.Image, str
     if not (deep.ndim == 3 and header.format == "TIFF"):  # OpenCV has turned that one upright
         image.info["exif"] = header.getexif().tobytes()
     return image, note
+
+
+def _toned(image: Image.Image, primaries: int, transfer: int) -> Image.Image | None:
+    """An image whose colours are coded as H.273 has it, in sRGB; None where they are that already, or a profile says
+    more."""
+    if transfer not in HDR_TRANSFERS and "icc_profile" in image.info:
+        return None
+    colours = to_sdr(lambda: np.asarray(image.convert("RGB")).astype(np.uint16) * 257, transfer, primaries)
+    if colours is None:
+        return None
+    toned = Image.fromarray(colours)
+    if image.has_transparency_data:
+        toned.putalpha(image.convert("RGBA").getchannel("A"))
+    toned.format = image.format
+    toned.info["exif"] = image.getexif().tobytes()
+    return toned
 
 
 def _rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:

@@ -12,12 +12,15 @@ _SIGNATURES = {
     b"IIRO": "ORF", b"IIRS": "ORF", b"MMOR": "ORF", b"IIU\0": "RW2", b"FUJIFILMCCD-RAW": "RAF", b"FOVb": "X3F",
     b"II\xbc": "JPEG XR", b"8BPS": "PSD", b"%PDF": "PDF", b"%!PS": "EPS", b"gimp xcf": "XCF", b"DDS ": "DDS",
     b"qoif": "QOI", b"\0\0\x01\0": "ICO", b"SIMPLE  =": "FITS", b"\x93NUMPY": "NumPy array", b"PK\x03\x04": "ZIP",
+    b"\x89PNG\n\x1a\n": "bytes as text", b"\xef\xbf\xbd": "bytes as text", b"\xef\xbb\xbf\xff\xd8": "bytes as text",
+    b"/9j/": "base64", b"iVBORw0KGgo": "base64", b"UklGR": "base64", b"R0lGOD": "base64", b"data:image/": "base64",
     b"\x1f\x8b": "GZIP", b"\x1a\x45\xdf\xa3": "video",
     b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
 }  # fmt: skip
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": "CR3"} | dict.fromkeys(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"
 )
+_TEXT = re.compile(rb"[\t\r\n\x20-\x7e]{8,}")
 _MARKUP = ((rb"<svg[\s>]", "SVG"), (rb"<(!doctype html|html)[\s>]", "web page"))
 
 RAW_FORMATS = ("CR2", "CR3", "DNG", "NEF", "ARW", "ORF", "RW2", "RAF", "PEF", "SRW", "X3F")
@@ -42,6 +45,9 @@ _REMEDIES = {
     "video": "a video, not a photo; send one of its frames as JPEG or PNG",
     "ZIP": "a ZIP archive, not a photo; unpack it and send the pictures",
     "GZIP": "compressed by gzip; unpack it and send the picture",
+    "bytes as text": "was sent as text, which changes its bytes; send the file itself, in binary",
+    "base64": "base64, a text that stands for the bytes of a file; decode it and send those",
+    "text": "a text, not a photo; send the picture itself",
     "NumPy array": "a NumPy array, not a photo; save it as PNG",
 }
 
@@ -61,7 +67,8 @@ def file_format(content: bytes) -> str:
     if known := next((kind for start, kind in _SIGNATURES.items() if content.startswith(start)), ""):
         return known
     head = content[:1024].lower()
-    return next((kind for pattern, kind in _MARKUP if re.search(pattern, head)), "")
+    markup = next((kind for pattern, kind in _MARKUP if re.search(pattern, head)), "")
+    return markup or ("text" if _TEXT.fullmatch(head) else "")
 
 
 def refusal(kind: str, readable: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 _PQ, _HLG = 16, 18  # transfer characteristics of ITU-T H.273
+HDR_TRANSFERS = (_PQ, _HLG)
 _WHITE = 203.0  # cd/m²
 _PEAK = 1000.0  # cd/m²
 _KNEE = 0.75  # of reference white: from here on highlights are compressed
@@ -33,7 +34,7 @@ def to_sdr(load: Callable[[], np.ndarray], transfer: int, primaries: int) -> np.
     load                 returns the picture (H, W, 3) uint16 RGB
     transfer, primaries  codes of ITU-T H.273
     """
-    hdr = transfer in (_PQ, _HLG)
+    hdr = transfer in HDR_TRANSFERS
     if not hdr and primaries not in _TO_BT709:
         return None
     linear = _linear(transfer)[load() >> 4]

@@ -19,16 +19,19 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from jr2net.errors import UserError
+from jr2net.images.animated import WebPAnimation, is_transparent
 from jr2net.images.mark import Mark
 from jr2net.images.signatures import file_format
 from jr2net.images.sound import Sound
 from jr2net.images.video_file import CONTAINERS, VideoFile, container_format, is_cut_off
 from jr2net.images.video_notes import with_notes
+from jr2net.images.video_pace import duration, frame_rate, instants_of, pace
 from jr2net.images.video_picture import display_matrix, to_picture
 
 _PACED_FRAMES = 2000  # of a video, whose instants tell its pace
 _COVER, _DEFAULT = Disposition.attached_pic, Disposition.default
 _FRAGMENT_US = 250_000  # of a film that is written: whoever receives it sees how far it is
+_STREAMS, _PAUSE_S = ("mpegts", "mpeg", "flv"), 60.0  # send frames throughout: a longer pause is none
 _LAST_S = 1.0  # the longest time that the last frame is shown
 
 
@@ -89,6 +92,8 @@ def probe_video(video: Video, limits: VideoLimits) -> VideoShape:
     """Reads the header and the first frame. Raises VideoError for anything but a video within the limits, and
     StorageError."""
     file = VideoFile.of(video)
+    if container_format(file.head) == "webp":
+        return _webp_shape(_open_webp(file, limits))
     with _open_container(file, limits) as container:
         stream = _stream(container)
         first = next(container.decode(stream), None)
@@ -97,9 +102,11 @@ def probe_video(video: Video, limits: VideoLimits) -> VideoShape:
         height, width = to_picture(first, _aspect(stream), display_matrix(first)).shape[:2]
     with _open_container(file, limits) as container:
         stream = _stream(container)
-        said, seconds = _frame_rate(stream), _seconds(container)
-        fps, regular = _pace(list(islice(_instants(container), _PACED_FRAMES)), said)
-        return VideoShape(width, height, fps, stream.frames or round(seconds * fps), seconds, regular)
+        said, seconds = frame_rate(stream), duration(container, stream)
+        instants = list(islice(instants_of(container, stream), _PACED_FRAMES))
+        fps, regular = pace(instants, said)
+        counted = len(instants) if len(instants) < _PACED_FRAMES and not regular else round(seconds * fps)
+        return VideoShape(width, height, fps, stream.frames or counted, seconds, regular)
 
 
 def read_video(video: Video, limits: VideoLimits) -> Iterator[np.ndarray]:
@@ -109,10 +116,15 @@ def read_video(video: Video, limits: VideoLimits) -> Iterator[np.ndarray]:
 
 def read_frames(video: Video, limits: VideoLimits) -> Iterator[VideoFrame]:
     """As ``read_video``, with the instant at which each frame is shown; instants never fall."""
-    with _open_container(VideoFile.of(video), limits) as container:
+    file = VideoFile.of(video)
+    if container_format(file.head) == "webp":
+        yield from _webp_frames(file, limits)
+        return
+    with _open_container(file, limits) as container:
         stream = _stream(container)
-        interval, said, aspect = 1 / _frame_rate(stream), _seconds(container), _aspect(stream)
+        interval, said, aspect = 1 / frame_rate(stream), duration(container, stream), _aspect(stream)
         first: float | None = None
+        jumps = container_format(file.head) in _STREAMS
         shown, offset, fallen, matrix = -interval, 0.0, 0, None
         for number, frame in enumerate(container.decode(stream)):
             if number >= limits.frames:
@@ -123,6 +135,9 @@ def read_frames(video: Video, limits: VideoLimits) -> Iterator[VideoFrame]:
             first = frame.time if first is None else first
             seconds = shown + interval if frame.time is None or first is None else frame.time - first + offset
             if said and seconds > said + 1:  # a damaged instant, which would hold the picture for hours
+                seconds = shown + interval
+            if jumps and number and seconds > shown + _PAUSE_S:  # the recorder's clock was set, or began anew
+                offset += shown + interval - seconds
                 seconds = shown + interval
             fallen = fallen + 1 if seconds < shown - interval else 0
             if fallen:  # of one frame it is damage, of more another video that was appended
@@ -153,9 +168,12 @@ def up_to_damage(video: Video, limits: VideoLimits, ended: list[str]) -> Iterato
 
 def _is_transparent(video: VideoFile, limits: VideoLimits) -> bool:
     """Whether its pixels have an opacity: of ProRes 4444 in their format, of WebM in a second stream beside each frame,
-    which its header says. A GIF's is in its palette, used or not, and is not told."""
-    if container_format(video.head) == "gif":
-        return False
+    which its header says; of APNG and WebP in the first frame, because their headers say what may be. A GIF's is in its
+    palette, used or not, and is not told."""
+    kind = container_format(video.head)
+    if kind in ("gif", "webp", "apng"):
+        with video.open() as file:
+            return kind != "gif" and is_transparent(file)
     with suppress(VideoError), _open_container(video, limits) as container:
         stream = _stream(container)
         parts = stream.codec_context.format.components if stream.codec_context.format else ()
@@ -270,14 +288,42 @@ class _Buffer(io.RawIOBase):
         return chunk
 
 
+def _open_webp(video: VideoFile, limits: VideoLimits) -> WebPAnimation:
+    """Raises VideoError for one that exceeds the limits, or has no complete frame."""
+    try:
+        with video.open() as file:
+            animation = WebPAnimation.of(file)
+    except ValueError:
+        raise _broken() from None
+    _check_sizes(limits, animation.width, animation.height, animation.seconds, len(animation.instants))
+    return animation
+
+
+def _webp_shape(animation: WebPAnimation) -> VideoShape:
+    frames, seconds = len(animation.instants), animation.seconds
+    fps, regular = pace(animation.instants, frames / seconds)
+    return VideoShape(animation.width, animation.height, fps, frames, seconds, regular)
+
+
+def _webp_frames(video: VideoFile, limits: VideoLimits) -> Iterator[VideoFrame]:
+    animation = _open_webp(video, limits)
+    try:
+        with video.open() as file:
+            for seconds, image in zip(animation.instants, animation.frames(file)):
+                yield VideoFrame(seconds, image)
+    except (OSError, ValueError):
+        raise _broken() from None
+
+
 @contextmanager
 def _open_container(video: VideoFile, limits: VideoLimits) -> Iterator[InputContainer]:
     """Opens the container and checks its header. The format is chosen by the first bytes, never probed by the library:
     some of its formats (playlists) open other files."""
     kind = container_format(video.head)
     if kind is None:
-        what = f"{name}, " if (name := file_format(video.head)) else ""
-        raise VideoError("format", f"{what}not a video that is read ({CONTAINERS}); convert it")
+        name = file_format(video.head) if video.head else "an empty file"
+        remedy = "unpack it" if name in ("GZIP", "ZIP") else "convert it" if video.head else "send its content"
+        raise VideoError("format", f"{name}{', ' * bool(name)}not a video that is read ({CONTAINERS}); {remedy}")
     try:
         with video.open() as file, av.open(file, "r", format=kind) as container:
             _check(container, limits)
@@ -286,7 +332,11 @@ def _open_container(video: VideoFile, limits: VideoLimits) -> Iterator[InputCont
     except (av.error.FFmpegError, ValueError, IndexError, OverflowError) as error:
         if isinstance(error, VideoError):
             raise
-        raise VideoError("broken", "the video is damaged or truncated; send the whole file") from None
+        raise _broken() from None
+
+
+def _broken() -> VideoError:
+    return VideoError("broken", "the video is damaged or truncated; send the whole file")
 
 
 def _check(container: InputContainer, limits: VideoLimits) -> None:
@@ -296,59 +346,29 @@ def _check(container: InputContainer, limits: VideoLimits) -> None:
     if stream.codec_context is None:
         raise VideoError("format", "no decoder is known for the video stream; convert it to H.264")
     width, height = stream.codec_context.width, stream.codec_context.height
+    _check_sizes(limits, width, height, (container.duration or 0) / av.time_base, stream.frames)
+
+
+def _check_sizes(limits: VideoLimits, width: int, height: int, seconds: float, frames: int) -> None:
     if width * height > limits.pixels:
         raise VideoError("large", f"frames of {width} × {height}; shrink the video to {limits.pixels} pixels a frame")
-    seconds = (container.duration or 0) / av.time_base
     if seconds > limits.seconds:
         raise VideoError("large", f"the video lasts {seconds:.0f} s; cut it to {limits.seconds:g} s")
-    if stream.frames > limits.frames:
-        raise VideoError("large", f"the video has {stream.frames} frames; cut it to {limits.frames}")
-
-
-def _frame_rate(stream) -> float:
-    """What the header says; 25 if it says nothing, or what no camera does."""
-    rate = float(stream.average_rate or stream.guessed_rate or 25)
-    return rate if 1 <= rate <= 240 else 25.0
+    if frames > limits.frames:
+        raise VideoError("large", f"the video has {frames} frames; cut it to {limits.frames}")
 
 
 def _stream(container: InputContainer) -> VideoStream:
-    """The video itself beside a cover; of several the default one, and then the largest."""
+    """The video itself beside a cover; of several the default one, then the largest, then that of the most frames."""
 
-    def rank(stream: VideoStream) -> tuple[bool, bool, int]:
+    def rank(stream: VideoStream) -> tuple[bool, bool, int, int]:
         codec = stream.codec_context
         area = codec.width * codec.height if codec is not None else 0
-        return not stream.disposition & _COVER, bool(stream.disposition & _DEFAULT), area
+        return not stream.disposition & _COVER, bool(stream.disposition & _DEFAULT), area, stream.frames
 
     return max(container.streams.video, key=rank)
-
-
-def _seconds(container: InputContainer) -> float:
-    stream = _stream(container)
-    own = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-    return max(own, (container.duration or 0) / av.time_base, 0.0)
 
 
 def _aspect(stream) -> float:
     """Width of a pixel over its height."""
     return float(stream.sample_aspect_ratio or 1) or 1.0
-
-
-def _instants(container: InputContainer) -> Iterator[float]:
-    """When frames are shown, in seconds, in the order of their packets; nothing is decoded."""
-    stream = _stream(container)
-    with suppress(av.error.FFmpegError):  # what is cut off was a video until there
-        for packet in container.demux(stream):
-            if packet.pts is not None and packet.time_base is not None:
-                yield float(packet.pts * packet.time_base)
-
-
-def _pace(instants: Sequence[float], said: float) -> tuple[float, bool]:
-    """Frames per second, and whether they are equally spaced; ``said``: the header's rate."""
-    steps = np.diff(np.sort(instants))
-    steps = steps[steps > 1e-4]
-    if len(steps) < 2:
-        return said, True
-    typical = float(np.median(steps))
-    regular = bool((np.abs(steps - typical) < 0.25 * typical + 2e-3).mean() > 0.97)
-    fps = 1 / float(steps[np.abs(steps - typical) < 0.5 * typical].mean() if regular else steps.mean())
-    return (said if regular and abs(fps - said) < 0.02 * said else min(fps, 240.0)), regular

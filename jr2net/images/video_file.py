@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
-
+from jr2net.images.animated import animation_format, gif_ends_early, gif_moves, png_ends_early
 from jr2net.images.photo import photo_format
 from jr2net.storage import cached_copy
 
 CONTAINERS = "MP4, MOV, WebM, Matroska, AVI, MPEG, MPEG-TS, FLV or WMV"
-"""The containers that are read, for errors. Animated GIFs are read too."""
+"""The containers that are read, for errors. Pictures that move are read too (``jr2net.images.animated``)."""
 
-_HEAD_BYTES = 4096
+_HEAD_BYTES = 65536  # a colour profile may stand before the chunk that says that a picture moves
 _ELEMENT_HEAD = 12  # bytes of the longest id and size of Matroska
 _STARTS = {
     b"\x1a\x45\xdf\xa3": "matroska", b"FLV\x01": "flv", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "asf",
-    b"\0\0\x01\xba": "mpeg", b"GIF8": "gif",
+    b"\0\0\x01\xba": "mpeg",
 }  # fmt: skip
 _ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"skip", b"free", b"pnot")  # early QuickTime has no ftyp
 
@@ -60,32 +58,33 @@ class VideoFile:
 
 def container_format(head: bytes) -> str | None:
     """The library's name of the container that a file's first bytes announce, e.g. ``mp4`` (MOV too) or ``matroska``
-    (WebM too); None for anything else."""
+    (WebM too), or ``webp``, which the library does not decode; None for anything else."""
     if head[4:8] in _ATOMS:
         return "mp4"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "avi"
     if any(head[start : start + 2 * size + 1 : size] == b"GGG" for start, size in ((0, 188), (4, 192))):
         return "mpegts"
-    return next((name for start, name in _STARTS.items() if head.startswith(start)), None)
+    known = next((name for start, name in _STARTS.items() if head.startswith(start)), None)
+    return known or animation_format(head)
 
 
-def is_video(head: bytes) -> bool:
-    """Whether a file's first bytes are those of a video, and not of a photo: of GIFs both may be said."""
-    return container_format(head) is not None and not photo_format(head)
-
-
-def is_animated_gif(video: VideoFile) -> bool:
-    if container_format(video.head) != "gif":
-        return False
-    with video.open() as file, suppress(OSError, SyntaxError, ValueError), Image.open(file, formats=["GIF"]) as image:
-        return getattr(image, "is_animated", False)
-    return False
+def is_video(video: VideoFile) -> bool:
+    """Whether a file is a video, or a picture that moves: a GIF, APNG, WebP or AVIF of several frames."""
+    kind = container_format(video.head)
+    if kind == "gif":
+        with video.open() as file:
+            return gif_moves(file)
+    return kind is not None and (not photo_format(video.head) or animation_format(video.head) is not None)
 
 
 def is_cut_off(video: VideoFile) -> bool:
-    """Whether the end of an MP4, MOV, WebM, Matroska or AVI is missing, by the sizes of its parts; False for others."""
-    ends_early = {"mp4": _mp4_ends_early, "matroska": _matroska_ends_early, "avi": _avi_ends_early}
+    """Whether the end of an MP4, MOV, WebM, Matroska, AVI, or a picture that moves, is missing, by the sizes of its
+    parts; False for others."""
+    ends_early = {
+        "mp4": _mp4_ends_early, "matroska": _matroska_ends_early, "avi": _riff_ends_early, "webp": _riff_ends_early,
+        "apng": png_ends_early, "gif": gif_ends_early,
+    }  # fmt: skip
     kind = container_format(video.head) or ""
     if kind not in ends_early:
         return False
@@ -107,8 +106,8 @@ def _mp4_ends_early(file: BinaryIO, end: int) -> bool:
     return start > end
 
 
-def _avi_ends_early(file: BinaryIO, end: int) -> bool:
-    """Long AVIs have several parts, RIFF each."""
+def _riff_ends_early(file: BinaryIO, end: int) -> bool:
+    """AVI and WebP; long AVIs have several parts, RIFF each."""
     start = 0
     while start + 8 <= end:
         file.seek(start)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,8 +22,9 @@ from jr2net.expressions.tracks import Track, is_folder, parse_capture, read_capt
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import FaceDetector
 from jr2net.images.photo import photo_format
-from jr2net.images.video_file import CONTAINERS, VideoFile, is_animated_gif, is_video
+from jr2net.images.video_file import CONTAINERS, VideoFile, is_video
 from jr2net.inference.compositing import composite
+from jr2net.inference.confidence import Doubts, doubt
 from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression, drive
 from jr2net.inference.driving import Clip, VideoTracker, frame_step, reference_frame
 from jr2net.inference.face import FittedFace
@@ -103,7 +104,7 @@ def animate(
         return _film_of_photo(reenactor, source, open_driving(reenactor, driving, options, faces), longest_side)
     name = "source" if isinstance(source, bytes) else str(source)
     video = VideoFile.of(source)
-    if not is_video(video.head):
+    if not is_video(video):
         raise ReenactmentError(f"{name}: is no video that is read ({CONTAINERS}); of a photo give Photo.open({name})")
     clip = Clip.open(video, name)
     follow = FaceFollower(faces.detector, clip.fps, faces.source, name)
@@ -151,7 +152,7 @@ def capture_or_video(driving: str | Path | bytes | Track, name: str = "driving")
     if not isinstance(driving, bytes) and is_folder(str(driving)):
         return read_capture(str(driving))
     video = VideoFile.of(driving)
-    if is_video(video.head) or is_animated_gif(video):
+    if is_video(video):
         return video
     if photo_format(video.head):
         raise ReenactmentError(
@@ -166,33 +167,41 @@ def _film_of_photo(reenactor: Reenactor, photo: Photo | FittedFace, driving: Dri
     options = driving.options
     pairs = ((source, drive(source.fit.face, face, options, reference)) for face, reference in driving.faces)
     images = reenactor.composite_images(pairs, options.affects_whole_crop)
-    return Film(images, driving.fps, driving.count, reenactor.info, driving.found, driving.video)
+
+    def found() -> tuple[str, ...]:
+        return (*(f"source: {note}" for note in doubt(source.confidence)), *driving.found())
+
+    return Film(images, driving.fps, driving.count, reenactor.info, found, driving.video, source)
 
 
 def _film_of_video(reenactor: Reenactor, clip: Clip, follow: FaceFollower, driving: Driving, longest_side: int) -> Film:
-    def found() -> tuple[str, ...]:
-        return (*source_notes(clip, follow), *driving.found())
+    doubts = Doubts()
 
-    images = _act(reenactor, clip, follow, driving, longest_side)
+    def found() -> tuple[str, ...]:
+        return (*source_notes(clip, follow, doubts), *driving.found())
+
+    images = _act(reenactor, clip, follow, driving, longest_side, doubts)
     return Film(images, clip.fps, clip.count, reenactor.info, found, clip.video)
 
 
 def _act(
-    reenactor: Reenactor, clip: Clip, follow: FaceFollower, driving: Driving, longest_side: int
+    reenactor: Reenactor, clip: Clip, follow: FaceFollower, driving: Driving, longest_side: int, doubts: Doubts
 ) -> Iterator[np.ndarray]:
     """The frames of a source video, driven."""
     reconstructor = reenactor.reconstructor
     if reconstructor is None:
         raise ReenactmentError("this reenactor has no reconstructor; a video as source needs one: use Reenactor.load")
     targets, options = at_instants(driving.faces, driving.fps, clip.fps), driving.options
+    numbers = count()
     for photos in batches(source_photos(clip, follow, longest_side), reenactor.batch_size):
-        seen = [photo for photo in photos if isinstance(photo, Photo)]
-        fits = iter(reconstructor.fit([photo.crop_image(reconstructor.camera.size) for photo in seen]) if seen else [])
+        fits = iter(reconstructor([photo for photo in photos if isinstance(photo, Photo)]))
         requests: list[ReenactRequest] = []
-        for photo in photos:
+        for number, photo in zip(numbers, photos):
             face, reference = next(targets)
             if isinstance(photo, Photo):
-                own = next(fits).face
+                fitted = next(fits)
+                doubts.add(number / clip.fps, follow.confidence(photo, fitted.landmarks))
+                own = fitted.fit.face
                 target = drive(own, face, options, reference)
                 requests.append(ReenactRequest(photo.crop_image(reenactor.camera.size), own, target))
         results = iter(reenactor.reenact(requests) if requests else [])
@@ -212,10 +221,11 @@ def source_photos(clip: Clip, follow: FaceFollower, longest_side: int) -> Iterat
     follow.check_found()
 
 
-def source_notes(clip: Clip, follow: FaceFollower) -> tuple[str, ...]:
-    """What was found in a source video so far."""
+def source_notes(clip: Clip, follow: FaceFollower, doubts: Doubts) -> tuple[str, ...]:
+    """What was found in a source video so far. doubts: its frames of low confidence."""
     gaps = (f"{follow.unseen} of {follow.frames} frames show no face and stay as they are",) * bool(follow.unseen)
-    return tuple(f"source: {note}" for note in (*follow.notes(), *gaps, *clip.ended))
+    found = (*follow.notes(), *gaps, *doubts.notes(follow.frames), *clip.ended)
+    return tuple(f"source: {note}" for note in found)
 
 
 def at_instants(items: Iterable[T], rate: float, wanted_rate: float) -> Iterator[T]:
@@ -266,11 +276,10 @@ def _tracked(reenactor: Reenactor, clip: Clip, tracker: VideoTracker) -> Iterato
     reconstructor = reenactor.reconstructor
     if reconstructor is None:
         raise ReenactmentError("this reenactor has no reconstructor; a driving video needs one: use Reenactor.load")
-    size = reconstructor.camera.size
     photos = (photo for frame in clip.frames() for photo in tracker.locate(frame))
     for batch in batches(photos, reenactor.batch_size):
-        for fit in reconstructor.fit([photo.crop_image(size) for photo in batch]):
-            yield tracker.track(fit)
+        for fitted in reconstructor(batch):
+            yield tracker.track(fitted.fit, tracker.confidence(fitted.photo, fitted.landmarks))
     tracker.finish()
 
 

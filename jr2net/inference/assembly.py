@@ -10,7 +10,7 @@ import numpy as np
 
 from jr2net.face.model import FaceModel
 from jr2net.images.crop import Crop
-from jr2net.inference.confidence import LOW
+from jr2net.inference.confidence import Doubts
 from jr2net.inference.face_track import FaceTrack
 from jr2net.inference.messages import FaceArrays, ModelInfo
 from jr2net.inference.photo import NoFaceError
@@ -128,10 +128,7 @@ def _notes(track: FaceTrack) -> list[str]:
         longest = float((edges[1::2] - edges[::2]).max()) / track.fps
         notes.append(f"{int(unseen.sum())} of {len(track)} frames show no face (longest gap {longest:.1f} s)")
     if len(doubtful := np.flatnonzero(track.doubtful)):
-        notes.append(
-            f"{len(doubtful)} of {len(track)} frames have a confidence below {LOW} (the first at "
-            f"{track.seconds[doubtful[0]]:.1f} s): there may be no face, or a part of one"
-        )
+        notes += Doubts(len(doubtful), float(track.seconds[doubtful[0]])).notes(len(track))
     if cuts := int(track.begins.sum()):
         notes.append(f"{cuts} {'cut' if cuts == 1 else 'cuts'}: smoothing begins anew")
     return notes

@@ -7,6 +7,8 @@ far its landmarks lie from those of the fit. ``jr2net.evaluation.confidence`` ca
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from jr2net.face.landmarks import INNER
@@ -16,6 +18,8 @@ from jr2net.images.own_detector import OwnDetector
 
 LOW = 0.5
 """Answers of a lower confidence say so in their notes."""
+
+_DOUBT = "there may be no face, or a part of one"
 
 INTERCEPT, SCORE, DISAGREEMENT = -7.95, 1.77, -2.17
 """Logistic regression on ``evidence`` of 528 answers to scenes of the studio, 46 % of them right."""
@@ -43,3 +47,26 @@ def confidence(image: np.ndarray, crop: Crop, landmarks: np.ndarray, seen: Face 
     """The probability in [0, 1] that the crop holds a face that the fit describes; arguments as of ``evidence``."""
     score, disagreement = evidence(image, crop, landmarks, seen)
     return float(1 / (1 + np.exp(-(INTERCEPT + SCORE * score + DISAGREEMENT * disagreement))))
+
+
+def doubt(sure: float) -> tuple[str, ...]:
+    """The note on the fit of a photo whose confidence is low; none on others."""
+    return (f"the confidence is low ({sure:.2f}): {_DOUBT}, in the box",) * (sure < LOW)
+
+
+@dataclass
+class Doubts:
+    """Counts frames of low confidence, in any order. ``first``: seconds of the earliest one."""
+
+    count: int = 0
+    first: float = float("inf")
+
+    def add(self, seconds: float, sure: float) -> None:
+        """A frame at an instant, and its confidence; NaN: not known."""
+        if sure < LOW:
+            self.count, self.first = self.count + 1, min(self.first, seconds)
+
+    def notes(self, frames: int, which: str = "frames") -> tuple[str, ...]:
+        """Of so many frames, e.g. "driving frames"; none where no frame is doubtful."""
+        counted = f"{self.count} of {frames} {which} have a confidence below {LOW} (the first at {self.first:.1f} s)"
+        return (f"{counted}: {_DOUBT}",) * bool(self.count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from jr2net.images.video import (
     up_to_damage,
 )
 from jr2net.images.video_file import VideoFile
+from jr2net.inference.confidence import Doubts
 from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression
 from jr2net.inference.following import LARGEST, FaceChoice, FaceFollower
 from jr2net.inference.messages import FaceArrays, Fit, to_face_arrays, to_parameters
@@ -55,10 +57,12 @@ def reference_frame(track: Track, options: DrivingOptions) -> int:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Of a located frame: whether a shot begins with it, and whether its face was not seen for a while before it."""
+    """Of a located frame: whether a shot begins with it, whether its face was not seen for a while before it, and its
+    number in the video where it shows the face itself."""
 
     begins: bool = False
     found_again: bool = False
+    number: int | None = None
 
 
 class VideoTracker:
@@ -89,6 +93,7 @@ class VideoTracker:
         self._last: Photo | None = None
         self._seen: deque[_Seen] = deque()
         self._lost, self._cut = 0, False
+        self._doubts = Doubts()
         self._held: FaceArrays | None = None
         self._last_face: FaceArrays | None = None
         self._easing = 0
@@ -101,7 +106,8 @@ class VideoTracker:
         """What was found in the frames so far."""
         gaps = f"{self.unseen} of {self.frames} frames show no face; the face before is held" if self.unseen else ""
         cuts = f"{self.cuts} cut{'s' * (self.cuts > 1)}, after which motion begins anew" if self.cuts else ""
-        return tuple(note for note in (*self._follow.notes(), gaps, cuts) if note)
+        doubts = self._doubts.notes(self.frames, "driving frames")
+        return tuple(note for note in (*self._follow.notes(), gaps, *doubts, cuts) if note)
 
     def locate(self, frame: np.ndarray) -> list[Photo]:
         """The frame (H, W, 3) uint8 with the face that is followed: one photo for each frame of the film.
@@ -121,7 +127,8 @@ class VideoTracker:
         first, waiting = self._last is None, self._lost
         self._last = followed.photo
         copies = waiting + 1 if first else 1
-        self._seen += [_Seen(self._cut, waiting > 0 and not first), *[_Seen()] * (copies - 1)]
+        number = self.frames - 1
+        self._seen += [_Seen(self._cut, waiting > 0 and not first, number), *[_Seen()] * (copies - 1)]
         self._cut, self._lost = False, 0
         return [self._last] * copies
 
@@ -129,9 +136,18 @@ class VideoTracker:
         """To be called at the end of the frames. Raises NoFaceError if none of them shows the face."""
         self._follow.check_found()
 
-    def track(self, fit: Fit) -> FaceArrays:
-        """The driving face of the next frame, smoothed; after a gap, on the way to it from the one that was held."""
+    def confidence(self, photo: Photo, landmarks: np.ndarray) -> float:
+        """``FaceFollower.confidence``."""
+        return self._follow.confidence(photo, landmarks)
+
+    def track(self, fit: Fit, sure: float = math.nan) -> FaceArrays:
+        """The driving face of the next frame, smoothed; after a gap, on the way to it from the one that was held.
+
+        sure: the fit's ``confidence``; NaN: not known
+        """
         seen = self._seen.popleft() if self._seen else _Seen()
+        if seen.number is not None:
+            self._doubts.add(seen.number / self.fps, sure)
         if seen.begins:
             self._smooth = FaceSmoother(self.fps)
             self.reference = self.reference if self._reference_is_set else None

@@ -19,7 +19,7 @@ from jr2net.face.obj_file import face_obj
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.mark import encode_image
 from jr2net.inference.compositing import draw_mesh
-from jr2net.inference.confidence import LOW, confidence
+from jr2net.inference.confidence import confidence, doubt
 from jr2net.inference.messages import Fit, to_parameters
 from jr2net.inference.photo import Photo
 
@@ -56,10 +56,7 @@ class FittedFace:
     @property
     def notes(self) -> tuple[str, ...]:
         """Those of the photo; and that the confidence is low, where it is."""
-        if self.confidence >= LOW:
-            return self.photo.notes
-        doubt = f"the confidence is low ({self.confidence:.2f}): there may be no face, or a part of one, in the box"
-        return (*self.photo.notes, doubt)
+        return (*self.photo.notes, *doubt(self.confidence))
 
     @cached_property
     def parameters(self) -> FaceParameters:

@@ -14,16 +14,28 @@ from jr2net.images.mark import Mark, encode_image
 from jr2net.images.sound import Sound
 from jr2net.images.video import encode_mp4
 from jr2net.images.video_file import VideoFile
-from jr2net.inference.face import OutputError, image_format
+from jr2net.inference.face import FittedFace, OutputError, image_format
 from jr2net.inference.messages import ModelInfo
 
 
 @dataclass(frozen=True)
 class ReenactedPhoto:
-    """A photo with another expression: image (H, W, 3) uint8 RGB, and the network that generated it."""
+    """A photo with another expression: image (H, W, 3) uint8 RGB, and the network that generated it.
+
+    source   the face that was given it; its ``confidence`` says how probably its fit describes a face
+    driving  the face of the driving photo; None: coefficients drove it
+    """
 
     image: np.ndarray
     network: ModelInfo
+    source: FittedFace
+    driving: FittedFace | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the photos was left out or assumed, and where a confidence is low: of source and driving apart."""
+        driving = () if self.driving is None else self.driving.notes
+        return (*(f"source: {note}" for note in self.source.notes), *(f"driving: {note}" for note in driving))
 
     def save(self, path: str | Path) -> None:
         """Writes a .jpg or .png whose metadata declares it synthetic. Raises OutputError or StorageError."""
@@ -40,6 +52,7 @@ class Film:
     count   approximate number of frames; 0 if the driving video does not state it
     found   what was found in the driving and done about it, so far; of a capture all of it (``Track.notes``)
     video   the source or driving video whose sound is kept; None: there is none
+    source  the face of a source photo, with its ``confidence``; None: a video is the source
     """
 
     frames: Iterator[np.ndarray]
@@ -48,6 +61,7 @@ class Film:
     network: ModelInfo
     found: Callable[[], tuple[str, ...]] = tuple
     video: VideoFile | None = field(default=None, repr=False)
+    source: FittedFace | None = field(default=None, repr=False)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -165,7 +165,7 @@ class Reenactor:
         Raises ExpressionError, ControlError, or ReenactmentError if the arguments contradict each other.
         """
         options = photo_options(expression, driving is not None, DrivingOptions(**controls))
-        coefficients = None
+        coefficients, driver = None, None
         if driving is None:
             coefficients = expression_from_names(expression or {}, -1.0 if options.relative else 0.0)
         one = isinstance(photos, Photo | FittedFace)
@@ -174,10 +174,11 @@ class Reenactor:
             targets = [with_expression(source.fit.face, coefficients) for source in sources]
         else:
             assert driving is not None
-            targets = [self.fit_photos([driving])[0].fit.face] * len(sources)
+            (driver,) = self.fit_photos([driving])
+            targets = [driver.fit.face] * len(sources)
         faces = [drive(source.fit.face, target, options) for source, target in zip(sources, targets, strict=True)]
         images = self.composite_images(zip(sources, faces, strict=True), options.affects_whole_crop)
-        results = [ReenactedPhoto(image, self.info) for image in images]
+        results = [ReenactedPhoto(image, self.info, source, driver) for image, source in zip(images, sources)]
         return results[0] if one else results
 
     def animate(

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from jr2net.images.arrays import encode_jpeg
 from jr2net.images.photo import PhotoError, read_photo
-from jr2net.images.video_file import VideoFile, is_animated_gif, is_video
+from jr2net.images.video_file import VideoFile, is_video
 from jr2net.inference.photo import NoFaceError
 from serve.bodies import notes_header, read_spooled
 from serve.documents import BODIES, RESPONSES
@@ -30,7 +30,7 @@ def picture_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
     async def picture(request: Request) -> Response:
         """A photo, or a video's first frame that shows a face, as the other routes see it: upright, 8 bits, sRGB."""
         file = as_video(await read_spooled(request, limits))
-        if is_video(file.head) or is_animated_gif(file):
+        if is_video(file):
             image, notes = await _frame(request, file), tuple[str, ...]()
         else:
             image, notes = await asyncio.to_thread(_photo, file.read())

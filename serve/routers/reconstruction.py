@@ -15,6 +15,7 @@ from jr2net.images.mark import encode_image
 from jr2net.inference.face import FittedFace
 from serve.bodies import (
     check_face,
+    confidence_header,
     media_type,
     notes_header,
     parse_box,
@@ -58,8 +59,10 @@ def reconstruction_router(service: Service, guards: Sequence[Depends]) -> APIRou
             if format == "json":
                 answers = await asyncio.to_thread(lambda: [face.to_json() for face in faces])
                 return JSONResponse({"model": digest, "faces": answers})
-            content = await asyncio.to_thread(_encode, faces[0], format)
-        headers = {"X-Model-Digest": digest, **notes_header(photo_notes("image", faces[0].photo))}
+            content, said = await asyncio.to_thread(
+                lambda: (_encode(faces[0], format), [*photo_notes("image", faces[0])])
+            )
+        headers = {"X-Model-Digest": digest, **confidence_header(faces[0]), **notes_header(said)}
         return Response(content, media_type=_MEDIA_TYPES[format], headers=headers)
 
     return router

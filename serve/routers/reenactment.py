@@ -22,6 +22,7 @@ from jr2net.inference.face import FittedFace, rounded
 from jr2net.inference.following import FaceChoice
 from serve.acting import act, fixed_driving, open_acting
 from serve.bodies import (
+    confidence_header,
     get_face,
     get_file,
     get_text,
@@ -79,19 +80,20 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
         driving_face = await get_face(form, "driving_face")
         with network_errors_as_503():
             source = await open_source(form, await get_file(form, "source"))
-            said = photo_notes("source", source.photo)
+            sent = {"source": source}
             if expression is not None:
                 face = drive(source.fit.face, with_expression(source.fit.face, expression), options)
             else:
                 assert driving is not None
                 driving_photo = await service.open_photo(driving, driving_box, driving_face, name="driving")
-                said += photo_notes("driving", driving_photo)
-                driving_fit = (await service.fit(driving_photo)).fit
-                face = drive(source.fit.face, driving_fit.face, options)
-            image, network = await reenact(service, source, face, options.affects_whole_crop)
+                sent["driving"] = driver = await service.fit(driving_photo)
+                face = drive(source.fit.face, driver.fit.face, options)
+            (image, network), said = await asyncio.gather(
+                reenact(service, source, face, options.affects_whole_crop), asyncio.to_thread(_found_in, sent)
+            )
         with service.stage("encode"):
             content = await asyncio.to_thread(encode_image, image, service.mark(network), image_format)
-        headers = {"X-Model-Digest": network.digest, **notes_header(said)}
+        headers = {"X-Model-Digest": network.digest, **said}
         return Response(content, media_type=f"image/{image_format}", headers=headers)
 
     @router.post("/v1/reenact/video", responses=RESPONSES["video"], openapi_extra=BODIES["video"])
@@ -104,7 +106,7 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
         reject_unknown_fields(form, _VIDEO_FIELDS)
         driving_file, video = await get_video(form, "driving"), await get_video(form, "source")
         text, options = await get_text(form, "expression"), await read_controls(form, FILM_CONTROLS)
-        of_video = video is not None and is_video(video.head)
+        of_video = video is not None and is_video(video)
         if driving_file is not None and text is not None:
             raise Problem(422, "send either expression (JSON) or driving (a video or a capture)")
         if driving_file is None and text is not None and not of_video:
@@ -118,13 +120,18 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
                 driving = fixed_driving(text, options)
             if video is not None and of_video:
                 acting = await open_acting(service, video, driving, await read_choice(form))
-                chunks, found, said, count = act(service, acting), acting.found, [], acting.clip.count
+                chunks, found, said, count = act(service, acting), acting.found, {}, acting.clip.count
             else:
                 source = await open_source(form, None if video is None else video.read(), limits.video_side)
-                chunks, found, count = generate_video(service, source, driving), driving.found, driving.count
-                said = photo_notes("source", source.photo)
+                notes = await asyncio.to_thread(photo_notes, "source", source)
+                found, said, count = (
+                    lambda: (*notes, *driving.found()),
+                    confidence_header(source, "source"),
+                    driving.count,
+                )
+                chunks = generate_video(service, source, driving, found)
             first = await first_chunk(chunks, request.is_disconnected)
-        headers = {"X-Film-Frames": str(count), **notes_header([*said, *found()])}
+        headers = {"X-Film-Frames": str(count), **said, **notes_header(found())}
         return StreamingResponse(_chain(first, chunks), media_type="video/mp4", headers=headers)
 
     @router.post("/v1/capture", responses=RESPONSES["capture"], openapi_extra=BODIES["capture"])
@@ -153,6 +160,13 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
         return await service.fit(await service.open_photo(content, box, face, name="source", max_side=max_side))
 
     return router
+
+
+def _found_in(sent: dict[str, FittedFace]) -> dict[str, str]:
+    """The headers on the photos that were sent, by their names: their confidence, and notes."""
+    notes = [note for name, face in sent.items() for note in photo_notes(name, face)]
+    confidences = [confidence_header(face, name) for name, face in sent.items()]
+    return {name: value for header in confidences for name, value in header.items()} | notes_header(notes)
 
 
 async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -15,9 +15,8 @@ from fastapi.params import Depends
 from fastapi.responses import Response, StreamingResponse
 
 from jr2net.face.arkit import ARKIT_NAMES
-from jr2net.images.photo import photo_format
 from jr2net.images.video import VideoError, VideoFrame, probe_video, up_to_damage
-from jr2net.images.video_file import CONTAINERS, VideoFile, container_format, is_animated_gif
+from jr2net.images.video_file import CONTAINERS, VideoFile, is_video
 from jr2net.inference.assembly import TrackedFrame, assemble
 from jr2net.inference.confidence import LOW
 from jr2net.inference.face import rounded
@@ -142,7 +141,7 @@ def tracking_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
             video = await get_video(form, "video") or VideoFile.of(b"")
         else:
             video = as_video(await read_spooled(request, limits))
-        if container_format(video.head) is None or (photo_format(video.head) and not is_animated_gif(video)):
+        if not is_video(video):
             raise Problem(415, f"video: send an {CONTAINERS} video as the body, or as the file `video`")
         return video
 

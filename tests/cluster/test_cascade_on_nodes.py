@@ -22,7 +22,6 @@ from nodes import Machine, Machines, machines, wait_until, why_not
 pytestmark = [pytest.mark.drill, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
 KILLS = int(os.environ.get("JR2NET_DRILL_KILLS", "20"))
-PAUSE_S = (4.0, 16.0)
 TIMEOUT_S = 3000.0
 NODE_CPUS = 2
 SETTINGS = ["scaling.max_failures=50", "scaling.checkpoint_every=2", "scaling.pictures_every=0"]
@@ -85,8 +84,9 @@ def test_the_cascade_is_killed_at_random_and_ends_with_the_same_bytes(tmp_path: 
 
         start = time.monotonic()
         job = Submitted(made, outside, hurt, log)
+        pause_s = min(10.0, undisturbed / KILLS)  # on average, so that the last kill comes before the end
         while killed.total() < KILLS and job.goes_on():
-            time.sleep(dice.uniform(*PAUSE_S))
+            time.sleep(pause_s * dice.uniform(0.4, 1.6))
             replace_lost(made, dice)
             if kind := kill(made, job, dice):
                 killed[kind] += 1
@@ -94,6 +94,7 @@ def test_the_cascade_is_killed_at_random_and_ends_with_the_same_bytes(tmp_path: 
         replace_lost(made, dice)
         job.finish()
         disturbed = time.monotonic() - start
+    assert killed.total() == KILLS, f"the cascade ended after {killed}"
     wanted, found = artefacts(calm), artefacts(hurt)
     assert len(wanted) > 10 and set(found) == set(wanted)
     assert [name for name in wanted if found[name] != wanted[name]] == []
@@ -115,15 +116,17 @@ def kill(made: Machines, job: Submitted, dice: random.Random) -> str | None:
             os.kill(process, signal.SIGKILL)
         return kind if drivers else None
     if kind == "worker":
-        busy = [pid for machine in nodes for pid in machine.processes("ray::")]
+        busy = [pid for node in nodes for pid in set(node.processes("ray::")) - set(node.processes("ray::IDLE"))]
         if not busy:
             return None
-        os.kill(dice.choice(busy), signal.SIGKILL)
+        os.kill(dice.choice(sorted(busy)), signal.SIGKILL)
         return kind
-    for process in victim.processes("raylet/raylet") if kind == "raylet" else []:
-        os.kill(process, signal.SIGKILL)
-    if kind == "machine":
-        victim.kill()
+    if kind == "raylet":
+        raylets = victim.processes("raylet/raylet")
+        for process in raylets:
+            os.kill(process, signal.SIGKILL)
+        return kind if raylets else None
+    victim.kill()
     return kind
 
 

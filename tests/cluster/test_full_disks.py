@@ -212,7 +212,10 @@ def test_the_object_store_is_full(made: Machines, upstream: Path, undisturbed: P
         began = time.monotonic()
         process, log = start(made, folder, "jobs/synthesize.py")
         assert process.wait(TIMEOUT_S) == 0, log.read_text()
-    print(f"\nobjects of another program fill the store ({kept}): a dataset in {time.monotonic() - began:.0f} s")
+        seconds = time.monotonic() - began
+        used = made.head.run(_RAY, "memory", "--stats-only", f"--address={made.gcs}")
+        assert "Spilled" in used, used  # the store was still full
+    print(f"\nobjects of another program fill the store ({kept}): a dataset in {seconds:.0f} s\n{used}")
     assert_same_dataset(folder, undisturbed)
 
 
@@ -232,3 +235,6 @@ def test_the_temporary_disk_is_full_too(made: Machines, upstream: Path, undistur
         f"{time.monotonic() - began:.0f} s after they had gone"
     )
     assert_same_dataset(folder, undisturbed)
+
+
+_RAY = str(Path(sys.executable).with_name("ray"))

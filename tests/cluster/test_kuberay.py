@@ -11,6 +11,8 @@ from manifests import OVERLAYS, of_kind, ray_cluster, ray_object, rendered
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 from ray.serve.schema import ServeDeploySchema
 
+from tests.conftest import REAL_GROUND
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 # Fields of KubeRay's API reference, v1.
@@ -115,9 +117,8 @@ def test_the_schema_rejects_a_misspelt_field(overlay):
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_published_schema(overlay):
-    ground = os.environ.get("JR2NET_REAL_GROUND")
-    folder = os.environ.get("KUBERAY_CRDS") or (f"{ground}/crds" if ground else None)
-    if folder is None or not Path(folder).is_dir():
+    folder = Path(os.environ.get("KUBERAY_CRDS", REAL_GROUND / "crds"))
+    if not folder.is_dir():
         pytest.skip("set KUBERAY_CRDS to a folder with KubeRay's ray.io_rayclusters.yaml, _rayjobs and _rayservices")
     manifest = ray_object(overlay)
     jsonschema.validate(manifest, _published(Path(folder, f"ray.io_{manifest['kind'].lower()}s.yaml")))

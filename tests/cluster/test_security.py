@@ -53,14 +53,26 @@ def test_heads_the_ingress_and_redis_are_on_demand_and_every_other_worker_is_spo
 
 
 @pytest.mark.parametrize("overlay", SERVICES)
-def test_api_keys_come_from_a_secret_and_logs_reach_the_pods_output(overlay):
-    for template in pods(overlay).values():
+def test_the_ingress_alone_has_the_api_keys_from_a_secret_and_logs_reach_the_pods_output(overlay):
+    for component, template in pods(overlay).items():
         (container,) = template["spec"]["containers"]
         variables = {variable["name"]: variable for variable in container["env"]}
-        assert variables["JR2NET_API_KEYS"]["valueFrom"] == {"secretKeyRef": {"name": "jr2net-keys", "key": "keys"}}
+        keys = {"secretKeyRef": {"name": "jr2net-keys", "key": "keys"}} if component == "service-steady" else None
+        assert variables.get("JR2NET_API_KEYS", {}).get("valueFrom") == keys, component
         for name in ("RAY_LOG_TO_STDERR", "RAY_SERVE_LOG_TO_STDERR", "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE"):
             assert variables[name]["value"] == "1"
     assert yaml.safe_load(ray_object(overlay)["spec"]["serveConfigV2"])["logging_config"]["encoding"] == "JSON"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_worker_that_has_to_go_has_time_to_end_its_work(overlay):
+    for component, template in pods(overlay).items():
+        if component.endswith("-head") or component == "job-submitter":
+            continue
+        (container,) = template["spec"]["containers"]
+        variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+        drain = float(variables["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+        assert 60 < drain < template["spec"]["terminationGracePeriodSeconds"] < 120, component
 
 
 @pytest.mark.parametrize("overlay", SERVICES)
@@ -85,7 +97,12 @@ def test_requests_from_outside_come_over_https_to_the_service():
     (path,) = rule["http"]["paths"]
     name = f"{ray_object('eks/service')['metadata']['name']}-serve-svc"  # KubeRay's name of it
     assert path["backend"]["service"] == {"name": name, "port": {"number": 8000}}
-    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/force-ssl-redirect"] == "true"
+    settings = {key.rpartition("/")[2]: value for key, value in ingress["metadata"]["annotations"].items()}
+    assert settings["force-ssl-redirect"] == "true"
+    # A request is repeated when its machine is lost: POST too, for which the ingress has to keep the body.
+    assert "non_idempotent" in settings["proxy-next-upstream"] and int(settings["proxy-next-upstream-tries"]) > 1
+    assert "proxy-request-buffering" not in settings
+    assert ray_object("eks/service")["spec"]["excludeHeadPodFromServeSvc"] is True
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -66,9 +66,8 @@ def test_machines_are_lost_and_no_pair_is(tmp_path: Path) -> None:
         killed.kill()
         made.add_node("d")
         wait_until(lambda: at_work(SHARDS // 2), "half of the shards", TIMEOUT_S)
-        cut = next((machine for machine in made.all if machine.runs and machine.processes("PairActor")), None)
-        if cut is not None:
-            cut.cut_off()
+        cut = next(machine for machine in made.all if machine.runs and machine.processes("PairActor"))
+        cut.cut_off()
         assert job.wait(TIMEOUT_S) == 0, log.read_text()
         disturbed = time.monotonic() - start
     wanted, found = dataset(calm), dataset(hurt)
@@ -77,6 +76,6 @@ def test_machines_are_lost_and_no_pair_is(tmp_path: Path) -> None:
     description = read_description(str(hurt / "synthesis"))
     assert verify.check_counts(description, verify.Listing(str(hurt / "synthesis"), description)) == []
     print(
-        f"\n{killed.name} killed, {cut.name if cut else 'none'} cut off: {SHARDS} shards of {PAIRS_PER_SHARD} pairs, "
+        f"\n{killed.name} killed, {cut.name} cut off: {SHARDS} shards of {PAIRS_PER_SHARD} pairs, "
         f"the same to the byte; {disturbed:.0f} s, undisturbed {undisturbed:.0f} s"
     )

@@ -332,10 +332,17 @@ def test_raw_recordings_are_not_taken_for_their_previews():
         (b"\n<!DOCTYPE html><html>", "a web page, not a photo"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", "a video, not a photo"),
         (b"PK\x03\x04", "a ZIP archive"),
+        (b"data:image/png;base64,iVBORw0KGgo", "base64, a text that stands for the bytes of a file; decode it"),
+        (b"/9j/4AAQSkZJRg", "base64"),
+        (b"\x89PNG\n\x1a\n", "was sent as text, which changes its bytes; send the file itself, in binary"),
+        (b"\xef\xbf\xbdPNG\r\n", "was sent as text"),
         (bytes(128) + b"DICM", "DICOM is not a supported image format"),
     ],
 )
 def test_other_files_are_named_by_their_content(content, words):
+    assert not photo_format(b'{"error": "not found"}')
+    with pytest.raises(PhotoError, match="a text, not a photo; send the picture itself"):
+        decode_photo(b'{"error": "not found"}')
     with pytest.raises(PhotoError, match=words) as raised:
         decode_photo(content + bytes(100))
     assert raised.value.kind == "format"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from jr2net.images.photo import photo_format
 from jr2net.images.video import NO_LIMITS, Video, VideoError, encode_mp4, probe_video, read_frames, up_to_damage
-from jr2net.images.video_file import VideoFile, container_format, is_animated_gif, is_video
+from jr2net.images.video_file import VideoFile, container_format, is_video
 from jr2net.storage import StorageError
 from serve.uploads import SPOOLED_BYTES, as_video, new_spool
 
@@ -51,15 +51,14 @@ def levels(video: Video) -> list[int]:
 )  # fmt: skip
 def test_containers_are_read(name: str, codec: str, layout: str) -> None:
     content = in_container(name, codec, layout)
-    assert is_video(content) and levels(content) == pytest.approx([40 + 20 * n for n in range(8)], abs=6)
+    assert is_video(VideoFile.of(content)) and levels(content) == pytest.approx([40 + 20 * n for n in range(8)], abs=6)
     assert probe_video(content, NO_LIMITS).fps == pytest.approx(25)
 
 
 def test_a_gif_is_a_video_where_it_moves() -> None:
     assert levels(gif(8)) == pytest.approx([40 + 20 * n for n in range(8)], abs=6)
-    assert [is_animated_gif(VideoFile.of(gif(frames))) for frames in (1, 8)] == [False, True]
-    assert photo_format(gif(8)) == "GIF" and not is_video(gif(8)) and not is_animated_gif(VideoFile.of(MP4))
-    assert not is_animated_gif(VideoFile.of(gif(8)[:20]))
+    assert [is_video(VideoFile.of(gif(frames))) for frames in (1, 8)] == [False, True]
+    assert photo_format(gif(8)) == "GIF" and not is_video(VideoFile.of(gif(8)[:20]))
 
 
 def test_early_quicktime_has_no_ftyp() -> None:
@@ -72,7 +71,7 @@ def test_early_quicktime_has_no_ftyp() -> None:
     "content", [b"", b"RIFF\0\0\0\0WAVEfmt ", b"ID3\3", b"G" + bytes(2000), b"#EXTM3U\n", b"\0" * 64]
 )
 def test_other_files_are_no_videos(content: bytes) -> None:
-    assert container_format(content) is None and not is_video(content)
+    assert container_format(content) is None and not is_video(VideoFile.of(content))
     with pytest.raises(VideoError, match="not a video that is read"):
         probe_video(content, NO_LIMITS)
 
@@ -83,6 +82,12 @@ def test_other_files_are_no_videos(content: bytes) -> None:
 def test_files_that_are_known_are_named(start: bytes, name: str) -> None:
     with pytest.raises(VideoError, match=f"{name}, not a video that is read"):
         probe_video(start + bytes(50), NO_LIMITS)
+
+
+def test_the_remedy_suits_what_is_no_video() -> None:
+    for content, words in ((b"", "an empty file, .*; send its content"), (b"\x1f\x8b\x08", "GZIP, .*; unpack it")):
+        with pytest.raises(VideoError, match=words):
+            probe_video(content, NO_LIMITS)
 
 
 def test_a_path_and_a_spool_are_read_by_several_readers_at_once(tmp_path: Path) -> None:

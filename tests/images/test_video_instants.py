@@ -53,6 +53,19 @@ def test_a_constant_rate_is_seen_as_such(fps: float, form: str) -> None:
     assert shape.regular and shape.fps == pytest.approx(fps, rel=0.03)
 
 
+def test_a_recorder_whose_clock_was_set_holds_no_picture_for_an_hour() -> None:
+    instants = [n / 25 + 3600 * (n > 5) for n in range(10)]
+    frames = list(read_frames(video_at(instants, "mpegts"), VideoLimits(seconds=1e6, pixels=10**6)))
+    assert [frame.seconds for frame in frames] == pytest.approx([n / 25 for n in range(10)], abs=5e-3)
+    recorded = list(read_frames(video_at(instants, "matroska"), VideoLimits(seconds=1e6, pixels=10**6)))
+    assert recorded[-1].seconds == pytest.approx(instants[-1], abs=5e-3)  # a screen may stand still for so long
+
+
+def test_the_pace_of_a_screen_that_stands_still_now_and_then() -> None:
+    shape = probe_video(video_at([0, 0.04, 0.08, *(30 + n / 25 for n in range(30))], "matroska"), LIMITS)
+    assert not shape.regular and shape.fps > 12 and shape.frames == 33
+
+
 def test_a_stream_that_begins_late_begins_at_zero() -> None:
     frames = list(read_frames(video_at([2.0 + n / 25 for n in range(5)], "matroska"), LIMITS))
     assert frames[0].seconds == 0 and frames[-1].seconds == pytest.approx(4 / 25, abs=2e-3)

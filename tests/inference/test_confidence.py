@@ -11,10 +11,12 @@ import pytest
 
 from jr2net.cli import main
 from jr2net.evaluation.confidence import Answer, fit_logistic, reliability
+from jr2net.expressions.tracks import Track
 from jr2net.inference.confidence import LOW
 from jr2net.inference.face import FittedFace
 from jr2net.inference.photo import NoFaceError, Photo, installed_detector
 from jr2net.inference.reconstruction import Reconstructor
+from jr2net.inference.reenactment import Reenactor
 
 SAMPLE = str(Path(__file__).parents[2] / "serve" / "page" / "sample.jpg")
 BOX = (153, 158, 510, 516)
@@ -54,6 +56,18 @@ def test_less_of_a_face_has_less_confidence(reconstructor: Reconstructor, face: 
     eyeless[:300] = (200, 215, 235)
     for image in (half, masked, eyeless):
         assert fitted_in_its_box(reconstructor, image).confidence < min(LOW, face.confidence - 0.3)
+
+
+def test_a_generated_picture_says_how_sure_its_faces_are(reconstructor: Reconstructor, face: FittedFace) -> None:
+    reenactor = Reenactor.load(reconstructor=reconstructor)
+    nobody = fitted_in_its_box(reconstructor, np.full((640, 640, 3), 140, np.uint8))
+    sure = reenactor(face, {"jawOpen": 0.5})
+    assert sure.source.confidence > 0.8 and sure.driving is None and sure.notes == ()
+    driven = reenactor(face, driving=nobody)
+    assert driven.source.confidence > 0.8 and driven.driving is not None and driven.driving.confidence < 0.1
+    assert [note[:35] for note in driven.notes] == ["driving: the confidence is low (0.0"]
+    film = reenactor.animate(nobody, Track("take", np.zeros((2, 51), np.float32), 30.0))
+    assert film.notes[0].startswith("source: the confidence is low (0.0")
 
 
 def test_everything_works_where_mediapipe_cannot_be_imported(

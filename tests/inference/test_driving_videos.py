@@ -82,6 +82,15 @@ def test_a_cut_begins_relative_motion_anew() -> None:
     assert cut.notes() == ("1 cut, after which motion begins anew",)
 
 
+def test_doubtful_frames_are_counted_once_each() -> None:
+    """A face that is held counts no further, and one that stands for frames before it at its own instant."""
+    doubted = tracker()
+    located(doubted, [(GREY, []), (GREY, []), (GREY, [LEFT]), (GREY, []), (GREY, [LEFT]), (GREY, [LEFT])])
+    for sure in (0.2, 0.2, 0.2, 0.2, 0.9, float("nan")):
+        doubted.track(fit(0.1), sure)
+    assert doubted.notes()[1].startswith("1 of 6 driving frames have a confidence below 0.5 (the first at 0.2 s): ")
+
+
 def test_a_reference_that_is_set_holds_beyond_cuts() -> None:
     cut = tracker(relative=True)
     cut.set_reference(face(0.25))

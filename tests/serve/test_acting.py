@@ -41,10 +41,10 @@ def clip(frames: int, faceless: tuple[int, ...] = ()) -> bytes:
     return b"".join(encode_mp4([image.astype(np.uint8) for image in images], 25, None))
 
 
-def gif(frames: int) -> bytes:
+def moving(frames: int, kind: str = "GIF") -> bytes:
     out = io.BytesIO()
     first, *others = (Image.fromarray(np.full((128, 128, 3), 90 + 20 * n, np.uint8)) for n in range(frames))
-    first.save(out, "GIF", save_all=True, append_images=others, duration=40)
+    first.save(out, kind, save_all=True, append_images=others, duration=40)
     return out.getvalue()
 
 
@@ -99,13 +99,13 @@ def test_the_face_of_a_driving_video_is_chosen(networks, face_model, settings):
     """Two faces, of which the smaller one drives; an animated GIF counts as a video."""
     two = [Face((60.0, 20.0, 120.0, 80.0)), Face((10.0, 30.0, 50.0, 70.0))]
     client = make_client(networks, face_model, settings, detector=lambda image: two)
-    for content in (clip(4), gif(4)):
+    for content in (clip(4), moving(4)):
         response = request_video(client, content, driving_face="1")
         assert len(frames_of(response)) == 4
-        assert response.headers["X-Capture-Notes"] == "face 1 of 2 is followed, 0 is the largest"
+        assert "; face 1 of 2 is followed, 0 is the largest" in response.headers["X-Capture-Notes"]
     boxed = request_video(client, clip(4), driving_box="10,30,50,70")
-    assert len(frames_of(boxed)) == 4 and "X-Capture-Notes" not in boxed.headers
-    assert request_video(client, gif(1)).status_code == 415
+    assert len(frames_of(boxed)) == 4 and "is followed" not in boxed.headers["X-Capture-Notes"]
+    assert request_video(client, moving(1)).status_code == 415
 
 
 def test_a_video_acts_at_its_own_length(detecting_client):
@@ -133,10 +133,24 @@ def test_a_video_acts_at_its_own_length(detecting_client):
         assert response.status_code == 422 and detail in response.json()["detail"], response.text[:300]
 
 
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_a_picture_that_moves_is_a_source_a_driving_and_a_photo(detecting_client, kind):
+    assert len(frames_of(request_video(detecting_client, moving(4, kind)))) == 4
+    files = {"source": ("a", moving(4, kind)), "driving": ("b", capture(9))}
+    assert len(frames_of(detecting_client.post("/v1/reenact/video", files=files))) == 4
+    tracked = detecting_client.post("/v1/track", content=moving(4, kind))
+    assert tracked.status_code == 200 and len(tracked.json()["frames"]) == 4, tracked.text[:300]
+    fields = {"expression": '{"jawOpen": 0.5}'}
+    photo = detecting_client.post("/v1/reenact", files={"source": moving(4, kind)}, data=fields)
+    assert "source: the first of its 4 images was taken" in photo.headers["X-Capture-Notes"]
+    still = detecting_client.post("/v1/track", content=moving(1, kind))
+    assert still.status_code == 415
+
+
 def test_frames_without_a_face_are_held_and_said(detecting_client):
     late = request_video(detecting_client, clip(40, faceless=(32, 33)))
-    assert len(frames_of(late)) == 40 and "X-Capture-Notes" not in late.headers  # not known when the answer begins
-    assert read_notes(late.content)[0] == "2 of 40 frames show no face; the face before is held"
+    assert len(frames_of(late)) == 40 and "show no face" not in late.headers["X-Capture-Notes"]  # not known yet
+    assert read_notes(late.content)[1] == "2 of 40 frames show no face; the face before is held"
     begins_late = request_video(detecting_client, clip(6, faceless=(0, 1)))
     assert len(frames_of(begins_late)) == 6 and "no face" in begins_late.headers["X-Capture-Notes"]
     refused = request_video(detecting_client, clip(4, faceless=(0, 1, 2, 3)))
@@ -182,7 +196,8 @@ def test_frames_without_a_face_are_bridged_and_said(client):
     assert len(frames_of(response)) == 12
     notes = response.headers["x-capture-notes"]
     assert "ignored columns: Fr?hlich; " in notes and "of 12 frames, 4 show no face" in notes
-    assert "x-capture-notes" not in request_video(client, capture(40)).headers
+    nothing_said = request_video(client, capture(40)).headers["x-capture-notes"]
+    assert nothing_said.startswith("source: the confidence is low") and "; " not in nothing_said
 
 
 def test_a_capture_is_returned_frame_by_frame(client):
@@ -217,6 +232,7 @@ def test_the_socket_returns_an_image_for_every_expression(client):
         greeting = socket.receive_json()
         assert greeting["ready"] and (greeting["width"], greeting["height"]) == (128, 128)
         assert list(greeting["expression"]) == list(ARKIT_NAMES)
+        assert greeting["confidence"] < 0.1 and greeting["notes"][0].startswith("the confidence is low (0.0")
         images = []
         for value in (0.0, 0.5, 0.0):
             socket.send_json({"expression": {"jawOpen": value}})
