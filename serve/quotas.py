@@ -18,7 +18,6 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayError
 from ray.serve.config import DeploymentActorConfig
 
 from serve.access import AccessControl
@@ -80,19 +79,25 @@ def recent(spent: dict[str, int], seconds: float) -> dict[str, int]:
 
 
 async def keep_exchanging(access: AccessControl, name: str) -> None:
-    """For the ingress replica ``name``, until it is cancelled. Without the actor its limits are its own for a while."""
+    """For the ingress replica ``name``, until it is cancelled.
+
+    Whatever goes wrong, it tries again: without the actor, which may be starting again, the limits are this replica's
+    own for a while. Until it succeeds, each kind of error is logged once.
+    """
     actor: Any = None
-    told_at = time.monotonic()
+    told_at, logged = time.monotonic(), set[type[Exception]]()
     while True:
         await asyncio.sleep(EXCHANGE_S)
-        spent, in_flight = access.usage()
-        news_of_this = recent(spent, time.monotonic() - told_at)
         try:
+            spent, in_flight = access.usage()
+            telling = recent(spent, time.monotonic() - told_at)
             actor = actor or await asyncio.to_thread(serve.get_deployment_actor, ACTOR)
-            news, elsewhere = await actor.exchange.remote(name, news_of_this, in_flight)
-        except (RayError, ValueError) as error:  # it is starting again
-            LOGGER.warning("limits hold for this ingress replica alone for now: %s", error)
-            actor = None
-        else:
+            news, elsewhere = await actor.exchange.remote(name, telling, in_flight)
             told_at = time.monotonic()
             access.settle(spent, news, elsewhere)
+            logged.clear()
+        except Exception as error:
+            actor = None
+            if type(error) not in logged:
+                logged.add(type(error))
+                LOGGER.warning("limits hold for this ingress replica alone for now", exc_info=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -9,11 +11,12 @@ from contextlib import ExitStack
 import httpx
 import pytest
 from ray import serve
+from ray.exceptions import ActorDiedError
 from small_networks import make_settings
 from test_access import Clock
 from test_cluster import TIMEOUT_S, address, cluster, num_running, versions, wait_until
 
-from serve import app
+from serve import app, quotas
 from serve.access import AccessControl
 from serve.problems import Problem
 from serve.quotas import FORGET_S, Quotas, recent
@@ -124,6 +127,52 @@ def test_one_replica_needs_no_quotas(settings):
     assert ingress.init_args[-1] is True
     (actor,) = ingress._deployment_config.deployment_actors
     assert actor.actor_options["resources"] == {"steady": 0.001} and actor.actor_options["num_cpus"] == 0
+
+
+def test_no_error_ends_the_exchange(monkeypatch, caplog):
+    """Errors of Ray and others, of the actor and of the replica: it goes on, and logs each kind with its traceback."""
+    ingresses = Ingresses(2, Limits(requests_per_second=1, burst=20, concurrent=100))
+    access = ingresses.replicas[0]
+    failures: list[Exception] = [ValueError("no actor"), TypeError("a"), TypeError("b"), ActorDiedError(), KeyError(1)]
+    settled: list[dict[str, int]] = []
+
+    class Actor:
+        @property
+        def exchange(self) -> Actor:
+            return self
+
+        async def remote(self, *usage):
+            if failures:
+                raise failures.pop()
+            return ingresses.quotas.exchange(*usage)
+
+    def find(name: str) -> Actor:
+        if len(failures) == 1:
+            raise failures.pop()
+        return Actor()
+
+    def settle(*exchanged) -> None:
+        AccessControl.settle(access, *exchanged)
+        settled.append(exchanged[0])
+        if len(settled) == 1:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(quotas, "EXCHANGE_S", 0.0)
+    monkeypatch.setattr(quotas.serve, "get_deployment_actor", find)
+    monkeypatch.setattr(access, "settle", settle)
+    monkeypatch.setattr(quotas, "LOGGER", logging.getLogger(__name__))  # pytest hears Ray's own twice
+
+    async def run() -> None:
+        exchanging = asyncio.create_task(quotas.keep_exchanging(access, "0"))
+        while len(settled) < 3 and not exchanging.done():
+            await asyncio.sleep(0.001)
+        exchanging.cancel()
+        await asyncio.gather(exchanging, return_exceptions=True)
+        assert exchanging.cancelled()
+
+    asyncio.run(run())
+    kinds = [record.exc_info[0].__name__ for record in caplog.records if record.exc_info]
+    assert kinds == ["KeyError", "ActorDiedError", "TypeError", "ValueError", "ZeroDivisionError"]
 
 
 @pytest.mark.drill
