@@ -33,7 +33,8 @@ COLUMNS = (
     "core hours",
     "GPU hours",
     "days",
-    "machines",
+    "on demand",
+    "on spot",
     "PUTs",
     "GETs",
     "requests",
@@ -122,10 +123,12 @@ def scaled(options: argparse.Namespace, pairs: int, gpus: int) -> Config:
 
 def preface(fleet: Fleet, paces: Sequence[Pace]) -> str:
     machine, devices = fleet.gpu_machine, sorted({pace.source for pace in paces})
+    spot = "" if machine.spot_price_per_hour is None else f" on demand, {machine.spot_price_per_hour:g} on spot"
     factor = "not given" if machine.times_one_core is None else f"{machine.times_one_core:g}, given, not measured"
     return (
-        f"Prices: {fleet.source} ({fleet.date}); {machine.name}: {machine.price_per_hour:g} {fleet.currency} an hour, "
-        f"{machine.gpus} GPUs.\nMeasured: {'; '.join(devices) or 'nothing'}. One GPU in such cores: {factor}.\n"
+        f"Prices: {fleet.source} ({fleet.date}); {machine.name}, {machine.gpus} GPUs: {machine.price_per_hour:g} "
+        f"{fleet.currency} an hour{spot}.\nMeasured: {'; '.join(devices) or 'nothing'}. "
+        f"One GPU in such cores: {factor}.\n"
     )
 
 
@@ -149,11 +152,14 @@ def _row(cost: Cost, fleet: Fleet) -> list[str]:
     def size(value: float) -> str:
         return f"{value / 1e9:,.0f} GB" if value else ""
 
-    money = "" if cost.money is None else f"{cost.money:,.0f} {fleet.currency}"
+    def price(value: float | None) -> str:
+        return "" if value is None else f"{value:,.0f} {fleet.currency}"
+
     requests = f"{cost.requests_money:,.2f} {fleet.currency}" if cost.puts else ""
     return [
         cost.stage,
-        *(number(cost.core_hours), number(cost.gpu_hours), number(cost.days, ".3g"), money),
+        *(number(cost.core_hours), number(cost.gpu_hours), number(cost.days, ".3g")),
+        *(price(cost.money), price(cost.spot_money)),
         *(number(cost.puts or None), number(cost.gets or None), requests),
         *(size(cost.written), size(cost.read), cost.note),
     ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from ray.util import metrics
 from torch import Tensor
 
+from jobs.gauges import LastingGauges
 from jr2net import storage
 from jr2net.images.arrays import encode_jpeg, to_arrays
 from jr2net.run.forecast import time_left
@@ -19,23 +22,32 @@ from jr2net.training.workers import mean_over_workers, world_size
 
 
 class Watched:
-    """What Prometheus sees of a training, from worker 0. ``docs/watching.md`` describes every metric."""
+    """What Prometheus sees of a training, from worker 0, until ``close``. ``docs/watching.md`` describes every metric.
 
-    def __init__(self, stage: str, planned: int) -> None:
+    step: with which it begins. planned: step that ends it.
+    """
+
+    def __init__(self, stage: str, step: int, planned: int, workers: int) -> None:
         self.taken = metrics.Counter("jr2net_training_steps", "steps taken", ("stage",))
         self.seconds = metrics.Counter("jr2net_training_seconds", "time spent", ("stage", "phase"))
         self.step = metrics.Gauge("jr2net_training_step", "number of the last step", ("stage",))
         self.planned = metrics.Gauge("jr2net_training_planned_steps", "number of the step that ends it", ("stage",))
+        self.workers = metrics.Gauge("jr2net_training_workers", "workers that train", ("stage",))
         self.loss = metrics.Gauge("jr2net_training_loss", "newest losses, logged or validated", ("stage", "term"))
         self.state_time = metrics.Gauge("jr2net_training_state_time", "when a state was last taken, Unix s", ("stage",))
-        for metric in (self.taken, self.seconds, self.step, self.planned, self.loss, self.state_time):
+        every = (self.taken, self.seconds, self.step, self.planned, self.workers, self.loss, self.state_time)
+        for metric in every:
             metric.set_default_tags({"stage": stage})
-        self.planned.set(planned)
+        self.gauges = LastingGauges()
+        self.gauges.set(self.step, step)
+        self.gauges.set(self.planned, planned)
+        self.gauges.set(self.workers, workers)
+        self.set_state_time()  # the first state has as much time as the others
 
     def add_step(self, number: int, seconds: dict[str, float]) -> None:
         """seconds: by phase."""
         self.taken.inc()
-        self.step.set(number)
+        self.gauges.set(self.step, number)
         for phase, spent in seconds.items():
             self.seconds.inc(max(spent, 1e-9), {"phase": phase})
 
@@ -43,14 +55,31 @@ class Watched:
         """scalars: by the names of the log, e.g. ``loss/landmark``."""
         for name, value in scalars.items():
             if name.startswith(("loss/", "validation/")):
-                self.loss.set(value, {"term": name})
+                self.gauges.set(self.loss, value, {"term": name})
+
+    def set_state_time(self) -> None:
+        """To be called when a state was taken."""
+        self.gauges.set(self.state_time, time.time())
+
+    def close(self) -> None:
+        """The gauges go; the counters stay."""
+        self.gauges.close()
+
+
+@contextmanager
+def wants_workers(stage: str, workers: int) -> Iterator[None]:
+    """Lets Prometheus see, from the driver, that a training asks for so many workers, or at least for so many."""
+    gauge = metrics.Gauge("jr2net_training_wanted_workers", "workers that a training asks for", ("stage",))
+    with closing(LastingGauges()) as gauges:
+        gauges.set(gauge, workers, {"stage": stage})
+        yield
 
 
 class Progress:
     """Collects the log records of a worker; rank 0 prints progress and writes records and sample images.
 
     folder: of the stage. after: seconds that the stages behind it will take, if known. metrics: the newest
-    values of all numbers in the log, up to the last ``write``.
+    values of all numbers in the log, up to the last ``write``. To be closed when the worker ends, however it does.
     """
 
     INTERVAL = 10.0  # seconds between two lines of progress
@@ -64,7 +93,7 @@ class Progress:
         self._first = training.step_number
         self._start = self._printed = time.monotonic()
         training.phases.take()
-        self._watched = Watched(stage, training.steps) if rank == 0 else None
+        self._watched = Watched(stage, self._first, training.steps, world_size()) if rank == 0 else None
         if rank == 0 and self._first:
             workers = "1 worker" if world_size() == 1 else f"{world_size()} workers"
             print(f"[{stage}] resumes from step {self._first} of {training.steps} on {workers}", flush=True)
@@ -123,13 +152,18 @@ class Progress:
     def saved(self) -> None:
         """Takes note that a state was taken."""
         if self._watched:
-            self._watched.state_time.set(time.time())
+            self._watched.set_state_time()
 
     def finish(self, message: str = "") -> None:
         """Waits until everything is written; prints ``message``, if there is one."""
         self._board.finish()
         if message and self.rank == 0:
             print(f"[{self.stage}] {message}", flush=True)
+
+    def close(self) -> None:
+        """Prometheus loses sight of the training."""
+        if self._watched:
+            self._watched.close()
 
     def _print(self, losses: dict[str, float], seconds: float) -> None:
         step, steps = self.training.step_number, self.training.steps

@@ -27,8 +27,9 @@ from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from torch import nn
 
 from jobs.command_line import main
+from jobs.machines import demand
 from jobs.notices import Notices, Request, StateBeforeResize, StopAtSignal, ended
-from jobs.progress import Progress
+from jobs.progress import Progress, wants_workers
 from jobs.stage import run_stage
 from jr2net import storage
 from jr2net.config import Config
@@ -58,12 +59,19 @@ def train(run: Run, stage: str, callbacks: Sequence[RayTrainCallback] = ()) -> l
         "digests": run.digests(stage),
         "after": run.seconds_after,
     }
+    with wants_workers(stage, run.config.scaling.least_workers):
+        _fit(run, stage, settings, callbacks)
+    return list(NETWORK_FILES)
+
+
+def _fit(run: Run, stage: str, settings: dict[str, Any], callbacks: Sequence[RayTrainCallback]) -> None:
+    """Until the training has taken its last step, through stops and failures."""
     failures, last_step = 0, newest_step(run.folder(stage))
     while True:
         try:
             stopped_at = trainer(run, stage, settings, callbacks).fit().return_value  # type: ignore[attr-defined]
             if stopped_at is None:
-                return list(NETWORK_FILES)
+                return
             print(f"[{stage}] goes on from step {stopped_at} on the machines that stay", flush=True)
         except (WorkerGroupError, ControllerError) as error:
             causes = [_cause(failure) for failure in _failures(error)]
@@ -86,7 +94,6 @@ def trainer(run: Run, stage: str, settings: dict[str, Any], callbacks: Sequence[
     """
     scaling = run.config.scaling
     filesystem, path = storage.open_filesystem(storage.join(run.folder(stage), "ray"))
-    resources = {"CPU": scaling.cpus_per_worker} | ({"GPU": 1.0} if scaling.gpu else {})
     return TorchTrainer(
         train_loop_per_worker,  # type: ignore[arg-type]
         train_loop_config=settings,
@@ -94,7 +101,7 @@ def trainer(run: Run, stage: str, settings: dict[str, Any], callbacks: Sequence[
         scaling_config=ScalingConfig(
             num_workers=scaling.elastic or scaling.workers,  # type: ignore[arg-type]
             use_gpu=scaling.gpu,
-            resources_per_worker=resources | scaling.resources_per_worker,
+            resources_per_worker=dict(demand(run.config, stage).resources),
             elastic_resize_monitor_interval_s=scaling.elastic_check_s,  # type: ignore[call-arg]
         ),
         run_config=RunConfig(
@@ -150,7 +157,7 @@ def train_steps(settings: dict[str, Any]) -> int | None:
             return temporary
 
         states = StateWriter(folder, scaling.keep_states)
-        progress = Progress(stage, training, rank, folder, settings["after"])
+        progress = stack.enter_context(closing(Progress(stage, training, rank, folder, settings["after"])))
         notices = Notices(rank, scaling.checkpoint_every_s)
         held_back = validation_batches(stage, config, needed, rank, world) if best else None
         stream = batches(stage, config, needed, rank, world, training.step_number, training.device)

@@ -2,12 +2,14 @@
 
 No request waits for it. A caller that sends a burst to every replica at once is admitted by each of them, and pays for
 it afterwards: what the others let through is taken from its tokens, below zero, so that its rate is right on average.
+While the actor is gone, each replica's limits are its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +18,6 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayError
 from ray.serve.config import DeploymentActorConfig
 
 from serve.access import AccessControl
@@ -67,17 +68,36 @@ def quotas_actor(resources: dict[str, float]) -> DeploymentActorConfig:
     return DeploymentActorConfig(name=ACTOR, actor_class=ray.remote(Quotas), actor_options=options)
 
 
+def recent(spent: dict[str, int], seconds: float) -> dict[str, int]:
+    """Of a replica's requests by caller over so many seconds, those to tell the others.
+
+    Of a long time in which it could not tell, the part that falls on two exchanges: the others' tokens have been
+    refilled meanwhile, which a full bucket loses; told all at once, a caller far below its rate would be refused.
+    """
+    share = min(1.0, 2 * EXCHANGE_S / max(seconds, EXCHANGE_S))
+    return {caller: math.ceil(share * count) for caller, count in spent.items()}
+
+
 async def keep_exchanging(access: AccessControl, name: str) -> None:
-    """For the ingress replica ``name``, until it is cancelled. Without the actor its limits are its own for a while."""
+    """For the ingress replica ``name``, until it is cancelled.
+
+    Whatever goes wrong, it tries again: without the actor, which may be starting again, the limits are this replica's
+    own for a while. Until it succeeds, each kind of error is logged once.
+    """
     actor: Any = None
+    told_at, logged = time.monotonic(), set[type[Exception]]()
     while True:
         await asyncio.sleep(EXCHANGE_S)
-        spent, in_flight = access.usage()
         try:
+            spent, in_flight = access.usage()
+            telling = recent(spent, time.monotonic() - told_at)
             actor = actor or await asyncio.to_thread(serve.get_deployment_actor, ACTOR)
-            news, elsewhere = await actor.exchange.remote(name, spent, in_flight)
-        except (RayError, ValueError) as error:  # it is starting again
-            LOGGER.warning("limits hold for this ingress replica alone for now: %s", error)
-            actor = None
-        else:
+            news, elsewhere = await actor.exchange.remote(name, telling, in_flight)
+            told_at = time.monotonic()
             access.settle(spent, news, elsewhere)
+            logged.clear()
+        except Exception as error:
+            actor = None
+            if type(error) not in logged:
+                logged.add(type(error))
+                LOGGER.warning("limits hold for this ingress replica alone for now", exc_info=True)

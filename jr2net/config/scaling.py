@@ -63,14 +63,19 @@ class ScalingConfig(Section):
     wait_for_machines_s: float = Field(
         900.0,
         ge=0,
-        description="seconds that a stage waits for a machine that is large enough for its processes, e.g. one that "
-        "the autoscaler starts, before the job ends and says what the cluster has",
+        description="seconds that a stage waits for machines that have room for its processes, e.g. those that the "
+        "autoscaler starts, before the job ends and says what the cluster has",
     )
     expected_minutes: dict[StageName, Annotated[float, Field(ge=0)]] = Field(
         {},
         description="minutes of every stage on the machine that the file was written for; what is left of a run is "
         "forecast from them, corrected by how long its stages take",
     )
+
+    @property
+    def least_workers(self) -> int:
+        """Training workers that a training needs at one time."""
+        return self.workers if self.elastic is None else self.elastic[0]
 
     @property
     def actor_cpus(self) -> float:

@@ -2,7 +2,8 @@
 
 The package's own detector looks at the crop once more, whoever found the face, or if a caller gave its box. In the
 frames of a video it has looked already where it is the one that follows the face. Two things count: its score, and how
-far its landmarks lie from those of the fit. ``jr2net.evaluation.confidence`` calibrates both.
+far its landmarks lie from those of the fit. ``jr2net.evaluation.confidence`` calibrates both. They may be good of faces
+that the picture cuts off, too; one counts as none where too little of it is inside.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from jr2net.face.landmarks import INNER
 from jr2net.images.crop import Crop
 from jr2net.images.face_detector import Face
 from jr2net.images.own_detector import OwnDetector
+from jr2net.inference.framing import fraction_inside
 
 LOW = 0.5
 """Answers of a lower confidence say so in their notes."""
@@ -23,6 +25,10 @@ _DOUBT = "there may be no face, or a part of one"
 
 INTERCEPT, SCORE, DISAGREEMENT = -7.95, 1.77, -2.17
 """Logistic regression on ``evidence`` of 528 answers to scenes of the studio, 46 % of them right."""
+
+NONE_INSIDE, ALL_INSIDE = 0.6, 0.85
+"""Fractions of a face inside of the picture up to which the confidence is 0, and from which on it is whole. A picture
+that ends at the brows shows about 0.7 of it. Not calibrated: among 250 frames of clips the least is 0.83."""
 
 _LEAST_SCORE, _LEAST_DISAGREEMENT = 1e-3, 5e-3
 
@@ -46,7 +52,9 @@ def evidence(image: np.ndarray, crop: Crop, landmarks: np.ndarray, seen: Face | 
 def confidence(image: np.ndarray, crop: Crop, landmarks: np.ndarray, seen: Face | None = None) -> float:
     """The probability in [0, 1] that the crop holds a face that the fit describes; arguments as of ``evidence``."""
     score, disagreement = evidence(image, crop, landmarks, seen)
-    return float(1 / (1 + np.exp(-(INTERCEPT + SCORE * score + DISAGREEMENT * disagreement))))
+    inside = (fraction_inside(image.shape, landmarks) - NONE_INSIDE) / (ALL_INSIDE - NONE_INSIDE)
+    sure = 1 / (1 + np.exp(-(INTERCEPT + SCORE * score + DISAGREEMENT * disagreement)))
+    return float(sure * np.clip(inside, 0, 1))
 
 
 def doubt(sure: float) -> tuple[str, ...]:

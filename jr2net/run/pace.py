@@ -34,6 +34,9 @@ from jr2net.training.state import pack
 PAIRS = "synthesis"
 """The stage whose unit of work is a pair; that of a training is a sample of its batch."""
 
+EVALUATION = "evaluation"
+"""The stage whose unit of work is all of it."""
+
 MEASURABLE = ("recnet", "dcnet", "flow3d", "etnet", "recaugnet", PAIRS)
 """The stages that can be measured without data; others have to be taken from a finished run."""
 
@@ -102,6 +105,8 @@ def of_run(folder: str, config: Config) -> Iterator[Pace]:
         elif stage == PAIRS and read_manifest(run.folder(stage)) is not None:
             made = json.loads(storage.read_bytes(storage.join(run.folder(stage), "throughput.json")))
             yield Pace(stage, sum(made["phases"].values()) / max(1, made["pairs"]), device, folder)
+        elif stage == EVALUATION and (manifest := read_manifest(run.folder(stage))) is not None:
+            yield Pace(stage, manifest.seconds * config.scaling.workers, device, folder)
 
 
 def _samples(config: Config, count: int) -> dict[str, Any]:

@@ -6,18 +6,19 @@ one device, and devices share them. What it does not know is said in ``Cost.note
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from jr2net.config import Config
 from jr2net.config.stages import first_round, training_section
-from jr2net.run.cascade import NETWORKS, stages
-from jr2net.run.pace import PAIRS, Pace
+from jr2net.run.cascade import ALL_STAGES, NETWORKS, stages
+from jr2net.run.pace import EVALUATION, PAIRS, Pace
 from jr2net.settings import ConfigError, Section, validate
 
 GIB, HOUR = 2**30, 3600.0
@@ -29,6 +30,10 @@ CACHED_BYTES = GIB
 """Data sets up to this size are read once by each worker (``data/lanes.py``)."""
 PICTURES_READ = 0.3 * 2**20
 """Bytes that synthesis reads for a source picture, of a large set of sources (docs/synthesis.md)."""
+ON_GPUS = tuple(
+    stage for stage in ALL_STAGES if stage in (*NETWORKS, PAIRS, EVALUATION) and stage == first_round(stage)
+)
+"""The stages that use GPUs, by their names in the first round; the others run on CPUs."""
 DRIVER_SECONDS_A_SHARD = 0.008
 """CPU seconds of the driver for a shard: 1,000,000 pairs in 2,000 shards took it 7 to 15 s (benchmarks)."""
 
@@ -38,7 +43,8 @@ class Machine(Section):
 
     name: str = Field(..., description="the cloud's name of it")
     gpus: int = Field(..., ge=1, description="GPUs of one machine")
-    price_per_hour: float = Field(..., gt=0, description="of one machine")
+    price_per_hour: float = Field(..., gt=0, description="of one machine, on demand")
+    spot_price_per_hour: float | None = Field(None, gt=0, description="of one machine, on spot, where it is known")
     times_one_core: float | None = Field(
         None,
         gt=0,
@@ -47,8 +53,19 @@ class Machine(Section):
     )
     seconds: dict[str, float] = Field(
         {},
-        description="by stage: seconds of one of these GPUs for a sample or a pair, measured; they go before all else",
+        description="by stage, for both rounds by its name in the first: seconds of one of these GPUs for a sample, a "
+        "pair or the whole evaluation, measured; they go before all else",
     )
+
+    @field_validator("seconds")
+    @classmethod
+    def _check_stages(cls, seconds: dict[str, float]) -> dict[str, float]:
+        for name in seconds:
+            if name not in ON_GPUS:
+                close = difflib.get_close_matches(name, ON_GPUS, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"the stages on GPUs: {', '.join(ON_GPUS)}"
+                raise ValueError(f"unknown stage {name!r}; {hint}")
+        return seconds
 
 
 class Prices(Section):
@@ -87,6 +104,7 @@ class Cost:
     """Of one stage on one number of GPUs. None: not known, and ``note`` says why.
 
     core_hours   of the one core that it was measured on; None where it was measured on a GPU
+    money        of machines on demand; spot_money: of spot machines with a head on demand
     driver       share of one core that synthesis needs of its driver
     """
 
@@ -97,6 +115,7 @@ class Cost:
     gpu_hours: float | None = None
     days: float | None = None
     money: float | None = None
+    spot_money: float | None = None
     puts: float = 0.0
     gets: float = 0.0
     requests_money: float = 0.0
@@ -128,7 +147,8 @@ def total(costs: Sequence[Cost]) -> Cost:
         found = [value for cost in costs if (value := getattr(cost, field)) is not None]
         return sum(found) if found else None
 
-    fields = ("core_hours", "gpu_hours", "days", "money", "puts", "gets", "requests_money", "written", "read")
+    hours, money = ("core_hours", "gpu_hours", "days"), ("money", "spot_money", "requests_money")
+    fields = (*hours, *money, "puts", "gets", "written", "read")
     unknown = [cost.stage for cost in costs if cost.gpu_hours is None]
     note = f"without {', '.join(unknown)}" if unknown else ""
     sums = {field: add(field) for field in fields}
@@ -148,7 +168,7 @@ def _time(config: Config, fleet: Fleet, pace: Pace | None, stage: str, gpus: int
     cost = Cost(stage, gpus, units)
     if not units:
         return replace(cost, note="runs on CPUs: its seconds are in a finished run's manifest")
-    given = machine.seconds.get(stage)
+    given = machine.seconds.get(first_round(stage))
     core_hours = units * pace.seconds / HOUR if pace is not None and pace.device == "cpu" else None
     if given is not None:
         seconds, note = given, "the fleet's seconds"
@@ -163,6 +183,7 @@ def _time(config: Config, fleet: Fleet, pace: Pace | None, stage: str, gpus: int
     gpu_hours = units * seconds / HOUR / fleet.efficiency
     hours = gpu_hours / gpus
     machines = math.ceil(gpus / machine.gpus)
+    spot = machine.spot_price_per_hour
     shards_per_hour = units / config.synthesis.pairs_per_shard / hours
     return replace(
         cost,
@@ -170,15 +191,18 @@ def _time(config: Config, fleet: Fleet, pace: Pace | None, stage: str, gpus: int
         gpu_hours=gpu_hours,
         days=hours / 24,
         money=hours * (machines * machine.price_per_hour + fleet.head_per_hour),
+        spot_money=None if spot is None else hours * (machines * spot + fleet.head_per_hour),
         driver=shards_per_hour * DRIVER_SECONDS_A_SHARD / HOUR if first_round(stage) == PAIRS else 0.0,
         note=note,
     )
 
 
 def _units(config: Config, stage: str) -> float:
-    """Samples of a training, pairs of synthesis; 0 for what runs on CPUs."""
+    """Samples of a training, pairs of synthesis, one evaluation; 0 for what runs on CPUs."""
     if first_round(stage) == PAIRS:
         return config.synthesis.pairs
+    if stage == EVALUATION:
+        return 1
     if stage not in NETWORKS:
         return 0
     optimizer = getattr(config, training_section(config, stage)).optimizer
@@ -186,8 +210,8 @@ def _units(config: Config, stage: str) -> float:
 
 
 def _with_storage(cost: Cost, config: Config, data: DataSize, pace: Pace | None) -> Cost:
-    """The same with its requests and bytes."""
-    if not cost.units:
+    """The same with its requests and bytes; those of an evaluation are not counted."""
+    if not cost.units or cost.stage == EVALUATION:
         return cost
     if first_round(cost.stage) == PAIRS:
         return _dataset(cost, config, data)

@@ -14,6 +14,7 @@ from jr2net.evaluation.confidence import Answer, fit_logistic, reliability
 from jr2net.expressions.tracks import Track
 from jr2net.inference.confidence import LOW
 from jr2net.inference.face import FittedFace
+from jr2net.inference.framing import fraction_inside
 from jr2net.inference.photo import NoFaceError, Photo, installed_detector
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
@@ -56,6 +57,34 @@ def test_less_of_a_face_has_less_confidence(reconstructor: Reconstructor, face: 
     eyeless[:300] = (200, 215, 235)
     for image in (half, masked, eyeless):
         assert fitted_in_its_box(reconstructor, image).confidence < min(LOW, face.confidence - 0.3)
+
+
+def test_a_face_that_the_picture_cuts_off_has_a_low_one(reconstructor: Reconstructor, face: FittedFace) -> None:
+    left, top, right, bottom = (round(v) for v in face.photo.face.box)
+    brows, nose = round(float(face.landmarks[17:27, 1].mean())), round(float(face.landmarks[30, 1]))
+    middle, margin = (left + right) // 2, 10
+    cut = {
+        "forehead": (left - margin, brows - 3, right + margin, bottom + margin),
+        "below the nose": (left - margin, top - 150, right + margin, nose),
+        "half": (left - margin, top - 150, middle, bottom + margin),
+    }
+    for name, (x, y, x_end, y_end) in cut.items():
+        part = face.photo.image[y:y_end, x:x_end].copy()
+        box = (left - x, top - y, right - x, bottom - y)
+        assert reconstructor(Photo.from_image(part, box=box)).confidence < LOW, name
+    # Hair, ears and chin at the border are how many pictures are framed.
+    part = face.photo.image[top - 60 : bottom + 2, left - 2 : right + 2].copy()
+    whole = reconstructor(Photo.from_image(part, box=(2, 60, right - left + 2, bottom - top + 60)))
+    assert whole.confidence > 0.8
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.7, 3.1])
+def test_the_fraction_of_a_face_inside_of_its_picture(face: FittedFace, turn: float) -> None:
+    points = face.landmarks - face.landmarks.mean(0)
+    points = points @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    assert fraction_inside((2000, 2000), points + 1000) == 1
+    assert fraction_inside((2000, 2000), points + 5000) == 0
+    assert 0.3 < fraction_inside((2000, 1000), points + 1000) < 0.7
 
 
 def test_a_generated_picture_says_how_sure_its_faces_are(reconstructor: Reconstructor, face: FittedFace) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import ray
 from watched_metrics import exported, series
 
 from jobs.cascade import cascade
+from jobs.progress import Watched, wants_workers
 from jobs.ray_settings import connect
 from jr2net.config import load
 from jr2net.run.cascade import Run
@@ -50,3 +53,29 @@ def test_a_cascade_exports_what_is_watched(tmp_path, monkeypatch):
         asking.join()
         ray.shutdown()
     assert not watched - seen - RARE
+
+
+def test_a_training_that_hangs_is_seen_until_it_ends():
+    """Ray's agents forget a gauge that was not set for 20 s. This training takes one step and then none."""
+    connect()
+    try:
+        worker = ray.remote(num_cpus=0)(Watched).remote("recnet", step=0, planned=100, workers=1)
+        worker.add_step.remote(1, {"forward": 0.1})
+        worker.set_losses.remote({"loss/landmark": 0.5})
+        gauges = {f"ray_jr2net_training_{name}" for name in ("step", "planned_steps", "workers", "loss", "state_time")}
+        with wants_workers("recnet", 1):
+            wait_until(lambda: gauges <= exported(), "the first report")
+            time.sleep(60)
+            assert {*gauges, "ray_jr2net_training_wanted_workers"} <= exported()
+            ray.get(worker.close.remote())
+            wait_until(lambda: not gauges & exported(), "the end")
+            assert "ray_jr2net_training_wanted_workers" in exported()
+    finally:
+        ray.shutdown()
+
+
+def wait_until(found: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 180
+    while not found():
+        assert time.monotonic() < deadline, what
+        time.sleep(1)

@@ -32,6 +32,7 @@ def run(training: Training, folder: Path, steps: int, rank: int = 0) -> Progress
     progress.log_validation({"landmark": 0.5})
     progress.write()
     progress.finish()
+    progress.close()
     return progress
 
 
@@ -63,5 +64,6 @@ def test_a_collapse_to_the_mean_face_is_reported(
     progress = Progress("recnet", training, 0, str(tmp_path))
     progress.log_step({"landmark": 1.0, "expression_deviation": 1e-6})
     progress.write()
+    progress.close()
     assert "[recnet] warning: steps 500 to 500: expressions deviate by 1e-06" in capsys.readouterr().out
     assert "mean face" in read_log(str(tmp_path))[0]["warning"]

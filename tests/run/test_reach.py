@@ -9,6 +9,8 @@ import pytest
 
 from jobs import plan as job
 from jr2net.config import Config, load
+from jr2net.run import manifest
+from jr2net.run.cascade import Run
 from jr2net.run.pace import Pace, measured, of_run
 from jr2net.run.plan import DataSize, Fleet, load_fleet, pictures_read, plan, total
 from jr2net.settings import ConfigError
@@ -46,6 +48,30 @@ def test_hours_and_money(config):
     assert "extrapolated" in recnet.note
     assert costs["synthesis"].units == 1_000_000
     assert "manifest" in costs["prepare"].note and costs["prepare"].gpu_hours is None
+    assert costs["evaluation"].note == "not measured" and costs["evaluation"].units == 1
+
+
+def test_spot_machines_have_a_price_of_their_own(config):
+    costs = plan(config, DATA, fleet(head_per_hour=1.0), PACES, gpus=8)
+    recnet = by_stage(costs)["recnet"]
+    assert recnet.spot_money == pytest.approx(recnet.days * 24 * (2 * 2.3 + 1.0))
+    assert total(costs).spot_money == pytest.approx(sum(cost.spot_money or 0 for cost in costs))
+    machine = fleet().gpu_machine.model_copy(update={"spot_price_per_hour": None})
+    unknown = plan(config, DATA, fleet().model_copy(update={"gpu_machine": machine}), PACES, gpus=8)
+    assert total(unknown).spot_money is None and total(unknown).money == pytest.approx(
+        total(plan(config, DATA, fleet(), PACES, gpus=8)).money
+    )
+
+
+def test_the_second_round_takes_the_fleets_seconds_too():
+    seconds = {"synthesis": 0.02, "recaugnet": 0.01, "evaluation": 7200.0}
+    machine = fleet().gpu_machine.model_copy(update={"seconds": seconds})
+    costs = by_stage(
+        plan(load(PAPER, ["rounds=2"]), DATA, fleet().model_copy(update={"gpu_machine": machine}), PACES, gpus=8)
+    )
+    assert costs["synthesis_2"].gpu_hours == costs["synthesis"].gpu_hours == pytest.approx(1e6 * 0.02 / 3600)
+    assert costs["recaugnet_2"].note == costs["recaugnet"].note == "the fleet's seconds"
+    assert costs["evaluation"].gpu_hours == pytest.approx(2) and costs["evaluation"].money > 0
 
 
 def test_no_hours_of_a_gpu_are_invented(config):
@@ -112,6 +138,21 @@ def test_a_wrong_fleet_is_refused(tmp_path):
         load_fleet(tmp_path / "fleet.yaml")
 
 
+@pytest.mark.parametrize(
+    ("stage", "hint"),
+    [
+        ("synthesys", "did you mean 'synthesis'"),
+        ("synthesis_2", "did you mean 'synthesis'"),
+        ("prepare", "recnet, dcnet"),
+    ],
+)
+def test_seconds_of_a_stage_that_has_none_are_refused(tmp_path, stage, hint):
+    text = FLEET.read_text().replace("seconds: {}", f"seconds: {{{stage}: 0.5}}")
+    (tmp_path / "fleet.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=rf"fleet\.yaml: gpu_machine\.seconds: .*unknown stage '{stage}'; .*{hint}"):
+        load_fleet(tmp_path / "fleet.yaml")
+
+
 def test_the_command_prints_tables(capsys):
     arguments = ["--config", str(PAPER), "--fleet", str(FLEET), "--frames", "1e7", "--gpus", "8,64"]
     assert job.main([*arguments, "--pairs", "1e6,1e9", "--times-one-core", "100"]) == 0
@@ -128,5 +169,7 @@ def test_a_measurement_and_a_run(tmp_path):
     assert all(pace.seconds > 0 for pace in found.values()) and found["recnet"].bytes > 1000
     record = {"losses": {}, "learning_rate": 1e-4, "images_per_second": 40.0, "seconds": {"forward": 0.1}}
     write_log(str(tmp_path / "recnet"), [{**record, "step": step} for step in range(1, 11)])
-    (recnet,) = of_run(str(tmp_path), smoke)
+    manifest.finish(str(tmp_path / "evaluation"), Run(smoke).inputs("prepare"), [], 30.0)
+    recnet, evaluation = of_run(str(tmp_path), smoke)
+    assert evaluation.seconds == 30.0 * smoke.scaling.workers
     assert recnet.seconds == pytest.approx(0.1 / 4 * smoke.scaling.workers), "of one worker, for one of four samples"

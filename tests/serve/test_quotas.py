@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -9,14 +11,15 @@ from contextlib import ExitStack
 import httpx
 import pytest
 from ray import serve
+from ray.exceptions import ActorDiedError
 from small_networks import make_settings
 from test_access import Clock
 from test_cluster import TIMEOUT_S, address, cluster, num_running, versions, wait_until
 
-from serve import app
+from serve import app, quotas
 from serve.access import AccessControl
 from serve.problems import Problem
-from serve.quotas import FORGET_S, Quotas
+from serve.quotas import FORGET_S, Quotas, recent
 from serve.settings import Limits
 
 __all__ = ["address", "cluster", "versions"]  # fixtures
@@ -92,6 +95,20 @@ def test_what_was_not_told_is_told_later():
     assert ingresses.admitted(1, 20) == 5
 
 
+def test_a_caller_below_its_rate_is_not_refused_after_a_time_without_the_actor():
+    ingresses = Ingresses(3, Limits(requests_per_second=10, burst=20, concurrent=100))
+    ingresses.exchange()
+    for _ in range(120):
+        assert all(ingresses.admitted(replica, 2) == 2 for replica in range(3))
+        ingresses.clock.now += 1
+    for index, replica in enumerate(ingresses.replicas):
+        spent, in_flight = replica.usage()
+        assert spent == {"key": 240}
+        replica.settle(spent, *ingresses.quotas.exchange(str(index), recent(spent, 120), in_flight))
+    assert all(ingresses.admitted(replica, 2) == 2 for replica in range(3))
+    assert all(replica.usage()[0] == {"key": 2} for replica in ingresses.replicas)
+
+
 def test_a_replica_that_is_gone_is_forgotten():
     ingresses = Ingresses(2, Limits(concurrent=1, requests_per_second=100))
     with ingresses.replicas[0].admit("key"):
@@ -110,6 +127,52 @@ def test_one_replica_needs_no_quotas(settings):
     assert ingress.init_args[-1] is True
     (actor,) = ingress._deployment_config.deployment_actors
     assert actor.actor_options["resources"] == {"steady": 0.001} and actor.actor_options["num_cpus"] == 0
+
+
+def test_no_error_ends_the_exchange(monkeypatch, caplog):
+    """Errors of Ray and others, of the actor and of the replica: it goes on, and logs each kind with its traceback."""
+    ingresses = Ingresses(2, Limits(requests_per_second=1, burst=20, concurrent=100))
+    access = ingresses.replicas[0]
+    failures: list[Exception] = [ValueError("no actor"), TypeError("a"), TypeError("b"), ActorDiedError(), KeyError(1)]
+    settled: list[dict[str, int]] = []
+
+    class Actor:
+        @property
+        def exchange(self) -> Actor:
+            return self
+
+        async def remote(self, *usage):
+            if failures:
+                raise failures.pop()
+            return ingresses.quotas.exchange(*usage)
+
+    def find(name: str) -> Actor:
+        if len(failures) == 1:
+            raise failures.pop()
+        return Actor()
+
+    def settle(*exchanged) -> None:
+        AccessControl.settle(access, *exchanged)
+        settled.append(exchanged[0])
+        if len(settled) == 1:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(quotas, "EXCHANGE_S", 0.0)
+    monkeypatch.setattr(quotas.serve, "get_deployment_actor", find)
+    monkeypatch.setattr(access, "settle", settle)
+    monkeypatch.setattr(quotas, "LOGGER", logging.getLogger(__name__))  # pytest hears Ray's own twice
+
+    async def run() -> None:
+        exchanging = asyncio.create_task(quotas.keep_exchanging(access, "0"))
+        while len(settled) < 3 and not exchanging.done():
+            await asyncio.sleep(0.001)
+        exchanging.cancel()
+        await asyncio.gather(exchanging, return_exceptions=True)
+        assert exchanging.cancelled()
+
+    asyncio.run(run())
+    kinds = [record.exc_info[0].__name__ for record in caplog.records if record.exc_info]
+    assert kinds == ["KeyError", "ActorDiedError", "TypeError", "ValueError", "ZeroDivisionError"]
 
 
 @pytest.mark.drill
