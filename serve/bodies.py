@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
@@ -112,6 +111,16 @@ def reject_unknown_fields(form: FormData, known: tuple[str, ...]) -> None:
         raise Problem(422, f"unknown field {unknown[0][:60]!r}; known: {', '.join(known)}")
 
 
+async def reject_unknown_query(request: Request) -> None:
+    """Raises Problem 422 for a parameter of the query that the route does not know, or that is given twice."""
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            raise Problem(422, f"unknown parameter {name[:60]!r}; known: {', '.join(known)}")
+        if len(request.query_params.getlist(name)) > 1:
+            raise Problem(422, f"{name}: given twice; give it once")
+
+
 async def get_file(form: FormData, name: str) -> bytes | None:
     """The content of a file field; None if it is missing. Raises Problem 422 if it is text, or sent more than once."""
     upload = _get_upload(form, name)
@@ -198,8 +207,8 @@ def parse_box(text: str | None, name: str = "box") -> tuple[float, ...] | None:
 
 def check_box(box: Any, name: str = "box") -> tuple[float, ...]:
     """Raises Problem 422 unless ``box`` is four finite numbers of a box that is at least one pixel wide and high."""
-    is_numeric = isinstance(box, list | tuple) and all(isinstance(v, int | float) for v in box) and len(box) == 4
-    if not is_numeric or not all(math.isfinite(v) and abs(v) < 1e6 for v in box):
+    is_numeric = isinstance(box, list | tuple) and len(box) == 4 and all(type(v) in (int, float) for v in box)
+    if not is_numeric or not all(abs(v) < 1e6 for v in box):  # of NaN it is false; an integer may exceed any float
         raise Problem(422, f"{name}: give four numbers left,top,right,bottom in pixels")
     if box[2] - box[0] < 1 or box[3] - box[1] < 1:
         raise Problem(422, f"{name}: right must be greater than left, and bottom greater than top, by at least a pixel")
@@ -207,9 +216,18 @@ def check_box(box: Any, name: str = "box") -> tuple[float, ...]:
 
 
 def parse_json(text: str | bytes, name: str) -> Any:
-    """Raises Problem 400 if the text is not JSON."""
+    """Raises Problem 400 if the text is not JSON, 422 if a name stands twice in it."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in values:
+                raise Problem(422, f"{name}: {key[:60]!r} is given twice")
+            values[key] = value
+        return values
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError):
         raise Problem(400, f"{name}: not JSON") from None
 

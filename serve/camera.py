@@ -28,7 +28,7 @@ from serve.control import PHOTO_CONTROLS, check_controls, make_options
 from serve.problems import Problem
 from serve.reenact import open_follower, reenact
 from serve.service import Service
-from serve.websocket import receive
+from serve.websocket import receive, send
 
 _QUALITY = 85
 _MESSAGE_CHARACTERS = 2**16
@@ -203,10 +203,11 @@ async def _work(
     options: DrivingOptions,
 ) -> None:
     reference: FaceArrays | None = None
+    limit = service.settings.limits.stream_idle_seconds
     while True:
         frame, text, problem = await inbox.take()
         if problem is not None:
-            await _send(socket, service, problem.document)
+            await send(socket, limit, problem.document)
         try:
             if text is not None:
                 options, anew = _changed(options, text)
@@ -215,19 +216,19 @@ async def _work(
                 continue
             shown, driving = await reader.read(frame)
         except Problem as problem:
-            await _send(socket, service, problem.document | ({} if frame is None else {"frame": frame.number}))
+            await send(socket, limit, problem.document | ({} if frame is None else {"frame": frame.number}))
             continue
         drives = source is not None and driving is not None
         milliseconds = round(1000 * (time.monotonic() - frame.arrived), 1)
         head = {"frame": frame.number, "dropped": inbox.dropped, "milliseconds": milliseconds, "picture": drives}
-        await _send(socket, service, {**head, **shown})
+        await send(socket, limit, {**head, **shown})
         if source is not None and driving is not None:
             reference = reference or driving
             target = drive(source.fit.face, driving, options, reference)
             image, network = await reenact(service, source, target, options.affects_whole_crop)
             with service.stage("encode"):
                 content = await asyncio.to_thread(encode_image, image, service.mark(network), "jpeg", _QUALITY)
-            await _send(socket, service, content)
+            await send(socket, limit, content)
 
 
 def _changed(options: DrivingOptions, text: dict[str, Any]) -> tuple[DrivingOptions, bool]:
@@ -240,13 +241,3 @@ def _changed(options: DrivingOptions, text: dict[str, Any]) -> tuple[DrivingOpti
     changed = asdict(check_controls(text, PHOTO_CONTROLS))
     given = {name: changed[name] for name in PHOTO_CONTROLS if name in text}
     return make_options({**asdict(options), **given}), "reference" in text
-
-
-async def _send(socket: WebSocket, service: Service, message: dict[str, Any] | bytes) -> None:
-    """Raises Problem 408 if the client does not read."""
-    limit = service.settings.limits.stream_idle_seconds
-    try:
-        async with asyncio.timeout(limit):
-            await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_json(message))
-    except TimeoutError:
-        raise Problem(408, f"an answer was not read within {limit:g} s") from None

@@ -25,9 +25,10 @@ from serve.control import PHOTO_CONTROLS, TURN, check_controls, make_options, of
 from serve.problems import INTERNAL_ERROR, Problem, network_errors_as_503
 from serve.reenact import reenact
 from serve.service import Service
-from serve.websocket import close_with, receive_object
+from serve.websocket import close_with, receive_object, send
 
 _QUALITY = 88
+_FIRST = ("source", "box", "face", "key", "camera", "camera_face", "camera_box", "smooth", *PHOTO_CONTROLS)
 
 
 async def handle_stream(socket: WebSocket, service: Service, access: AccessControl) -> None:
@@ -39,6 +40,8 @@ async def handle_stream(socket: WebSocket, service: Service, access: AccessContr
         key = first.get("key")
         header = f"Bearer {key}" if isinstance(key, str) else socket.headers.get("authorization")
         caller_id = access.authenticate(header, socket.client.host if socket.client else "")
+        if unknown := sorted(set(first) - set(_FIRST)):
+            raise Problem(422, f"unknown field {unknown[0][:60]!r} in the first message; known: {', '.join(_FIRST)}")
         with access.admit(caller_id), network_errors_as_503():
             if _takes_frames(first):
                 source = await _open_source(first, service) if "source" in first else None
@@ -75,13 +78,13 @@ async def _reenact_messages(socket: WebSocket, service: Service, source: FittedF
         except Problem as problem:
             if problem.status in (408, 413):
                 raise
-            await socket.send_json(problem.document)
+            await send(socket, limits.stream_idle_seconds, problem.document)
             continue
         driving = drive(source.fit.face, with_expression(source.fit.face, expression), now)
         image, network = await reenact(service, source, driving, now.affects_whole_crop)
         with service.stage("encode"):
             content = await asyncio.to_thread(encode_image, image, service.mark(network), "jpeg", _QUALITY)
-        await socket.send_bytes(content)
+        await send(socket, limits.stream_idle_seconds, content)
     await socket.close(1000)
 
 

@@ -12,6 +12,7 @@ from serve.problems import Problem
 
 _CLOSE_CODES = {401: 3000, 408: 3008, 413: 1009, 429: 1013, 500: 1011, 503: 1013}
 _BAD_MESSAGE = 1007
+_REASON_BYTES = 120  # of a closing frame, which holds 125 with its code (RFC 6455)
 
 
 async def receive(
@@ -50,10 +51,20 @@ async def receive_object(socket: WebSocket, timeout_s: float, max_characters: in
     return value
 
 
+async def send(socket: WebSocket, timeout_s: float, message: dict[str, Any] | bytes) -> None:
+    """Raises Problem 408 if the client does not read."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_json(message))
+    except TimeoutError:
+        raise Problem(408, f"an answer was not read within {timeout_s:g} s") from None
+
+
 async def close_with(socket: WebSocket, problem: Problem) -> None:
     """Sends the problem document and closes."""
     try:
         await socket.send_json(problem.document)
-        await socket.close(_CLOSE_CODES.get(problem.status, _BAD_MESSAGE), problem.detail[:100])
+        reason = problem.detail.encode()[:_REASON_BYTES].decode(errors="ignore")
+        await socket.close(_CLOSE_CODES.get(problem.status, _BAD_MESSAGE), reason)
     except (RuntimeError, WebSocketDisconnect):
         pass  # the client has already disconnected

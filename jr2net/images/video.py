@@ -326,7 +326,7 @@ def _open_container(video: VideoFile, limits: VideoLimits) -> Iterator[InputCont
         raise VideoError("format", f"{name}{', ' * bool(name)}not a video that is read ({CONTAINERS}); {remedy}")
     try:
         with video.open() as file, av.open(file, "r", format=kind) as container:
-            _check(container, limits)
+            _check(container, limits, kind)
             _stream(container).codec_context.thread_count = 1
             yield container
     except (av.error.FFmpegError, ValueError, IndexError, OverflowError) as error:
@@ -339,14 +339,15 @@ def _broken() -> VideoError:
     return VideoError("broken", "the video is damaged or truncated; send the whole file")
 
 
-def _check(container: InputContainer, limits: VideoLimits) -> None:
+def _check(container: InputContainer, limits: VideoLimits, kind: str) -> None:
     if not container.streams.video:
         raise VideoError("format", "the file holds no video stream")
     stream = _stream(container)
     if stream.codec_context is None:
         raise VideoError("format", "no decoder is known for the video stream; convert it to H.264")
     width, height = stream.codec_context.width, stream.codec_context.height
-    _check_sizes(limits, width, height, (container.duration or 0) / av.time_base, stream.frames)
+    said = 0.0 if kind in _STREAMS else (container.duration or 0) / av.time_base  # of them it is from the first clock
+    _check_sizes(limits, width, height, said, stream.frames)
 
 
 def _check_sizes(limits: VideoLimits, width: int, height: int, seconds: float, frames: int) -> None:

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
-from fastapi.params import Depends
+from fastapi import APIRouter, Depends, Query, Request, params
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import FormData
 
@@ -23,6 +22,7 @@ from serve.bodies import (
     read_body,
     read_form,
     reject_unknown_fields,
+    reject_unknown_query,
 )
 from serve.documents import BODIES, RESPONSES
 from serve.problems import Problem, network_errors_as_503
@@ -37,8 +37,8 @@ Box = Annotated[str | None, Query(description="left,top,right,bottom of the face
 FaceIndex = Annotated[int, Query(ge=0, le=99, description="index of the face, starting at 0; the largest is first")]
 
 
-def reconstruction_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
-    router = APIRouter(dependencies=guards)
+def reconstruction_router(service: Service, guards: Sequence[params.Depends]) -> APIRouter:
+    router = APIRouter(dependencies=[*guards, Depends(reject_unknown_query)])
     limits = service.settings.limits
 
     @router.post("/v1/reconstruct", responses=RESPONSES["reconstruct"], openapi_extra=BODIES["reconstruct"])

@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
-from fastapi.params import Depends
+from fastapi import APIRouter, Depends, Query, Request, params
 from fastapi.responses import Response, StreamingResponse
 
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.images.signatures import file_format
 from jr2net.images.video import VideoError, VideoFrame, probe_video, up_to_damage
 from jr2net.images.video_file import CONTAINERS, VideoFile, is_video
 from jr2net.inference.assembly import TrackedFrame, assemble
@@ -33,6 +33,7 @@ from serve.bodies import (
     read_form,
     read_spooled,
     reject_unknown_fields,
+    reject_unknown_query,
 )
 from serve.documents import BODIES, RESPONSES
 from serve.problems import Problem, network_errors_as_503
@@ -66,8 +67,8 @@ Neutral = Annotated[
 ]
 
 
-def tracking_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
-    router = APIRouter(dependencies=guards)
+def tracking_router(service: Service, guards: Sequence[params.Depends]) -> APIRouter:
+    router = APIRouter(dependencies=[*guards, Depends(reject_unknown_query)])
     limits = service.settings.limits
 
     @router.post("/v1/track", responses=RESPONSES["track"], openapi_extra=BODIES["track"])
@@ -142,7 +143,8 @@ def tracking_router(service: Service, guards: Sequence[Depends]) -> APIRouter:
         else:
             video = as_video(await read_spooled(request, limits))
         if not is_video(video):
-            raise Problem(415, f"video: send an {CONTAINERS} video as the body, or as the file `video`")
+            what = f"; this is {name}" if (name := file_format(video.head)) else ""
+            raise Problem(415, f"video: send an {CONTAINERS} video as the body, or as the file `video`{what}")
         return video
 
     async def _tracked(frames: Iterator[VideoFrame], follow: FaceFollower) -> AsyncIterator[TrackedFrame]:

@@ -202,11 +202,18 @@ def _video(form: str) -> bytes:
     return out.getvalue()
 
 
+def _moving(form: str, pictures: list[Image.Image]) -> bytes:
+    out = io.BytesIO()
+    pictures[0].save(out, form, save_all=True, append_images=pictures[1:], duration=40)
+    return out.getvalue()
+
+
 def _corrupt_videos(valid: bytes) -> Iterator[Request]:
     """Videos that are cut off or damaged: tracked, driving, and as the source that acts."""
     generator = np.random.default_rng(2)
-    for form in ("mp4", "matroska", "avi", "mpegts"):
-        whole = _video(form)
+    pictures = [Image.fromarray(np.full((48, 48, 3), level, np.uint8)) for level in (60, 120, 180)]
+    for form in ("mp4", "matroska", "avi", "mpegts", "GIF", "PNG", "WEBP", "AVIF"):
+        whole = _video(form) if form.islower() else _moving(form, pictures)
         damaged = [whole[:cut] for cut in np.linspace(8, len(whole) - 1, 12).astype(int)]
         for _ in range(30):
             content = bytearray(whole)

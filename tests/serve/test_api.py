@@ -183,6 +183,7 @@ def test_reenactment_with_a_driving_photo(client):
         ({"expression": '{"jawOpen": 1.5}'}, "jawOpen = 1.5 is not a number in"),
         ({"expression": '{"jawOpen": NaN}'}, "jawOpen = nan"),
         ({"expression": '{"jawOpen": true}'}, "jawOpen = True"),
+        ({"expression": '{"jawOpen": 0, "jawOpen": 1}'}, "expression: 'jawOpen' is given twice"),
         ({"expression": '{"jawOpen": "1"}'}, "jawOpen = 1 is not a number"),
         ({"expression": "[1, 2]"}, "give blendshape names"),
         ({"expression": "{}", "pose": "true"}, "pose: named coefficients drive the expression alone; omit it"),

@@ -111,6 +111,9 @@ def test_lines_come_frame_by_frame(tracking_client) -> None:
     ("query", "content", "status", "message"),
     [
         ("", make_photo(), 415, "video: send an MP4"),
+        ("", make_photo(), 415, "; this is PNG"),
+        ("?neutrl=auto", clip(2), 422, "unknown parameter 'neutrl'; known: format, smooth, neutral, files, box, face"),
+        ("?format=csv&format=glb", clip(2), 422, "format: given twice"),
         ("?face=1", clip(3), 422, "none of its 3 frames shows 2 faces"),
         ("", clip(3, faceless=(0, 1, 2)), 422, "none of its 3 frames shows a face"),
         ("", clip(9)[:200], 415, "video: the file holds no video stream"),
