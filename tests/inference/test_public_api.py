@@ -175,7 +175,7 @@ def test_a_photo_turns_without_any_driving(reenactor, face) -> None:
 
 def test_unusable_files_are_named(tmp_path: Path, procedural_model) -> None:
     (tmp_path / "text.jpg").write_text("no photo")
-    with pytest.raises(PhotoError, match=r"text\.jpg: not a supported image format"):
+    with pytest.raises(PhotoError, match=r"text\.jpg: a text, not a photo"):
         Photo.open(tmp_path / "text.jpg", box=BOX)
     with pytest.raises(StorageError, match=r"gone\.jpg: .*no such file"):
         Photo.open(tmp_path / "gone.jpg", box=BOX)
