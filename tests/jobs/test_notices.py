@@ -151,7 +151,9 @@ def training_with(outcomes: list[Any], folder: Path, max_failures: int, monkeypa
         return SimpleNamespace(return_value=outcome)
 
     monkeypatch.setattr(train, "trainer", lambda *arguments: SimpleNamespace(fit=fit))
-    config = SimpleNamespace(model_dump=lambda mode: {}, scaling=SimpleNamespace(max_failures=max_failures))
+    config = SimpleNamespace(
+        model_dump=lambda mode: {}, scaling=SimpleNamespace(max_failures=max_failures, least_workers=1)
+    )
     run = SimpleNamespace(config=config, folder=lambda stage: str(folder), digests=lambda stage: {}, seconds_after=None)
     return train.train(run, "recnet")  # type: ignore[arg-type]
 
