@@ -55,9 +55,7 @@ def test_folders_are_taken_and_one_bad_photo_stops_no_other(tmp_path: Path, caps
     ]
     assert main(arguments) == 1
     said = capsys.readouterr()
-    assert (
-        "[1/3]" in said.out and "b.png: a text, not a photo" in said.err and "1 of 3 photos failed" in said.err
-    )
+    assert "[1/3]" in said.out and "b.png: a text, not a photo" in said.err and "1 of 3 photos failed" in said.err
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"a.json", "a-2.json"}
 
 
