@@ -199,7 +199,7 @@ def test_work_stops_when_the_client_goes(networks, face_model, settings):
 
 
 def test_a_client_that_does_not_read_is_refused(networks, face_model, weights):
-    settings = make_settings(weights, limits={"stream_idle_seconds": 0.1})
+    settings = make_settings(weights, limits={"stream_idle_seconds": 1.0})
     socket = _Socket(frames=float("inf"), reads=1)
     with pytest.raises(Problem, match="not read within"):
         answer(Service(settings, networks, face_model, detect), socket)
