@@ -14,10 +14,11 @@ _POINTS = 24  # along each side
 
 
 def fraction_inside(shape: tuple[int, ...], landmarks: np.ndarray) -> float:
-    """The fraction in [0, 1] of the area between jaw, chin and hairline that a picture shows, frontal or turned.
+    """The fraction in [0, 1] of the area between jaw, chin and hairline that lies inside of a picture.
 
-    shape: of the picture, (H, W, …); landmarks (68, 2) in its pixels. The forehead, which no landmark bounds, is taken
-    to be half as high as the face below the brows.
+    The area is a rectangle along the line through the eyes, however the face is tilted; its forehead, which no landmark
+    bounds, is taken to be half as high as the face below the brows. shape: of the picture, (H, W, …); landmarks (68, 2)
+    in its pixels.
     """
     across = landmarks[LEFT_EYE].mean(0) - landmarks[RIGHT_EYE].mean(0)
     across = across / max(float(np.linalg.norm(across)), 1e-6)
