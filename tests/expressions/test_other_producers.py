@@ -74,6 +74,9 @@ TIMES: dict[str, tuple[str, list[object], float]] = {
     "drop frame at 59.94": (
         "Timecode", [timecode(n + 4 * ((n - 4) // 3596), 60, ";") for n in range(3600, 3840)], 59.94,
     ),
+    "drop frame as editors write it": (
+        "Timecode", [timecode(n + 2 * ((n - 2) // 1798), 30, ";").replace(":", ";") for n in range(1700, 1940)], 29.97,
+    ),
     "23.976": ("Time (s)", [f"{n * 1.001 / 24:.4f}" for n in N], 23.976),
     "5 fps in µs": ("timestamp", [n * 200_000 for n in N], 5),
 }  # fmt: skip
@@ -193,7 +196,7 @@ def test_impossible_rows_show_no_face(absent: float) -> None:
     assert track.clamped == 0 and np.array_equal(track.seen_frames, [*range(50), *range(60, FRAMES)])
 
 
-@pytest.mark.parametrize("rest", ["", ",0", "," * 51])
+@pytest.mark.parametrize("rest", ["", ",0", "," * 51, ",-nan(ind)" * 51, ",1.#QNAN" * 51])
 def test_a_row_of_a_time_alone_shows_no_face(rest: str) -> None:
     lines = table().splitlines()
     lines[51:61] = [line.split(",")[0] + rest for line in lines[51:61]]
@@ -255,6 +258,7 @@ def live_link_time(frame: int) -> dict[str, object]:
 
 
 JSON: dict[str, object] = {
+    "a rate in quotes": {"fps": "60", "frames": NAMED},
     "by number": {"fps": 60, "frames": {str(n): frame for n, frame in enumerate(NAMED)}},
     "deeper": {"take": {"meta": {"frameRate": 60}, "body": {"frames": [{"bs": frame} for frame in NAMED]}}},
     "columns below their times": {
