@@ -78,7 +78,7 @@ def test_a_source_costs_no_memory() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert len({*used}) > 590 and 0 <= min(used) and max(used) < len(order)
+    assert len({*used}) > 590 and min(used) >= 0 and max(used) < len(order)
     assert peak < 6e6
 
 
