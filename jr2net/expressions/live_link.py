@@ -59,9 +59,11 @@ def packet_values(expression: np.ndarray, rotation: np.ndarray) -> np.ndarray:
 
 
 def timecode(seconds: float, fps: float) -> str:
-    """``HH:MM:SS:FF.fff`` of an instant. FF counts the ticks of a clock that editors know: of the slowest one that has a
-    tick for every frame, also where ``fps`` is a little below it, e.g. 29.97, else of the slowest one that is as fast.
-    Durations stay those of the clock."""
+    """``HH:MM:SS:FF.fff`` of an instant; durations stay those of the clock.
+
+    FF counts the ticks of a clock in use: of the slowest one that has a tick for every frame, also where ``fps`` is a
+    little below it, e.g. 29.97, else of the slowest one that is as fast.
+    """
     fast = [clock for clock in _CLOCKS if clock > fps - 0.01] or [math.ceil(fps)]
     clock = next((clock for clock in fast if abs(clock / fps - round(clock / fps)) < 2e-3), fast[0])
     thousandths = round(seconds * clock * 1000)
