@@ -74,9 +74,6 @@ TIMES: dict[str, tuple[str, list[object], float]] = {
     "drop frame at 59.94": (
         "Timecode", [timecode(n + 4 * ((n - 4) // 3596), 60, ";") for n in range(3600, 3840)], 59.94,
     ),
-    "drop frame as editors write it": (
-        "Timecode", [timecode(n + 2 * ((n - 2) // 1798), 30, ";").replace(":", ";") for n in range(1700, 1940)], 29.97,
-    ),
     "23.976": ("Time (s)", [f"{n * 1.001 / 24:.4f}" for n in N], 23.976),
     "5 fps in µs": ("timestamp", [n * 200_000 for n in N], 5),
 }  # fmt: skip
@@ -258,8 +255,7 @@ def live_link_time(frame: int) -> dict[str, object]:
 
 
 JSON: dict[str, object] = {
-    "a rate in quotes": {"fps": "60", "frames": NAMED},
-    "by number": {"fps": 60, "frames": {str(n): frame for n, frame in enumerate(NAMED)}},
+    "by number": {"fps": "60", "frames": {str(n): frame for n, frame in enumerate(NAMED)}},
     "deeper": {"take": {"meta": {"frameRate": 60}, "body": {"frames": [{"bs": frame} for frame in NAMED]}}},
     "columns below their times": {
         "timestamps": [n / 60 for n in N], "shapes": dict(zip(ARKIT_NAMES, VALUES.T.tolist())),
