@@ -19,6 +19,9 @@ from jr2net.expressions.text import find_encoding
 
 _DELIMITERS = ",;\t| "
 _BLANK = ("", "-", "na", "n/a", "#n/a", "null", "none", "nil", "undefined")
+_NOT_A_NUMBER = re.compile(r"[-+]?(?:nan|1\.#(?:qnan|snan|ind|inf))\d*(?:\(\w*\))?")
+"""As programs of every language print it, e.g. ``-nan(ind)`` and ``1.#QNAN`` on Windows."""
+
 _SUMMARIES = (
     "average", "avg", "mean", "median", "sum", "total", "min", "minimum", "max", "maximum", "std", "stdev", "count",
     "mittelwert", "summe", "moyenne", "somme", "total général", "promedio", "suma", "media", "somma",
@@ -195,7 +198,7 @@ def _is_number(cell: str) -> bool:
 
 def _number(cell: str, title: str, line: int, source: str) -> float:
     text = cell.strip().lower().replace("\N{MINUS SIGN}", "-")
-    if text in _BLANK:
+    if text in _BLANK or _NOT_A_NUMBER.fullmatch(text):
         return np.nan
     try:
         number = float(text.rstrip("% ").replace(",", "."))

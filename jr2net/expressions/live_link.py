@@ -24,6 +24,9 @@ _SWAPPED = {"JawLeft": "JawRight", "JawRight": "JawLeft", "MouthLeft": "MouthRig
 CSV_SHAPES = tuple(_SWAPPED.get(name, name) for name in PACKET_SHAPES)
 """Blendshapes in the order of the app's CSV files, which have right before left for jaw and mouth."""
 
+_CLOCKS = (24, 25, 30, 48, 50, 60, 100, 120, 240)
+"""Ticks per second of timecodes in use."""
+
 VALUES = len(PACKET_SHAPES) + len(ANGLES)
 
 # Radians of an eye at a gaze blendshape of 1, by least squares on two recordings of the app.
@@ -56,11 +59,15 @@ def packet_values(expression: np.ndarray, rotation: np.ndarray) -> np.ndarray:
 
 
 def timecode(seconds: float, fps: float) -> str:
-    """``HH:MM:SS:FF.fff`` of an instant. FF counts from 0 to the whole rate, also where ``fps`` is a little below it,
-    e.g. 29.97: durations stay those of the clock."""
-    whole = max(1, math.ceil(fps - 0.01))
-    thousandths = round(seconds * whole * 1000)
-    second, part = divmod(thousandths, whole * 1000)
+    """``HH:MM:SS:FF.fff`` of an instant; durations stay those of the clock.
+
+    FF counts the ticks of a clock in use: of the slowest one that has a tick for every frame, also where ``fps`` is a
+    little below it, e.g. 29.97, else of the slowest one that is as fast.
+    """
+    fast = [clock for clock in _CLOCKS if clock > fps - 0.01] or [math.ceil(fps)]
+    clock = next((clock for clock in fast if abs(clock / fps - round(clock / fps)) < 2e-3), fast[0])
+    thousandths = round(seconds * clock * 1000)
+    second, part = divmod(thousandths, clock * 1000)
     minute, second = divmod(second, 60)
     hour, minute = divmod(minute, 60)
     return f"{hour % 24:02d}:{minute:02d}:{second:02d}:{part // 1000:02d}.{part % 1000:03d}"

@@ -22,6 +22,7 @@ from jr2net.expressions.tracks import Track, is_folder, parse_capture, read_capt
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import FaceDetector
 from jr2net.images.photo import photo_format
+from jr2net.images.sound import first_with_sound
 from jr2net.images.video_file import CONTAINERS, VideoFile, is_video
 from jr2net.inference.compositing import composite
 from jr2net.inference.confidence import Doubts, doubt
@@ -181,7 +182,8 @@ def _film_of_video(reenactor: Reenactor, clip: Clip, follow: FaceFollower, drivi
         return (*source_notes(clip, follow, doubts), *driving.found())
 
     images = _act(reenactor, clip, follow, driving, longest_side, doubts)
-    return Film(images, clip.fps, clip.count, reenactor.info, found, clip.video)
+    heard = first_with_sound(clip.video, driving.video)
+    return Film(images, clip.fps, clip.count, reenactor.info, found, heard)
 
 
 def _act(
