@@ -24,29 +24,39 @@ _MAX_OVERLAY_SIDE = 1024  # pixels
 _MARGIN = 0.04  # around the face, as a fraction of the crop's side; the generated image replaces it too
 _FEATHER = 0.05  # of the crop's side
 _CORRECTED = 0.1  # of the range of colours: pixels that are corrected by less have the photo's detail, by twice it none
+_RIM = 3 / 64  # of the crop's side: width of the outline of a face along which nothing is drawn
 _OUTLINE = 3.0  # pixels of the generated image: how far the outline of the face reaches
 
 
 def generated_crops(scene: Scene, generated: Generated) -> list[GeneratedCrop]:
     """The generated crops of a batch as plain arrays."""
     changed = torch.maximum(scene.source.mask, scene.driving.mask)
-    position = scene.view.position if generated.position is None else generated.position
-    arrays = (position, *(mask[:, 0] for mask in (_moved(scene, generated), changed, generated.kept)))
-    columns = [to_arrays(generated.picture), *(array.float().cpu().numpy() for array in arrays)]
+    if generated.position is None:  # drawn throughout: the mesh knows where the face comes from
+        picture, position, moved = generated.picture, scene.view.position, scene.view.covisible
+    else:
+        position = generated.position
+        picture, moved = _as_moved(scene, generated.picture, position)
+    columns = [to_arrays(picture)]
+    columns += [array.float().cpu().numpy() for array in (position, moved[:, 0], changed[:, 0], generated.kept[:, 0])]
     return [GeneratedCrop(*row) for row in zip(*columns, strict=True)]
 
 
-def _moved(scene: Scene, generated: Generated) -> Tensor:
-    """(B, 1, S, S): how far each pixel is the source moved. On the face the mesh says so, elsewhere the colours."""
-    covisible = scene.view.covisible
-    if generated.position is None:
-        return covisible
-    side = covisible.shape[-1]
-    grid = generated.position.float() * (2 / side) - 1
+def _as_moved(scene: Scene, picture: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    """The image (B, 3, S, S) to paste, and how far each of its pixels is the source moved (B, 1, S, S).
+
+    On the face the mesh tells what the source shows. Elsewhere the colours do: a pixel that is like the source at its
+    position was moved. What the source hides along the outline of a turned face is the source moved, too: most of it is
+    behind hair, and the networks draw bare skin there.
+    """
+    side, mask, covisible = picture.shape[-1], scene.driving.mask, scene.view.covisible
+    grid = position.float() * (2 / side) - 1
     source = F.grid_sample(scene.source_image.float(), grid, padding_mode="border", align_corners=False)
-    difference = (generated.picture.float() - source).abs().mean(1, keepdim=True)
+    difference = (picture.float() - source).abs().mean(1, keepdim=True)
     alike = (2 - F.avg_pool2d(difference, 3, 1, 1, count_include_pad=False) / _CORRECTED).clamp(0, 1)
-    return torch.where(scene.driving.mask > 0, covisible, alike)
+    width = round(_RIM * side)
+    rim = mask * F.max_pool2d(1 - mask, 2 * width + 1, 1, width)
+    hidden = rim * (1 - covisible)
+    return torch.lerp(picture.float(), source, hidden), torch.where(mask > 0, torch.maximum(covisible, rim), alike)
 
 
 def composite(photo: np.ndarray, crop: Crop, generated: GeneratedCrop, whole_crop: bool) -> np.ndarray:

@@ -102,6 +102,23 @@ def test_pixels_that_differ_from_the_source_at_their_position_count_as_drawn(toy
     assert not drawn.moved[off_face].any()
 
 
+def test_what_the_source_hides_along_the_outline_of_a_face_is_the_source_moved(toy_model):
+    """And what it hides elsewhere is drawn."""
+    camera, face = Camera.default(SMALL), toy_model.neutral(1)
+    scene = set_scene(toy_model, camera, torch.full((1, 3, SMALL, SMALL), 0.5), face, face)
+    hidden = replace(scene, view=replace(scene.view, covisible=torch.zeros(1, 1, SMALL, SMALL)))
+    y, x = torch.meshgrid(*[torch.arange(SMALL) + 0.5] * 2, indexing="ij")
+    generated = Generated(
+        torch.ones(1, 3, SMALL, SMALL), torch.zeros(1, 1, SMALL, SMALL), torch.stack([x, y], -1)[None]
+    )
+    (crop,) = generated_crops(hidden, generated)
+    mask = scene.driving.mask[0, 0].numpy()
+    middle = cv2.erode(mask, np.ones((7, 7))) > 0
+    assert (crop.image[middle] == 255).all() and not crop.moved[middle].any()
+    outline = (mask > 0) & (cv2.erode(mask, np.ones((3, 3))) == 0)
+    assert outline.any() and (np.abs(crop.image[outline].astype(int) - 128) <= 1).all() and crop.moved[outline].all()
+
+
 def test_pixels_beyond_the_face_do_not_change():
     photo, crop = _photo(), Crop((150.0, 120.0), 160.0)
     generated = _identity_crop(photo, crop)
