@@ -36,9 +36,9 @@ def generated_crops(scene: Scene, generated: Generated) -> list[GeneratedCrop]:
     else:
         position = generated.position
         picture, moved = _as_moved(scene, generated.picture, position)
-    columns = [to_arrays(picture)]
-    columns += [array.float().cpu().numpy() for array in (position, moved[:, 0], changed[:, 0], generated.kept[:, 0])]
-    return [GeneratedCrop(*row) for row in zip(*columns, strict=True)]
+    maps = (position, *(each[:, 0] for each in (moved, changed, generated.kept)))
+    arrays = [each.float().cpu().numpy() for each in maps]
+    return [GeneratedCrop(*row) for row in zip(to_arrays(picture), *arrays, strict=True)]
 
 
 def _as_moved(scene: Scene, picture: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
