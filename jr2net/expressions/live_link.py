@@ -75,12 +75,16 @@ def timecode(seconds: float, fps: float) -> str:
 
 def to_csv(expression: np.ndarray, rotation: np.ndarray, seconds: np.ndarray, fps: float) -> bytes:
     """A CSV as the app writes it. expression (T, 51), NaN where no face was seen: then the app writes a timecode and no
-    values; rotation (T, 3); seconds (T,) of the frames."""
+    values; rotation (T, 3); seconds (T,) of the frames.
+
+    Timecodes begin at 0, but those of less than a second a frame before a full one: only there a clock shows its rate.
+    """
+    begin = 0.0 if seconds[-1] >= 1 else 1 - 1 / fps
     order = [PACKET_SHAPES.index(name) for name in CSV_SHAPES] + list(range(len(PACKET_SHAPES), VALUES))
     values = packet_values(expression, rotation)[:, order]
     lines = [",".join(["Timecode", "BlendShapeCount", *CSV_SHAPES, *ANGLES])]
     for row, instant in zip(values.tolist(), seconds.tolist(), strict=True):
         seen = not math.isnan(row[0])
         cells = [str(VALUES), *(f"{value:.6f}" for value in row)] if seen else ["0"]
-        lines.append(",".join([timecode(instant, fps), *cells]))
+        lines.append(",".join([timecode(begin + instant, fps), *cells]))
     return ("\r\n".join(lines) + "\r\n").encode()

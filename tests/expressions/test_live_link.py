@@ -51,10 +51,13 @@ def test_a_capture_is_read_as_it_was_written(fps: float) -> None:
     assert np.abs(track.expression - expected)[: len(track) - 1].max() < 0.01
 
 
-def test_a_short_capture_at_60_frames_a_second_is_read_as_it_was_written() -> None:
-    expression = moving(42)
-    track = parse_csv(to_csv(expression, np.zeros((42, 3)), np.arange(42) / 60, 60.0), "take.csv")
-    assert track.fps == 60 and np.abs(track.expression - expression).max() < 1e-5
+@pytest.mark.parametrize("fps", [*RATES, 60000 / 1001, 60])
+@pytest.mark.parametrize("length", [0.6, 1.0])
+def test_a_short_capture_is_read_as_it_was_written(fps: float, length: float) -> None:
+    frames = max(3, round(length * fps))
+    expression = moving(frames)
+    track = parse_csv(to_csv(expression, np.zeros((frames, 3)), np.arange(frames) / fps, fps), "take.csv")
+    assert track.fps == pytest.approx(fps, rel=0.01) and np.abs(track.expression - expression).max() < 1e-5
 
 
 def test_a_frame_without_a_face_is_a_gap() -> None:
