@@ -39,6 +39,12 @@ def head_angles(rotation: np.ndarray) -> np.ndarray:
     return np.stack([-yaw, pitch, -roll], -1)
 
 
+def head_rotation(angles: np.ndarray) -> np.ndarray:
+    """The app's yaw, pitch and roll (T, 3) to our Euler angles (T, 3), pitch, yaw and roll."""
+    yaw, pitch, roll = np.moveaxis(angles, -1, 0)
+    return np.stack([pitch, -yaw, -roll], -1)
+
+
 def eye_angles(expression: np.ndarray) -> np.ndarray:
     """Yaw, pitch and roll of the left and of the right eye (T, 6), from their gaze blendshapes; expression: (T, 51)."""
     gaze = {

@@ -64,7 +64,9 @@ class Sound:
         if source is None:
             return
         try:
-            if source.codec_context.name in _KEPT:
+            # AAC of streams states its form before each packet (ADTS), not once, which an MP4 does not hold.
+            in_stream = source.codec_context.name == "aac" and not source.codec_context.extradata
+            if source.codec_context.name in _KEPT and not in_stream:
                 target = output.add_stream_from_template(source)
                 self.packets = self._copied(target)
             else:
@@ -83,7 +85,10 @@ class Sound:
             if packet.pts is not None and packet.time_base is not None and packet.pts * packet.time_base >= seconds:
                 self.waiting = packet
                 return
-            output.mux(packet)
+            try:
+                output.mux(packet)
+            except av.error.FFmpegError:  # damaged in a way that only the new file's format finds
+                self.packets = iter(())
 
     def close(self) -> None:
         if self.container is not None:

@@ -61,7 +61,13 @@ def onset_and_end(content: bytes) -> tuple[str, float, float]:
 
 @pytest.mark.parametrize(
     ("codec", "form", "kept"),
-    [("aac", "mp4", "aac"), ("libopus", "matroska", "opus"), ("pcm_s16le", "mov", "aac"), ("flac", "matroska", "aac")],
+    [
+        ("aac", "mp4", "aac"),
+        ("aac", "mpegts", "aac"),
+        ("libopus", "matroska", "opus"),
+        ("pcm_s16le", "mov", "aac"),
+        ("flac", "matroska", "aac"),
+    ],
 )
 def test_sound_is_kept_in_time(codec: str, form: str, kept: str) -> None:
     name, onset, end = onset_and_end(made(Sound(video_with_tone(codec, form))))

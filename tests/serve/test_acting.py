@@ -14,6 +14,7 @@ from PIL import Image
 from small_networks import BOX, make_client, make_photo, make_settings
 from starlette.websockets import WebSocketDisconnect
 
+from jr2net.expressions.live_link import to_csv
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import Face
 from jr2net.images.mark import SOURCE_TYPE, is_marked
@@ -92,6 +93,15 @@ def test_a_capture_drives_a_photo(client):
         np.abs(frames[0].astype(int) - frames[-1])[20:108, 20:108].mean()
         > np.abs(frames[0].astype(int) - frames[-1])[:, 150:].mean()
     )
+
+
+def test_a_capture_that_holds_the_head_turns_it(client):
+    rotation = np.zeros((4, 3))
+    rotation[:, 1] = [0, 0.2, 0.4, 0.6]
+    turning = to_csv(np.zeros((4, 51), np.float32), rotation, np.arange(4) / 30, 30.0)
+    still, turned = (frames_of(request_video(client, turning, pose=pose)) for pose in ("false", "true"))
+    assert np.abs(turned[3].astype(int) - turned[0]).mean() > 2 * np.abs(still[3].astype(int) - still[0]).mean()
+    assert "light: a capture drives the expression and head" in request_video(client, turning, light="true").text
 
 
 def test_fast_captures_are_subsampled(client):
