@@ -61,6 +61,12 @@ def read_times(cells: Sequence[str], unit: str, rate: float) -> Seconds | None:
     return times if SLOWEST <= 1 / step <= FASTEST else None
 
 
+def is_timecode(cell: str) -> bool:
+    """Whether a cell holds hours, minutes and seconds."""
+    match = _TIMECODE.search(cell)
+    return bool(match and match[1])
+
+
 def typical_step(steps: np.ndarray) -> float:
     """The step between neighbouring frames, where some may be missing; infinite without any."""
     if not len(steps):
