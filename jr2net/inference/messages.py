@@ -19,7 +19,7 @@ FaceArrays = dict[str, np.ndarray]
 class ModelInfo:
     """A loaded network.
 
-    kind         the architecture: recnet, recaugnet or dcnet
+    kind         the architecture: recnet, recaugnet, dcnet or flow3d
     digest       SHA-256 of its weights
     size         side of the crops that it was trained with, in pixels
     focal_ratio  focal length of its camera, as a multiple of that side
