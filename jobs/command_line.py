@@ -29,6 +29,7 @@ PATHS = (
     "recnet.backbone.weights",
     "recnet.embedder",
     "dcnet.vgg19",
+    "dcnet.start",
     "flow3d.vgg19",
     "synthesis.sources",
     "synthesis.captures",

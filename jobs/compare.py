@@ -28,7 +28,7 @@ from jr2net.evaluation.reenactors import BASELINES, average_seeds, reenactment_t
 from jr2net.face.model import FaceModel
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
-from jr2net.inference.weights import checkpoint_folder
+from jr2net.inference.weights import REENACTMENT, checkpoint_folder
 from jr2net.process import use_threads
 from jr2net.report.comparison import comparison_markdown, error_ratios
 from jr2net.report.result import to_json
@@ -44,12 +44,16 @@ def compare(run: Run, options: argparse.Namespace) -> None:
     """Compares on one worker of the cluster, then writes and prints the tables. Raises ConfigError."""
     folders = named_folders(options.reenactor, options.relative_to)
     reconstructor = absolute(options.reconstructor or run.folder("recaugnet"), options.relative_to)
-    prepared = run.finished_manifest("prepare").digest
+    prepared, mattes = run.finished_manifest("prepare").digest, read_manifest(run.folder("mattes"))
     scaling = run.config.scaling
     task = measure.options(num_cpus=scaling.cpus_per_worker, num_gpus=float(scaling.gpu))
-    result = ray.get(task.remote(run, ray.put(run.model), folders, reconstructor)) | {"prepare": prepared}
+    result = ray.get(task.remote(run, ray.put(run.model), folders, reconstructor)) | {
+        "prepare": prepared,
+        "mattes": mattes.digest if mattes is not None else None,
+    }
     markdown = comparison_markdown(result["sets"])
-    inputs = {name: result[name] for name in ("weights", "reconstructor", "prepare", "pairs", "seed")}
+    inputs = {name: result[name] for name in ("weights", "reconstructor", "prepare", "mattes", "pairs", "seed")}
+    inputs |= {name: sorted(result[name]) for name in ("sets", "not_measured")}
     name = storage.join(run.config.storage, "comparison", digest(inputs)[:12])
     storage.write_bytes(f"{name}.json", to_json(result).encode())
     storage.write_bytes(f"{name}.md", markdown.encode())
@@ -79,7 +83,7 @@ def measure(run: Run, model: FaceModel, folders: Folders, reconstructor: str) ->
     reader = Reconstructor.load(reconstructor, face_model=model.to(device), device=device)
     judges = Judges.load(config.evaluation.inception, device=device)
     seeds = {
-        f"{name} {number}": Reenactor.load_network(checkpoint_folder(folder, (name,)), model, device)
+        f"{name} {number}": load_reenactor(name, folder, model, device)
         for name, given in folders.items()
         for number, folder in enumerate(given)
     }
@@ -99,6 +103,13 @@ def measure(run: Run, model: FaceModel, folders: Folders, reconstructor: str) ->
         "pairs": config.evaluation.pairs,
         "seed": config.seed,
     }
+
+
+def load_reenactor(name: str, folder: str, model: FaceModel, device: str) -> Reenactor:
+    """The network in a folder, or in that of a run's stage ``name``. Raises CheckpointError where ``name`` is that of
+    one reenactor and the network another."""
+    kind: Any = name if name in REENACTMENT else None
+    return Reenactor.load_network(checkpoint_folder(folder, (name,)), model, device, reenactor=kind)
 
 
 def named_folders(given: list[str], base: str | None) -> Folders:

@@ -193,7 +193,7 @@ def train_steps(settings: dict[str, Any]) -> int | None:
             stop = request == Request.STOP and step < training.steps
             if rank == 0:
                 keep = states.store if stop else states.take
-                keep(step, training.state_dict() | {"best": best.value if best else None})
+                keep(step, training.state_dict() | {"best": best.state() if best else None})
             training.phases.end("report")
             if stop:
                 progress.finish(f"stops at step {step}, with its state saved")
@@ -229,7 +229,7 @@ def restore(training: Training, folder: str, rank: int, best: Best | None) -> No
         state = unpack(content, training.device)
         training.load_state_dict(state)
         if best:
-            best.value = state["best"]
+            best.restore(state["best"])
 
 
 def _wrapped(network: nn.Module, compiled: bool) -> nn.Module:

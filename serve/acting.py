@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.images.sound import first_with_sound
 from jr2net.images.video_file import VideoFile
 from jr2net.inference.animation import source_notes, source_photos
 from jr2net.inference.confidence import Doubts
@@ -95,7 +96,8 @@ async def act(service: Service, acting: Acting) -> AsyncIterator[bytes]:
         return await reenact(service, source, target, options.affects_whole_crop)
 
     frames = map_in_order(generate_frame, numbered())
-    async for chunk in encode_frames(service, frames, fps, clip.video, acting.found):
+    heard = await asyncio.to_thread(first_with_sound, clip.video, driving.video)
+    async for chunk in encode_frames(service, frames, fps, heard, acting.found):
         yield chunk
 
 

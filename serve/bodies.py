@@ -87,12 +87,12 @@ def notes_header(notes: Sequence[str]) -> dict[str, str]:
     return {"X-Capture-Notes": text[:1000]} if text else {}
 
 
-def photo_notes(name: str, face: FittedFace) -> list[str]:
+def photo_notes(face: FittedFace, name: str = "") -> list[str]:
     """Which of several faces of a photo was taken, what of its file was left out or assumed, and whether the confidence
-    is low."""
+    is low. name: of the photo, where a request has several."""
     photo, several = face.photo, face.photo.faces_found > 1
     which = [f"face {photo.index} of {photo.faces_found} was taken, 0 is the largest"] if several else []
-    return [f"{name}: {note}" for note in (*which, *face.notes)]
+    return [f"{name}: {note}" if name else note for note in (*which, *face.notes)]
 
 
 def confidence_header(face: FittedFace, name: str = "") -> dict[str, str]:

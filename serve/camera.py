@@ -24,6 +24,7 @@ from jr2net.inference.following import FaceChoice, FaceFollower, FollowedFrame, 
 from jr2net.inference.messages import FaceArrays
 from jr2net.inference.photo import shrink_to
 from jr2net.inference.tracker import LiveSmoother
+from serve.bodies import photo_notes
 from serve.control import PHOTO_CONTROLS, check_controls, make_options
 from serve.problems import Problem
 from serve.reenact import open_follower, reenact
@@ -82,6 +83,7 @@ class _Reader:
         self.follow: FaceFollower = open_follower(service, _USUAL_FPS, choice, "camera")
         self.camera = PictureCamera(focal_ratio)
         self.smoothers = (LiveSmoother(None), LiveSmoother(None)) if smooth else None
+        self.said: tuple[str, ...] = ()
 
     async def read(self, frame: _Frame) -> tuple[dict[str, Any], FaceArrays | None]:
         """What the frame shows, JSON-serialisable, and the face as it drives another one. Raises Problem."""
@@ -92,6 +94,8 @@ class _Reader:
         shown: dict[str, Any] = {"seconds": round(seconds, 4), "width": width, "height": height}
         if followed.begins:
             shown["cut"] = True
+        if (notes := self.follow.notes()) != self.said:
+            shown["notes"], self.said = list(notes), notes
         if photo is None:
             self._smooth(TrackedFrame(seconds, None))
             return {**shown, **dict.fromkeys(("expression", "rotation", "translation", "eyes"))}, None
@@ -179,7 +183,7 @@ def of_source(source: FittedFace) -> dict[str, Any]:
         "height": height,
         "expression": source.expression,
         "confidence": round(source.confidence, 4),
-        "notes": list(source.notes),
+        "notes": photo_notes(source),
     }
 
 

@@ -45,9 +45,9 @@ def make_options(controls: Mapping[str, Any]) -> DrivingOptions:
         raise Problem(422, str(error)) from None
 
 
-def of_expression(options: DrivingOptions, driving: str) -> DrivingOptions:
+def of_expression(options: DrivingOptions, driving: str, head: bool = False) -> DrivingOptions:
     """``DrivingOptions.of_expression``. Raises Problem 422."""
     try:
-        return options.of_expression(driving)
+        return options.of_expression(driving, head)
     except ControlError as error:
         raise Problem(422, str(error)) from None

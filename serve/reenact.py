@@ -18,7 +18,7 @@ from jr2net.images.video import Mp4Writer, VideoError
 from jr2net.images.video_file import VideoFile, is_video
 from jr2net.inference.compositing import composite
 from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression, drive
-from jr2net.inference.driving import Clip, VideoTracker, frame_step, reference_frame
+from jr2net.inference.driving import Clip, VideoTracker, capture_faces, frame_step, reference_frame, shows_head
 from jr2net.inference.face import FittedFace
 from jr2net.inference.following import LARGEST, FaceChoice, FaceFollower
 from jr2net.inference.messages import FaceArrays, Fit, ModelInfo
@@ -54,7 +54,8 @@ async def reenact(
 class Driving:
     """What drives a video.
 
-    faces  each frame's driving face and that of the frame of reference; of captures and coefficients the expression
+    faces  each frame's driving face and that of the frame of reference; of coefficients the expression, of captures the
+           head's rotation too if they hold it
     fps    frames per second; 0: one face for all instants
     count  approximate number of frames; 0: not known
     found  what was found in it until now and done about it; of a capture all of it (``Track.notes``)
@@ -77,19 +78,18 @@ async def open_driving(service: Service, file: VideoFile, options: DrivingOption
         raise Problem(415, f"driving: is a photo ({kind}); send it to /v1/reenact, or send a video or a capture")
     if choice != LARGEST:
         raise Problem(422, "driving_face and driving_box choose the face of a driving video, not of a capture")
-    options = of_expression(options, "a capture drives")
     track = await open_capture(file.read(), "driving")
+    options = of_expression(options, "a capture drives", shows_head(track))
     limit = service.settings.limits.video_seconds
     if len(track) / track.fps > limit:
         raise Problem(413, f"driving: the capture lasts {len(track) / track.fps:.0f} s; cut it to {limit:g} s")
     try:
-        reference = {"expression": track.expression[reference_frame(track, options)]}
+        number = reference_frame(track, options)
     except ControlError as error:
         raise Problem(422, str(error)) from None
-    step = frame_step(track.fps)
-    frames = track.expression[::step]
-    faces = (({"expression": frame}, reference) for frame in frames)
-    return Driving(_to_async(faces), track.fps / step, options, len(frames), partial(tuple, track.notes))
+    shown, step = capture_faces(track), frame_step(track.fps)
+    faces = [(face, shown[number]) for face in shown[::step]]
+    return Driving(_to_async(faces), track.fps / step, options, len(faces), partial(tuple, track.notes))
 
 
 async def open_capture(content: bytes, name: str) -> Track:

@@ -35,11 +35,12 @@ async def handle_stream(socket: WebSocket, service: Service, access: AccessContr
     """Serves one connection. An invalid message returns a problem document; the first one then also closes it."""
     await socket.accept()
     try:
-        limits = service.settings.limits
-        first = await receive_object(socket, limits.body_seconds, limits.body_bytes * 4 // 3)
+        limits, address = service.settings.limits, socket.client.host if socket.client else ""
+        with access.admit(f"socket of {address}"):  # whose it is, is known with its first message
+            first = await receive_object(socket, limits.body_seconds, limits.body_bytes * 4 // 3)
         key = first.get("key")
         header = f"Bearer {key}" if isinstance(key, str) else socket.headers.get("authorization")
-        caller_id = access.authenticate(header, socket.client.host if socket.client else "")
+        caller_id = access.authenticate(header, address)
         if unknown := sorted(set(first) - set(_FIRST)):
             raise Problem(422, f"unknown field {unknown[0][:60]!r} in the first message; known: {', '.join(_FIRST)}")
         with access.admit(caller_id), network_errors_as_503():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jr2net.config import Config, load, networks, to_yaml
+from jr2net.config.gpus import scaled_to
 from jr2net.face import landmarks
+from jr2net.run.inputs import SETTINGS
 from jr2net.settings import ConfigError, digest
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -85,6 +88,13 @@ def test_ablations_that_cannot_be_trained_are_an_error(overrides: list[str], mes
     assert load(LAPTOP, [f"recdatanet.pair_share={share}" for share in (0.01,)]), "what is not trained is not checked"
 
 
+def test_a_detector_that_is_trained_limits_the_workers() -> None:
+    small = ["scaling.workers=5", "detector.optimizer={steps: 9, batch_size: 4, learning_rate: 0.001}"]
+    assert load(LAPTOP, small), "what is not trained is not checked"
+    with pytest.raises(ConfigError, match=r"more workers .*\(detector\.optimizer\.batch_size = 4\)"):
+        load(LAPTOP, [*small, "detector.train=true"])
+
+
 def test_the_batch_of_the_other_reenactor_does_not_limit_the_workers() -> None:
     assert load(LAPTOP, ["scaling.workers=9", "reenactor=flow3d", "flow3d.optimizer.batch_size=9"])
 
@@ -94,7 +104,7 @@ def test_sizes_follow_the_number_of_gpus(stem: str) -> None:
     path = CONFIGS / f"{stem}.yaml"
     one, four = load(path), load(path, gpus=32)
     assert load(path, gpus=8) == one
-    for name in ("recnet", "dcnet", "flow3d", "etnet", "recaugnet"):
+    for name in ("recnet", "dcnet", "flow3d", "etnet", "recaugnet", "detector"):
         before, after = getattr(one, name).optimizer, getattr(four, name).optimizer
         assert after.batch_size == 4 * before.batch_size and after.warmup == before.warmup
         assert after.steps * after.batch_size == pytest.approx(before.steps * before.batch_size, rel=1e-3)
@@ -102,8 +112,29 @@ def test_sizes_follow_the_number_of_gpus(stem: str) -> None:
     assert four.dcnet.discriminator_learning_rate == pytest.approx(2 * one.dcnet.discriminator_learning_rate)
     assert four.flow3d.source_learning_rate == pytest.approx(2 * one.flow3d.source_learning_rate)
     assert four.dcnet.ema == pytest.approx(one.dcnet.ema**4, abs=1e-6)
+    assert four.flow3d.ema == pytest.approx(one.flow3d.ema**4, abs=1e-6)
     assert (four.scaling.workers, four.scaling.synthesis_actors) == (32, 64)
     assert load(path, ["dcnet.optimizer.batch_size=40"], gpus=32).dcnet.optimizer.batch_size == 40
+
+
+def test_every_moving_average_follows_the_number_of_gpus() -> None:
+    tree = load(CONFIGS / "release.yaml").model_dump(mode="json")
+    tree["scaling"]["workers"] = 2
+    scaled = scaled_to(tree, 8)
+    averages = [name for name in SETTINGS if "moving average" in (description_of(name) or "")]
+    assert averages == ["dcnet.ema", "flow3d.ema", "etnet.average"]
+    for name in averages:
+        section, field = name.split(".")
+        assert scaled[section][field] == pytest.approx(tree[section][field] ** 4, abs=1e-6)
+        assert scaled[section][field] != tree[section][field]
+
+
+def description_of(name: str) -> str | None:
+    section: Any = Config
+    *parents, field = name.split(".")
+    for parent in parents:
+        section = section.model_fields[parent].annotation
+    return section.model_fields[field].description if hasattr(section, "model_fields") else None
 
 
 def test_sizes_for_fewer_gpus() -> None:

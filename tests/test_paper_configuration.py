@@ -24,7 +24,7 @@ from jr2net.run.cascade import networks
 from jr2net.run.pretrained import check_pretrained
 from jr2net.run.trainings import build, save
 from jr2net.training.dcnet import DCNetTraining
-from jr2net.training.flow3d import phase_starts
+from jr2net.training.flow3d import Flow3DTraining, phase_starts
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PAPER = CONFIGS / "paper.yaml"
@@ -140,6 +140,8 @@ def test_flow3d_requires_its_own_vgg19(pretrained: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         check_pretrained(load(PAPER, ["reenactor=flow3d", *given]))
     assert "  flow3d.vgg19: not set; torchvision's VGG-19" in str(caught.value) and "dcnet" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"flow3d\.vgg19: not set"):  # its losses are weighted for it
+        check_pretrained(load(CONFIGS / "paper-flow3d.yaml", given))
     vgg19 = next(override for override in pretrained if override.startswith("dcnet.vgg19"))
     check_pretrained(load(PAPER, ["reenactor=flow3d", *given, vgg19.replace("dcnet", "flow3d")]))
 
@@ -177,13 +179,16 @@ def test_trainings_need_the_pretrained_files() -> None:
         build("recnet", config, load_face_model(config.face), {})
 
 
-def test_flow3d_trains_one_step_of_each_phase_at_its_papers_size(tmp_path: Path) -> None:
-    config = load(CONFIGS / "paper-flow3d.yaml", ["face.model=procedural", "recnet.backbone={layers: 10, width: 8}"])
+def test_flow3d_trains_one_step_of_each_phase_at_its_papers_size(pretrained: list[str], tmp_path: Path) -> None:
+    files = [override.replace("dcnet.vgg19", "flow3d.vgg19") for override in pretrained]
+    config = load(CONFIGS / "paper-flow3d.yaml", ["face.model=procedural", *files])
     assert (config.image_size, config.reenactor) == (256, "flow3d")
     model = load_face_model(config.face)
     torch.manual_seed(0)
-    save_network(RecNet(model.sizes, config.recnet.backbone), tmp_path / "recnet", {}, model.digest, {})
+    recnet = RecNet(model.sizes, BackboneConfig(layers=10, width=8))
+    save_network(recnet, tmp_path / "recnet", {}, model.digest, {})
     training = build("flow3d", config, model, {"recnet": tmp_path / "recnet"})
+    assert isinstance(training, Flow3DTraining) and isinstance(training.perceptual, VGG19Features)
     starts = phase_starts(config.flow3d)
     for step in (0, round(config.flow3d.adversarial_from * training.steps), starts[1]):
         training.step_number = step

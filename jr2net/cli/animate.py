@@ -90,7 +90,7 @@ def _open_driving(
     from jr2net.expressions.named import expression_from_names
     from jr2net.expressions.tracks import Track
     from jr2net.inference.animation import capture_or_video
-    from jr2net.inference.driving import reference_frame
+    from jr2net.inference.driving import reference_frame, shows_head
 
     file, source = options.driving_file, options.source
     if file and options.set:
@@ -112,5 +112,5 @@ def _open_driving(
             return file
         if options.driving_face or options.driving_box:
             raise CommandError("--driving-face and --driving-box: choose the face of a driving video, not of a capture")
-        reference_frame(driving, checked.of_expression(f"the capture {file} drives"))
+        reference_frame(driving, checked.of_expression(f"the capture {file} drives", shows_head(driving)))
         return driving

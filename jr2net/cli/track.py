@@ -135,7 +135,7 @@ def _track_camera(tracker: Tracker, options: argparse.Namespace) -> int:
     from jr2net.inference.live_link_udp import LiveLinkSender
     from jr2net.inference.tracker import LiveSmoother
 
-    smooth = LiveSmoother(CAMERA_FPS) if (options.smooth or "causal") == "causal" else None
+    smooth = LiveSmoother(None) if (options.smooth or "causal") == "causal" else None
     kept, progress, name = [], Progress(0), f"camera {options.camera}"
     with ExitStack() as stack:
         sender = stack.enter_context(LiveLinkSender(options.to, CAMERA_FPS)) if options.to else None
@@ -157,6 +157,8 @@ def _track_camera(tracker: Tracker, options: argparse.Namespace) -> int:
         found = assemble(kept, name, reconstructor.model, reconstructor.info)
         found = found.smoothed(options.smooth or "causal")
         found = found if options.neutral is None else found.relative_to(options.neutral)
+        for note in (*follow.notes(), *found.notes):
+            print(f"{name}: {note}", file=sys.stderr)
         found.save(options.output)
         print(f"{options.output}: {len(found)} frames at {found.fps:g} fps")
     return 0

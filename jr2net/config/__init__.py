@@ -264,6 +264,8 @@ class Config(Section):
         if 0 < self.etnet.films < 1:
             films = self.etnet.films_in(self.etnet.optimizer.batch_size)
             sizes["etnet: films, pairs"] = min(films, self.etnet.optimizer.batch_size - films)
+        if self.detector.train:
+            sizes["detector.optimizer.batch_size"] = self.detector.optimizer.batch_size
         if "reccopynet" in self.ablations and self.reccopynet.optimizer is not None:
             sizes["reccopynet.optimizer.batch_size"] = self.reccopynet.optimizer.batch_size
         batch = self.recnet.optimizer.batch_size

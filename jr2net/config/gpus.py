@@ -6,8 +6,9 @@ import copy
 import math
 from typing import Any
 
-TRAININGS = ("recnet", "dcnet", "flow3d", "etnet", "recaugnet")
+TRAININGS = ("recnet", "dcnet", "flow3d", "etnet", "recaugnet", "detector")
 _OTHER_RATES = ("discriminator_learning_rate", "source_learning_rate")
+_AVERAGES = ("ema", "average")  # decays of moving averages
 
 
 def scaled_to(tree: dict[str, Any], gpus: int) -> dict[str, Any]:
@@ -41,8 +42,9 @@ def _scale(training: dict[str, Any], factor: float) -> None:
     for rate in _OTHER_RATES:
         if rate in training:
             training[rate] = _digits(training[rate] * math.sqrt(factor), 3)
-    if "ema" in training:
-        training["ema"] = _digits(training["ema"] ** factor, 6)
+    for average in _AVERAGES:
+        if average in training:
+            training[average] = _digits(training[average] ** factor, 6)
 
 
 def _digits(number: float, digits: int) -> float:

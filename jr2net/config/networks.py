@@ -133,6 +133,11 @@ class DCNetConfig(Section):
     warped_image: bool = Field(
         True, description="whether the warped source image is one of the conditions of generator and discriminator"
     )
+    start: Annotated[str | None, Effect.CONTENT] = Field(
+        None,
+        description="folder of a DCNet to begin from, of the same architecture, e.g. one trained with smaller images; "
+        "none: from the start",
+    )
     width: int = Field(64, ge=8, description="channels at full resolution")
     scales: int = Field(3, ge=1, le=6, description="down-samplings of the texture encoder (and the generator)")
     context_scales: int = Field(2, ge=0, le=4, description="additional down-samplings of the context encoder")

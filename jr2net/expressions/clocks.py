@@ -2,8 +2,8 @@
 
 A timecode ``HH:MM:SS:FF.fff`` counts FF ticks of a clock that may be faster than the capture: its numbers may step by
 two. With ``;`` before FF it is drop-frame timecode (SMPTE 12M): the clock runs at 29.97 or 59.94 Hz, and two or four
-numbers are skipped at the start of each minute but every tenth. ``HH:MM:SS.fff`` has a fraction of a second instead,
-and ``MM:SS.f`` is what spreadsheets make of it.
+numbers are skipped at the start of each minute but every tenth; some write ``HH;MM;SS;FF``. ``HH:MM:SS.fff`` has a
+fraction of a second instead, and ``MM:SS.f`` is what spreadsheets make of it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ FASTEST, SLOWEST = 480.0, 1.0
 """Plausible frame rates."""
 
 _TIMECODE = re.compile(
-    r"(?<![\d:])(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:([:;.,])(\d{1,9}(?:[.,]\d{1,9})?))?"
+    r"(?<![\d:;])(?:(\d{1,3})[:;])?(\d{1,2})[:;](\d{1,2})(?:([:;.,])(\d{1,9}(?:[.,]\d{1,9})?))?"
     r"\s*(?:Z|UTC|[AP]M|[+-]\d\d:?\d\d)?\s*$",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"([-+]?\d*[.,]?\d+(?:e[-+]?\d+)?)\s*([a-zµ]*)", re.IGNORECASE)
-_CLOCKS = (12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240, 1000)
+_CLOCKS = (5, 8, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240, 1000)
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, "ticks": 1e7, "days": 1 / 86400}
 _EPOCHS = {"s": 1.0e9, "ms": 1.0e12, "us": 1.0e15, "ns": 1.0e18, "ticks": 6.2e17}
 """The year 2001 in each unit; in ticks of 100 ns since the year 1 (.NET), 1965."""
@@ -59,6 +59,12 @@ def read_times(cells: Sequence[str], unit: str, rate: float) -> Seconds | None:
         return None
     step = typical_step(np.diff(np.unique(times.values[np.isfinite(times.values)])))
     return times if SLOWEST <= 1 / step <= FASTEST else None
+
+
+def is_timecode(cell: str) -> bool:
+    """Whether a cell holds hours, minutes and seconds."""
+    match = _TIMECODE.search(cell)
+    return bool(match and match[1])
 
 
 def typical_step(steps: np.ndarray) -> float:
@@ -109,7 +115,10 @@ def _from_ticks(whole: np.ndarray, ticks: np.ndarray, drop_frame: bool) -> Secon
 
 
 def _clock(whole: np.ndarray, ticks: np.ndarray) -> int | None:
-    """Ticks per second of the timecodes' clock: the one whose steps are most even across full seconds."""
+    """Ticks per second of the timecodes' clock: the one whose steps are most even across full seconds.
+
+    Within one second only numbers that are too large for 30 ticks tell it.
+    """
     rates = [rate for rate in _CLOCKS if rate > ticks.max()]
 
     def unevenness(rate: int) -> float:
@@ -118,9 +127,9 @@ def _clock(whole: np.ndarray, ticks: np.ndarray) -> int | None:
 
     if not rates:
         return None
-    best = min(rates, key=unevenness)
-    crosses_second = whole.max() > whole.min()
-    return best if crosses_second or ticks.max() >= best / 2 else None
+    if whole.max() > whole.min():
+        return min(rates, key=unevenness)
+    return next(rate for rate in (60, 120, 240, 1000) if rate in rates) if ticks.max() >= 30 else None
 
 
 def _from_numbers(cells: Sequence[str], unit: str, rate: float) -> Seconds | None:

@@ -7,18 +7,22 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from operator import itemgetter
 
 import numpy as np
 
-from jr2net.expressions.columns import NotACaptureError, TrackError, count_blendshapes, find_columns
+from jr2net.expressions.clocks import is_timecode
+from jr2net.expressions.columns import Columns, NotACaptureError, TrackError, count_blendshapes, find_columns
 from jr2net.expressions.recording import Recording
 from jr2net.expressions.text import find_encoding
 
 _DELIMITERS = ",;\t| "
 _BLANK = ("", "-", "na", "n/a", "#n/a", "null", "none", "nil", "undefined")
+_NOT_A_NUMBER = re.compile(r"[-+]?(?:nan|1\.#(?:qnan|snan|ind|inf))\d*(?:\(\w*\))?")
+"""As programs of every language print it, e.g. ``-nan(ind)`` and ``1.#QNAN`` on Windows."""
+
 _SUMMARIES = (
     "average", "avg", "mean", "median", "sum", "total", "min", "minimum", "max", "maximum", "std", "stdev", "count",
     "mittelwert", "summe", "moyenne", "somme", "total général", "promedio", "suma", "media", "somma",
@@ -71,6 +75,8 @@ def _read(stream: Iterator[str], source: str) -> Recording:
     while titles and not titles[-1].strip():
         titles.pop()
     columns = find_columns(titles, source)
+    if not columns.times:
+        columns = _with_timecodes(columns, titles, [layout.split(line) for line in head[first + 1 :]])
     picked = (*columns.shapes, *columns.extra.values())
     pick, pick_shapes = itemgetter(*picked), itemgetter(*columns.shapes)
     numbers, line_numbers = array.array("f"), array.array("l")
@@ -113,6 +119,16 @@ def _read(stream: Iterator[str], source: str) -> Recording:
         ignored=columns.ignored,
         notes=[f"lines of sums or means, left out: {summaries}"] if summaries else [],
     )
+
+
+def _with_timecodes(columns: Columns, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Columns:
+    """The columns with one of timecodes as that of times, whatever its title: TC, Zeit, …"""
+    full = [row for row in rows if len(row) == len(titles)]
+    for index, title in enumerate(titles):
+        if title.strip() in columns.ignored and full and all(is_timecode(row[index]) for row in full):
+            ignored = tuple(name for name in columns.ignored if name != title.strip())
+            return replace(columns, times=((index, ""),), ignored=ignored)
+    return columns
 
 
 class _Numbered:
@@ -195,7 +211,7 @@ def _is_number(cell: str) -> bool:
 
 def _number(cell: str, title: str, line: int, source: str) -> float:
     text = cell.strip().lower().replace("\N{MINUS SIGN}", "-")
-    if text in _BLANK:
+    if text in _BLANK or _NOT_A_NUMBER.fullmatch(text):
         return np.nan
     try:
         number = float(text.rstrip("% ").replace(",", "."))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,10 @@ def _rate(tree: Any, depth: int = 3) -> float:
     if not isinstance(tree, Mapping) or not depth:
         return 0.0
     for key, value in tree.items():
-        if key.lower() in _RATES and isinstance(value, int | float) and 0 < value < 1000:
-            return float(value)
+        if key.lower() in _RATES and isinstance(value, int | float | str):
+            with suppress(ValueError, OverflowError):  # also a number in quotes
+                if 0 < float(value) < 1000:
+                    return float(value)
     return next((rate for value in tree.values() if (rate := _rate(value, depth - 1))), 0.0)
 
 

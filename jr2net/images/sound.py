@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import BinaryIO
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
@@ -16,8 +17,19 @@ _KEPT = ("aac", "mp3", "opus")
 """Codecs that are copied into an MP4 as they are; others are encoded as AAC."""
 
 
+def first_with_sound(*videos: VideoFile | None) -> VideoFile | None:
+    """The first of the videos that has a sound; None if none has."""
+    for video in filter(None, videos):
+        sound = Sound(video)
+        found = sound.stream is not None
+        sound.close()
+        if found:
+            return video
+    return None
+
+
 class Sound:
-    """The first audio stream of a video, muxed into another file as its frames are.
+    """The first audio stream of a video that can be decoded, muxed into another file as its frames are.
 
     Without a sound that can be read nothing is added.
 
@@ -29,6 +41,7 @@ class Sound:
         self.packets: Iterator[Packet] = iter(())
         self.waiting: Packet | None = None
         self.container: InputContainer | None = None
+        self.stream: AudioStream | None = None
         video = VideoFile.of(video)
         self.file: BinaryIO = video.open()
         kind = container_format(video.head)
@@ -36,7 +49,9 @@ class Sound:
             return
         try:
             container = av.open(self.file, "r", format=kind)
-            if container.streams.audio and container.streams.audio[0].codec_context is not None:
+            # Telephones write a second stream beside the usual one, of which no decoder is known.
+            self.stream = next((each for each in container.streams.audio if each.codec_context is not None), None)
+            if self.stream is not None:
                 self.container = container
             else:
                 container.close()
@@ -45,11 +60,13 @@ class Sound:
 
     def add_to(self, output: OutputContainer) -> None:
         """Adds a stream to the file that is written, before its first packet."""
-        if self.container is None:
+        source = self.stream
+        if source is None:
             return
         try:
-            source = self.container.streams.audio[0]
-            if source.codec_context.name in _KEPT:
+            # AAC of streams states its form before each packet (ADTS), not once, which an MP4 does not hold.
+            in_stream = source.codec_context.name == "aac" and not source.codec_context.extradata
+            if source.codec_context.name in _KEPT and not in_stream:
                 target = output.add_stream_from_template(source)
                 self.packets = self._copied(target)
             else:
@@ -68,13 +85,16 @@ class Sound:
             if packet.pts is not None and packet.time_base is not None and packet.pts * packet.time_base >= seconds:
                 self.waiting = packet
                 return
-            output.mux(packet)
+            try:
+                output.mux(packet)
+            except av.error.FFmpegError:  # damaged in a way that only the new file's format finds
+                self.packets = iter(())
 
     def close(self) -> None:
         if self.container is not None:
             self.container.close()
         self.file.close()
-        self.container, self.packets, self.waiting = None, iter(()), None
+        self.container, self.stream, self.packets, self.waiting = None, None, iter(()), None
 
     def _next(self) -> Packet | None:
         try:
@@ -92,9 +112,9 @@ class Sound:
         return video[0].start_time * video[0].time_base
 
     def _copied(self, target) -> Iterator[Packet]:
-        assert self.container is not None
+        assert self.container is not None and self.stream is not None
         begin = self._begin()
-        for packet in self.container.demux(self.container.streams.audio[0]):
+        for packet in self.container.demux(self.stream):
             if packet.pts is None or packet.time_base is None:
                 continue
             packet.pts -= round(begin / packet.time_base)
@@ -106,8 +126,8 @@ class Sound:
             yield packet
 
     def _encoded(self, target) -> Iterator[Packet]:
-        assert self.container is not None
-        source, begin = self.container.streams.audio[0], self._begin()
+        assert self.container is not None and self.stream is not None
+        source, begin = self.stream, self._begin()
         rate = target.codec_context.sample_rate
         resampler = av.AudioResampler(format="fltp", layout=target.layout.name, rate=rate)
         for frame in self.container.decode(source):

@@ -22,11 +22,12 @@ from jr2net.expressions.tracks import Track, is_folder, parse_capture, read_capt
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import FaceDetector
 from jr2net.images.photo import photo_format
+from jr2net.images.sound import first_with_sound
 from jr2net.images.video_file import CONTAINERS, VideoFile, is_video
 from jr2net.inference.compositing import composite
 from jr2net.inference.confidence import Doubts, doubt
 from jr2net.inference.control import ControlError, DrivingOptions, amount_of_expression, drive
-from jr2net.inference.driving import Clip, VideoTracker, frame_step, reference_frame
+from jr2net.inference.driving import Clip, VideoTracker, capture_faces, frame_step, reference_frame, shows_head
 from jr2net.inference.face import FittedFace
 from jr2net.inference.films import Film
 from jr2net.inference.following import LARGEST, FaceChoice, FaceFollower
@@ -59,7 +60,8 @@ class FilmFaces:
 class Driving:
     """What drives a film.
 
-    faces  each frame's driving face and that of the frame of reference; of captures and coefficients the expression
+    faces  each frame's driving face and that of the frame of reference; of coefficients the expression, of captures the
+           head's rotation too if they hold it
     fps    frames per second; 0: one face for all instants
     count  approximate number of frames; 0: unknown
     found  what was found in it until now and done about it; of a capture all of it (``Track.notes``)
@@ -129,12 +131,11 @@ def open_driving(
     name = str(driving) if isinstance(driving, str | Path) else "driving"
     opened = capture_or_video(driving, name)
     if isinstance(opened, Track):
-        options = options.of_expression("a capture drives")
-        reference = {"expression": opened.expression[reference_frame(opened, options)]}
-        step = frame_step(opened.fps)
-        frames = opened.expression[::step]
-        pairs = (({"expression": frame}, reference) for frame in frames)
-        return Driving(pairs, opened.fps / step, len(frames), options, partial(tuple, opened.notes))
+        options = options.of_expression("a capture drives", shows_head(opened))
+        shown, step = capture_faces(opened), frame_step(opened.fps)
+        reference, driving_frames = shown[reference_frame(opened, options)], shown[::step]
+        pairs = ((face, reference) for face in driving_frames)
+        return Driving(pairs, opened.fps / step, len(driving_frames), options, partial(tuple, opened.notes))
     clip = Clip.open(opened, name)
     new_tracker = partial(VideoTracker, clip.fps, options, faces.detector, faces.driving, name)
     tracker = new_tracker()
@@ -181,7 +182,8 @@ def _film_of_video(reenactor: Reenactor, clip: Clip, follow: FaceFollower, drivi
         return (*source_notes(clip, follow, doubts), *driving.found())
 
     images = _act(reenactor, clip, follow, driving, longest_side, doubts)
-    return Film(images, clip.fps, clip.count, reenactor.info, found, clip.video)
+    heard = first_with_sound(clip.video, driving.video)
+    return Film(images, clip.fps, clip.count, reenactor.info, found, heard)
 
 
 def _act(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from jr2net.face.camera import Camera, to_camera
 from jr2net.face.light import ambient
@@ -21,24 +23,47 @@ from jr2net.render.scene import Generated, Scene
 _MAX_OVERLAY_SIDE = 1024  # pixels
 _MARGIN = 0.04  # around the face, as a fraction of the crop's side; the generated image replaces it too
 _FEATHER = 0.05  # of the crop's side
+_CORRECTED = 0.1  # of the range of colours: pixels that are corrected by less have the photo's detail, by twice it none
+_RIM = 3 / 64  # of the crop's side: width of the outline of a face along which nothing is drawn
 _OUTLINE = 3.0  # pixels of the generated image: how far the outline of the face reaches
 
 
 def generated_crops(scene: Scene, generated: Generated) -> list[GeneratedCrop]:
     """The generated crops of a batch as plain arrays."""
-    position = scene.view.position.float().cpu().numpy()
-    covisible = scene.view.covisible[:, 0].float().cpu().numpy()
-    changed = torch.maximum(scene.source.mask, scene.driving.mask)[:, 0].float().cpu().numpy()
-    kept = generated.kept[:, 0].float().cpu().numpy()
-    images = to_arrays(generated.picture)
-    return [GeneratedCrop(*arrays) for arrays in zip(images, position, covisible, changed, kept, strict=True)]
+    changed = torch.maximum(scene.source.mask, scene.driving.mask)
+    if generated.position is None:  # drawn throughout: the mesh knows where the face comes from
+        picture, position, moved = generated.picture, scene.view.position, scene.view.covisible
+    else:
+        position = generated.position
+        picture, moved = _as_moved(scene, generated.picture, position)
+    maps = (position, *(each[:, 0] for each in (moved, changed, generated.kept)))
+    arrays = [each.float().cpu().numpy() for each in maps]
+    return [GeneratedCrop(*row) for row in zip(to_arrays(picture), *arrays, strict=True)]
+
+
+def _as_moved(scene: Scene, picture: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    """The image (B, 3, S, S) to paste, and how far each of its pixels is the source moved (B, 1, S, S).
+
+    On the face the mesh tells what the source shows. Elsewhere the colours do: a pixel that is like the source at its
+    position was moved. What the source hides along the outline of a turned face is the source moved, too: most of it is
+    behind hair, and the networks draw bare skin there.
+    """
+    side, mask, covisible = picture.shape[-1], scene.driving.mask, scene.view.covisible
+    grid = position.float() * (2 / side) - 1
+    source = F.grid_sample(scene.source_image.float(), grid, padding_mode="border", align_corners=False)
+    difference = (picture.float() - source).abs().mean(1, keepdim=True)
+    alike = (2 - F.avg_pool2d(difference, 3, 1, 1, count_include_pad=False) / _CORRECTED).clamp(0, 1)
+    width = round(_RIM * side)
+    rim = mask * F.max_pool2d(1 - mask, 2 * width + 1, 1, width)
+    hidden = rim * (1 - covisible)
+    return torch.lerp(picture.float(), source, hidden), torch.where(mask > 0, torch.maximum(covisible, rim), alike)
 
 
 def composite(photo: np.ndarray, crop: Crop, generated: GeneratedCrop, whole_crop: bool) -> np.ndarray:
     """The photo (H, W, 3) uint8 with the generated crop pasted into it.
 
-    The generated crop has a low resolution. Where the source shows the same surface point, the photo's fine detail is
-    warped along with the surface and added to it.
+    The generated crop has a low resolution. Where it is the source moved, the photo's fine detail is moved alike and
+    added to it: of the face along its surface, of hair, shoulders and background as the network moved them.
 
     whole_crop  False: replace the face and a feathered margin (if neither pose nor light changed); True: replace the
                 crop's square, with feathered sides
@@ -149,19 +174,19 @@ def _detail(photo: np.ndarray, crop: Crop, generated: GeneratedCrop, window: _Wi
 def _correspondence(generated: GeneratedCrop) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel's detail comes from, and how much of it: positions (S, S, 2) in the source crop, weights (S, S).
 
-    Positions are known on the face only, whose edge goes in steps of a pixel. Displacements vary less: around the face
-    they are extrapolated, so that upsampling blends no unknown ones in; along its outline they are smoothed, so that a
-    moving chin has no steps. Within the face positions stay exact (else closed lids would show the eye's detail), and
-    the detail ends a pixel before what the source does not show.
+    Positions are unknown where the network draws, and the edge of the face goes in steps of a pixel. Displacements vary
+    less: where they are unknown they are extrapolated, so that upsampling blends no unknown ones in; along the outline
+    of the face they are smoothed, so that a moving chin has no steps. Within the face positions stay exact (else closed
+    lids would show the eye's detail), and the detail ends a pixel before what the source does not show.
     """
-    covisible, side = generated.covisible, len(generated.image)
+    moved, side = generated.moved, len(generated.image)
     grid = np.stack(np.meshgrid(*[np.arange(side, dtype=np.float32) + 0.5] * 2), -1)
-    displacement = (generated.position - grid) * covisible[..., None]
-    smooth = _blur(displacement, 1.5) / np.maximum(_blur(covisible, 1.5), 1e-3)[..., None]
+    displacement = (generated.position - grid) * moved[..., None]
+    smooth = _blur(displacement, 1.5) / np.maximum(_blur(moved, 1.5), 1e-3)[..., None]
     inside = (2 * _blur(generated.changed, _OUTLINE) - 1).clip(0, 1)
-    exact = (inside * covisible)[..., None]
+    exact = (inside * moved)[..., None]
     position = grid + displacement * exact + smooth * (1 - exact)
-    within, along = cv2.erode(covisible, np.ones((3, 3), np.uint8)), (2 * _blur(covisible, 1.0) - 0.5).clip(0, 1)
+    within, along = cv2.erode(moved, np.ones((3, 3), np.uint8)), (2 * _blur(moved, 1.0) - 0.5).clip(0, 1)
     return position, within * inside + along * (1 - inside)
 
 

@@ -152,17 +152,21 @@ class DrivingOptions:
         lips, eyes = self.retarget in ("lips", "both"), self.retarget in ("eyes", "both")
         return (_named(*_LIPS) & lips) | (_named(*_EYELIDS) & eyes)
 
-    def of_expression(self, driving: str) -> DrivingOptions:
+    def of_expression(self, driving: str, head: bool = False) -> DrivingOptions:
         """The options for a driving that has an expression only, as ``driving`` names it in the error.
 
-        Raises ControlError if pose or light is asked for by name.
+        head: it has the head's rotation too. Raises ControlError if pose or light is asked for by name and not there.
         """
-        asked = [name for name in ("pose", "light") if getattr(self, name) or name in self.regions]
+        missing = ("light",) if head else ("pose", "light")
+        asked = [name for name in missing if getattr(self, name) or name in self.regions]
         if asked:
+            what = "expression and head" if head else "expression"
             raise ControlError(
-                f"{' and '.join(asked)}: {driving} the expression alone; omit {'them' if len(asked) > 1 else 'it'}, or "
+                f"{' and '.join(asked)}: {driving} the {what} alone; omit {'them' if len(asked) > 1 else 'it'}, or "
                 "give a driving that shows a face"
             )
+        if head:
+            return self
         return replace(self, regions=FACE_REGIONS) if "all" in self.regions else self
 
     def own(self) -> DrivingOptions:
@@ -187,11 +191,12 @@ def drive(
 ) -> FaceArrays:
     """The source face as the driving face changes it.
 
-    driving    needs ``expression`` only, unless pose or light are transferred
+    driving    needs ``expression`` only, unless pose or light are transferred; of the pose ``rotation`` alone suffices
     reference  the driving face in the frame of reference; None: there is none, for a single photo or coefficients
     """
     own = own_face(source, options)
-    fields = ["expression", *(("rotation", "translation") if options.takes_pose else ())]
+    pose = [name for name in ("rotation", "translation") if name in driving] if options.takes_pose else []
+    fields = ["expression", *pose]
     result = dict(own)
     for name in fields:
         since = np.float32(0) if reference is None else reference[name]
@@ -205,7 +210,7 @@ def drive(
         result[name] = target.astype(np.float32)
     # What is the source's own stays so to the bit, whatever lies outside of [0, 1].
     result["expression"] = np.where(options.taken, result["expression"].clip(0, 1), own["expression"])
-    if options.takes_pose:
+    if "translation" in fields:
         result["translation"][2] = max(result["translation"][2], _NEAREST * source["translation"][2])
     if options.light:
         result["light"] = driving["light"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jr2net.expressions.live_link import head_rotation
 from jr2net.expressions.tracks import Track
 from jr2net.images.face_detector import FaceDetector
 from jr2net.images.video import (
@@ -33,6 +34,7 @@ MAX_FPS = 30.0
 """Highest frame rate of generated videos; faster captures and videos are subsampled."""
 
 _EASING_S = 0.3
+_HEAD = ("headYaw", "headPitch", "headRoll")  # of ``Track.extra``
 
 
 def frame_step(fps: float) -> int:
@@ -53,6 +55,20 @@ def reference_frame(track: Track, options: DrivingOptions) -> int:
             f"reference: {options.reference:g} s lies beyond the driving's end; it lasts {len(track) / track.fps:.2f} s"
         )
     return number
+
+
+def shows_head(track: Track) -> bool:
+    """Whether a capture holds the head's angles; many have columns for them that are 0 throughout."""
+    return all(name in track.extra for name in _HEAD) and any(track.extra[name].any() for name in _HEAD)
+
+
+def capture_faces(track: Track) -> list[FaceArrays]:
+    """Each frame's expression, and the head's rotation where the capture holds it; where the head is, none does."""
+    faces: list[FaceArrays] = [{"expression": expression} for expression in track.expression]
+    if not shows_head(track):
+        return faces
+    rotations = head_rotation(np.stack([track.extra[name] for name in _HEAD], -1)).astype(np.float32)
+    return [{**face, "rotation": rotation} for face, rotation in zip(faces, rotations, strict=True)]
 
 
 @dataclass(frozen=True)

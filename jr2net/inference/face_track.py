@@ -13,6 +13,7 @@ import numpy as np
 
 from jr2net import storage
 from jr2net.errors import UserError
+from jr2net.expressions.gaps import fill
 from jr2net.expressions.live_link import to_csv
 from jr2net.expressions.recording import Track
 from jr2net.face.arkit import ARKIT_NAMES
@@ -190,16 +191,17 @@ class FaceTrack:
         return {**self.head_json(), "frames": [self.frame_json(frame) for frame in range(len(self))]}
 
     def to_glb(self) -> bytes:
-        """Binary glTF of the person's own mesh with its 51 blendshapes, animated: their weights and the head's pose."""
-        frames = np.flatnonzero(self.seen)
-        if not len(frames):
+        """Binary glTF of the person's own mesh with its 51 blendshapes, animated: their weights and the head's pose.
+
+        Frames without a face are filled as those of captures are (``jr2net.expressions.gaps``).
+        """
+        if not self.seen.any():
             raise OutputError(f"{self.name}: no frame shows a face, so there is no mesh to animate")
-        at = self.seconds
-
-        def filled(values: np.ndarray) -> np.ndarray:
-            return np.stack([np.interp(at, at[frames], column) for column in values[frames].T], 1).astype(np.float32)
-
-        motion = FaceMotion(at, filled(self.expression), filled(self.rotation), filled(self.translation))
+        expression, rotation, translation = (
+            fill(np.arange(len(self)), values, self.fps)
+            for values in (self.expression, self.rotation, self.translation)
+        )
+        motion = FaceMotion(self.seconds, expression, rotation, translation)
         zeros = {"expression": np.zeros(51, np.float32), "rotation": np.zeros(3, np.float32)}
         face = to_parameters([{**self.still, **zeros, "translation": np.zeros(3, np.float32)}])
         return animated_face_glb(self.model, face, motion)

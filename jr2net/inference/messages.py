@@ -19,7 +19,7 @@ FaceArrays = dict[str, np.ndarray]
 class ModelInfo:
     """A loaded network.
 
-    kind         the architecture: recnet, recaugnet or dcnet
+    kind         the architecture: recnet, recaugnet, dcnet or flow3d
     digest       SHA-256 of its weights
     size         side of the crops that it was trained with, in pixels
     focal_ratio  focal length of its camera, as a multiple of that side
@@ -55,18 +55,18 @@ class ReenactRequest:
 
 @dataclass(frozen=True)
 class GeneratedCrop:
-    """A generated crop of side S, and its correspondence with the source crop.
+    """A generated crop of side S, and what of it is the source crop moved.
 
-    image      (S, S, 3) uint8 RGB
-    position   (S, S, 2) float32: the position of each pixel's surface point in the source crop, in pixels
-    covisible  (S, S) float32: 1 where ``position`` is valid, 0 where the surface point is not visible in the source
-    changed    (S, S) float32: 1 on the face, either in the source or in the generated image
-    kept       (S, S) float32: 1 where the image equals the source crop
+    image     (S, S, 3) uint8 RGB
+    position  (S, S, 2) float32: where in the source crop each pixel comes from, in pixels
+    moved     (S, S) float32 in [0, 1]: 1 where it does come from there, 0 where it was drawn and ``position`` is void
+    changed   (S, S) float32: 1 on the face, either in the source or in the generated image
+    kept      (S, S) float32: 1 where the image equals the source crop
     """
 
     image: np.ndarray
     position: np.ndarray
-    covisible: np.ndarray
+    moved: np.ndarray
     changed: np.ndarray
     kept: np.ndarray
 

@@ -1,4 +1,4 @@
-"""``Reenactor``: gives a photo another expression or animates it, with DCNet (paper, Figure 3)."""
+"""``Reenactor``: gives a photo another expression or animates it, with DCNet (paper, Figure 3) or 3DFlowRenderer."""
 
 from __future__ import annotations
 
@@ -43,11 +43,12 @@ from jr2net.inference.messages import (
     to_parameters,
 )
 from jr2net.inference.photo import Photo, installed_detector
-from jr2net.inference.portraits import PortraitCodes
+from jr2net.inference.portraits import Portrait, Portraits, portrait_key
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.weights import REENACTMENT, as_face_model, checkpoint_folder, load_checkpoint
 from jr2net.networks.checkpoint import CheckpointError
 from jr2net.networks.precision import prepare
+from jr2net.render.renderer import render
 from jr2net.render.scene import Generated, Scene, set_scene
 from jr2net.storage.elsewhere import folder_of
 
@@ -60,7 +61,7 @@ class Reenactor:
 
     reconstructor  fits the faces of photos; None if callers pass fitted faces only (``generate``, ``reenact``)
     batch_size     largest number of images in one forward pass
-    portraits      what the network has computed of the latest crops
+    portraits      what depends on the latest source crops and their faces alone
     """
 
     network: nn.Module
@@ -68,7 +69,7 @@ class Reenactor:
     info: ModelInfo
     reconstructor: Reconstructor | None = None
     batch_size: int = 8
-    portraits: PortraitCodes = field(default_factory=PortraitCodes)
+    portraits: Portraits = field(default_factory=Portraits)
 
     @staticmethod
     def load(
@@ -219,21 +220,29 @@ class Reenactor:
         return encode(images)
 
     @torch.inference_mode()
+    def portrait(self, images: Tensor, source: FaceParameters) -> Portrait:
+        """What depends on source crops (B, 3, S, S) and their faces alone, for ``generate``."""
+        rendering = render(self.model, source, self.camera)
+        rendering.image, rendering.depth, rendering.normal, rendering.light  # noqa: B018  cached for later scenes
+        return Portrait(rendering, self.encode(images))
+
+    @torch.inference_mode()
     def generate(
-        self, images: Tensor, source: FaceParameters, driving: FaceParameters, code: Any = None
+        self, images: Tensor, source: FaceParameters, driving: FaceParameters, portrait: Portrait | None = None
     ) -> tuple[Generated, Scene]:
         """Generates images from source crops (B, 3, S, S) in [0, 1]; also returns the scene that the network got.
 
-        source   the faces of the crops
-        driving  the target faces (``recombine``)
-        code     what the network has computed of the crops already (``render.scene``), or None
+        source    the faces of the crops
+        driving   the target faces (``recombine``)
+        portrait  of the crops and their faces, where it exists already
         """
-        scene = set_scene(self.model, self.camera, images, source, driving)
+        rendering, code = (None, None) if portrait is None else (portrait.rendering, portrait.code)
+        scene = set_scene(self.model, self.camera, images, source, driving, rendering=rendering)
         return self.network(scene, code), scene
 
     @torch.inference_mode()
     def reenact(self, requests: Sequence[ReenactRequest]) -> list[ReenactResult]:
-        """Generates the crop of each request, in one forward pass. Of crops seen before, less is computed.
+        """Generates the crop of each request, in one forward pass. Of portraits seen before, less is computed.
 
         Raises FloatingPointError where the network's numbers are not finite.
         """
@@ -241,8 +250,14 @@ class Reenactor:
         images = to_device(to_tensor([resize(request.crop, self.camera.size) for request in requests]), device)
         source = to_parameters([request.source for request in requests]).to(device)
         driving = to_parameters([request.driving for request in requests]).to(device)
-        code = self.portraits.of([request.crop for request in requests], images, self.encode)
-        generated, scene = self.generate(images, source, driving, code)
+
+        def make(places: list[int]) -> Portrait:
+            # Contiguous, so that the same crop gives the same bits in every batch.
+            crops = torch.stack([images[place].contiguous() for place in places])
+            return self.portrait(crops, source[torch.tensor(places, device=device)])
+
+        portrait = self.portraits.of([portrait_key(request.crop, request.source) for request in requests], make)
+        generated, scene = self.generate(images, source, driving, portrait)
         check_finite(generated.picture, self.info.kind)
         return [ReenactResult(crop, self.info) for crop in generated_crops(scene, generated)]
 
@@ -281,6 +296,8 @@ class Reenactor:
 
 
 def _kinds(reenactor: str | None) -> tuple[str, ...]:
+    if reenactor not in (None, *REENACTMENT):
+        raise CheckpointError(f"reenactor {reenactor!r} is none of {', '.join(REENACTMENT)}")
     return REENACTMENT if reenactor is None else (reenactor,)
 
 

@@ -34,21 +34,31 @@ def checkpoint_folder(weights: str | Path | None, stages: Sequence[str]) -> str:
     """The checkpoint folder that ``weights`` refers to: of None, the shipped one; of a run's folder, its stage,
     which may lie in the folder of another run (``storage/elsewhere.py``).
 
-    Raises CheckpointError where a run has several of the stages.
+    Raises CheckpointError where a run has several of the stages, or other networks and none of them.
     """
     if weights is None:
         return shipped_weights(stages[0])
     folder = folder_of(str(weights))
     if storage.exists(storage.join(folder, DESCRIPTION)):
         return folder
-    inside = [folder_of(storage.join(folder, stage)) for stage in stages]
-    found = [each for each in inside if storage.exists(storage.join(each, DESCRIPTION))]
+    found = list(_networks_of(folder, stages).values())
     if len(found) > 1:
         raise CheckpointError(
             f"{folder}: holds several networks; give the folder of one: {' or '.join(found)} (to serve it, as "
             f"reenactment.weights); the jr2net command also takes --reenactor {' or '.join(stages)}"
         )
+    others = _networks_of(folder, (*RECONSTRUCTION, *REENACTMENT, *DETECTION)) if not found else {}
+    if others:
+        raise CheckpointError(
+            f"{folder}: has no {' or '.join(stages)}, only {', '.join(others)}; train it first, or give another folder"
+        )
     return found[0] if found else folder
+
+
+def _networks_of(folder: str, stages: Sequence[str]) -> dict[str, str]:
+    """Those of the stages whose networks a run's folder has, and where these lie."""
+    inside = {stage: folder_of(storage.join(folder, stage)) for stage in stages}
+    return {stage: each for stage, each in inside.items() if storage.exists(storage.join(each, DESCRIPTION))}
 
 
 def load_checkpoint(folder: str, model: FaceModel) -> tuple[Network, ModelInfo]:

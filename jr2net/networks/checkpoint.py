@@ -121,6 +121,20 @@ def load_network(folder: str | Path, face_model: FaceModel | None = None) -> Net
     return network.eval()
 
 
+def begin_from(network: Network, folder: str | Path, face_model: FaceModel, setting: str) -> None:
+    """Gives a network the weights of a checkpoint; ``setting`` names it in errors.
+
+    Raises CheckpointError where the checkpoint is not of the same kind and architecture.
+    """
+    start = load_network(folder, face_model)
+    if (start.kind, start.architecture) != (network.kind, network.architecture):
+        raise CheckpointError(
+            f"{setting}: {folder} holds a {start.kind} with the architecture {start.architecture}, the configuration "
+            f"builds a {network.kind} with {network.architecture}; make them alike, or train without {setting}"
+        )
+    network.load_state_dict(start.state_dict())
+
+
 def _read(path: str) -> bytes:
     try:
         return storage.read_bytes(path)

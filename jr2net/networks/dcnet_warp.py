@@ -10,7 +10,7 @@ from jr2net.config import DCNetConfig
 from jr2net.networks.dcnet import DCNet, channels_at_scales, normalize, warp_features
 from jr2net.networks.encoders import ContextEncoder, TextureEncoder
 from jr2net.networks.modulation import ConditionEncoder, ModulatedBlock
-from jr2net.networks.motion import extend_motion, sample
+from jr2net.networks.motion import extend_motion, pixel_centres, sample
 from jr2net.render.conditions import CHANNELS
 from jr2net.render.scene import Generated, Scene
 
@@ -88,7 +88,8 @@ class WarpDCNet(DCNet):
             x = skip + F.interpolate(self.up[index](x), size=skip.shape[-2:], mode="nearest")
             x = self.fine[index](x, self.conditions[scale](modulation, x.shape[-2:]))
 
-        warped = self.warp_source(x, source_image, conditions.mask, position)
+        displacement = self.source_motion(x, conditions.mask, position)
+        warped = sample(source_image, displacement)
         if self.config.conditions != "no_light":
             warped = torch.lerp(warped, conditions.rendered, conditions.mask * (1 - conditions.covisible))
         if self.config.warped_image:
@@ -96,17 +97,21 @@ class WarpDCNet(DCNet):
         x = F.interpolate(self.up[-1](x), size=side, mode="nearest")
         x = self.fine[-1](x, self.conditions[0](modulation, x.shape[-2:]))
         picture = _clamp(warped + _CORRECTION * self.output(normalize(x)))
-        return Generated(picture, torch.zeros_like(picture[:, :1]))
+        sampled = (pixel_centres(side, displacement) + displacement).permute(0, 2, 3, 1)
+        return Generated(picture, torch.zeros_like(picture[:, :1]), sampled)
 
-    def warp_source(self, features: Tensor, source_image: Tensor, mask: Tensor, position: Tensor) -> Tensor:
-        """The source image (B, 3, S, S) warped by the motion predicted from ``features`` (B, C, S / 2, S / 2)."""
-        side = source_image.shape[-1]
+    def source_motion(self, features: Tensor, mask: Tensor, position: Tensor) -> Tensor:
+        """Displacement (B, 2, S, S) from each pixel to its source pixel, predicted from ``features`` (B, C, S/2, S/2).
+
+        mask (B, 1, S, S): of the driving face; position (B, S, S, 2): of its pixels in the source view
+        """
+        side = mask.shape[-1]
         predicted = _BOUND * torch.tanh(self.motion(normalize(features)) / _BOUND)
         predicted = F.interpolate(predicted, size=side, mode="bilinear", align_corners=False)
         near = 2 * local_fraction(mask, side // 8)
         follow = torch.sigmoid(predicted[:, :1] + _FOLLOW_FAR + (_FOLLOW_NEAR - _FOLLOW_FAR) * near)
         follow = torch.where(mask > 0, 1.0, follow)
-        return sample(source_image, follow * extend_motion(position, side) + _DISPLACEMENT * side * predicted[:, 1:])
+        return follow * extend_motion(position, side) + _DISPLACEMENT * side * predicted[:, 1:]
 
 
 def local_fraction(mask: Tensor, radius: int) -> Tensor:

@@ -7,7 +7,8 @@ one column per hit pixel, which makes gathering and scattering fast on a CPU.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -81,6 +82,25 @@ class Fragments:
             self.hit_vertices[:, column] + moved * vertices,
             self.hit_bary_coords[:, column],
         )
+
+    def concatenate(self, others: Sequence[Fragments], vertices: int) -> Fragments:
+        """These images and those of others, as one batch; ``vertices`` is the number N of mesh vertices."""
+        parts, before = (self, *others), 0
+        pixels, corners = [], []
+        for part in parts:
+            pixels.append(part.hit_pixels + before * part.pix_to_face[0].numel())
+            corners.append(part.hit_vertices + before * vertices)
+            before += len(part.pix_to_face)
+        return Fragments(
+            torch.cat([part.pix_to_face for part in parts]),
+            torch.cat(pixels),
+            torch.cat(corners, dim=1),
+            torch.cat([part.hit_bary_coords for part in parts], dim=1),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        return sum(getattr(self, field.name).nbytes for field in fields(self))
 
     def scatter(self, values: Tensor) -> Tensor:
         """Writes values at hit pixels (C, P) into maps (B, C, H, W), zero on background."""

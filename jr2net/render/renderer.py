@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +17,8 @@ from jr2net.render.rasterizer import Fragments, rasterize
 from jr2net.render.shading import irradiance_map, unit, vertex_normals
 
 __all__ = ["Rendering", "landmarks_2d", "render", "render_mesh", "vertex_normals"]
+
+_MAPS = ("depth", "normal", "light", "albedo", "image")
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,32 @@ class Rendering:
             self.reflectance[index] if batched else self.reflectance,
             self.illumination[index],
         )
-        maps = ("depth", "normal", "light", "albedo", "image")
-        selected.__dict__.update({name: self.__dict__[name][index] for name in maps if name in self.__dict__})
+        selected.__dict__.update({name: value[index] for name, value in self._cached_maps().items()})
         return selected
+
+    def concatenate(self, others: Sequence[Rendering]) -> Rendering:
+        """These renderings and others of meshes with as many vertices, as one batch, with the maps cached in all."""
+        parts = (self, *others)
+        joined = Rendering(
+            torch.cat([part.vertices for part in parts]),
+            torch.cat([part.normals for part in parts]),
+            self.fragments.concatenate([other.fragments for other in others], self.vertices.shape[1]),
+            torch.cat([part.reflectance.expand(len(part.vertices), -1, -1) for part in parts]),
+            torch.cat([part.illumination for part in parts]),
+        )
+        maps = [part._cached_maps() for part in parts]
+        names = set(maps[0]).intersection(*maps[1:])
+        joined.__dict__.update({name: torch.cat([cached[name] for cached in maps]) for name in names})
+        return joined
+
+    @property
+    def nbytes(self) -> int:
+        """Size in memory, with the maps cached so far."""
+        tensors = (self.vertices, self.normals, self.reflectance, self.illumination, *self._cached_maps().values())
+        return self.fragments.nbytes + sum(tensor.nbytes for tensor in tensors)
+
+    def _cached_maps(self) -> dict[str, Tensor]:
+        return {name: self.__dict__[name] for name in _MAPS if name in self.__dict__}
 
     def _interpolate(self, attributes: Tensor) -> Tensor:
         return self.fragments.scatter(self.fragments.gather(attributes))

@@ -51,16 +51,20 @@ class Scene:
 class Generated:
     """A reenactor's output for a scene.
 
-    picture  (B, 3, S, S) in [0, 1]
-    kept     (B, 1, S, S) in [0, 1]: 1 where the picture is the source image, unchanged to the bit
+    picture   (B, 3, S, S) in [0, 1]
+    kept      (B, 1, S, S) in [0, 1]: 1 where the picture is the source image, unchanged to the bit
+    position  (B, S, S, 2): where the network sampled the source image for each pixel, in pixels, before it corrected
+              the colours; None: it draws all pixels. Compositing moves the photo's fine detail alike.
     """
 
     picture: Tensor
     kept: Tensor
+    position: Tensor | None = None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Generated:
-        """The same with ``function`` applied to both tensors."""
-        return Generated(function(self.picture), function(self.kept))
+        """The same with ``function`` applied to all tensors."""
+        position = None if self.position is None else function(self.position)
+        return Generated(function(self.picture), function(self.kept), position)
 
 
 def recombine(source: FaceParameters, driving: FaceParameters, pose: bool = True, light: bool = True) -> FaceParameters:

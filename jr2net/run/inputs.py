@@ -20,10 +20,10 @@ from jr2net.settings import Effect
 
 _JSON = TypeAdapter(Any)
 
-CODE_VERSIONS = {"synthesis": "4", "films": "2"}
+CODE_VERSIONS = {"synthesis": "5", "films": "2"}
 """Version of a stage's code, "1" if not listed. Raise it when a stage's output changes its meaning or format."""
 
-STILL_VALID = {"synthesis": ("2", "3")}
+STILL_VALID = {"synthesis": ("2", "3", "4")}
 """Versions of the code whose finished output remains valid, though it cannot be continued."""
 
 COMMON = ("seed", "image_size", "face.focal_ratio")

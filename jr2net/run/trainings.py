@@ -29,7 +29,7 @@ from jr2net.data.scenes import SceneLoader
 from jr2net.data.sets import pair_clips, stage_clips, training_clips, validation_clips
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
-from jr2net.networks.checkpoint import CheckpointError, load_network, save_network
+from jr2net.networks.checkpoint import CheckpointError, begin_from, load_network, save_network
 from jr2net.networks.dcnet import DCNet, condition_names
 from jr2net.networks.detector import Detector
 from jr2net.networks.discriminator import PatchDiscriminator
@@ -198,8 +198,11 @@ def _build_baseline(config: Config, model: FaceModel, upstream: Upstream, device
 def _build_dcnet(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
     recnet = _load_reconstruction(upstream["recnet"], model)
     discriminator = PatchDiscriminator(config.dcnet.width, conditions=condition_names(config.dcnet))
+    dcnet = DCNet(config.dcnet)
+    if config.dcnet.start is not None:
+        begin_from(dcnet, config.dcnet.start, model, "dcnet.start")
     return DCNetTraining(
-        DCNet(config.dcnet),
+        dcnet,
         discriminator,
         recnet,
         perceptual_features(config.dcnet.vgg19, recnet, device),
@@ -325,7 +328,7 @@ def _build_detector(config: Config, model: FaceModel, upstream: Upstream, device
     settings = config.detector
     network = Detector(settings.side, settings.widths)
     if settings.start is not None:
-        network.load_state_dict(_load(Detector, settings.start, model).state_dict())
+        begin_from(network, settings.start, model, "detector.start")
     return DetectorTraining(network, settings.optimizer, device)
 
 

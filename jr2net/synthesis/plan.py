@@ -92,7 +92,7 @@ class Plan:
         sampled = sample(draw_kind(rng, self.kind_weights), rng, self.tracks)
         return PlannedPair(
             pair_id,
-            int(self.sources(self.seed, epoch)[position]),
+            self.sources(self.seed, epoch)(position),
             sampled.expression,
             sampled.track,
             number if sampled.frame < 0 else sampled.frame,
@@ -106,7 +106,7 @@ class Plan:
         if self.driving.in_one_window:
             return int(rng.integers(len(self.driving)))
         epoch, position = divmod(number, len(self.driving))
-        return int(self.driving(self.seed, epoch, _DRIVING)[position])
+        return self.driving(self.seed, epoch, _DRIVING)(position)
 
 
 def shard_count(settings: SynthesisConfig, grown_from: Sequence[int] = ()) -> int:

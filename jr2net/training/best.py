@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jr2net import storage
 
@@ -30,6 +31,17 @@ class Best:
             return False
         self.value = value
         return True
+
+    def state(self) -> dict[str, Any]:
+        """What ``restore`` needs, for the state of a training."""
+        return {"term": self.term, "value": self.value}
+
+    def restore(self, state: Mapping[str, Any] | float | None) -> None:
+        """Goes on from a ``state``, unless it is that of another term. Earlier versions kept the value alone."""
+        if isinstance(state, Mapping):
+            self.value = state["value"] if state["term"] == self.term else None
+        else:
+            self.value = state
 
 
 def keep(folder: str, weights: Path, best: Best, step: int) -> None:

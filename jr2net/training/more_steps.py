@@ -17,6 +17,7 @@ FRACTIONS = {
     "etnet": ("squared_until",),
     "recaugnet": (),
     "reccopynet": (),
+    "detector": (),
 }
 """Section of a training -> its settings that are a fraction of the steps, at which something begins or ends."""
 

@@ -73,9 +73,12 @@ class ReenactorTraining(Training):
         return {"discriminator": losses.discriminator(real, fake)}
 
     def validation_losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted L1 and perceptual distance of the averaged network's image to the driving image."""
+        """Weighted L1 and perceptual distance of the averaged network's image to the driving image.
+
+        As in use, nobody tells the network where the source image shows the person.
+        """
         target = batch["driving_image"]
-        scene = self.scene(batch["source_image"], target, batch.get("source_matte"))
+        scene = self.scene(batch["source_image"], target)
         generated, weights = self.forward(self.average, scene).picture, self.loss
         return {
             "l1": weights.l1 * losses.l1(generated, target),
@@ -84,10 +87,12 @@ class ReenactorTraining(Training):
 
     @torch.no_grad()
     def sample_images(self, batch: Batch) -> Tensor:
-        """Rows of four source images, their driving images, and the output of the averaged generator."""
+        """Rows of four source images, their driving images, and the output of the averaged generator.
+
+        As in use, nobody tells the network where the source images show the person.
+        """
         source, driving = (batch[f"{role}_image"][:4].to(self.device) for role in ("source", "driving"))
-        matte = batch["source_matte"][:4].to(self.device) if "source_matte" in batch else None
-        return grid([source, driving, self.average(self.scene(source, driving, matte)).picture])
+        return grid([source, driving, self.average(self.scene(source, driving)).picture])
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"average": self.average.state_dict()}

@@ -101,14 +101,15 @@ export function initAnimation({ face, model, controls, sliders, setStatus, showE
     const answers = await send(`Applying the expression of ${file.name} …`, async (signal) =>
       [await reenactWithPhoto(source, file, options, signal), await reconstruct({ blob: file }, signal)]);
     if (!answers || face()?.source !== source) return;
-    const [image, { expression, rotation, translation }] = answers;
+    const [image, { expression, rotation, translation, notes }] = answers;
     const pose = $("pose").checked ? { rotation, translation } : null;
     const result = driveFace(face().fit.expression, complete(expression), { ...controls.expression(), relative: false });
     await showDriven(image, { file, options, expression: result, pose });
     const what = ["expression", ...(pose ? ["head pose"] : []), ...(options.light === "true" ? ["light"] : [])];
     const list = what.join(", ").replace(/, ([^,]*)$/, " and $1");
     const next = what.length > 1 ? " Moving a slider keeps the expression only." : "";
-    setStatus(`The photo has the ${list} of ${file.name}; the sliders show it.${next}`);
+    const doubts = notes.map((note) => ` ${sentence(`${file.name}: ${note}`)}`).join("");
+    setStatus(`The photo has the ${list} of ${file.name}; the sliders show it.${next}${doubts}`);
   };
   const drive = async (file) => {
     if (!face()) return setStatus("Choose a photo first.");

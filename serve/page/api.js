@@ -98,9 +98,12 @@ const stoppedEarly = (error) => {
   throw new Problem({ detail: "The server stopped before the end of the video; try again." });
 };
 
-/** A photo, or the first frame of a video that shows a face, as the server sees it, as a JPEG. */
-export const fetchPicture = async (file, signal) =>
-  (await call("v1/picture", { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal })).blob();
+/** A photo, or the first frame of a video that shows a face, as the server sees it: a JPEG as `blob`, and `notes` on the file. */
+export async function fetchPicture(file, signal) {
+  const request = { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal };
+  const response = await call("v1/picture", request);
+  return { blob: await response.blob(), notes: [response.headers.get("X-Capture-Notes") ?? []].flat() };
+}
 
 /** A capture file as {name, fps, frames, notes}; each frame holds the 51 coefficients by name. */
 export async function readCapture(file, signal) {

@@ -112,6 +112,7 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
     const rate = pace.length > 1 ? ((pace.length - 1) * 1000) / (now - pace[0]) : 0;
     const seen = read.expression ? "" : " · no face is seen";
     $("live-facts").textContent = `${Math.round(now - sent.at)} ms from frame to answer · ${rate.toFixed(0)} frames/s${seen}`;
+    if (read.notes) setStatus(`The camera runs: ${read.notes.join("; ")}. Nothing of it is stored.`);
     if (samples) record(sent.at, read);
     canvas.hidden = !read.expression || !mesh;
     if (!read.expression) return;

@@ -1,7 +1,7 @@
 // The page: fits the face of a photo, and updates mesh and photo when the sliders move.
 
 import { initAnimation } from "./acting.js";
-import { describeModel, fetchMesh, getKey, reconstruct, storeKey } from "./api.js";
+import { describeModel, fetchMesh, getKey, reconstruct, sentence, storeKey } from "./api.js";
 import { complete, NAMES, PRESETS } from "./blendshapes.js";
 import { initControls } from "./control.js";
 import { initDownloads } from "./downloads.js";
@@ -92,6 +92,7 @@ async function loadPhoto(file, box, index = 0) {
   live.photoChanged();
   showBoxEditor(false);
   setEnabled(false);
+  showNotes([]);
   hideError();
   setBusy(true);
   try {
@@ -119,6 +120,7 @@ async function loadPhoto(file, box, index = 0) {
     sliders.set(fit.expression);
     controls.reset();
     showFacts(fit);
+    showNotes([...(photo.notes ?? []), ...fit.notes]);
     setEnabled(true);
     live.photoChanged();
     animation.photoChanged();
@@ -163,7 +165,8 @@ async function showGenerated(image, milliseconds, transport) {
 function showFacts(fit) {
   const [pitch, yaw, roll] = fit.rotation.map((angle) => `${Math.round((angle * 180) / Math.PI)}°`);
   const facts = [
-    ["Head pose", `pitch ${pitch}, yaw ${yaw}, roll ${roll}`], ["Model", fit.model.slice(0, 10)],
+    ["Head pose", `pitch ${pitch}, yaw ${yaw}, roll ${roll}`], ["Confidence", fit.confidence.toFixed(2)],
+    ["Model", fit.model.slice(0, 10)],
     ["Response time", "—", "response-time"],
   ];
   $("facts").replaceChildren(...facts.map(([term, value, id]) => {
@@ -172,6 +175,12 @@ function showFacts(fit) {
     pair.append(Object.assign(document.createElement("dd"), { textContent: value, ...(id && { id }) }));
     return pair;
   }));
+}
+
+/** What of the photo was left out or assumed, and a confidence that is low. */
+function showNotes(notes) {
+  $("photo-notes").textContent = notes.map(sentence).join(" ");
+  $("photo-notes").hidden = !notes.length;
 }
 
 function setEnabled(enabled) {

@@ -11,19 +11,19 @@ const VIDEO = /\.(mp4|m4v|mov|webm|mkv|avi|mpe?g|ts|mts|m2ts|flv|wmv|3gp)$/i; //
 export const isVideo = (file) => file.type.startsWith("video/") || VIDEO.test(file.name ?? "");
 
 /**
- * @returns {Promise<{original: Blob, working: Blob, scale: number, width: number, height: number, name: string, video?: File}>}
- *   `working` is the image that is sent, of `width` × `height` pixels; `scale` is its size relative to the original; of a
- *   `video` both are its first frame that shows a face
+ * @returns {Promise<{original: Blob, working: Blob, scale: number, width: number, height: number, name: string, notes?: string[],
+ *   video?: File}>} `notes` say what of the file the server has left out or assumed; `working` is the image that is sent, of
+ *   `width` × `height` pixels; `scale` is its size relative to the original; of a `video` both are its first frame that shows a face
  */
 export async function readPhoto(file, signal) {
   const name = (file.name ?? "photo").replace(/\.[^.]*$/, "") || "photo";
-  if (isVideo(file)) return { ...(await shrink(await fetchPicture(file, signal), name)), video: file };
-  if (await isDeep(file)) return shrink(await fetchPicture(file, signal), name);
-  try {
-    return await shrink(file, name);
-  } catch {
-    return shrink(await fetchPicture(file, signal), name);
-  }
+  const readByServer = async () => {
+    const { blob, notes } = await fetchPicture(file, signal);
+    return { ...(await shrink(blob, name)), notes };
+  };
+  if (isVideo(file)) return { ...(await readByServer()), video: file };
+  if (await isDeep(file)) return readByServer();
+  return shrink(file, name).catch(readByServer);
 }
 
 /** Whether it is a PNG of 16 bits, which browsers may show too dark. */

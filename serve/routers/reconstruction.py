@@ -59,9 +59,7 @@ def reconstruction_router(service: Service, guards: Sequence[params.Depends]) ->
             if format == "json":
                 answers = await asyncio.to_thread(lambda: [face.to_json() for face in faces])
                 return JSONResponse({"model": digest, "faces": answers})
-            content, said = await asyncio.to_thread(
-                lambda: (_encode(faces[0], format), [*photo_notes("image", faces[0])])
-            )
+            content, said = await asyncio.to_thread(lambda: (_encode(faces[0], format), photo_notes(faces[0], "image")))
         headers = {"X-Model-Digest": digest, **confidence_header(faces[0]), **notes_header(said)}
         return Response(content, media_type=_MEDIA_TYPES[format], headers=headers)
 

@@ -123,7 +123,7 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
                 chunks, found, said, count = act(service, acting), acting.found, {}, acting.clip.count
             else:
                 source = await open_source(form, None if video is None else video.read(), limits.video_side)
-                notes = await asyncio.to_thread(photo_notes, "source", source)
+                notes = await asyncio.to_thread(photo_notes, source, "source")
                 found, said, count = (
                     lambda: (*notes, *driving.found()),
                     confidence_header(source, "source"),
@@ -164,7 +164,7 @@ def reenactment_router(service: Service, guards: Sequence[Depends]) -> APIRouter
 
 def _found_in(sent: dict[str, FittedFace]) -> dict[str, str]:
     """The headers on the photos that were sent, by their names: their confidence, and notes."""
-    notes = [note for name, face in sent.items() for note in photo_notes(name, face)]
+    notes = [note for name, face in sent.items() for note in photo_notes(face, name)]
     confidences = [confidence_header(face, name) for name, face in sent.items()]
     return {name: value for header in confidences for name, value in header.items()} | notes_header(notes)
 

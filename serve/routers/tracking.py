@@ -113,7 +113,8 @@ def tracking_router(service: Service, guards: Sequence[params.Depends]) -> APIRo
             return replace(found, notes=(*follow.notes(), *found.notes, *ended)).smoothed(smoothing)
 
         if format == "ndjson":
-            smoother, kept = LiveSmoother(shape.fps) if smooth != "none" else None, list[TrackedFrame]()
+            smoother = LiveSmoother(shape.fps if shape.regular else None) if smooth != "none" else None
+            kept = list[TrackedFrame]()
             lines = _lines(_keeping(frames, kept) if wanted else frames, smoother, notes, partial(whole, kept, wanted))
             with network_errors_as_503():
                 first = [await anext(lines), await anext(lines)]

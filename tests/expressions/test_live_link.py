@@ -15,14 +15,49 @@ def moving(frames: int) -> np.ndarray:
     return (0.5 + 0.4 * np.sin(phase)).astype(np.float32)
 
 
-@pytest.mark.parametrize("fps", [24000 / 1001, 24, 25, 30000 / 1001, 30, 50, 60000 / 1001, 60])
+RATES = [
+    5,
+    7.5,
+    8,
+    10,
+    12,
+    12.5,
+    13.7,
+    15,
+    16,
+    18,
+    20,
+    22.3,
+    24000 / 1001,
+    24,
+    25,
+    27.1,
+    30000 / 1001,
+    30,
+    33,
+    40,
+    48,
+    50,
+]
+
+
+@pytest.mark.parametrize("fps", [*RATES, 60000 / 1001, 60])
 def test_a_capture_is_read_as_it_was_written(fps: float) -> None:
     expression, seconds = moving(400), np.arange(400) / fps
     track = parse_csv(to_csv(expression, np.zeros((400, 3)), seconds, fps), "take.csv")
-    assert len(track) / track.fps == pytest.approx(400 / fps, rel=3e-3)
+    assert len(track) / track.fps == pytest.approx(400 / fps, rel=3e-3) and track.seen is None
     at = np.arange(len(track)) / track.fps
     expected = np.stack([np.interp(at, seconds, column) for column in expression.T], 1)
     assert np.abs(track.expression - expected)[: len(track) - 1].max() < 0.01
+
+
+@pytest.mark.parametrize("fps", [*RATES, 60000 / 1001, 60])
+@pytest.mark.parametrize("length", [0.6, 1.0])
+def test_a_short_capture_is_read_as_it_was_written(fps: float, length: float) -> None:
+    frames = max(3, round(length * fps))
+    expression = moving(frames)
+    track = parse_csv(to_csv(expression, np.zeros((frames, 3)), np.arange(frames) / fps, fps), "take.csv")
+    assert track.fps == pytest.approx(fps, rel=0.01) and np.abs(track.expression - expression).max() < 1e-5
 
 
 def test_a_frame_without_a_face_is_a_gap() -> None:
@@ -64,6 +99,9 @@ def test_angles_have_the_apps_signs() -> None:
         (30 / 29.97, 30000 / 1001, "00:00:01:00.030"),
         (0.99999, 30, "00:00:01:00.000"),
         (86400.0, 60, "00:00:00:00.000"),
+        (0.1, 10, "00:00:00:03.000"),
+        (0.08, 12.5, "00:00:00:02.000"),
+        (1.0, 13.7, "00:00:01:00.000"),
     ],
 )
 def test_timecodes(seconds: float, fps: float, expected: str) -> None:

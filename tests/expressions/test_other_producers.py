@@ -193,7 +193,7 @@ def test_impossible_rows_show_no_face(absent: float) -> None:
     assert track.clamped == 0 and np.array_equal(track.seen_frames, [*range(50), *range(60, FRAMES)])
 
 
-@pytest.mark.parametrize("rest", ["", ",0", "," * 51])
+@pytest.mark.parametrize("rest", ["", ",0", "," * 51, ",-nan(ind)" * 51, ",1.#QNAN" * 51])
 def test_a_row_of_a_time_alone_shows_no_face(rest: str) -> None:
     lines = table().splitlines()
     lines[51:61] = [line.split(",")[0] + rest for line in lines[51:61]]
@@ -255,7 +255,7 @@ def live_link_time(frame: int) -> dict[str, object]:
 
 
 JSON: dict[str, object] = {
-    "by number": {"fps": 60, "frames": {str(n): frame for n, frame in enumerate(NAMED)}},
+    "by number": {"fps": "60", "frames": {str(n): frame for n, frame in enumerate(NAMED)}},
     "deeper": {"take": {"meta": {"frameRate": 60}, "body": {"frames": [{"bs": frame} for frame in NAMED]}}},
     "columns below their times": {
         "timestamps": [n / 60 for n in N], "shapes": dict(zip(ARKIT_NAMES, VALUES.T.tolist())),

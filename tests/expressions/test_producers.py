@@ -75,6 +75,7 @@ def test_columns_that_are_no_blendshapes_are_named_and_ignored() -> None:
         ("Timecode", [f"10:00:{n // 30:02}:{2 * (n % 30):02}.133" for n in range(200)], 30),  # in ticks of 1/60 s
         ("Timecode", [timecode(n, 30) for n in range(86400 * 30 - 100, 86400 * 30 + 100)], 30),  # over midnight
         ("Timecode", [drop_frame(n) for n in range(1700, 1900)], 29.97),
+        ("Timecode", [drop_frame(n).replace(":", ";") for n in range(1700, 1900)], 29.97),  # as editors write it
         ("Time", [f"{n * 0.04:.4f}" for n in range(200)], 25),
         ("Time (ms)", [n * 40 for n in range(200)], 25),
         ("timestamp", [1_700_000_000_000 + n * 1000 // 30 for n in range(200)], 30),

@@ -32,6 +32,14 @@ def test_a_line_of_sums_is_no_frame(name: str) -> None:
     assert np.allclose(expression, VALUES, atol=1e-4) and notes == ("lines of sums or means, left out: 1",)
 
 
+@pytest.mark.parametrize("title", ["TC", "Zeit", "Horodatage"])
+def test_timecodes_tell_the_times_whatever_their_title(title: str) -> None:
+    head = ",".join([title, "Note", *ARKIT_NAMES])
+    rows = [f"10:00:{n // 25:02}:{n % 25:02},ok" + ",0.5" * 51 for n in range(60)]
+    track = parse_capture("\n".join([head, *rows]).encode(), "a.csv")
+    assert track.fps == 25 and track.notes == ("ignored columns: Note",)
+
+
 def test_a_typographic_minus_is_a_minus() -> None:
     expression, notes = read(csv().replace(",0.0000,", ",\u22120.0001,", 1).replace(",0.3700", ",\u202f0.3700"))
     assert np.allclose(expression, VALUES, atol=2e-4) and notes == ("1 coefficients outside [0, 1] were clamped",)

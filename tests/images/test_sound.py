@@ -9,8 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from jr2net.images.sound import Sound
+from jr2net.images.sound import Sound, first_with_sound
 from jr2net.images.video import encode_mp4
+from jr2net.images.video_file import VideoFile
 
 RATE = 48000
 
@@ -60,7 +61,13 @@ def onset_and_end(content: bytes) -> tuple[str, float, float]:
 
 @pytest.mark.parametrize(
     ("codec", "form", "kept"),
-    [("aac", "mp4", "aac"), ("libopus", "matroska", "opus"), ("pcm_s16le", "mov", "aac"), ("flac", "matroska", "aac")],
+    [
+        ("aac", "mp4", "aac"),
+        ("aac", "mpegts", "aac"),
+        ("libopus", "matroska", "opus"),
+        ("pcm_s16le", "mov", "aac"),
+        ("flac", "matroska", "aac"),
+    ],
 )
 def test_sound_is_kept_in_time(codec: str, form: str, kept: str) -> None:
     name, onset, end = onset_and_end(made(Sound(video_with_tone(codec, form))))
@@ -81,3 +88,9 @@ def test_sound_ends_with_the_video() -> None:
 def test_without_sound_there_is_none(content: bytes) -> None:
     with av.open(io.BytesIO(made(Sound(content)))) as container:
         assert not container.streams.audio and sum(1 for _ in container.decode(video=0)) == 20
+
+
+def test_a_silent_video_takes_the_sound_of_the_next() -> None:
+    silent, loud = VideoFile.of(made(None)), VideoFile.of(video_with_tone("aac", "mp4"))
+    assert first_with_sound(silent, loud) is loud and first_with_sound(loud, silent) is loud
+    assert first_with_sound(None, silent) is None

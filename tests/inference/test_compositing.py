@@ -5,11 +5,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from jr2net.face.camera import Camera
 from jr2net.images.crop import Crop
-from jr2net.inference.compositing import composite, draw_mesh, paste
+from jr2net.inference.compositing import composite, draw_mesh, generated_crops, paste
 from jr2net.inference.messages import GeneratedCrop
+from jr2net.render.scene import Generated, set_scene
 
 SMALL = 32
 
@@ -35,10 +37,10 @@ def test_fine_detail_of_the_photo_is_preserved(roll):
     result = composite(photo, crop, generated, whole_crop=False)
     middle = np.s_[100:140, 130:170]
     assert np.abs(result[middle].astype(int) - photo[middle]).mean() < 5
-    nothing_covisible = GeneratedCrop(
-        generated.image, generated.position, 0 * generated.covisible, generated.changed, generated.kept
+    nothing_moved = GeneratedCrop(
+        generated.image, generated.position, 0 * generated.moved, generated.changed, generated.kept
     )
-    blurred = composite(photo, crop, nothing_covisible, whole_crop=False)
+    blurred = composite(photo, crop, nothing_moved, whole_crop=False)
     assert np.abs(blurred[middle].astype(int) - photo[middle]).mean() > 10
 
 
@@ -68,11 +70,60 @@ def test_a_moving_chin_has_no_steps():
     assert error < 18, error  # 24 with positions that are exact up to the outline and end there
 
 
+def test_hair_that_moves_keeps_the_photo_s_detail_and_drawn_pixels_get_none():
+    """The whole crop moves to the right by an eighth of its side; its lower half is drawn."""
+    photo, crop, shift = _photo(), Crop((160.0, 120.0), 160.0), 20
+    moved = np.roll(photo, shift, axis=1)
+    grid = np.stack(np.meshgrid(*[np.arange(SMALL, dtype=np.float32) + 0.5] * 2), -1)
+    position, no_face = grid - np.float32([shift * SMALL / 160, 0]), np.zeros((SMALL, SMALL), np.float32)
+    sampled = (grid[..., 1] < SMALL / 2).astype(np.float32)
+    generated = GeneratedCrop(crop.apply(moved, SMALL), position, sampled, no_face, no_face)
+    result = composite(photo, crop, generated, whole_crop=True)
+    upper, lower = np.s_[60:110, 120:200], np.s_[130:180, 120:200]
+    assert np.abs(result[upper].astype(int) - moved[upper]).mean() < 5
+    assert np.abs(result[lower].astype(int) - moved[lower]).mean() > 10
+    assert np.abs(result[lower].astype(int) - cv2.blur(moved, (15, 1))[lower]).mean() < 5
+
+
+def test_pixels_that_differ_from_the_source_at_their_position_count_as_drawn(toy_model):
+    camera = Camera.default(SMALL)
+    face = toy_model.neutral(1)
+    source = torch.rand(1, 3, SMALL, SMALL, generator=torch.Generator().manual_seed(0)) / 2
+    scene = set_scene(toy_model, camera, source, face, face)
+    y, x = torch.meshgrid(*[torch.arange(SMALL) + 0.5] * 2, indexing="ij")
+    picture = source.clone()
+    picture[..., : SMALL // 2] += 0.4
+    generated = Generated(picture, torch.zeros(1, 1, SMALL, SMALL), torch.stack([x, y], -1)[None])
+    (crop,) = generated_crops(scene, generated)
+    off_face = scene.driving.mask[0, 0].numpy() == 0
+    assert off_face.any() and not crop.moved[:, : SMALL // 2 - 1][off_face[:, : SMALL // 2 - 1]].any()
+    assert (crop.moved[:, SMALL // 2 + 1 :] == 1)[off_face[:, SMALL // 2 + 1 :]].all()
+    (drawn,) = generated_crops(scene, Generated(picture, torch.zeros(1, 1, SMALL, SMALL)))
+    assert not drawn.moved[off_face].any()
+
+
+def test_what_the_source_hides_along_the_outline_of_a_face_is_the_source_moved(toy_model):
+    """And what it hides elsewhere is drawn."""
+    camera, face = Camera.default(SMALL), toy_model.neutral(1)
+    scene = set_scene(toy_model, camera, torch.full((1, 3, SMALL, SMALL), 0.5), face, face)
+    hidden = replace(scene, view=replace(scene.view, covisible=torch.zeros(1, 1, SMALL, SMALL)))
+    y, x = torch.meshgrid(*[torch.arange(SMALL) + 0.5] * 2, indexing="ij")
+    generated = Generated(
+        torch.ones(1, 3, SMALL, SMALL), torch.zeros(1, 1, SMALL, SMALL), torch.stack([x, y], -1)[None]
+    )
+    (crop,) = generated_crops(hidden, generated)
+    mask = scene.driving.mask[0, 0].numpy()
+    middle = cv2.erode(mask, np.ones((7, 7))) > 0
+    assert (crop.image[middle] == 255).all() and not crop.moved[middle].any()
+    outline = (mask > 0) & (cv2.erode(mask, np.ones((3, 3))) == 0)
+    assert outline.any() and (np.abs(crop.image[outline].astype(int) - 128) <= 1).all() and crop.moved[outline].all()
+
+
 def test_pixels_beyond_the_face_do_not_change():
     photo, crop = _photo(), Crop((150.0, 120.0), 160.0)
     generated = _identity_crop(photo, crop)
     black = GeneratedCrop(
-        0 * generated.image, generated.position, 0 * generated.covisible, generated.changed, generated.kept
+        0 * generated.image, generated.position, 0 * generated.moved, generated.changed, generated.kept
     )
     result = composite(photo, crop, black, whole_crop=False)
     y, x = np.mgrid[:240, :320]

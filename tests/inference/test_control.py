@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from jr2net.expressions.tracks import Track
+from jr2net.expressions.live_link import to_csv
+from jr2net.expressions.tracks import Track, parse_csv
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.inference.animation import at_instants
 from jr2net.inference.control import FACE_REGIONS, ControlError, DrivingOptions, drive, region_of, turned
-from jr2net.inference.driving import reference_frame
+from jr2net.inference.driving import capture_faces, reference_frame, shows_head
 from jr2net.inference.messages import FaceArrays
 
 
@@ -159,8 +160,26 @@ def test_bad_values_are_named_with_what_is_allowed(controls: dict, words: str) -
 def test_an_expression_has_neither_pose_nor_light() -> None:
     with pytest.raises(ControlError, match="pose and light: a capture drives the expression alone; omit them"):
         DrivingOptions(light=True, regions="pose,eyes").of_expression("a capture drives")
+    with pytest.raises(ControlError, match="light: a capture drives the expression and head alone; omit it"):
+        DrivingOptions(light=True, regions="pose,eyes").of_expression("a capture drives", head=True)
+    assert DrivingOptions(regions="all").of_expression("a capture drives", head=True).takes_pose
     assert DrivingOptions(regions="all").of_expression("").regions == FACE_REGIONS
     assert not DrivingOptions(regions="all").of_expression("").affects_whole_crop
+
+
+def test_the_head_of_a_capture_turns_the_head() -> None:
+    rotation = np.linspace(-0.3, 0.4, 90).reshape(30, 3)
+    content = to_csv(np.zeros((30, 51), np.float32), rotation, np.arange(30) / 30, 30.0)
+    faces = capture_faces(track := parse_csv(content, "take.csv"))
+    assert shows_head(track)
+    np.testing.assert_allclose(np.stack([face["rotation"] for face in faces]), rotation, atol=1e-5)
+    result = drive(SOURCE, faces[9], DrivingOptions(pose=True))
+    assert np.array_equal(result["rotation"], faces[9]["rotation"])
+    assert np.array_equal(result["translation"], SOURCE["translation"])
+    relative = drive(SOURCE, faces[9], DrivingOptions(pose=True, relative=True), faces[0])
+    assert relative["rotation"] == pytest.approx(SOURCE["rotation"] + rotation[9] - rotation[0], abs=1e-5)
+    still = parse_csv(to_csv(np.zeros((30, 51), np.float32), 0 * rotation, np.arange(30) / 30, 30.0), "take.csv")
+    assert not shows_head(still) and "rotation" not in capture_faces(still)[0]
 
 
 def take() -> Track:

@@ -10,8 +10,9 @@ import torch
 
 from jr2net.config import DCNetConfig, Flow3DConfig
 from jr2net.face.model import FaceModel
+from jr2net.inference import reenactment
 from jr2net.inference.messages import ModelInfo, ReenactRequest, to_face_arrays
-from jr2net.inference.portraits import PortraitCodes
+from jr2net.inference.portraits import Portraits
 from jr2net.inference.reenactment import Reenactor
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.flow3d.network import Flow3D
@@ -69,29 +70,55 @@ def test_pictures_are_the_same(reenactor: Reenactor, toy_model: FaceModel, preci
     """To the bit in a batch of the same portraits; alone they differ by the rounding of another batch size."""
     network = prepare(reenactor.network, precision)
     batch = requests(toy_model, [0, 1, 0, 2])
-    known = replace(reenactor, network=network, portraits=PortraitCodes())
+    known = replace(reenactor, network=network, portraits=Portraits())
     first, again = ([result.crop for result in known.reenact(batch)] for _ in range(2))
-    alone = [replace(known, portraits=PortraitCodes()).reenact([request])[0].crop for request in batch]
+    alone = [replace(known, portraits=Portraits()).reenact([request])[0].crop for request in batch]
     assert not np.array_equal(first[0].image, first[2].image)
     for one, other, fresh in zip(first, again, alone, strict=True):
         assert np.array_equal(one.image, other.image) and np.array_equal(one.kept, other.kept)
         assert np.abs(one.image.astype(int) - fresh.image).max() <= tolerance
 
 
-def test_the_oldest_codes_are_forgotten(reenactor: Reenactor, toy_model: FaceModel) -> None:
+def test_the_oldest_portraits_are_forgotten(reenactor: Reenactor, toy_model: FaceModel) -> None:
     reenactor.reenact(requests(toy_model, [0]))
-    (code,) = reenactor.portraits._codes.values()
-    small = replace(reenactor, portraits=PortraitCodes(2 * code.nbytes))
-    for portrait in (0, 1, 0, 2):
-        small.reenact(requests(toy_model, [portrait]))
-    assert len(small.portraits._codes) == 2
+    (portrait,) = reenactor.portraits._portraits.values()
+    small = replace(reenactor, portraits=Portraits(2 * portrait.nbytes))
+    for number in (0, 1, 0, 2):
+        small.reenact(requests(toy_model, [number]))
+    assert len(small.portraits._portraits) == 2
     small.reenact(requests(toy_model, [0, 1, 2]))  # more than fit
-    assert len(small.portraits._codes) == 2 and small.portraits._bytes == 2 * code.nbytes
+    assert len(small.portraits._portraits) == 2 and small.portraits._bytes == 2 * portrait.nbytes
 
 
-def test_a_network_may_gain_nothing_by_it(toy_model: FaceModel) -> None:
+@pytest.fixture
+def dcnet(toy_model: FaceModel) -> Reenactor:
+    torch.manual_seed(0)
     optimizer = {"steps": 1, "batch_size": 1, "learning_rate": 1.0}
-    dcnet = DCNet(DCNetConfig.model_validate({"width": 8, "scales": 2, "optimizer": optimizer}))
-    reenactor = Reenactor(dcnet.eval(), toy_model, ModelInfo("dcnet", "", SIDE, 5.0))
-    assert reenactor.encode(torch.rand(1, 3, SIDE, SIDE)) is None
-    assert len(reenactor.reenact(requests(toy_model, [0, 0]))) == 2
+    network = DCNet(DCNetConfig.model_validate({"width": 8, "scales": 2, "optimizer": optimizer}))
+    for parameter in network.parameters():
+        parameter.data.add_(0.05 * torch.randn(parameter.shape))
+    return Reenactor(network.eval(), toy_model, ModelInfo("dcnet", "", SIDE, 5.0))
+
+
+def test_a_network_may_gain_nothing_by_a_code(dcnet: Reenactor, toy_model: FaceModel) -> None:
+    assert dcnet.encode(torch.rand(1, 3, SIDE, SIDE)) is None
+    assert len(dcnet.reenact(requests(toy_model, [0, 0]))) == 2
+
+
+def test_the_source_face_is_rendered_once(
+    dcnet: Reenactor, toy_model: FaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever the reenactor; with another face in the same crop it is rendered again."""
+    counts, render = [], reenactment.render
+    monkeypatch.setattr(reenactment, "render", lambda *given: counts.append(len(given[1].rotation)) or render(*given))
+    batch = requests(toy_model, [0, 1, 0, 0])
+    first, again = ([result.crop for result in dcnet.reenact(batch)] for _ in range(2))
+    assert counts == [2]
+    turned = batch[0].source | {"rotation": np.float32([0, 0.5, 0])}
+    dcnet.reenact([replace(batch[0], source=turned), batch[1]])
+    assert counts == [2, 1]
+    for one, other, request in zip(first, again, batch, strict=True):
+        assert np.array_equal(one.image, other.image)
+        fresh = replace(dcnet, portraits=Portraits()).reenact([request])[0].crop
+        assert np.abs(one.image.astype(int) - fresh.image).max() <= 1
+        assert np.abs(one.position - fresh.position).max() < 1e-3

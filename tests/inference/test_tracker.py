@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from jr2net.expressions.tracks import read_capture
+from jr2net.expressions.tracks import parse_csv, read_capture
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.face.model import FaceModel
 from jr2net.images.face_detector import Face
@@ -260,22 +261,37 @@ def glb_parts(content: bytes) -> tuple[dict, bytes]:
     return json.loads(content[20 : 20 + length]), content[28 + length :]
 
 
-def test_the_mesh_acts(toy_model: FaceModel) -> None:
-    track = signal(30, model=toy_model)
-    document, binary = glb_parts(track.to_glb())
-    (animation,) = document["animations"]
-    assert [channel["target"]["path"] for channel in animation["channels"]] == ["weights", "rotation", "translation"]
-    assert document["meshes"][0]["extras"]["targetNames"] == list(ARKIT_NAMES)
+def animation_of(content: bytes) -> tuple[dict, Callable[[int], np.ndarray]]:
+    """The document of a GLB, and its accessors' float values by their number."""
+    document, binary = glb_parts(content)
 
     def values(accessor: int) -> np.ndarray:
         described = document["accessors"][accessor]
         view = document["bufferViews"][described["bufferView"]]
         return np.frombuffer(binary, "<f4", view["byteLength"] // 4, view["byteOffset"])
 
+    return document, values
+
+
+def test_the_mesh_acts(toy_model: FaceModel) -> None:
+    track = signal(30, model=toy_model)
+    document, values = animation_of(track.to_glb())
+    (animation,) = document["animations"]
+    assert [channel["target"]["path"] for channel in animation["channels"]] == ["weights", "rotation", "translation"]
+    assert document["meshes"][0]["extras"]["targetNames"] == list(ARKIT_NAMES)
     weights = values(animation["samplers"][0]["output"]).reshape(30, 51)
     np.testing.assert_allclose(weights[:, JAW], track.expression[:, JAW], atol=1e-6)
     np.testing.assert_allclose(values(animation["samplers"][0]["input"]), track.seconds, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(values(animation["samplers"][1]["output"]).reshape(-1, 4), axis=1), 1)
+
+
+def test_the_mesh_holds_still_in_long_gaps_as_captures_do(toy_model: FaceModel) -> None:
+    track = signal(90, model=toy_model)
+    track.expression[10:70], track.rotation[10:70], track.translation[10:70] = np.nan, np.nan, np.nan
+    document, values = animation_of(track.to_glb())
+    weights = values(document["animations"][0]["samplers"][0]["output"]).reshape(90, 51)
+    assert (weights[10:55] == weights[9]).all()
+    np.testing.assert_allclose(weights, parse_csv(track.to_csv(), "take.csv").expression, atol=1e-5)
 
 
 def test_files(toy_model: FaceModel, tmp_path: Path) -> None:

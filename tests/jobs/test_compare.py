@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from jobs.compare import absolute, named_folders
+from jobs.compare import absolute, load_reenactor, named_folders
 from jobs.mattes import segment_shard
 from jr2net.config import load, shipped_config
 from jr2net.data import sets
 from jr2net.data.shards import write_clips
 from jr2net.face.model import FaceModel
 from jr2net.images.segmentation import SegmenterError, load_segmenter
-from jr2net.networks.checkpoint import save_network
+from jr2net.networks.checkpoint import CheckpointError, save_network
 from jr2net.networks.dcnet import DCNet
 from jr2net.networks.recnet import RecNet
 from jr2net.run.manifest import read_manifest
@@ -115,6 +115,16 @@ def test_mattes_of_given_clips_are_made_and_resumed(submit, procedural_model: Fa
     for shard, matte in zip(sorted((tmp_path / "clips").iterdir()), shards):  # as a resumed stage does
         segment_shard._function(str(shard), str(matte))
     assert (shards[0].stat().st_mtime_ns, shards[1].read_bytes()) == written
+
+
+def test_a_network_is_not_shown_under_the_name_of_another_reenactor(
+    procedural_model: FaceModel, tmp_path: Path
+) -> None:
+    save_networks(tmp_path, procedural_model)
+    for name in ("dcnet", "warp"):
+        assert load_reenactor(name, str(tmp_path / "seed0"), procedural_model, "cpu").info.kind == "dcnet"
+    with pytest.raises(CheckpointError, match="seed0: holds a dcnet; give the folder of a flow3d"):
+        load_reenactor("flow3d", str(tmp_path / "seed0"), procedural_model, "cpu")
 
 
 def test_folders_are_given_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,17 @@ def test_generator_can_output_any_colour(colour: float) -> None:
     assert (dcnet(scene(1, 64)).picture - colour).abs().max() < 1e-6
 
 
+def test_positions_say_where_the_source_was_sampled() -> None:
+    dcnet, inputs = network(), scene(1, 64)
+    nn.init.normal_(dcnet.motion.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    generated = dcnet(inputs)
+    grid = generated.position * (2 / 64) - 1
+    sampled = nn.functional.grid_sample(inputs.source_image, grid, padding_mode="border", align_corners=False)
+    drawn = inputs.conditions.mask * (1 - inputs.conditions.covisible)  # the rendering
+    torch.testing.assert_close(generated.picture * (1 - drawn), sampled * (1 - drawn), rtol=0, atol=1e-5)
+    assert not torch.equal(generated.position, network()(inputs).position)
+
+
 def test_clamped_pixels_have_a_gradient() -> None:
     dcnet = network()
     nn.init.constant_(dcnet.output.bias, 40.0)

@@ -79,6 +79,25 @@ def test_initial_flow_is_the_identity() -> None:
     torch.testing.assert_close(warped.texture, code.foreground, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("prior", ["none", "pose", "mesh"])
+def test_positions_say_where_the_source_was_sampled(prior: str) -> None:
+    flow3d, inputs = network(prior=prior), scene(2, 64)
+    nn.init.uniform_(flow3d.warping.flow.output.bias, 0.05, 0.1)
+    code = flow3d.encode(inputs.source_image, inputs.matte)
+    coefficients = [flow3d.coefficients(face) for face in (inputs.source_face, inputs.driving_face)]
+    motion = flow3d.prior(inputs.source_face, inputs.driving_face, inputs.driving, inputs.view.position)
+    warped = flow3d.warping.warp(code.foreground, code.volume, *coefficients, motion)
+    position = flow3d(inputs).position
+    sampled = nn.functional.grid_sample(
+        code.foreground, position * (2 / 64) - 1, padding_mode="border", align_corners=False
+    )
+    torch.testing.assert_close(sampled, warped.texture, rtol=0, atol=1e-4)
+
+
+def test_without_a_shortcut_there_are_no_positions() -> None:
+    assert network(shortcut=False)(scene(1, 64)).position is None
+
+
 def test_flow_may_be_negative_and_is_not_bounded() -> None:
     flow3d = network()
     nn.init.constant_(flow3d.warping.flow.output.bias, -3.0)

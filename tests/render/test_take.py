@@ -1,4 +1,4 @@
-"""``Rendering.take``: selecting, repeating and reordering equals rendering in that order."""
+"""``Rendering.take`` and ``concatenate``: selecting, repeating, joining equals rendering in that order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
-from jr2net.render.renderer import render
+from jr2net.render.renderer import Rendering, render
 
 
 def test_selected_renderings_equal_separate_renderings(toy_model: FaceModel) -> None:
@@ -18,6 +18,24 @@ def test_selected_renderings_equal_separate_renderings(toy_model: FaceModel) -> 
     cached = rendering.depth
     selected = rendering.take(index)
     assert torch.equal(selected.depth, cached[index])
+    compare(selected, expected)
+
+
+def test_joined_renderings_equal_separate_renderings(toy_model: FaceModel) -> None:
+    generator, camera = torch.Generator().manual_seed(0), Camera.default(32)
+    faces = toy_model.neutral(4)
+    faces = faces.replace(rotation=0.3 * torch.randn(4, 3, generator=generator))
+    faces = faces.replace(translation=faces.translation + torch.tensor([[0.0], [0], [1e5], [0]]))  # one out of sight
+    first, *others = (render(toy_model, faces[torch.tensor(part)], camera) for part in ([0, 1], [2], [3]))
+    for rendering in (first, *others):
+        rendering.image  # noqa: B018  cached, with what it depends on
+    assert first.nbytes > others[0].nbytes  # which has no pixels
+    joined = first.concatenate(others)
+    assert {"image", "normal", "light", "albedo"} <= set(joined.__dict__) and "depth" not in joined.__dict__
+    compare(joined, render(toy_model, faces, camera))
+
+
+def compare(selected: Rendering, expected: Rendering) -> None:
     for name in ("depth", "normal", "light", "albedo", "image", "mask"):
         torch.testing.assert_close(getattr(selected, name), getattr(expected, name), rtol=1e-4, atol=1e-4)
     for name in ("pix_to_face", "hit_pixels", "hit_vertices"):

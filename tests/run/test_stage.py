@@ -148,9 +148,9 @@ def test_a_dataset_of_version_0_1_stays_as_it_is(tmp_path: Path) -> None:
     as_version_0_1(run, "synthesis")
     assert begin(run, "synthesis") is None
     message = refused(run_at(tmp_path, "synthesis.pairs=20"), "synthesis")
-    assert "  version of the code: 2 -> 4\n" in message
+    assert "  version of the code: 2 -> 5\n" in message
     (tmp_path / "synthesis" / "manifest.json").unlink()
-    assert "  version of the code: 2 -> 4\n" in refused(run, "synthesis")
+    assert "  version of the code: 2 -> 5\n" in refused(run, "synthesis")
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from PIL import Image
 from small_networks import BOX, make_client, make_photo, make_settings
 from starlette.websockets import WebSocketDisconnect
 
+from jr2net.expressions.live_link import to_csv
 from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import Face
 from jr2net.images.mark import SOURCE_TYPE, is_marked
 from jr2net.images.photo import decode_photo
+from jr2net.images.sound import Sound
 from jr2net.images.video import encode_mp4
 from jr2net.images.video_notes import read_notes
 from serve.access import AccessControl
@@ -35,10 +37,24 @@ def capture(frames: int, fps: int = 30) -> bytes:
     return "\n".join(lines).encode()
 
 
-def clip(frames: int, faceless: tuple[int, ...] = ()) -> bytes:
+def clip(frames: int, faceless: tuple[int, ...] = (), sound: Sound | None = None) -> bytes:
     """A driving video; frames without a face are black."""
     images = [decode_photo(make_photo(1)) * (n not in faceless) for n in range(frames)]
-    return b"".join(encode_mp4([image.astype(np.uint8) for image in images], 25, None))
+    return b"".join(encode_mp4([image.astype(np.uint8) for image in images], 25, None, sound))
+
+
+def noise() -> bytes:
+    """An MP4 of a second of sound alone."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=16000)
+        stream.layout = "mono"
+        samples = np.random.default_rng(0).normal(0, 0.1, (1, 16000)).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        for part in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(part)
+    return out.getvalue()
 
 
 def moving(frames: int, kind: str = "GIF") -> bytes:
@@ -79,6 +95,15 @@ def test_a_capture_drives_a_photo(client):
     )
 
 
+def test_a_capture_that_holds_the_head_turns_it(client):
+    rotation = np.zeros((4, 3))
+    rotation[:, 1] = [0, 0.2, 0.4, 0.6]
+    turning = to_csv(np.zeros((4, 51), np.float32), rotation, np.arange(4) / 30, 30.0)
+    still, turned = (frames_of(request_video(client, turning, pose=pose)) for pose in ("false", "true"))
+    assert np.abs(turned[3].astype(int) - turned[0]).mean() > 2 * np.abs(still[3].astype(int) - still[0]).mean()
+    assert "light: a capture drives the expression and head" in request_video(client, turning, light="true").text
+
+
 def test_fast_captures_are_subsampled(client):
     assert len(frames_of(request_video(client, capture(66, fps=60)))) == 33
 
@@ -106,6 +131,15 @@ def test_the_face_of_a_driving_video_is_chosen(networks, face_model, settings):
     boxed = request_video(client, clip(4), driving_box="10,30,50,70")
     assert len(frames_of(boxed)) == 4 and "is followed" not in boxed.headers["X-Capture-Notes"]
     assert request_video(client, moving(1)).status_code == 415
+
+
+def test_a_silent_video_takes_the_sound_of_its_driving(detecting_client):
+    for silent, loud in (("source", "driving"), ("driving", "source")):
+        files = {silent: ("a", clip(6)), loud: ("b", clip(8, sound=Sound(noise())))}
+        response = detecting_client.post("/v1/reenact/video", files=files)
+        with av.open(io.BytesIO(response.content), "r", format="mp4") as container:
+            assert len(container.streams.audio) == 1
+            assert 0.2 < sum(frame.samples for frame in container.decode(audio=0)) / 16000 < 0.5
 
 
 def test_a_video_acts_at_its_own_length(detecting_client):

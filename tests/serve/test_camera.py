@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 from test_track_route import detect
 
 from jr2net.face.arkit import ARKIT_NAMES
+from jr2net.images.face_detector import Face
 from jr2net.images.mark import is_marked
 from jr2net.inference.following import LARGEST
 from serve.camera import answer_frames
@@ -54,6 +56,20 @@ def test_a_frame_is_answered_by_what_is_read(camera_client):
         assert socket.receive_json()["expression"] is None
         socket.send_bytes(FRAME)
         assert socket.receive_json()["frame"] == 2
+
+
+def test_which_of_several_faces_is_followed_is_said_once(networks, face_model, settings):
+    def two(image: np.ndarray) -> list[Face]:
+        return [replace(face) for face in detect(image) for _ in range(2)]
+
+    client = make_client(networks, face_model, settings, detector=two)
+    with client.websocket_connect("/v1/stream") as socket:
+        greeting = begin(socket, source=SOURCE["source"], face=1, camera_face=1)
+        assert greeting["notes"][0] == "face 1 of 2 was taken, 0 is the largest"
+        for notes in (["face 1 of 2 is followed, 0 is the largest"], None):
+            socket.send_bytes(FRAME)
+            assert socket.receive_json().get("notes") == notes
+            socket.receive_bytes()
 
 
 def test_the_mesh_lies_where_the_landmarks_are(camera_client, face_model):

@@ -40,6 +40,13 @@ def test_the_photo_is_fitted_and_updated_by_the_sliders(open_page):
     assert centre_brightness(page) > 0.9 * bright
 
 
+def test_a_low_confidence_is_said(open_page):
+    page = open_page()
+    fit(page)
+    expect(page.locator("#photo-notes")).to_contain_text("The confidence is low (0.0")
+    expect(page.locator("#facts")).to_contain_text("Confidence0.0")
+
+
 def test_the_mesh_rotates_and_deforms(open_page):
     page = open_page()
     fit(page)

@@ -82,6 +82,7 @@ def test_a_video_and_another_photo_drive_the_photo(open_page, toy_model, tmp_pat
         slider_image = wait_for_image(page)
         page.set_input_files("#driving", PHOTO)
         expect(page.locator("#status")).to_contain_text("has the expression and head pose of someone.png; the sliders")
+        expect(page.locator("#status")).to_contain_text("Someone.png: the confidence is low")
         wait_for_image(page, slider_image)
         expect(page.locator("#jawOpen")).to_have_value("0")  # the driving face's, as fitted by the fake networks
         expect(page.locator("#mouthSmileLeft")).to_have_value(str(FITTED_SMILE))

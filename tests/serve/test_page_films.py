@@ -128,6 +128,7 @@ def test_photos_that_browsers_do_not_show_are_shown(open_page, tmp_path, kind):
         Image.fromarray(image[..., ::-1]).save(path)
     page.set_input_files("#photo", path)
     expect(page.locator("#status")).to_contain_text("Face fitted")
+    expect(page.locator("#photo-notes")).to_contain_text("4095 as white" if kind == "png" else "confidence")
     shown = cv2.imdecode(np.frombuffer(page.locator("#image").screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert shown.mean() > 100
 

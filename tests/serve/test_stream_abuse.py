@@ -89,6 +89,19 @@ def test_bad_messages_are_problems_and_the_next_is_answered(networks, face_model
         assert socket.receive_json()["expression"] if first.get("camera") else socket.receive_bytes()
 
 
+def test_sockets_that_say_nothing_are_limited(networks, face_model, weights):
+    settings = make_settings(weights, limits={"concurrent": 2})
+    client = make_client(networks, face_model, settings, detector=detect)
+    with client.websocket_connect("/v1/stream") as one, client.websocket_connect("/v1/stream"):
+        with client.websocket_connect("/v1/stream") as third:
+            assert third.receive_json()["status"] == 429
+        one.send_json({"camera": True})  # counts as a request from now on
+        assert one.receive_json()["ready"]
+        with client.websocket_connect("/v1/stream") as fourth:
+            fourth.send_json({"camera": True})
+            assert fourth.receive_json()["ready"]
+
+
 def test_the_reason_of_a_closing_fits_its_frame() -> None:
     closed = []
 

@@ -49,6 +49,11 @@ def test_of_a_run_with_both_reenactors_one_is_chosen(weights, face_model, tmp_pa
         Reenactor.load(tmp_path, face_model=face_model)
     with pytest.raises(CheckpointError, match="holds a dcnet; give the folder of a flow3d"):
         Reenactor.load(weights["dcnet"], reconstructor=weights["recnet"], face_model=face_model, reenactor="flow3d")
+    with pytest.raises(CheckpointError, match="reenactor 'warp' is none of dcnet, flow3d"):
+        Reenactor.load(face_model=face_model, reenactor="warp")
+    (tmp_path / "flow3d").unlink()
+    with pytest.raises(CheckpointError, match=r"has no flow3d, only recaugnet, dcnet; train it first"):
+        Reenactor.load(tmp_path, face_model=face_model, reenactor="flow3d")
 
 
 def test_networks_that_are_not_copied_are_named(weights, tmp_path, monkeypatch, capsys):

@@ -11,7 +11,8 @@ import torch
 from jr2net.config import Config
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
-from jr2net.networks.checkpoint import save_network
+from jr2net.networks.checkpoint import CheckpointError, save_network
+from jr2net.networks.dcnet import DCNet
 from jr2net.networks.etnet import ETNet
 from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
@@ -157,6 +158,22 @@ def test_the_second_rounds_reenactor_is_given_recaugnets_faces(
     before = {name: value.clone() for name, value in training.recnet.state_dict().items()}  # type: ignore[attr-defined]
     training.step(small.batch(toy_model, SAMPLES))
     assert all(torch.equal(before[k], v) for k, v in training.recnet.state_dict().items())  # type: ignore[attr-defined]
+
+
+def test_a_dcnet_may_begin_from_another_of_the_same_architecture(
+    config: Config, upstream: dict[str, Path], toy_model: FaceModel, tmp_path: Path
+) -> None:
+    """Of images of another side, too."""
+    torch.manual_seed(5)
+    begun = DCNet(config.dcnet)
+    save_network(begun, tmp_path / "dcnet", {"image_size": 16, "focal_ratio": 5.0}, toy_model.digest, {})
+    tree = config.model_dump()
+    tree["dcnet"]["start"] = str(tmp_path / "dcnet")
+    training = build("dcnet", Config.model_validate(tree), toy_model, upstream)
+    assert _equal(training.networks["dcnet"], begun) and _equal(training.average, begun)  # type: ignore[attr-defined]
+    tree["dcnet"]["blocks"] += 1
+    with pytest.raises(CheckpointError, match="the architecture"):
+        build("dcnet", Config.model_validate(tree), toy_model, upstream)
 
 
 def test_the_weight_zero_needs_no_expressions(config: Config, toy_model: FaceModel) -> None:

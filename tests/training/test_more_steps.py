@@ -9,13 +9,24 @@ import small_trainings as small
 import torch
 
 from jr2net.config import Config, OptimizerConfig, load
+from jr2net.config.stages import training_section
 from jr2net.face.model import FaceModel
+from jr2net.run.cascade import NETWORKS
 from jr2net.run.inputs import SETTINGS
 from jr2net.training import Training
 from jr2net.training.more_steps import FRACTIONS, changed_by_total
 from jr2net.training.recnet import RecNetTraining
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
+
+
+def test_every_training_has_its_fractions() -> None:
+    config = load(SMOKE)
+    assert {training_section(config, stage) for stage in NETWORKS} <= FRACTIONS.keys()
+    assert changed_by_total(config, "detector", 2 * config.detector.optimizer.steps, 1) == []
+    assert changed_by_total(config, "detector", 2 * config.detector.optimizer.steps, 300) == [
+        "detector.optimizer.decay"
+    ]
 
 
 def config_of(stage: str, steps: int, *overrides: str) -> Config:

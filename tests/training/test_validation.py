@@ -7,6 +7,7 @@ import small_trainings as small
 import torch
 
 from jr2net.face.model import FaceModel
+from jr2net.training.reenactment import ReenactorTraining
 from jr2net.training.validation import validate
 
 TERMS = {
@@ -48,3 +49,13 @@ def test_a_reenactor_is_validated_by_its_average(toy_model: FaceModel) -> None:
         for parameter in training.networks["dcnet"].parameters():
             parameter.mul_(0.5)
     assert validate(training, [batch]) == before
+
+
+def test_flow3d_is_validated_with_the_mattes_that_it_predicts(toy_model: FaceModel) -> None:
+    """As it is used: the true mattes of the clips change neither the losses nor the sample images."""
+    training, batch = small.training("flow3d", toy_model, 4), small.batch(toy_model, 4)
+    assert isinstance(training, ReenactorTraining)
+    training.step(batch)
+    other = batch | {"source_matte": 1 - batch["source_matte"]}
+    assert validate(training, [batch]) == validate(training, [other])
+    assert torch.equal(training.sample_images(batch), training.sample_images(other))

@@ -68,6 +68,13 @@ def warp_image(image: Tensor, flow: Tensor) -> Tensor:
         return F.grid_sample(image.float(), grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
 
 
+def positions(flow: Tensor) -> Tensor:
+    """(B, S, S, 2): where ``warp_image`` samples with a flow (B, 2, S, S), in pixels of an image of side S."""
+    height, width = flow.shape[-2:]
+    grid = (voxel_centres((1, height, width), flow.device)[:, :2, 0] + flow.float()).permute(0, 2, 3, 1)
+    return (grid + 1) * (width / 2)
+
+
 def enlarged(flow: Tensor, image: Tensor) -> Tensor:
     """A flow (B, 2, h, w), interpolated to the size of an image (B, C, S, S)."""
     return F.interpolate(flow, size=image.shape[-2:], mode="bilinear", align_corners=False)

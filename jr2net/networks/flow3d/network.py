@@ -7,7 +7,7 @@ of face-vid2vid and LivePortrait, the conditioning that of PIRenderer and MegaPo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,14 @@ from jr2net.config import Flow3DConfig
 from jr2net.errors import UserError
 from jr2net.face.parameters import FaceParameters
 from jr2net.networks.flow3d.background import Inpaint, MatteHead
-from jr2net.networks.flow3d.geometry import coefficients, dilate, head_motion, surface_motion, with_surface
+from jr2net.networks.flow3d.geometry import (
+    coefficients,
+    dilate,
+    head_motion,
+    positions,
+    surface_motion,
+    with_surface,
+)
 from jr2net.networks.flow3d.refine import Foreground, Refine
 from jr2net.networks.flow3d.warping import Prior, Tensors, Warping
 from jr2net.networks.precision import in_float32
@@ -122,7 +129,8 @@ class Flow3D(nn.Module):
         prior = self.prior(scene.source_face, scene.driving_face, scene.driving, scene.view.position)
         warped = self.warping.warp(code.foreground, code.volume, source, driving, prior)
         foreground = self.refine(warped, code.foreground, scene.conditions)
-        return compose(scene.source_image, code, foreground)
+        generated = compose(scene.source_image, code, foreground)
+        return replace(generated, position=positions(warped.offset)) if self.config.shortcut else generated
 
     def encode(self, source_image: Tensor, matte: Tensor | None = None) -> SourceCode:
         """Source images (B, 3, S, S) in [0, 1] and mattes (B, 1, S, S), predicted if None. Raises ImageSizeError."""

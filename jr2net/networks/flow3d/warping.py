@@ -67,6 +67,7 @@ class Warped(Tensors):
     projected                  the volume's projection
     decoded   (B, 4, S, S)     premultiplied RGBA in [0, 1], decoded from the projection
     texture   (B, 4, S, S)     the source foreground, warped at full resolution by the flow of the visible surface
+    offset    (B, 2, S, S)     that flow, see ``geometry``
     """
 
     volume: Tensor
@@ -74,6 +75,7 @@ class Warped(Tensors):
     projected: Projected
     decoded: Tensor
     texture: Tensor
+    offset: Tensor
 
 
 @dataclass(frozen=True)
@@ -163,13 +165,13 @@ class Warping(nn.Module):
         flow = learnt if prior is None else learnt + prior.flow
         warped = warp_volume(volume, flow)
         projected = self.projection(warped)
-        offset = image_flow(flow, projected.weight)
+        offset = enlarged(image_flow(flow, projected.weight), foreground)
         if prior is not None and prior.surface is not None and prior.face is not None:
             # On the face the mesh knows the surface: no average over depths replaces it.
             on_face = enlarged(image_flow(learnt, projected.weight), foreground) + prior.surface
-            offset = torch.lerp(enlarged(offset, foreground), on_face, prior.face)
+            offset = torch.lerp(offset, on_face, prior.face)
         texture = warp_image(foreground, offset)
-        return Warped(warped, flow, projected, self.decoder(projected.features), texture)
+        return Warped(warped, flow, projected, self.decoder(projected.features), texture, offset)
 
     def forward(
         self,
