@@ -22,7 +22,10 @@ from jobs.stage import run_stage
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.errors import UserError
-from jr2net.report.ablation import Evaluated, ablation_json, ablation_markdown
+from jr2net.evaluation.samples import SAMPLES, read_samples
+from jr2net.report.ablation import Evaluated, ablation_json, set_tables
+from jr2net.report.ablation_pages import ablation_html, ablation_markdown, parts, preface
+from jr2net.report.images import IMAGES, read_grids, side_by_side
 from jr2net.report.result import to_json
 from jr2net.run import manifest
 from jr2net.run.cascade import Run, StageError, stages
@@ -84,8 +87,9 @@ def run_member(member: Member, agenda: Agenda, storages: Sequence[str], broken: 
 
 
 def write_tables(config: Config, wanted: Sequence[Member]) -> None:
-    """Writes the tables of the runs that have finished as they are asked for, in Markdown and JSON, and prints them."""
-    evaluated, stale, runs = [], [], {}
+    """Writes the tables of the runs that have finished as they are asked for, in Markdown and JSON and as a page, and
+    prints them."""
+    evaluated, stale, runs, images = [], [], {}, {}
     for member in wanted:
         folder = member.run.folder("evaluation")
         if (finished := manifest.read_manifest(folder)) is None:
@@ -94,15 +98,21 @@ def write_tables(config: Config, wanted: Sequence[Member]) -> None:
             stale.append(str(member))
             continue
         report = json.loads(storage.read_bytes(storage.join(folder, "report.json")))
-        evaluated.append(Evaluated(member.variant, member.seed, report))
+        samples = read_samples(storage.join(folder, SAMPLES))
+        evaluated.append(Evaluated(member.variant, member.seed, report, samples))
+        if member.variant not in images:  # of the first seed that it was evaluated with
+            images[member.variant] = read_grids(storage.join(folder, IMAGES))
         runs[str(member)] = finished.digest
     first = next(iter(config.matrix.variants))
-    markdown = ablation_markdown(evaluated, first, len(wanted), stale)
+    tables, paragraphs = set_tables(evaluated, first), preface(evaluated, len(wanted), stale)
+    shown = parts(tables, evaluated, first)
+    markdown = ablation_markdown(paragraphs, shown)
     name = storage.join(config.storage, "tables", digest(runs)[:12])
-    storage.write_bytes(f"{name}.json", to_json({"runs": runs, "tables": ablation_json(evaluated, first)}).encode())
+    storage.write_bytes(f"{name}.json", to_json({"runs": runs, "tables": ablation_json(tables)}).encode())
     storage.write_bytes(f"{name}.md", markdown.encode())
+    storage.write_bytes(f"{name}.html", ablation_html(paragraphs, shown, side_by_side(images)).encode())
     print(markdown, flush=True)
-    print(f"[ablate] the tables are {name}.md and {name}.json", flush=True)
+    print(f"[ablate] the tables are {name}.md, .json and, with images, .html", flush=True)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,6 @@
-"""Stage ``evaluation``: evaluates the trained networks and writes ``report.json`` and ``report.html``.
+"""Stage ``evaluation``: evaluates the trained networks and writes ``report.json`` and ``report.html``, and
+``samples.parquet`` (what was measured of every frame and pair) and ``images.parquet`` (the images), with which runs are
+compared.
 
 python jobs/evaluate.py --config configs/laptop.yaml [key=value …]
 
@@ -29,9 +31,11 @@ from jr2net.data.pairs import read_description
 from jr2net.errors import UserError
 from jr2net.evaluation import Bench, Evaluation
 from jr2net.evaluation.bench import Measurement
+from jr2net.evaluation.samples import SAMPLES, write_samples
 from jr2net.process import use_threads
 from jr2net.report.curves import training_log
 from jr2net.report.html import write_report
+from jr2net.report.images import IMAGES, write_grids
 from jr2net.run.cascade import NETWORK_FILES, Run, networks, upstream
 from jr2net.run.environment import machine, versions
 from jr2net.training.log import read_log
@@ -41,10 +45,12 @@ def evaluate(run: Run) -> list[str]:
     """Evaluates on the workers of the cluster and writes the report into the stage's folder."""
     evaluation = Evaluation(run.config, run.folder("prepare"))
     measured, machines = measure(run, evaluation.parts)
-    result, grids = evaluation.report(measured)
+    found, folder = evaluation.report(measured), run.folder("evaluation")
     curves = [training_log(name, read_log(run.folder(name))) for name in networks(run.config)]
-    write_report(run.folder("evaluation"), result | provenance(run) | {"machine": machines[0]}, grids, curves)
-    return ["report.json", "report.html"]
+    write_samples(storage.join(folder, SAMPLES), found.samples)
+    write_report(folder, found.metrics | provenance(run) | {"machine": machines[0]}, found.grids, curves)
+    write_grids(storage.join(folder, IMAGES), found.grids)
+    return ["report.json", "report.html", SAMPLES, IMAGES]
 
 
 def measure(run: Run, parts: Sequence[Measurement]) -> tuple[list[Any], list[Any]]:

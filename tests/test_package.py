@@ -92,7 +92,7 @@ def test_the_wheel_holds_the_library_alone(wheel: Path) -> None:
     code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jr2net").rglob("*.py")}
     data = {
         "jr2net/py.typed",
-        *(f"jr2net/report/{name}" for name in ("report.css", "report.html.j2", "tables.html.j2")),
+        *(f"jr2net/report/{name}" for name in ("report.css", "report.html.j2", "ablation.html.j2", "tables.html.j2")),
         *(
             f"jr2net/weights/{name}/{file}"
             for name in ("recaugnet", "dcnet", "flow3d", "detector")

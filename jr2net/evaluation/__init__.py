@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -16,10 +17,25 @@ from jr2net.evaluation.expression import expression_sweeps
 from jr2net.evaluation.figures import Grid
 from jr2net.evaluation.people import count_people
 from jr2net.evaluation.reconstruction import baseline_parts, frame_parts, mean_landmarks, summarize_frames
-from jr2net.evaluation.reenactment import mean_over_pairs, pair_parts
+from jr2net.evaluation.reenactment import PairValues, mean_over_pairs, pair_parts, pair_samples
+from jr2net.evaluation.samples import Samples, add_uncertainty
 from jr2net.face.model import FaceModel
 
-__all__ = ["Bench", "Evaluation", "evaluate"]
+__all__ = ["Bench", "Evaluation", "Findings", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an evaluation found.
+
+    metrics  of the report: a tree, see ``jr2net.report.result``
+    grids    its images
+    samples  what its means are made of
+    """
+
+    metrics: dict[str, Any]
+    grids: list[Grid]
+    samples: list[Samples]
 
 
 class Evaluation:
@@ -40,36 +56,38 @@ class Evaluation:
         self._sizes = {name: len(parts) for name, parts in groups.items()}
         self.parts: list[Measurement] = [part for parts in groups.values() for part in parts]
 
-    def report(self, measured: Sequence[Any]) -> tuple[dict[str, Any], list[Grid]]:
-        """The metrics of the report (a tree, see ``jr2net.report.result``) and its image grids.
-
-        measured: what each of the parts returned, in their order.
-        """
+    def report(self, measured: Sequence[Any]) -> Findings:
+        """What the report shows. measured: what each of the parts returned, in their order."""
         config, found = self._config, iter(measured)
         by_group = {name: list(islice(found, size)) for name, size in self._sizes.items()}
         baseline = mean_landmarks(by_group["baseline"])
         result: dict[str, Any] = {"reconstruction": {}, "landmarks": {}, "expression": {}, "reenactment": {}}
         result |= self._people
         grids: list[Grid] = []
+        samples: list[Samples] = []
         for name in self._sets:
-            metrics, grid = summarize_frames(by_group[f"frames of {name}"], baseline)
-            for section, methods in metrics.items():
+            summary = summarize_frames(by_group[f"frames of {name}"], name, baseline, config.seed)
+            for section, methods in summary.metrics.items():
                 result[section][name] = methods
-            grids.append(grid)
+            grids += summary.grids
+            samples += summary.samples
         for name in ("same_identity", "cross_identity"):
-            result["reenactment"][name] = mean_over_pairs(by_group[name])
-            for figure, why in by_group[name][0].missing.items():
+            pairs = PairValues.join(by_group[name])
+            result["reenactment"][name] = mean_over_pairs(pairs)
+            samples += pair_samples(pairs, name)
+            for figure, why in pairs.missing.items():
                 result.setdefault("not_measured", {})[figure] = why
+        add_uncertainty(result, samples, config.seed)
         result["ground"] = "studio" if config.data.clips is None else "clips"
         result["reenactor"] = config.reenactor
         vgg19 = getattr(config, config.reenactor).vgg19
         result["perceptual_features"] = "VGG-19" if vgg19 else "RecNet's backbone"
-        return result, grids + by_group["grids"]
+        return Findings(result, grids + by_group["grids"], samples)
 
 
 def evaluate(
     config: Config, model: FaceModel, folders: Mapping[str, str], device: torch.device | str = "cpu"
-) -> tuple[dict[str, Any], list[Grid]]:
+) -> Findings:
     """Evaluates the networks in ``folders`` (stage -> local folder; ``prepare`` may be a URI) on the run's test sets.
 
     Returns what ``Evaluation.report`` does, measured by this process alone. Raises LeakError where a test set shows

@@ -59,8 +59,9 @@ class Cascade:
 
     @property
     def reconstructors(self) -> dict[str, Reconstructor]:
-        """All networks that reconstruct faces, by title."""
-        return {"RecNet": self.recnet, "RecAugNet": self.recaugnet, **self.others}
+        """All networks that reconstruct faces, by title, in the order of ``RECONSTRUCTORS``."""
+        found = {"RecNet": self.recnet, "RecAugNet": self.recaugnet, **self.others}
+        return {title: found[title] for title in RECONSTRUCTORS.values() if title in found}
 
     @property
     def model(self) -> FaceModel:

@@ -18,7 +18,7 @@ from jr2net.face.camera import Camera, to_camera
 from jr2net.face.light import ambient
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
-from jr2net.render.renderer import render_mesh
+from jr2net.render.renderer import Rendering, render_mesh
 
 ImageArray = NDArray[np.uint8]  # (H, W, 3) RGB
 Section = Literal["reconstruction", "reenactment", "expression"]
@@ -90,7 +90,7 @@ def overlay_grid(
     images (B, 3, S, S); ``fits`` maps a column title to the parameters of B faces, or None to omit it; landmarks
     (B, 68, 2) in pixels of S, if given, are drawn as dots onto the input.
     """
-    columns: dict[str, Tensor | None] = {"input": _enlarge(images)}
+    columns: dict[str, Tensor | None] = {"input": overlay_size(images)}
     for name, parameters in fits.items():
         columns[name] = mesh_overlay(images, parameters, model, camera) if parameters is not None else None
     grid = image_grid("reconstruction", title, text, columns, captions)
@@ -122,15 +122,16 @@ def mesh_overlay(
 
     Grey instead of the fitted albedo, which would hide errors of the geometry.
     """
-    scale = OVERLAY_SIZE / camera.size
-    enlarged = Camera(OVERLAY_SIZE, camera.focal * scale, (camera.centre[0] * scale, camera.centre[1] * scale))
-    vertices = to_camera(
-        model.shape(parameters.identity, parameters.expression), parameters.rotation, parameters.translation
-    )
-    light = overlay_light(images.device).expand(len(parameters), -1, -1)
+    rendering = _render(parameters, model, camera, overlay_colours(model)[None], overlay_light(images.device))
     with torch.no_grad():
-        rendering = render_mesh(vertices, model.faces, overlay_colours(model)[None], light, enlarged)
-        return torch.lerp(_enlarge(images), rendering.image.clamp(0, 1), opacity * rendering.mask)
+        return torch.lerp(overlay_size(images), rendering.image.clamp(0, 1), opacity * rendering.mask)
+
+
+def coloured_mesh(parameters: FaceParameters, model: FaceModel, camera: Camera, colours: Tensor) -> Tensor:
+    """Meshes with vertex colours (B, N, 3), all parts lit alike, on light grey: (B, 3, OVERLAY_SIZE, OVERLAY_SIZE)."""
+    rendering = _render(parameters, model, camera, colours, ambient(1.0, colours.device))
+    with torch.no_grad():
+        return torch.lerp(torch.full_like(rendering.image, 0.93), rendering.image.clamp(0, 1), rendering.mask)
 
 
 def overlay_light(device: torch.device | str = "cpu") -> Tensor:
@@ -167,7 +168,19 @@ def to_image_arrays(images: Tensor) -> list[ImageArray]:
     return [np.ascontiguousarray(image) for image in values.permute(0, 2, 3, 1).cpu().numpy()]
 
 
-def _enlarge(images: Tensor) -> Tensor:
+def overlay_size(images: Tensor) -> Tensor:
+    """(B, 3, S, S) to (B, 3, OVERLAY_SIZE, OVERLAY_SIZE)."""
     return functional.interpolate(
         images, size=(OVERLAY_SIZE, OVERLAY_SIZE), mode="bicubic", align_corners=False, antialias=True
     ).clamp(0, 1)
+
+
+@torch.no_grad()
+def _render(parameters: FaceParameters, model: FaceModel, camera: Camera, colours: Tensor, light: Tensor) -> Rendering:
+    """At OVERLAY_SIZE. colours (B or 1, N, 3), light (9, 3)."""
+    scale = OVERLAY_SIZE / camera.size
+    enlarged = Camera(OVERLAY_SIZE, camera.focal * scale, (camera.centre[0] * scale, camera.centre[1] * scale))
+    vertices = to_camera(
+        model.shape(parameters.identity, parameters.expression), parameters.rotation, parameters.translation
+    )
+    return render_mesh(vertices, model.faces, colours, light.expand(len(parameters), -1, -1), enlarged)

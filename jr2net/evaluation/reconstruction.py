@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,10 +15,13 @@ from jr2net.data.clips import ClipSource, FrameRef
 from jr2net.data.evaluation_frames import evenly_spaced, load_frames, spaced_frames
 from jr2net.device import to_device
 from jr2net.evaluation.bench import Bench, Measurement
-from jr2net.evaluation.figures import Grid, overlay_grid
+from jr2net.evaluation.figures import Grid
 from jr2net.evaluation.metrics.expression import expression_errors
 from jr2net.evaluation.metrics.geometry import GeometryErrors, expression_errors_mm, geometry_errors
 from jr2net.evaluation.metrics.landmarks import nme
+from jr2net.evaluation.reconstruction_grids import reconstruction_grids
+from jr2net.evaluation.samples import DRAWS, Samples, intervals
+from jr2net.evaluation.statistics import estimate_figures
 from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.inference.reconstruction import Reconstructor
@@ -38,22 +41,25 @@ OVERLAYS = 10
 class Measured:
     """What is measured of B frames, on the CPU.
 
+    identities     who each frame shows; mesh_identities: who those show whose meshes are aligned
     detected       landmarks (B, 68, 2), NaN where undetected
     landmarks      method -> landmarks (B, 68, 2)
     truth          true expression (B, 51), None without ground truth; then the following are empty
     expression     method -> expression (B, 51)
     expression_mm  method -> error of the expression (B,), mm
     geometry       method -> errors of those meshes that are aligned
-    overlays       fitted meshes over those images that are shown; None: no image is
+    grids          images of those frames that are shown; empty: none is
     """
 
+    identities: tuple[str, ...]
+    mesh_identities: tuple[str, ...]
     detected: Tensor
     landmarks: Mapping[str, Tensor]
     truth: Tensor | None
     expression: Mapping[str, Tensor]
     expression_mm: Mapping[str, Tensor]
     geometry: Mapping[str, GeometryErrors]
-    overlays: Grid | None
+    grids: tuple[Grid, ...]
 
 
 def frame_parts(clips: ClipSource, name: str) -> list[Measurement]:
@@ -91,14 +97,17 @@ def measure_frames(
             expression_mm[method] = expression_errors_mm(cascade.model, prediction.expression, truth.expression).cpu()
         if meshes:
             geometry = _geometry(cascade.model, predictions, truth, list(meshes), bench.crop_mm)
+    people = frames["identity"]
     return Measured(
+        tuple(people),
+        tuple(people[index] for index in meshes),
         frames["landmarks"],
         {method: landmarks_2d(cascade.model, fit, cascade.camera).cpu() for method, fit in fits.items()},
         truth.expression.cpu() if truth is not None else None,
         expression,
         expression_mm,
         geometry,
-        _overlays(bench, name, frames, fits, truth, list(shown)) if shown else None,
+        reconstruction_grids(bench, name, frames, fits, truth, shown) if shown else (),
     )
 
 
@@ -118,29 +127,81 @@ def mean_landmarks(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(parts)).nanmean(0)
 
 
-def summarize_frames(parts: Sequence[Measured], baseline: Tensor) -> tuple[dict[str, dict[str, Any]], Grid]:
-    """Metrics by section of the report (``landmarks``; with ground truth also ``reconstruction`` and ``expression``)
-    and an overlay grid of one test set. ``baseline`` (68, 2): the mean landmarks of the training set."""
-    detected = torch.cat([part.detected for part in parts])
-    landmarks: dict[str, Any] = {
-        "frames": len(detected),
-        "MeanLandmarks": {"nme": _nme(baseline[None].expand_as(detected), detected)},
+@dataclass(frozen=True)
+class Summary:
+    """Of one test set: metrics by section of the report, the samples that they are means of, and grids of images."""
+
+    metrics: dict[str, dict[str, Any]]
+    samples: list[Samples]
+    grids: list[Grid]
+
+
+def summarize_frames(parts: Sequence[Measured], name: str, baseline: Tensor, seed: int) -> Summary:
+    """Metrics of the test set ``name``: ``landmarks``, and with ground truth ``reconstruction`` and ``expression``.
+
+    A metric's interval over people is in ``intervals`` of its method. baseline (68, 2): the mean landmarks of the
+    training set; seed: of the bootstrap.
+    """
+    detected, people = torch.cat([part.detected for part in parts]), _joined(part.identities for part in parts)
+    landmarks = {method: torch.cat([part.landmarks[method] for part in parts]) for method in parts[0].landmarks}
+    landmarks = {"MeanLandmarks": baseline[None].expand_as(detected), **landmarks}
+    errors = {method: nme(found, detected) for method, found in landmarks.items()}
+    samples = [Samples("landmarks", name, "nme", people, _arrays(errors))]
+    metrics: dict[str, dict[str, Any]] = {
+        "landmarks": {"frames": len(detected)} | {method: {"nme": _mean(each)} for method, each in errors.items()}
     }
-    for method in parts[0].landmarks:
-        landmarks[method] = {"nme": _nme(torch.cat([part.landmarks[method] for part in parts]), detected)}
-    metrics: dict[str, dict[str, Any]] = {"landmarks": landmarks}
-    true_expression = [part.truth for part in parts if part.truth is not None]
-    if len(true_expression) == len(parts):
-        truth, aligned = torch.cat(true_expression), [part.geometry for part in parts if part.geometry]
-        metrics |= {"reconstruction": {}, "expression": {}}
-        for method in parts[0].expression:
-            geometry = GeometryErrors.concatenate(part[method] for part in aligned)
-            metrics["reconstruction"] |= {"meshes": len(geometry.rmse), method: geometry.summary()}
-            millimetres = torch.cat([part.expression_mm[method] for part in parts])
-            metrics["reconstruction"][method]["expression_rmse_mm"] = float(millimetres.mean())
-            errors = expression_errors(torch.cat([part.expression[method] for part in parts]), truth)
-            metrics["expression"][method] = errors.summary() | {"shapes": errors.by_name()}
-    return metrics, Grid.join([part.overlays for part in parts if part.overlays is not None])
+    if all(part.truth is not None for part in parts):
+        for section, found, of in (_reconstruction(parts, name, people, seed), _expression(parts, name, people, seed)):
+            metrics[section] = found
+            samples += of
+    return Summary(metrics, samples, [Grid.join(same) for same in zip(*(part.grids for part in parts if part.grids))])
+
+
+Section = tuple[str, dict[str, Any], list[Samples]]
+
+
+def _reconstruction(parts: Sequence[Measured], name: str, people: tuple[str, ...], seed: int) -> Section:
+    """Errors of geometry, of the meshes that were aligned, and of expressions in millimetres, of all frames."""
+    aligned = [part for part in parts if part.geometry]
+    meshes = _joined(part.mesh_identities for part in aligned)
+    found: dict[str, Any] = {"meshes": len(meshes)}
+    rmse, millimetres = {}, {}
+    for method in parts[0].expression:
+        geometry = GeometryErrors.concatenate(part.geometry[method] for part in aligned)
+        millimetres[method] = torch.cat([part.expression_mm[method] for part in parts])
+        rmse[method] = torch.from_numpy(geometry.rmse)
+        summary = _summary(geometry, meshes, seed)
+        found[method] = summary | {"expression_rmse_mm": float(millimetres[method].mean())}
+    return (
+        "reconstruction",
+        found,
+        [
+            Samples("reconstruction", name, "rmse_mm", meshes, _arrays(rmse)),
+            Samples("reconstruction", name, "expression_rmse_mm", people, _arrays(millimetres)),
+        ],
+    )
+
+
+def _summary(geometry: GeometryErrors, meshes: Sequence[str], seed: int) -> dict[str, Any]:
+    estimates = estimate_figures(lambda drawn: geometry.take(drawn).summary(), meshes, DRAWS, seed)
+    return geometry.summary() | {"intervals": intervals(estimates)}
+
+
+def _expression(parts: Sequence[Measured], name: str, people: tuple[str, ...], seed: int) -> Section:
+    """Errors of the 51 coefficients."""
+    truth = torch.cat([part.truth for part in parts if part.truth is not None])
+    found, errors = {}, {}
+    for method in parts[0].expression:
+        predicted = torch.cat([part.expression[method] for part in parts])
+        errors[method] = (predicted - truth).abs().mean(1)
+        measured = expression_errors(predicted, truth)
+        estimates = estimate_figures(partial(_drawn_expression, predicted, truth), people, DRAWS, seed)
+        found[method] = measured.summary() | {"shapes": measured.by_name(), "intervals": intervals(estimates)}
+    return "expression", found, [Samples("expression", name, "mae", people, _arrays(errors))]
+
+
+def _drawn_expression(predicted: Tensor, truth: Tensor, drawn: np.ndarray) -> dict[str, float]:
+    return expression_errors(predicted[drawn], truth[drawn]).summary()
 
 
 def ground_truth(frames: dict[str, Any]) -> FaceParameters | None:
@@ -149,28 +210,6 @@ def ground_truth(frames: dict[str, Any]) -> FaceParameters | None:
     if "truth_identity" not in frames:
         return None
     return FaceParameters(**{name: frames[f"truth_{name}"] for name in names})
-
-
-def _overlays(
-    bench: Bench,
-    name: str,
-    frames: dict[str, Any],
-    fits: Mapping[str, FaceParameters],
-    truth: FaceParameters | None,
-    shown: list[int],
-) -> Grid:
-    model, chosen = bench.cascade.model, torch.tensor(shown)
-    return overlay_grid(
-        f"Overlays: {name.replace('_', ' ')}",
-        "Fitted meshes over images of held-out people; dots: detected landmarks.",
-        frames["image"][chosen].to(model.mean.device),
-        {method: parameters[chosen] for method, parameters in fits.items()}
-        | {"ground truth": truth[chosen] if truth is not None else None},
-        model,
-        bench.cascade.camera,
-        [frames["sample_id"][index] for index in shown],
-        frames["landmarks"][chosen],
-    )
 
 
 def _within(numbers: np.ndarray, first: int) -> list[int]:
@@ -183,8 +222,16 @@ def _fit(reconstructor: Reconstructor, images: Tensor) -> FaceParameters:
     return FaceParameters.concatenate(reconstructor.predict(to_device(batch, device)) for batch in images.split(BATCH))
 
 
-def _nme(predicted: Tensor, detected: Tensor) -> float:
-    return float(nme(predicted, detected).nanmean())
+def _joined(names: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(name for part in names for name in part)
+
+
+def _arrays(values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {method: each.double().numpy() for method, each in values.items()}
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.nanmean())
 
 
 def _geometry(

@@ -25,6 +25,7 @@ from jr2net.evaluation.metrics.embedding import Moments, csim, frechet_distance
 from jr2net.evaluation.metrics.images import compare_images
 from jr2net.evaluation.metrics.landmarks import efl, relative_efl
 from jr2net.evaluation.reconstruction import ground_truth
+from jr2net.evaluation.samples import Samples
 from jr2net.face.parameters import FaceParameters
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
@@ -47,11 +48,13 @@ REAL = "real images"
 class PairValues:
     """What is measured of B pairs, on the CPU.
 
+    people    who the source image of each pair shows
     values    method -> metric -> (B,), one value per pair
     features  method, or REAL -> moments of the features of its images; empty without Inception
     missing   figure -> what it lacks
     """
 
+    people: tuple[str, ...]
     values: Mapping[str, Mapping[str, Tensor]]
     features: Mapping[str, Moments] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +69,8 @@ class PairValues:
         features = dict(parts[0].features)
         for part in parts[1:]:
             features = {method: moments + part.features[method] for method, moments in features.items()}
-        return PairValues(values, features, parts[0].missing)
+        people = tuple(person for part in parts for person in part.people)
+        return PairValues(people, values, features, parts[0].missing)
 
     def fid(self) -> dict[str, float]:
         """Method -> FID to the real images; empty without Inception."""
@@ -135,7 +139,7 @@ def measure_same(bench: Bench, name: str, pairs: Pairs) -> PairValues:
         for method, image in batch.images_by_method().items():
             found.add(method, compare_images(image, batch.driving_image, batch.scene.driving.mask))
             found.add_features(method, image)
-    return found.joined("fid")
+    return found.joined(_people(bench.sets[name], pairs), "fid")
 
 
 def measure_cross(bench: Bench, name: str, pairs: Pairs) -> PairValues:
@@ -153,7 +157,7 @@ def measure_cross(bench: Bench, name: str, pairs: Pairs) -> PairValues:
             if source is not None and (embedding := judges.embeddings(image)) is not None:
                 found.add(method, {"csim": csim(embedding, source)})
             found.add_features(method, image)
-    return found.joined("efl", "fid", "csim")
+    return found.joined(_people(bench.sets[name], pairs), "efl", "fid", "csim")
 
 
 def judged_landmarks(judges: Judges, images: Tensor, driving: Tensor | None) -> dict[str, Tensor]:
@@ -165,16 +169,30 @@ def judged_landmarks(judges: Judges, images: Tensor, driving: Tensor | None) -> 
     return {"efl": relative_efl(found, driving), "detected": found.isfinite().all(-1).all(-1).float()}
 
 
-def mean_over_pairs(parts: Sequence[PairValues]) -> dict[str, Any]:
+def mean_over_pairs(pairs: PairValues) -> dict[str, Any]:
     """``pairs``, the number of all, and method -> metric, its mean over those where it is defined, or FID of all."""
-    joined = PairValues.join(parts)
     means = {
         method: {metric: float(values.nanmean()) for metric, values in metrics.items()}
-        for method, metrics in joined.values.items()
+        for method, metrics in pairs.values.items()
     }
-    for method, fid in joined.fid().items():
+    for method, fid in pairs.fid().items():
         means[method]["fid"] = fid
-    return {"pairs": len(next(iter(next(iter(joined.values.values())).values()))), **means}
+    return {"pairs": len(pairs.people), **means}
+
+
+def pair_samples(pairs: PairValues, test: str) -> list[Samples]:
+    """The values of every pair, by metric; test: ``same_identity`` or ``cross_identity``."""
+    metrics = dict.fromkeys(metric for values in pairs.values.values() for metric in values)
+    return [
+        Samples(
+            "reenactment",
+            test,
+            metric,
+            pairs.people,
+            {method: each[metric].double().numpy() for method, each in pairs.values.items() if metric in each},
+        )
+        for metric in metrics
+    ]
 
 
 def _reenact(clips: ClipSource, pairs: Pairs, cascade: Cascade) -> Iterator[ReenactedBatch]:
@@ -242,9 +260,10 @@ class _Collected:
         if moments is not None:
             self.features[method] = self.features[method] + moments if method in self.features else moments
 
-    def joined(self, *judged: str) -> PairValues:
-        """On the CPU. judged: the figures that the judges are asked for."""
+    def joined(self, people: tuple[str, ...], *judged: str) -> PairValues:
+        """On the CPU. people: of the source images; judged: the figures that the judges are asked for."""
         return PairValues(
+            people,
             {
                 method: {metric: torch.cat(each).cpu() for metric, each in metrics.items()}
                 for method, metrics in self.values.items()
@@ -255,6 +274,10 @@ class _Collected:
             },
             {figure: why for figure, why in self.judges.missing.items() if figure in judged},
         )
+
+
+def _people(clips: ClipSource, pairs: Pairs) -> tuple[str, ...]:
+    return tuple(clips.rows[source.row].identity for source, _ in pairs)
 
 
 def _shown(pairs: Pairs) -> Pairs:
@@ -272,6 +295,6 @@ def pair_grid(bench: Bench, name: str, pairs: Pairs, title: str, text: str) -> G
         "co-visible": batch.scene.view.covisible.expand(-1, 3, -1, -1),
         "WarpOnly": batch.scene.warp_only(),
         batch.title: batch.generated,
+        f"{batch.title} 2": batch.second,
     }
-    captions = [clips.rows[source.row].identity for source, _ in pairs]
-    return image_grid("reenactment", title, text, columns, captions)
+    return image_grid("reenactment", title, text, columns, _people(clips, pairs))

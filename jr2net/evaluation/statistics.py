@@ -53,19 +53,24 @@ class PairedEstimate:
     p: float
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """One figure, by its key, of two methods on the same people."""
+
+    figure: str
+    method: str
+    reference: str
+    paired: PairedEstimate
+
+
 def draw_people(identities: Sequence[str], draws: int = DRAWS, seed: int = 0) -> list[NDArray[np.int64]]:
     """For each draw the indices of its samples: as many people as there are, with replacement, each with all samples.
 
     identities: the person of each sample. Raises ValueError for no samples.
     """
-    if not len(identities):
-        raise ValueError("no samples to draw from")
-    numbers: dict[str, list[int]] = {}
-    for index, identity in enumerate(identities):
-        numbers.setdefault(identity, []).append(index)
-    samples = [np.array(indices) for indices in numbers.values()]
-    chosen = np.random.default_rng(seed).integers(len(samples), size=(draws, len(samples)))
-    return [np.concatenate([samples[person] for person in row]) for row in chosen]
+    numbers = _numbers(identities)
+    samples = [np.flatnonzero(numbers == person) for person in range(numbers.max() + 1)]
+    return [np.concatenate([samples[person] for person in row]) for row in _drawn(len(samples), draws, seed)]
 
 
 def estimate(
@@ -101,6 +106,33 @@ def estimate_figures(
     }
 
 
+def estimate_mean(samples: Array, identities: Sequence[str], draws: int = DRAWS, seed: int = 0) -> Estimate:
+    """``estimate`` of the mean of those samples (n,) that have a value (are not NaN); NaN, of nobody, if none has.
+
+    Much faster than ``estimate``: a mean needs no more of a person than the sum and the number of their samples.
+    """
+    samples = _checked(samples, identities)
+    samples, identities = _known(np.isfinite(samples), samples, identities)
+    if not len(samples):
+        return Estimate(float("nan"), people=0)
+    means = _means(samples, identities, draws, seed)
+    if len(means.of_people) < 2:
+        return Estimate(means.of_all)
+    return Estimate(means.of_all, *_interval(means.drawn), len(means.of_people))
+
+
+def compare_means(
+    first: Array, second: Array, identities: Sequence[str], draws: int = DRAWS, seed: int = 0
+) -> PairedEstimate | None:
+    """``compare`` of the means of two methods over those samples (n,) for which both have a value; None: for none."""
+    first, second = _checked(first, identities), _checked(second, identities)
+    both = np.isfinite(first) & np.isfinite(second)
+    if not both.any():
+        return None
+    a, b = (_means(*_known(both, samples, identities), draws, seed) for samples in (first, second))
+    return _paired(a, b, draws, seed)
+
+
 def compare(
     first: Array,
     second: Array,
@@ -114,21 +146,16 @@ def compare(
     Raises ValueError where the lengths differ.
     """
     first, second = _checked(first, identities), _checked(second, identities)
-    people = len(set(identities))
-    a, b = float(statistic(first)), float(statistic(second))
-    ratio, difference = Estimate(_ratio(a, b), people=people), Estimate(a - b, people=people)
-    if people < 2:
-        return PairedEstimate(ratio, difference, 1.0)
-    pairs = [
-        (float(statistic(first[indices])), float(statistic(second[indices])))
-        for indices in draw_people(identities, draws, seed)
-    ]
-    ratios, differences = np.array([_ratio(*pair) for pair in pairs]), np.array([x - y for x, y in pairs])
-    return PairedEstimate(
-        Estimate(ratio.value, *_interval(ratios), people),
-        Estimate(difference.value, *_interval(differences), people),
-        _sign_test(_by_person(first, identities, statistic) - _by_person(second, identities, statistic), draws, seed),
+    indices = draw_people(identities, draws, seed) if len(set(identities)) > 1 else []
+    a, b = (
+        _Measured(
+            float(statistic(samples)),
+            np.array([statistic(samples[drawn]) for drawn in indices]),
+            _by_person(samples, identities, statistic),
+        )
+        for samples in (first, second)
     )
+    return _paired(a, b, draws, seed)
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:
@@ -143,10 +170,58 @@ def over_seeds(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half, count)
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """A figure of all samples, of each draw of people, and of each person's samples alone."""
+
+    of_all: float
+    drawn: Array
+    of_people: Array
+
+
+def _means(samples: Array, identities: Sequence[str], draws: int, seed: int) -> _Measured:
+    """Means of samples (n,), without NaN, on the draws of ``draw_people``."""
+    numbers = _numbers(identities)
+    sums, sizes = np.bincount(numbers, samples), np.bincount(numbers)
+    people = len(sizes)
+    times = np.array([np.bincount(row, minlength=people) for row in _drawn(people, draws, seed)], np.float64)
+    return _Measured(float(samples.mean()), (times @ sums) / (times @ sizes), sums / sizes)
+
+
+def _paired(first: _Measured, second: _Measured, draws: int, seed: int) -> PairedEstimate:
+    people = len(first.of_people)
+    ratio, difference = _ratio(first.of_all, second.of_all), first.of_all - second.of_all
+    if people < 2:
+        return PairedEstimate(Estimate(ratio, people=people), Estimate(difference, people=people), 1.0)
+    ratios = np.array([_ratio(a, b) for a, b in zip(first.drawn, second.drawn)])
+    return PairedEstimate(
+        Estimate(ratio, *_interval(ratios), people),
+        Estimate(difference, *_interval(first.drawn - second.drawn), people),
+        _sign_test(first.of_people - second.of_people, draws, seed),
+    )
+
+
+def _numbers(identities: Sequence[str]) -> NDArray[np.int64]:
+    """(n,): the number of each sample's person, in the order in which they come. Raises ValueError for no samples."""
+    if not len(identities):
+        raise ValueError("no samples to draw from")
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(identity, len(numbers)) for identity in identities], np.int64)
+
+
+def _drawn(people: int, draws: int, seed: int) -> NDArray[np.int64]:
+    """(draws, people): numbers of the people of each draw."""
+    return np.random.default_rng(seed).integers(people, size=(draws, people))
+
+
+def _known(known: NDArray[np.bool_], samples: Array, identities: Sequence[str]) -> tuple[Array, list[str]]:
+    return samples[known], [identity for identity, is_known in zip(identities, known) if is_known]
+
+
 def _by_person(samples: Array, identities: Sequence[str], statistic: Statistic) -> Array:
     """(people,): the figure of each person's samples."""
-    person = np.array(identities)
-    return np.array([statistic(samples[person == name]) for name in dict.fromkeys(identities)])
+    numbers = _numbers(identities)
+    return np.array([statistic(samples[numbers == person]) for person in range(numbers.max() + 1)])
 
 
 def _sign_test(differences: Array, draws: int, seed: int) -> float:

@@ -1,7 +1,8 @@
 """One table per test set of a matrix of runs: every method of every variant, as mean over seeds with its interval.
 
 A method that several variants share, e.g. RecNet where only DCNet's settings differ, is one row. Ratios are of figures
-of the same seed: to methods of the same run, and to the same method of the first variant.
+of the same seed: to methods of the same run, and to the same method of the first variant. They have two intervals: over
+seeds, of what other trainings would show, and over people, of what other people would show of these networks.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jr2net.evaluation.paper import TABLE_5
-from jr2net.evaluation.protocols.markdown import rows_to_markdown, show
-from jr2net.evaluation.protocols.result import Figure
-from jr2net.evaluation.statistics import LEVEL, Estimate, over_seeds
+import numpy as np
+
+from jr2net.evaluation.samples import DRAWS, Samples
+from jr2net.evaluation.statistics import Estimate, PairedEstimate, compare_means, over_seeds
 from jr2net.report.result import look_up, test_sets
-from jr2net.report.tables import METRICS, SET_TITLES
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ SECTIONS: Mapping[str, Compared] = {
     "reconstruction": Compared(
         "Reconstruction",
         ("rmse_mm", "std_mm", "median_mm", "p80_mm", "expression_rmse_mm"),
-        ("MeanFace", "RecNet"),
+        ("MeanFace", "RecNet", "RecAugNet"),
         ("rmse_mm", "expression_rmse_mm"),
     ),
-    "expression": Compared("Expressions", ("mae", "correlation"), ("MeanFace", "RecNet"), ("mae",)),
-    "landmarks": Compared("Landmarks", ("nme",), ("MeanLandmarks", "RecNet"), ("nme",)),
+    "expression": Compared("Expressions", ("mae", "correlation"), ("MeanFace", "RecNet", "RecAugNet"), ("mae",)),
+    "landmarks": Compared("Landmarks", ("nme",), ("MeanLandmarks", "RecNet", "RecAugNet"), ("nme",)),
     "reenactment": Compared(
         "Reenactment",
         ("l1", "l1_face", "psnr", "ssim", "fid", "efl", "efl_px", "csim"),
-        ("WarpOnly",),
+        ("WarpOnly", "DCNet", "3DFlowRenderer"),
         ("l1", "l1_face", "efl", "efl_px"),
     ),
 }
@@ -53,11 +53,12 @@ SECTIONS: Mapping[str, Compared] = {
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The report of one run of a matrix."""
+    """The report of one run of a matrix, and the samples of its means; none: an older version made it."""
 
     variant: str
     seed: int
     report: Mapping[str, Any]
+    samples: Sequence[Samples] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Row:
     variants  those that have it, with the same figures
     metrics   metric -> estimate over seeds, and ``seeds``: metric -> figure by seed
     ratios    (reference, metric) -> estimate over seeds; the first variant, as a reference, is its name
+    paired    the same, over the people of all seeds together
     """
 
     method: str
@@ -74,6 +76,7 @@ class Row:
     metrics: Mapping[str, Estimate]
     seeds: Mapping[str, Mapping[int, float]]
     ratios: Mapping[tuple[str, str], Estimate]
+    paired: Mapping[tuple[str, str], PairedEstimate]
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class SetTable:
 
 
 def set_tables(evaluated: Sequence[Evaluated], first: str) -> list[SetTable]:
-    """The tables of all sections and test sets, of at least one run. first: the variant to which the others are
+    """The tables of all sections and test sets. first: the variant to which the others are
     compared, whether or not it is among them."""
     tables = []
     for section in SECTIONS:
@@ -99,40 +102,26 @@ def set_tables(evaluated: Sequence[Evaluated], first: str) -> list[SetTable]:
     return tables
 
 
-def ablation_markdown(evaluated: Sequence[Evaluated], first: str, wanted: int, stale: Sequence[str] = ()) -> str:
-    """All tables. wanted: number of runs, of which some may not have been evaluated; stale: those that were evaluated,
-    but with other settings."""
-    left_out = [f"Left out, as not all has finished with these settings: {'; '.join(stale)}."] if stale else []
-    if not evaluated:
-        return "\n\n".join([f"None of {wanted} runs has been evaluated.", *left_out]) + "\n"
-    variants, seeds = (list(dict.fromkeys(getattr(run, part) for run in evaluated)) for part in ("variant", "seed"))
-    lines = [
-        f"{len(evaluated)} of {wanted} runs: variants {', '.join(variants)}; seeds {', '.join(map(str, seeds))}. Means "
-        f"over seeds; in brackets: Student's {LEVEL:.0%} interval of the mean over seeds. Ratios are of the same seed.",
-    ]
-    for line in left_out:
-        lines += ["", line]
-    for table in set_tables(evaluated, first):
-        lines += ["", *_markdown(table, first, variants)]
-    return "\n".join(lines) + "\n"
-
-
-def ablation_json(evaluated: Sequence[Evaluated], first: str) -> dict[str, Any]:
+def ablation_json(tables: Sequence[SetTable]) -> dict[str, Any]:
     """section -> test set -> rows, each with its figures by seed and its estimates; ratios by reference."""
     tree: dict[str, Any] = {}
-    for table in set_tables(evaluated, first) if evaluated else []:
+    for table in tables:
         rows = []
         for row in table.rows:
-            ratios: dict[str, dict[str, Any]] = {}
-            for (reference, metric), value in row.ratios.items():
-                ratios.setdefault(reference, {})[metric] = asdict(value)
             estimates = {metric: asdict(value) for metric, value in row.metrics.items()}
             by_seed = {metric: {str(seed): value for seed, value in each.items()} for metric, each in row.seeds.items()}
             rows.append(
                 {"method": row.method, "variants": list(row.variants), "metrics": estimates, "seeds": by_seed}
-                | {"ratios": ratios}
+                | {"ratios": _by_reference(row.ratios), "paired": _by_reference(row.paired)}
             )
         tree.setdefault(table.section, {})[table.name] = rows
+    return tree
+
+
+def _by_reference(found: Mapping[tuple[str, str], Any]) -> dict[str, dict[str, Any]]:
+    tree: dict[str, dict[str, Any]] = {}
+    for (reference, metric), value in found.items():
+        tree.setdefault(reference, {})[metric] = asdict(value)
     return tree
 
 
@@ -168,7 +157,49 @@ def _rows(evaluated: Sequence[Evaluated], first: str, section: str, name: str) -
             if (found := _ratios(known.get(metric, {}), others[reference].get(metric, {})))
         }
         estimates = {metric: over_seeds(list(by_seed.values())) for metric, by_seed in known.items()}
-        yield Row(method, tuple(variants), estimates, known, ratios)
+        people = {
+            (reference, metric): paired
+            for reference, metric in ratios
+            if (paired := _over_people(evaluated, (section, name, metric), method, variants, reference, first))
+        }
+        yield Row(method, tuple(variants), estimates, known, ratios, people)
+
+
+def _over_people(
+    evaluated: Sequence[Evaluated],
+    figure: tuple[str, str, str],
+    method: str,
+    variants: Sequence[str],
+    reference: str,
+    first: str,
+) -> PairedEstimate | None:
+    """A method, which some variants share, against a reference on the people of all seeds together; None where runs
+    have no samples or were tested on different people.
+
+    figure: section, test set and metric. The studio's people differ between seeds, real ones do not.
+    """
+    runs = {(run.variant, run.seed): run for run in evaluated}
+    values, others, people = [], [], []
+    for seed in dict.fromkeys(run.seed for run in evaluated):
+        run = next((runs[variant, seed] for variant in variants if (variant, seed) in runs), None)
+        other, of = (runs.get((first, seed)), method) if reference == first else (run, reference)
+        ours, theirs = (_samples(each, figure) for each in (run, other))
+        if ours is None or theirs is None or method not in ours.values or of not in theirs.values:
+            continue
+        if ours.identities != theirs.identities:
+            return None
+        values.append(ours.values[method])
+        others.append(theirs.values[of])
+        is_real = run is not None and run.report.get("ground") == "clips"
+        people += [name if is_real else f"{seed}/{name}" for name in ours.identities]
+    if not values:
+        return None
+    return compare_means(np.concatenate(values), np.concatenate(others), people, DRAWS)
+
+
+def _samples(run: Evaluated | None, figure: tuple[str, str, str]) -> Samples | None:
+    found = run.samples if run is not None else ()
+    return next((each for each in found if (each.section, each.test_set, each.metric) == figure), None)
 
 
 def _agree(one: Mapping[str, Mapping[int, float]], other: Mapping[str, Mapping[int, float]]) -> bool:
@@ -180,36 +211,3 @@ def _agree(one: Mapping[str, Mapping[int, float]], other: Mapping[str, Mapping[i
 def _ratios(values: Mapping[int, float], others: Mapping[int, float]) -> list[float]:
     """Of the seeds that both have."""
     return [values[seed] / others[seed] for seed in values if others.get(seed)]
-
-
-def _markdown(table: SetTable, first: str, variants: Sequence[str]) -> list[str]:
-    compared = SECTIONS[table.section]
-    metrics = [metric for metric in compared.metrics if any(metric in row.metrics for row in table.rows)]
-    order = [(reference, metric) for metric in compared.ratios for reference in (*compared.references, first)]
-    ratios = [key for key in order if any(key in row.ratios for row in table.rows)]
-    figures = {metric: _figure(metric) for metric in metrics}
-    header = ["", "variant", *(figures[metric].heading for metric in metrics)]
-    header += [f"{METRICS[metric].header} / {reference}" for reference, metric in ratios]
-    rows = [
-        [
-            row.method,
-            "all" if set(row.variants) == set(variants) and len(variants) > 1 else ", ".join(row.variants),
-            *(show(row.metrics.get(metric), figures[metric]) for metric in metrics),
-            *(show(row.ratios.get(key), _RATIO) for key in ratios),
-        ]
-        for row in table.rows
-    ]
-    title = SET_TITLES.get(table.name, table.name.replace("_", " ").capitalize())
-    lines = [f"## {compared.title}: {title[0].lower()}{title[1:]}", "", *rows_to_markdown(header, rows)]
-    if table.name == "same_identity" and table.ground == "clips":  # the studio's people are not those of the paper
-        published = f"The paper's {TABLE_5.title}, as printed (its own networks and clips):"
-        lines += ["", published, "", *rows_to_markdown(["", *TABLE_5.columns], TABLE_5.rows)]
-    return lines
-
-
-_RATIO = Figure("ratio", "", digits=3)
-
-
-def _figure(metric: str) -> Figure:
-    known = METRICS[metric]
-    return Figure(metric, known.header, known.unit, known.digits, known.better)

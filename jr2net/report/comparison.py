@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jr2net.report.result import BASELINES, is_number, look_up, test_sets
+from jr2net.evaluation.samples import BASELINES
+from jr2net.report.result import is_number, look_up, test_sets
 from jr2net.report.tables import METRICS, SET_TITLES
 
 REFERENCE = "dcnet"

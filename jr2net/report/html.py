@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from PIL import Image
 
 from jr2net.evaluation.figures import Grid, ImageArray
 from jr2net.evaluation.paper import PaperTable, published_reenactment
 from jr2net.report import curves
 from jr2net.report.curves import TrainingLog
+from jr2net.report.images import encode_for_page
 from jr2net.report.result import EVALUATED, missing, plain, test_sets, to_json
 from jr2net.report.tables import Table, headlines, section_tables
 from jr2net.run.environment import duration
 from jr2net.storage import join, write_bytes
 
-_TEMPLATES = jinja2.Environment(
+TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("jr2net.report", "."),
     autoescape=True,
     trim_blocks=True,
@@ -95,7 +94,7 @@ def render_html(result: Mapping[str, Any], grids: Sequence[Grid] = (), logs: Seq
         sets = _set_views(result, key)
         if sets or section_grids:
             sections.append({"key": key, "title": title, "text": text, "sets": sets, "grids": section_grids})
-    return _TEMPLATES.get_template("report.html.j2").render(
+    return TEMPLATES.get_template("report.html.j2").render(
         **{key: result.get(key) for key in ("name", "created", "ground", "synthesis")},
         headlines=headlines(result),
         sections=sections,
@@ -104,7 +103,7 @@ def render_html(result: Mapping[str, Any], grids: Sequence[Grid] = (), logs: Seq
         facts={k: v for k, v in result.items() if k not in _KNOWN and not isinstance(v, (dict, list))},
         details={k: list(_leaves(v)) for k, v in result.items() if k not in _KNOWN and isinstance(v, (dict, list))},
         logs=[log for log in logs if log.curves],
-        data_uri=_data_uri,
+        data_uri=data_uri,
         svg=lambda curve: Markup(curves.svg(curve)),
         ends=curves.ends,
         duration=duration,
@@ -171,13 +170,8 @@ def _brief(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "–" if value is None else str(value)
 
 
-def _data_uri(image: ImageArray) -> str:
-    """PNG for small images, which keeps pixels exact; JPEG without chroma subsampling for large ones."""
-    stream = io.BytesIO()
-    if max(image.shape[:2]) <= 96:
-        Image.fromarray(image).save(stream, "PNG", optimize=True)
-        kind = "png"
-    else:
-        Image.fromarray(image).save(stream, "JPEG", quality=92, subsampling=0)
-        kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+def data_uri(image: ImageArray) -> str:
+    """The image within a page."""
+    content = encode_for_page(image)
+    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

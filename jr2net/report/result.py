@@ -7,6 +7,10 @@
     synthesis.{pairs,pairs_per_second}, stages.<name>.seconds
     identities.{training,left_out,validation,<test set>}, leaks: identities trained and tested on, which has to be 0
 
+Beside its metrics a method has ``intervals.<metric>.{low,high,people}``: 95 %, by bootstrap over people. Beside its
+methods a test set has ``comparisons``, a list of {figure, method, reference, paired.{ratio,difference,p}}: of the same
+figure of two methods on the same people (``jr2net.evaluation.statistics``).
+
 Other entries (ground, versions, machine, digests, perceptual_features, config, …) are kept and shown unchanged. A
 number at the level of the methods (``reconstruction.natural.meshes``) is a remark about its test set.
 """
@@ -22,13 +26,6 @@ from jr2net.errors import UserError
 
 EVALUATED = ("reconstruction", "landmarks", "reenactment", "expression")
 """Sections with the structure section -> test set -> method -> metric."""
-
-BASELINES: tuple[str, ...] = ("MeanFace", "MeanLandmarks", "CopySource", "WarpOnly")
-"""Baselines that use no network.
-
-MeanFace is α = β = 0; MeanLandmarks always predicts the mean landmarks of the training set; CopySource is the source
-image; WarpOnly is the source warped where co-visible, copied elsewhere.
-"""
 
 _RECONSTRUCTION = ("rmse_mm", "std_mm", "median_mm", "p80_mm", "expression_rmse_mm")
 _REENACTMENT = ("l1", "l1_face", "psnr", "ssim")
@@ -95,7 +92,12 @@ def test_sets(result: Mapping[str, Any], section: str) -> Iterator[tuple[str, di
     """(name, methods, remarks) of every test set of a section."""
     for name, entries in (result.get(section) or {}).items():
         methods = {key: value for key, value in entries.items() if isinstance(value, Mapping)}
-        yield name, methods, {key: value for key, value in entries.items() if not isinstance(value, Mapping)}
+        yield name, methods, {key: value for key, value in entries.items() if not isinstance(value, (Mapping, list))}
+
+
+def comparisons(result: Mapping[str, Any], section: str, name: str) -> list[Mapping[str, Any]]:
+    """The paired comparisons of a test set; empty in reports of older versions."""
+    return list((result.get(section) or {}).get(name, {}).get("comparisons", ()))
 
 
 def plain(value: Any, key: str = "result") -> Any:

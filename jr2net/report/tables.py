@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jr2net.report.result import BASELINES, for_reenactor, is_number, look_up, test_sets
+from jr2net.evaluation.samples import BASELINES
+from jr2net.report.result import comparisons, for_reenactor, is_number, look_up, test_sets
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,13 @@ _REQUIRED_BASELINES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """text: the value; comparison: with the best baseline; best: whether no other row of the table is better."""
+    """text: the value; interval: over people; comparison: with the best baseline; best: whether no other row of the
+    table is better."""
 
     text: str
     comparison: str = ""
     best: bool = False
+    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,26 +95,45 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """Two methods on the same people: the ratio and the difference of a metric, with intervals, and the test's p."""
+
+    metric: str
+    methods: str
+    ratio: str
+    difference: str
+    p: str
+
+
+@dataclass(frozen=True)
 class Table:
     name: str
     title: str
     remarks: str
     columns: tuple[Metric, ...]
     rows: tuple[Row, ...]
+    compared: tuple[Compared, ...] = ()
 
 
 @dataclass(frozen=True)
 class Headline:
-    """One key result: ``ratio`` of a method's error to the error of its reference."""
+    """One key result: ``ratio`` of a method's error to the error of its reference.
+
+    interval  of the ratio, over people; None: not known
+    """
 
     ratio: float
     sentence: str
     numbers: str
+    interval: tuple[float, float] | None = None
 
     @property
     def verdict(self) -> str:
         change = round(abs(self.ratio - 1) * 100)
-        return "no difference" if change == 0 else f"{change} % {'lower' if self.ratio < 1 else 'higher'}"
+        if change == 0:
+            return "no difference"
+        is_shown = self.interval is None or not self.interval[0] <= 1 <= self.interval[1]
+        return f"{change} % {'lower' if self.ratio < 1 else 'higher'}{'' if is_shown else ', within chance'}"
 
 
 _HEADLINES = (
@@ -158,13 +180,15 @@ def headlines(result: Mapping[str, Any]) -> list[Headline]:
     """The headlines whose metrics are in the result."""
     found = []
     for key, references, sentence in _HEADLINES:
-        value = look_up(result, for_reenactor(key, result))
-        reference_values = [error for error in (look_up(result, name) for name in references) if error]
-        if value is not None and reference_values:
-            reference = min(reference_values)
+        key = for_reenactor(key, result)
+        value = look_up(result, key)
+        known = {name: error for name in references if (error := look_up(result, name))}
+        if value is not None and known:
+            best = min(known, key=known.__getitem__)
             metric = METRICS[key.rsplit(".", 1)[1]]
-            numbers = f"{_number(value, metric)} against {_number(reference, metric)} {metric.unit}".rstrip()
-            found.append(Headline(value / reference, for_reenactor(sentence, result), numbers))
+            numbers = f"{_number(value, metric)} against {_number(known[best], metric)} {metric.unit}".rstrip()
+            interval = _ratio_interval(result, key, best)
+            found.append(Headline(value / known[best], for_reenactor(sentence, result), numbers, interval))
     return found
 
 
@@ -177,7 +201,8 @@ def section_tables(result: Mapping[str, Any], section: str) -> list[Table]:
         title = SET_TITLES.get(name, name.replace("_", " ").capitalize())
         remarks_text = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in remarks.items())
         columns = _columns(methods.values())
-        tables.append(Table(name, title, remarks_text, tuple(map(_metric, columns)), _rows(methods, columns)))
+        rows, compared = _rows(methods, columns), tuple(_compared(each) for each in comparisons(result, section, name))
+        tables.append(Table(name, title, remarks_text, tuple(map(_metric, columns)), rows, compared))
     return tables
 
 
@@ -204,7 +229,8 @@ def _rows(methods: Mapping[str, Mapping], columns: Sequence[str]) -> tuple[Row, 
                 cells[label].append(Cell("–"))
                 continue
             comparison = "" if label in BASELINES else _compare(value, baseline, metric)
-            cells[label].append(Cell(_number(value, metric), comparison, len(known) > 1 and value == best))
+            is_best, interval = len(known) > 1 and value == best, _interval(methods[label], column, metric)
+            cells[label].append(Cell(_number(value, metric), comparison, is_best, interval))
     return tuple(Row(label, label in BASELINES, tuple(cells[label])) for label in ordered)
 
 
@@ -219,6 +245,42 @@ def _compare(value: float, baseline: float | None, metric: Metric) -> str:
     if baseline is None or (metric.better < 0 and baseline == 0):
         return ""
     return f"{value / baseline:.2f} ×" if metric.better < 0 else f"{value - baseline:+.{metric.digits}f}"
+
+
+def _interval(metrics: Mapping[str, Any], column: str, metric: Metric) -> str:
+    low, high = (look_up(metrics, f"intervals.{column}.{end}") for end in ("low", "high"))
+    return "" if low is None or high is None else f"{_number(low, metric)} to {_number(high, metric)}"
+
+
+def _compared(comparison: Mapping[str, Any]) -> Compared:
+    metric, paired = _metric(comparison["figure"]), comparison["paired"]
+    unit = f" {metric.unit}" if metric.unit else ""
+    return Compared(
+        metric.header,
+        f"{comparison['method']} / {comparison['reference']}",
+        _estimate(paired["ratio"], Metric("", 3, 0)),
+        f"{_estimate(paired['difference'], metric)}{unit}",
+        f"{paired['p']:.2g}",
+    )
+
+
+def _estimate(estimate: Mapping[str, Any], metric: Metric) -> str:
+    if estimate["value"] is None:
+        return "–"
+    value = _number(estimate["value"], metric)
+    if estimate["low"] is None:
+        return value
+    return f"{value} [{_number(estimate['low'], metric)}, {_number(estimate['high'], metric)}]"
+
+
+def _ratio_interval(result: Mapping[str, Any], key: str, reference: str) -> tuple[float, float] | None:
+    """Of the ratio of two methods' metrics, by their dotted keys in the result."""
+    section, name, method, metric = key.split(".")
+    for each in comparisons(result, section, name):
+        if (each["method"], each["reference"], each["figure"]) == (method, reference.split(".")[2], metric):
+            ratio = each["paired"]["ratio"]
+            return None if ratio["low"] is None else (ratio["low"], ratio["high"])
+    return None
 
 
 def _number(value: float, metric: Metric) -> str:

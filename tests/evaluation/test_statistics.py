@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, ttest_1samp
 
-from jr2net.evaluation.statistics import compare, draw_people, estimate, over_seeds
+from jr2net.evaluation.statistics import compare, compare_means, draw_people, estimate, estimate_mean, over_seeds
 
 
 def people_of(count: int, each: int) -> list[str]:
@@ -94,3 +94,27 @@ def test_lengths_have_to_agree() -> None:
         draw_people([])
     with pytest.raises(ValueError, match="no seeds"):
         over_seeds([])
+
+
+def test_means_are_estimated_and_compared_as_any_figure_is() -> None:
+    rng = np.random.default_rng(5)
+    identities = ["a", "b", "a", "c", "c", "c", "d", "b"]
+    first, second = rng.normal(3, 1, 8), rng.normal(4, 1, 8)
+    fast, slow = (function(first, identities, draws=200, seed=3) for function in (estimate_mean, estimate))
+    assert (fast.value, fast.low, fast.high) == pytest.approx((slow.value, slow.low, slow.high))
+    assert fast.people == slow.people == 4
+    fast, slow = (function(first, second, identities, draws=200, seed=3) for function in (compare_means, compare))
+    for one, other in ((fast.ratio, slow.ratio), (fast.difference, slow.difference)):
+        assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high))
+    assert fast.p == slow.p
+
+
+def test_samples_without_a_value_are_left_out_of_means_and_of_both_sides_of_a_comparison() -> None:
+    identities, nan = ["a", "b", "c", "d"], np.nan
+    found = estimate_mean(np.array([1.0, nan, 3.0, nan]), identities)
+    assert (found.value, found.people) == (2.0, 2)
+    paired = compare_means(np.array([1.0, 9.0, 3.0, nan]), np.array([2.0, nan, 6.0, 9.0]), identities)
+    assert paired is not None and paired.ratio.value == 0.5 and paired.ratio.people == 2
+    assert compare_means(np.array([1.0, nan]), np.array([nan, 1.0]), ["a", "b"]) is None
+    nothing = estimate_mean(np.full(2, nan), ["a", "b"])
+    assert np.isnan(nothing.value) and nothing.low is None and nothing.people == 0

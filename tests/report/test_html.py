@@ -100,6 +100,21 @@ def test_published_tables_stand_beside_figures_of_the_same_thing(result, figures
     assert "37.45" in page and "17.29" not in page, "FID measures the same, EFL in unknown pixels does not"
 
 
+def test_page_shows_how_sure_its_figures_are(result, figures):
+    tree = json.loads(json.dumps(result))
+    natural = tree["reconstruction"]["natural"]
+    natural["RecNet"]["intervals"] = {"rmse_mm": {"low": 0.41, "high": 0.72, "people": 9}}
+    ratio = {"value": 0.9, "low": 0.81, "high": 0.99, "people": 9}
+    paired = {"ratio": ratio, "difference": ratio, "p": 0.003}
+    compared = {"figure": "rmse_mm", "method": "RecNet", "reference": "MeanFace", "paired": paired}
+    natural["comparisons"] = [compared]
+    page = render_html(tree, *figures)
+    outline(page)
+    for text in ("0.41 to 0.72", "0.900 [0.810, 0.990]", "0.81 to 0.99", "0.003", "compared on the same people"):
+        assert text in page
+    assert "compared on the same people" not in render_html(result, *figures)
+
+
 def test_missing_sections_are_omitted(figures):
     clips = {
         "ground": "clips",

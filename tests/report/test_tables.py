@@ -68,3 +68,32 @@ def test_a_published_table_stands_beside_what_measures_the_same_thing_only():
     (one,) = published_reenactment("cross_identity", {"efl", "fid"})
     assert one.columns == ("FID ↓",) and one.rows[0] == ("Bilayer", "55.10")
     assert published_reenactment("natural", {"l1"}) == ()
+
+
+def with_intervals(low: float, high: float) -> dict:
+    """A report in which RecNet's error is compared with the mean face's on the same people."""
+    ratio = {"value": 0.94, "low": low, "high": high, "people": 40}
+    difference = {"value": -0.12, "low": -0.2, "high": None, "people": 40}
+    paired = {"ratio": ratio, "difference": difference | {"high": -0.04}, "p": 0.0123}
+    methods = {
+        "MeanFace": {"rmse_mm": 2.0},
+        "RecNet": {"rmse_mm": 1.88, "intervals": {"rmse_mm": {"low": 1.8, "high": 1.955, "people": 40}}},
+    }
+    compared = {"figure": "rmse_mm", "method": "RecNet", "reference": "MeanFace", "paired": paired}
+    return {"reconstruction": {"natural": {"meshes": 80, **methods, "comparisons": [compared]}}}
+
+
+def test_intervals_and_comparisons_are_shown() -> None:
+    (table,) = section_tables(with_intervals(0.9, 0.98), "reconstruction")
+    assert table.remarks == "meshes: 80"
+    assert table.rows[1].cells[0].interval == "1.80 to 1.96" and table.rows[0].cells[0].interval == ""
+    (compared,) = table.compared
+    assert (compared.methods, compared.metric) == ("RecNet / MeanFace", "RMSE")
+    assert compared.ratio == "0.940 [0.900, 0.980]" and compared.difference == "-0.12 [-0.20, -0.04] mm"
+    assert compared.p == "0.012"
+
+
+def test_a_headline_within_chance_says_so() -> None:
+    (shown,), (unsure,) = headlines(with_intervals(0.9, 0.98)), headlines(with_intervals(0.9, 1.01))
+    assert shown.interval == (0.9, 0.98) and shown.verdict == "6 % lower"
+    assert unsure.verdict == "6 % lower, within chance"

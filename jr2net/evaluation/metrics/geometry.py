@@ -49,6 +49,10 @@ class GeometryErrors:
             *(np.concatenate(each) for each in zip(*((part.rmse, part.mae, part.vertex_rmse) for part in parts)))
         )
 
+    def take(self, meshes: NDArray[np.int64]) -> GeometryErrors:
+        """Of some of the meshes, by their numbers."""
+        return GeometryErrors(self.rmse[meshes], self.mae[meshes], self.vertex_rmse[meshes])
+
     def summary(self) -> dict[str, float]:
         """The paper's columns: mean, standard deviation, median and 80th percentile of the meshes' RMSE; mean and
         standard deviation of their MAE; mean vertex RMSE."""
@@ -89,6 +93,17 @@ def geometry_errors(model: FaceModel, predicted: Tensor, truth: Tensor, crop_mm:
     ]
     rmse, mae, vertex_rmse = np.array(rows).T
     return GeometryErrors(rmse, mae, vertex_rmse)
+
+
+def vertex_gaps(model: FaceModel, predicted: Tensor, truth: Tensor, crop_mm: float = 85.0) -> Array:
+    """(M, N): distance in mm of every predicted vertex to the true one, of meshes as in ``geometry_errors``; NaN for
+    those that are not compared. ``vertex_rmse`` is their root mean square."""
+    surface, landmarks = surface_vertices(model).cpu().numpy(), model.landmarks.cpu().numpy()
+    found = np.full(truth.shape[:2], np.nan)
+    for row, (p, t) in enumerate(zip(*(each.detach().double().cpu().numpy() for each in (predicted, truth)))):
+        near = _near(t, surface, landmarks, crop_mm)
+        found[row, near] = _gaps(p[near], t[near])
+    return found
 
 
 def expression_rmse_mm(model: FaceModel, expression: Tensor, truth: Tensor) -> float:
@@ -161,15 +176,25 @@ def _mesh_errors(
 ) -> tuple[float, float, float]:
     scale, rotation, translation = similarity(predicted[landmarks], truth[landmarks])
     aligned = scale * predicted @ rotation.T + translation
-    near = surface & (np.linalg.norm(truth - truth[landmarks[NOSE_TIP]], axis=1) <= crop_mm)
+    near = _near(truth, surface, landmarks, crop_mm)
     _, distance = icp_point_to_plane(truth[near], aligned[surface], _vertex_normals(aligned, faces)[surface])
-    scale, rotation, translation = similarity(predicted[near], truth[near])
-    gap = scale * predicted[near] @ rotation.T + translation - truth[near]
+    gap = _gaps(predicted[near], truth[near])
     return (
         float(np.sqrt((distance**2).mean())),
         float(np.abs(distance).mean()),
-        float(np.sqrt((gap**2).sum(1).mean())),
+        float(np.sqrt((gap**2).mean())),
     )
+
+
+def _near(truth: Array, surface: NDArray, landmarks: NDArray, crop_mm: float) -> NDArray[np.bool_]:
+    """(N,): the vertices that are compared."""
+    return surface & (np.linalg.norm(truth - truth[landmarks[NOSE_TIP]], axis=1) <= crop_mm)
+
+
+def _gaps(predicted: Array, truth: Array) -> Array:
+    """(K,): distances of corresponding points after their similarity alignment."""
+    scale, rotation, translation = similarity(predicted, truth)
+    return np.linalg.norm(scale * predicted @ rotation.T + translation - truth, axis=1)
 
 
 def _vertex_normals(vertices: Array, faces: NDArray) -> Array:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from jr2net.evaluation.paper import PaperTable
-from jr2net.evaluation.protocols.result import Comparison, Figure, Missing, Result, Table
-from jr2net.evaluation.statistics import LEVEL, Estimate
+from jr2net.evaluation.protocols.result import Figure, Missing, Result, Table
+from jr2net.evaluation.statistics import LEVEL, Comparison, Estimate
 
 MOST_NAMED = 20
 """Quarantined samples that are listed; all are in the JSON."""

@@ -14,9 +14,9 @@ from jr2net.evaluation.metrics.scans import align_landmarks, crop, nose_tip, poi
 from jr2net.evaluation.paper import PaperTable
 from jr2net.evaluation.protocols.answers import MEAN_FACE, Answer, Method
 from jr2net.evaluation.protocols.protocol import ProtocolError, ProtocolSettings
-from jr2net.evaluation.protocols.result import Comparison, Figure, Measured, Missing, Table
+from jr2net.evaluation.protocols.result import Figure, Measured, Missing, Table
 from jr2net.evaluation.protocols.scan_set import Scan, ScanSet, Truth
-from jr2net.evaluation.statistics import Estimate, Statistic, compare, estimate
+from jr2net.evaluation.statistics import Comparison, Estimate, Statistic, compare, estimate
 
 Array = NDArray[np.float64]
 RMSE, MAE = 0, 1

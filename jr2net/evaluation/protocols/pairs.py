@@ -20,9 +20,9 @@ from jr2net.evaluation.bench import Bench, Cascade
 from jr2net.evaluation.judges import DETECTOR, Judges
 from jr2net.evaluation.paper import published_reenactment
 from jr2net.evaluation.protocols.protocol import SHIPPED, ProtocolError, ProtocolSettings, Systems
-from jr2net.evaluation.protocols.result import Comparison, Figure, Measured, Missing, Result, Table
+from jr2net.evaluation.protocols.result import Figure, Measured, Missing, Result, Table
 from jr2net.evaluation.reenactment import Pairs, PairValues
-from jr2net.evaluation.statistics import Estimate, compare, estimate
+from jr2net.evaluation.statistics import Comparison, Estimate, compare_means, estimate_mean
 from jr2net.images.arrays import decode_image, resize, to_tensor
 from jr2net.inference.messages import ModelInfo
 from jr2net.inference.reconstruction import Reconstructor
@@ -93,8 +93,9 @@ class PairProtocol:
                 fid.setdefault(names[method], distance)
             missing |= found.missing
         people = [clips.rows[source.row].identity for source, _ in pairs]
+        bootstrap = settings.draws, settings.seed
         rows = {
-            method: {metric: _estimate(each, people, settings) for metric, each in metrics.items()}
+            method: {metric: estimate_mean(_array(each), people, *bootstrap) for metric, each in metrics.items()}
             | ({"fid": Estimate(fid[method])} if method in fid else {})
             for method, metrics in values.items()
         }
@@ -162,15 +163,8 @@ def _cascades(systems: Systems) -> dict[str, Cascade]:
     return found
 
 
-def _estimate(values: Tensor, people: Sequence[str], settings: PairSettings) -> Estimate:
-    """The mean over those pairs for which there is a value; NaN if there is none."""
-    samples = values.double().numpy()
-    return estimate(samples, people, _mean, settings.draws, settings.seed)
-
-
-def _mean(samples: np.ndarray) -> float:
-    known = samples[np.isfinite(samples)]
-    return float(known.mean()) if len(known) else float("nan")
+def _array(values: Tensor) -> np.ndarray:
+    return values.double().numpy()
 
 
 def _comparisons(
@@ -180,11 +174,8 @@ def _comparisons(
     found, methods = [], [method for method in values if figure in values[method]]
     for number, method in enumerate(methods):
         for reference in methods[:number] if method not in BASELINES else ():
-            first, second = (values[name][figure].double().numpy() for name in (method, reference))
-            both = np.isfinite(first) & np.isfinite(second)
-            if both.any():
-                whose = [person for person, known in zip(people, both) if known]
-                paired = compare(first[both], second[both], whose, draws=settings.draws, seed=settings.seed)
+            first, second = (_array(values[name][figure]) for name in (method, reference))
+            if (paired := compare_means(first, second, people, settings.draws, settings.seed)) is not None:
                 found.append(Comparison(figure, method, reference, paired))
     return tuple(found)
 

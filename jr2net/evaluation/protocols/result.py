@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jr2net.evaluation.paper import PaperTable
-from jr2net.evaluation.statistics import Estimate, PairedEstimate
+from jr2net.evaluation.statistics import Comparison, Estimate
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,6 @@ class Figure:
         """Title, unit, and an arrow to the better side."""
         unit = f" ({self.unit})" if self.unit else ""
         return f"{self.title}{unit}{ {-1: ' ↓', 0: '', 1: ' ↑'}[self.better] }"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One figure of two methods on the same people."""
-
-    figure: str
-    method: str
-    reference: str
-    paired: PairedEstimate
 
 
 @dataclass(frozen=True)

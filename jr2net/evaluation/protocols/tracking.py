@@ -18,8 +18,8 @@ from jr2net.data.readers.answers import read_answers
 from jr2net.data.readers.expressions import LabelledImages, read_labelled
 from jr2net.evaluation.metrics.tracking import APART, CLOSED, GROUPS, VARIES
 from jr2net.evaluation.protocols.protocol import Protocol, ProtocolSettings, Systems
-from jr2net.evaluation.protocols.result import Comparison, Figure, Measured, Missing, Result, Table
-from jr2net.evaluation.statistics import Estimate, compare, estimate_figures
+from jr2net.evaluation.protocols.result import Figure, Measured, Missing, Result, Table
+from jr2net.evaluation.statistics import Comparison, Estimate, compare, estimate_figures
 from jr2net.evaluation.tracking import TRIVIAL, by_shape, delays, figures, parts, systems_of, track
 from jr2net.face.arkit import ARKIT_NAMES
 

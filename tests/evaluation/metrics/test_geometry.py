@@ -8,6 +8,7 @@ from jr2net.evaluation.metrics.geometry import (
     icp_point_to_plane,
     similarity,
     surface_vertices,
+    vertex_gaps,
 )
 from jr2net.face.model import FaceModel
 
@@ -148,3 +149,12 @@ def test_invalid_meshes_are_rejected(bump):
         geometry_errors(bump, torch.zeros(2, 10, 3), torch.zeros(2, 10, 3))
     with pytest.raises(ValueError, match="NaN"):
         geometry_errors(bump, bump.mean[None] * torch.nan, bump.mean[None])
+
+
+def test_vertex_gaps_are_what_vertex_rmse_is_made_of(bump: FaceModel) -> None:
+    truth = bump.mean[None] + torch.randn(2, *bump.mean.shape, generator=torch.Generator().manual_seed(3))
+    predicted = bump.mean[None].expand_as(truth)
+    gaps = vertex_gaps(bump, predicted, truth, 60.0)
+    errors = geometry_errors(bump, predicted, truth, 60.0)
+    np.testing.assert_allclose(np.sqrt(np.nanmean(gaps**2, 1)), errors.vertex_rmse)
+    assert np.isnan(gaps[:, ~surface_vertices(bump).numpy()]).all() and np.isfinite(gaps).any(1).all()

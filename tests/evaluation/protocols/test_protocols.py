@@ -15,8 +15,8 @@ from jr2net.evaluation import protocols
 from jr2net.evaluation.paper import TABLE_3
 from jr2net.evaluation.protocols.markdown import to_markdown
 from jr2net.evaluation.protocols.protocol import Protocol, ProtocolSettings, Systems
-from jr2net.evaluation.protocols.result import Comparison, Figure, Measured, Missing, Result, Table
-from jr2net.evaluation.statistics import Estimate, PairedEstimate
+from jr2net.evaluation.protocols.result import Figure, Measured, Missing, Result, Table
+from jr2net.evaluation.statistics import Comparison, Estimate, PairedEstimate
 from jr2net.face.model import FaceModel
 from jr2net.inference.reconstruction import Reconstructor
 
