@@ -139,9 +139,9 @@ def test_every_stage_takes_a_step(full: Run) -> None:
         assert record is not None
         manifest.finish(full.folder(stage), record, work(stage)(full, stage), 0.0)
         assert begin(full, stage) is None, "it is not made again"
-    result, _ = evaluate(config, full.model, full.folders("evaluation"))
+    result = evaluate(config, full.model, full.folders("evaluation")).metrics
     networks = ("RecNet", "RecAugNet", "RecCopyNet", "RecDataNet", "Baseline", "RecAugNet 2")
     for name in ("natural", "large", "captured"):
-        assert set(result["reconstruction"][name]) == {"meshes", "MeanFace", *networks}
+        assert set(result["reconstruction"][name]) == {"meshes", "comparisons", "MeanFace", *networks}
     for name in ("same_identity", "cross_identity"):
         assert {"WarpOnly", "DCNet", "DCNet 2"} <= set(result["reenactment"][name])
