@@ -22,7 +22,7 @@ from jr2net.evaluation.paper import published_reenactment
 from jr2net.evaluation.protocols.protocol import SHIPPED, ProtocolError, ProtocolSettings, Systems
 from jr2net.evaluation.protocols.result import Figure, Measured, Missing, Result, Table
 from jr2net.evaluation.reenactment import Pairs, PairValues
-from jr2net.evaluation.statistics import Comparison, Estimate, compare_means, estimate_mean
+from jr2net.evaluation.statistics import Comparison, Estimate, compare_all, estimate_mean
 from jr2net.images.arrays import decode_image, resize, to_tensor
 from jr2net.inference.messages import ModelInfo
 from jr2net.inference.reconstruction import Reconstructor
@@ -171,13 +171,9 @@ def _comparisons(
     values: Mapping[str, Mapping[str, Tensor]], people: Sequence[str], figure: str, settings: PairSettings
 ) -> tuple[Comparison, ...]:
     """Every reenactor with each baseline and the reenactors before it, on the pairs for which both have a value."""
-    found, methods = [], [method for method in values if figure in values[method]]
-    for number, method in enumerate(methods):
-        for reference in methods[:number] if method not in BASELINES else ():
-            first, second = (_array(values[name][figure]) for name in (method, reference))
-            if (paired := compare_means(first, second, people, settings.draws, settings.seed)) is not None:
-                found.append(Comparison(figure, method, reference, paired))
-    return tuple(found)
+    known = {method: _array(metrics[figure]) for method, metrics in values.items() if figure in metrics}
+    found = compare_all(figure, known, people, settings.draws, settings.seed)
+    return tuple(comparison for comparison in found if comparison.method not in BASELINES)
 
 
 def _judge(judges: Judges, settings: PairSettings) -> tuple[str, ...]:

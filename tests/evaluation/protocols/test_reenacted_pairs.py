@@ -106,7 +106,7 @@ def test_the_second_rounds_of_several_runs_are_told_apart(
         shutil.copytree(folders["dcnet"], folder / "dcnet_2")
     systems = Systems(tuple(str(folder) for folder in runs))
     (table,) = measure("same_identity", run[1], systems, ["pairs=2", "draws=100"]).tables
-    first, second = ("DCNet (seed-0)", "DCNet 2 (seed-0)"), ("DCNet (seed-0) 2", "DCNet 2 (seed-0) 2")
+    first, second = ("DCNet (a/seed-0)", "DCNet 2 (a/seed-0)"), ("DCNet (b/seed-0)", "DCNet 2 (b/seed-0)")
     assert list(table.methods) == ["CopySource", "WarpOnly", *first, *second]
 
 
