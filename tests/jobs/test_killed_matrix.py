@@ -22,7 +22,7 @@ MOMENTS = (
     "Ours-L/seed-0/dcnet/state",
 )
 """Folders of the matrix: a process is killed once something lies in each."""
-TIMEOUT_S = 900
+TIMEOUT_S = 1800
 
 
 def commands() -> Iterator[tuple[int, bytes]]:
