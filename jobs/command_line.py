@@ -12,6 +12,7 @@ from jobs.ray_settings import connect
 from jr2net import storage
 from jr2net.config import Config, load, to_yaml
 from jr2net.errors import UserError
+from jr2net.evaluation import protocols
 from jr2net.run.cascade import ALL_STAGES, Run
 from jr2net.run.pretrained import check_pretrained
 from jr2net.run.redo import redo
@@ -39,6 +40,7 @@ PATHS = (
     "detector.start",
     "evaluation.inception",
     "evaluation.embedder",
+    "evaluation.protocols",
 )
 """Settings that are paths."""
 
@@ -80,6 +82,7 @@ def main(
             print(to_yaml(config), end="")
             return 0
         check_pretrained(config)
+        protocols.check(config.evaluation.protocols)
         storage.check_writable(config.storage)
         run = Run(config)
         connect()

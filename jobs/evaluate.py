@@ -1,6 +1,6 @@
 """Stage ``evaluation``: evaluates the trained networks and writes ``report.json`` and ``report.html``, and
 ``samples.parquet`` (what was measured of every frame and pair) and ``images.parquet`` (the images), with which runs are
-compared.
+compared. Results of ``evaluation.protocols`` lie in ``protocols/NAME``.
 
 python jobs/evaluate.py --config configs/laptop.yaml [key=value …]
 
@@ -31,6 +31,7 @@ from jr2net.data.pairs import read_description
 from jr2net.errors import UserError
 from jr2net.evaluation import Bench, Evaluation
 from jr2net.evaluation.bench import Measurement
+from jr2net.evaluation.protocols.markdown import write_result
 from jr2net.evaluation.samples import SAMPLES, write_samples
 from jr2net.process import use_threads
 from jr2net.report.curves import training_log
@@ -48,8 +49,11 @@ def evaluate(run: Run) -> list[str]:
     found, folder = evaluation.report(measured), run.folder("evaluation")
     curves = [training_log(name, read_log(run.folder(name))) for name in networks(run.config)]
     write_samples(storage.join(folder, SAMPLES), found.samples)
-    write_report(folder, found.metrics | provenance(run) | {"machine": machines[0]}, found.grids, curves)
+    result = found.metrics | provenance(run) | {"machine": machines[0]}
+    write_report(folder, result, found.grids, curves, found.protocols)
     write_grids(storage.join(folder, IMAGES), found.grids)
+    for name, measured_by in found.protocols.items():
+        write_result(measured_by, storage.join(folder, "protocols", name))
     return ["report.json", "report.html", SAMPLES, IMAGES]
 
 

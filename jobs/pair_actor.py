@@ -7,16 +7,17 @@ import os
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from ray.util import metrics
 
+from jobs.prepare import CHECKS
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.data.pairs import encode_pair_shard
-from jr2net.data.sources import SourceList, list_sources
+from jr2net.data.source_list import SourceList, list_sources
 from jr2net.device import DeviceError, check_device
 from jr2net.errors import UserError
 from jr2net.expressions.tracks import Captures, read_captures
@@ -25,8 +26,11 @@ from jr2net.images.face_detector import load_face_detector
 from jr2net.process import tune_malloc, use_threads
 from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run
 from jr2net.run.manifest import read_inputs
+from jr2net.storage.parquet import ShardError
 from jr2net.synthesis import dataset, shards
-from jr2net.synthesis.maker import PairMaker, captures_digest, load_pair_maker, source_folder, validation_maker
+from jr2net.synthesis.load import captures_digest, load_pair_maker, source_folder, validation_maker
+from jr2net.synthesis.maker import PairMaker
+from jr2net.synthesis.people import without_held_out
 from jr2net.synthesis.preview import contact_sheet, encode_sheet
 
 
@@ -34,12 +38,13 @@ from jr2net.synthesis.preview import contact_sheet, encode_sheet
 class SynthesisInputs:
     """Sources and captures of a dataset, listed once by the driver and shared by all actors.
 
-    grown_from: of the dataset, see ``synthesis/plan.py``.
+    grown_from: of the dataset, see ``synthesis/plan.py``. driving: the clips of ``synthesis.driving``, if it is used.
     """
 
     sources: SourceList
     captures: Captures
     grown_from: tuple[int, ...] = ()
+    driving: SourceList | None = None
 
     @property
     def tracks(self) -> list[Any]:
@@ -47,7 +52,7 @@ class SynthesisInputs:
 
     def to_json(self) -> bytes:
         """Content of ``sources.json``."""
-        tree = asdict(self.sources) | {
+        tree = self.sources.tree | {
             "digest": self.sources.digest,
             "captures": {
                 "digest": captures_digest(self.tracks),
@@ -60,9 +65,16 @@ class SynthesisInputs:
 
 
 def load_inputs(run: Run, stage: str = "synthesis") -> SynthesisInputs:
-    """Lists the sources and reads the captures. Raises ShardError, TrackError or DetectorError if they are unusable."""
-    settings = run.config.synthesis
-    sources = list_sources(source_folder(run.config, run.folder("prepare")))
+    """Lists the sources and reads the captures. Raises ShardError, TrackError or DetectorError if they are unusable.
+
+    The indices of clips that ``prepare`` has not indexed are kept beside what it found in others.
+    """
+    settings, kept = run.config.synthesis, storage.join(run.config.storage, CHECKS)
+    if settings.sources is None:
+        sources = list_sources(source_folder(run.config, run.folder("prepare")), prepared=True)
+    else:
+        sources = list_other_sources(run, settings.sources, kept)
+    driving = list_driving(settings.driving, kept) if settings.reenact and settings.driving is not None else None
     if sources.kind == "photos" and settings.face_detector:
         load_face_detector()  # fails early if it is not installed
     captures = read_captures(settings.captures) if settings.captures else Captures([], {})
@@ -72,7 +84,31 @@ def load_inputs(run: Run, stage: str = "synthesis") -> SynthesisInputs:
         for note in track.notes:
             print(f"[synthesis] {track.name}: {note}", flush=True)
     grown_from = (read_inputs(run.folder(stage)) or {}).get("grown_from", ())
-    return SynthesisInputs(sources, captures, dataset.cuts(settings, grown_from))
+    return SynthesisInputs(sources, captures, dataset.cuts(settings, grown_from), driving)
+
+
+def list_other_sources(run: Run, uri: str, kept: str) -> SourceList:
+    """The clips or photos that ``synthesis.sources`` names, without the people who are tested or validated on."""
+    sources = list_sources(uri, kept)
+    if sources.kind == "clips":
+        sources = without_held_out(run.config, run.folder("prepare"), uri, sources)
+    if sources.left_out:
+        print(
+            f"[synthesis] {len(sources.left_out)} identities of synthesis.sources are tested or validated on: their "
+            "images are not used",
+            flush=True,
+        )
+    return sources
+
+
+def list_driving(uri: str, kept: str) -> SourceList:
+    """The clips that ``synthesis.driving`` names. Raises ShardError where they are none, or a shard is damaged."""
+    driving = list_sources(uri, kept)
+    if driving.kind != "clips":
+        raise ShardError(f"synthesis.driving: {uri} holds no clip shards (.parquet); give a folder of them")
+    for name, reason in driving.damaged.items():
+        raise ShardError(f"synthesis.driving: {name}: {reason}")
+    return driving
 
 
 class PairActor:
@@ -186,7 +222,14 @@ class PairActor:
             for name in set(self.folders) - set(local_folders):
                 local_folders[name] = str(stack.enter_context(storage.local_copy(self.folders[name], NETWORK_FILES)))
             return load_pair_maker(
-                config, model, local_folders, inputs.sources, inputs.tracks, self._device, inputs.grown_from
+                config,
+                model,
+                local_folders,
+                inputs.sources,
+                inputs.tracks,
+                self._device,
+                inputs.grown_from,
+                inputs.driving,
             )
 
 

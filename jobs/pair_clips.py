@@ -25,7 +25,7 @@ from jr2net.face.load import load_face_model
 from jr2net.images.face_detector import load_face_detector
 from jr2net.process import use_threads
 from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run
-from jr2net.synthesis.maker import load_pair_maker
+from jr2net.synthesis.load import load_pair_maker
 from jr2net.synthesis.pair_clips import clips_of_shard, is_simulated
 from jr2net.synthesis.plan import shard_count
 from jr2net.synthesis.shards import shard_label
@@ -61,7 +61,9 @@ def make_shards(config: Config, inputs: SynthesisInputs, numbers: list[int], fol
     with ExitStack() as stack:
         for name in set(NETWORKS) & folders.keys():
             folders[name] = str(stack.enter_context(storage.local_copy(folders[name], NETWORK_FILES)))
-        maker = load_pair_maker(config, model, folders, inputs.sources, inputs.tracks, "cpu", inputs.grown_from)
+        maker = load_pair_maker(
+            config, model, folders, inputs.sources, inputs.tracks, "cpu", inputs.grown_from, inputs.driving
+        )
     for number in numbers:
         name = f"{shard_label(number)}.parquet"
         uri = storage.join(folder, PAIR_CLIPS, name)

@@ -31,7 +31,8 @@ from jr2net.data.pair_index import INDEX
 from jr2net.data.pairs import DESCRIPTION, VALIDATION_SHARD, read_description
 from jr2net.run.cascade import Run, StageError
 from jr2net.synthesis import dataset, shards, verify
-from jr2net.synthesis.maker import pair_digests
+from jr2net.synthesis.load import pair_digests
+from jr2net.synthesis.people import write_people
 
 S3_ATTEMPTS = "12"
 """Attempts per request. With exponential backoff they span about a minute, enough for a server to restart."""
@@ -52,6 +53,8 @@ def synthesize(run: Run, stage: str = "synthesis") -> list[str]:
     folder, settings = run.folder(stage), run.config.synthesis
     inputs = load_inputs(run, stage)
     storage.put_once_or_same(storage.join(folder, dataset.SOURCES), inputs.to_json())
+    if settings.sources is not None and inputs.sources.kind == "clips":
+        write_people(folder, settings.sources, inputs.sources)
     missing = shards.missing_shards(folder, settings, inputs.grown_from)
     planned = dataset.planned_in(settings, missing, inputs.grown_from)
     progress = SynthesisProgress(folder, settings.pairs, planned, run.seconds_after)

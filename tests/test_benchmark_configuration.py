@@ -17,7 +17,7 @@ from jr2net.config import Config, load
 from jr2net.data.index import index_shard, join_indices
 from jr2net.data.sets import PAIR_CLIPS, index_name, studio_kinds
 from jr2net.data.shards import write_clips
-from jr2net.data.sources import list_sources
+from jr2net.data.source_list import list_sources
 from jr2net.evaluation import evaluate
 from jr2net.expressions.tracks import Track, write_track
 from jr2net.face.arkit import ARKIT_NAMES
@@ -28,7 +28,7 @@ from jr2net.run.stage import begin
 from jr2net.run.trainings import batches, build, save
 from jr2net.studio.film import film_people
 from jr2net.synthesis import dataset, shards
-from jr2net.synthesis.maker import load_pair_maker, pair_digests
+from jr2net.synthesis.load import load_pair_maker, pair_digests
 from jr2net.synthesis.pair_clips import clips_of_shard
 
 BENCHMARK = Path(__file__).parents[1] / "configs" / "benchmark.yaml"

@@ -44,9 +44,8 @@ def add_to(subparsers: Any) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    from jr2net import storage
     from jr2net.evaluation import protocols
-    from jr2net.evaluation.protocols.markdown import to_markdown
+    from jr2net.evaluation.protocols.markdown import to_markdown, write_result
     from jr2net.process import use_threads
 
     if options.protocol is None:
@@ -61,12 +60,9 @@ def evaluate(options: argparse.Namespace) -> int:
     weights = tuple(options.weights or ([] if predictions else [protocols.SHIPPED]))
     systems = protocols.Systems(weights, predictions, options.face_model, options.device)
     result = protocols.measure(protocol.name, options.data, systems, options.set)
-    markdown = to_markdown(result)
     if options.output:
-        written = {f"{protocol.name}.json": result.to_json().encode(), f"{protocol.name}.md": markdown.encode()}
-        for name, content in (*written.items(), *result.files.items()):
-            storage.write_bytes(storage.join(options.output, name), content)
-    print(markdown, end="")
+        write_result(result, options.output)
+    print(to_markdown(result), end="")
     return 0
 
 

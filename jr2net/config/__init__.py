@@ -1,7 +1,7 @@
 """Configuration: YAML files validated strictly against frozen models; every field is documented where it is defined.
 
 The sections of the networks are in ``config/networks.py`` and ``config/flow3d.py``, those of the studio in
-``config/studio.py``, that of the machines in ``config/scaling.py``.
+``config/studio.py``, that of the evaluation in ``config/evaluation.py``, that of the machines in ``config/scaling.py``.
 
 ``load("configs/laptop.yaml", ["recnet.optimizer.steps=100", "storage=s3://bucket/run"])`` returns a frozen ``Config``.
 An unknown key is an error that names the file and suggests the closest known key.
@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 
 from jr2net.config.ablations import BaselineConfig, RecCopyNetConfig, RecDataNetConfig
 from jr2net.config.clip_sets import STAGES_WITH_SETS
+from jr2net.config.evaluation import EvaluationConfig, ProtocolConfig  # noqa: F401
 from jr2net.config.flow3d import Flow3DConfig
 from jr2net.config.gpus import scaled_to
 from jr2net.config.matrix import MatrixConfig
@@ -134,20 +135,6 @@ class SynthesisConfig(Section):
         if self.expressions is not None and "captured" in self.expressions and self.captures is None:
             raise ValueError("expressions: captured needs captures")
         return self
-
-
-class EvaluationConfig(Section):
-    pairs: int = Field(200, ge=1, description="number of (source, driving) pairs per reenactment test")
-    turned: bool = Field(False, description="film the test set of heads that turn by 30° to 60°, with mattes")
-    crop_mm: float = Field(
-        85.0, gt=0, description="crop radius around the nose tip for the geometric error (FaceWarehouse protocol)"
-    )
-    inception: Annotated[str | None, Effect.CONTENT] = Field(
-        None, description="weights of Inception for FID (pt_inception-2015-12-05-6726825d.pth); none: no FID"
-    )
-    embedder: Annotated[str | None, Effect.CONTENT] = Field(
-        None, description="TorchScript face embedder for the identity of generated faces; none: not measured"
-    )
 
 
 class Config(Section):

@@ -295,10 +295,13 @@ def join_sets(sets: Sequence[ClipIndex]) -> ClipIndex:
     return ClipIndex(pa.table(columns, SCHEMA).combine_chunks())
 
 
-def index_shard(uri: str) -> pa.Table:
+def index_shard(uri: str, content: bytes | None = None) -> pa.Table:
     """The rows of one shard, read without their images: the columns of ``SCHEMA`` but for the shard, with ``clip_id``
-    for the clip. Raises ShardError where the shard is damaged or a row has no frame, identity or clip_id."""
-    with open_parquet(uri, COLUMNS) as file:
+    for the clip. Raises ShardError where the shard is damaged or a row has no frame, identity or clip_id.
+
+    content: of the shard, if it was read before.
+    """
+    with open_parquet(uri, COLUMNS, content) as file:
         groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
         sizes = np.array([group.num_rows for group in groups], int)
         group_bytes = np.array([group.total_byte_size for group in groups], np.int64)

@@ -51,10 +51,13 @@ def stage_clips(config: Config, prepare: str, stage: str) -> ClipSource:
         return training_clips(config, prepare)
     weights = {part.uri: part.weight for part in sets}
     source = ClipSource(list(weights), index=join(prepare, index_name(stage)), weights=weights)
-    held_out = {name for clips in test_clips(config, prepare).values() for name in clips.identities}
-    if config.data.validation is not None:
-        held_out |= set(validation_clips(config, prepare).identities)
-    return source.without(held_out)
+    return source.without(held_out(config, prepare))
+
+
+def held_out(config: Config, prepare: str) -> set[str]:
+    """The identities that are tested or validated on."""
+    names = {name for clips in test_clips(config, prepare).values() for name in clips.identities}
+    return names if config.data.validation is None else names.union(validation_clips(config, prepare).identities)
 
 
 def stage_sets(config: Config, stage: str) -> dict[str, str]:

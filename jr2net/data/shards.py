@@ -74,19 +74,24 @@ def list_shards(uri: str) -> list[str]:
     return list(find_shards(uri))
 
 
-def find_shards(uri: str) -> dict[str, str]:
-    """``list_shards`` in one request, with a version of each that changes with it: its size and time of change."""
+def find_shards(uri: str, below: bool = False) -> dict[str, str]:
+    """``list_shards`` in one request, with a version of each that changes with it: its size and time of change.
+
+    below: whether shards in folders of the folder count too.
+    """
     filesystem, path = open_filesystem(uri)
     try:
         info = filesystem.get_file_info(path)
         if info.type == pa.fs.FileType.File:
             return {uri: _version(info)}
-        found = filesystem.get_file_info(pa.fs.FileSelector(path)) if info.type == pa.fs.FileType.Directory else []
+        is_folder = info.type == pa.fs.FileType.Directory
+        found = filesystem.get_file_info(pa.fs.FileSelector(path, recursive=below)) if is_folder else []
     except OSError as error:
         raise ShardError(f"{uri}: cannot be listed: {error}; check the address and the credentials") from None
-    files = {file.base_name: file for file in found if file.is_file and file.base_name.endswith(".parquet")}
+    shards = (file for file in found if file.is_file and file.base_name.endswith(".parquet"))
+    files = {file.path[len(path) :].lstrip("/"): file for file in shards}
     if not files:
-        problem = "holds no .parquet files" if info.type == pa.fs.FileType.Directory else "does not exist"
+        problem = "holds no .parquet files" if is_folder else "does not exist"
         raise ShardError(f"{uri}: {problem}; give a folder of clip shards")
     return {join(uri, name): _version(files[name]) for name in sorted(files)}
 

@@ -6,10 +6,8 @@ be used raises ``SourceError`` when it is read.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
@@ -18,8 +16,8 @@ import numpy as np
 from jr2net import storage
 from jr2net.data.cache import RecentCache
 from jr2net.data.clips import ClipSource, decode_frame
-from jr2net.data.index import index_shard
 from jr2net.data.shards import COLUMNS, parse_rows
+from jr2net.data.source_list import SourceList, open_clips, without_folder
 from jr2net.errors import UserError
 from jr2net.images.arrays import resize
 from jr2net.images.clip import ClipRow
@@ -27,14 +25,12 @@ from jr2net.images.face_detector import FaceDetector
 from jr2net.storage.open_shards import OpenShards
 from jr2net.storage.parquet import ShardError
 
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-
 KEPT_BYTES = 1 << 28
 """Bytes of row groups that an actor of synthesis keeps in memory."""
 
 
 class SourceError(UserError, ValueError):
-    """A source image that cannot be used. The message gives the reason, without paths (see ``_reason``)."""
+    """A source image that cannot be used. The message gives the reason, without paths (see ``without_folder``)."""
 
 
 @dataclass(frozen=True)
@@ -60,49 +56,6 @@ class Sources(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class SourceList:
-    """The files a dataset is synthesised from.
-
-    kind       "clips" or "photos"
-    files      size in bytes of every usable file, by its path relative to the folder
-    damaged    file -> why its index could not be read
-    """
-
-    kind: str
-    files: Mapping[str, int]
-    damaged: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-def list_sources(uri: str) -> SourceList:
-    """Lists the clip shards of a folder, or its photos if it has no shards. Raises ShardError if it has neither.
-
-    A shard whose index cannot be read is listed as damaged and not used.
-    """
-    sizes = storage.file_sizes(uri)
-    shards = sorted(name for name in sizes if name.endswith(".parquet"))
-    if not shards:
-        photos = {name: sizes[name] for name in sorted(sizes) if name.lower().endswith(PHOTO_ENDINGS)}
-        if not photos:
-            endings = ", ".join(PHOTO_ENDINGS)
-            raise ShardError(f"{uri}: holds neither clip shards (.parquet) nor photos ({endings}); give such a folder")
-        return SourceList("photos", photos)
-    damaged = {}
-    for name in shards:
-        try:
-            index_shard(_file_uri(uri, name, sizes))
-        except ShardError as error:
-            damaged[name] = _reason(error, _file_uri(uri, name, sizes))
-    usable = {name: sizes[name] for name in shards if name not in damaged}
-    if not usable:
-        raise ShardError(f"{uri}: none of {len(shards)} shards can be read, e.g. {shards[0]}: {damaged[shards[0]]}")
-    return SourceList("clips", usable, damaged)
-
-
 def open_sources(
     uri: str, listed: SourceList, size: int, detector: FaceDetector | None = None, only: ClipSource | None = None
 ) -> Sources:
@@ -113,8 +66,7 @@ def open_sources(
     """
     if listed.kind == "photos":
         return Photos(uri, list(listed.files), size, detector)
-    clips = only if only is not None else ClipSource([_file_uri(uri, name, listed.files) for name in listed.files])
-    return ClipFrames(clips, size)
+    return ClipFrames(only if only is not None else open_clips(uri, listed), size)
 
 
 class ClipFrames:
@@ -153,7 +105,7 @@ class ClipFrames:
         try:
             return self._read(number)
         except ShardError as error:
-            raise SourceError(_reason(error, shard)) from None
+            raise SourceError(without_folder(error, shard)) from None
 
     def _read(self, number: int) -> SourceImage:
         row, frame = self.clips.locate(number)
@@ -211,13 +163,3 @@ class Photos:
         if height != width:
             raise SourceError(f"{width} x {height} pixels, and without a face detector a photo must be a square crop")
         return resize(photo, self.size)
-
-
-def _file_uri(uri: str, name: str, sizes: Mapping[str, int]) -> str:
-    """URI of a listed file; ``uri`` may be the file itself."""
-    return uri if len(sizes) == 1 and storage.base_name(uri) == name else storage.join(uri, name)
-
-
-def _reason(error: Exception, uri: str) -> str:
-    """An error's message with the file's name for its URI: a dataset's bytes must not depend on the folder."""
-    return str(error).replace(uri, storage.base_name(uri))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
 
-from jr2net.config import Config
+from jr2net.config import Config, ProtocolConfig
 from jr2net.data.sets import test_clips, training_clips
 from jr2net.evaluation.bench import Bench, Measurement
 from jr2net.evaluation.expression import expression_sweeps
 from jr2net.evaluation.figures import Grid
 from jr2net.evaluation.people import count_people
+from jr2net.evaluation.protocols import LoadedCascade, Result, measure_chosen
 from jr2net.evaluation.reconstruction import baseline_parts, frame_parts, mean_landmarks, summarize_frames
 from jr2net.evaluation.reenactment import PairValues, mean_over_pairs, pair_parts, pair_samples
 from jr2net.evaluation.samples import Samples, add_uncertainty
@@ -28,14 +30,16 @@ __all__ = ["Bench", "Evaluation", "Findings", "evaluate"]
 class Findings:
     """What an evaluation found.
 
-    metrics  of the report: a tree, see ``jr2net.report.result``
-    grids    its images
-    samples  what its means are made of
+    metrics    of the report: a tree, see ``jr2net.report.result``
+    grids      its images
+    samples    what its means are made of
+    protocols  results of ``evaluation.protocols``, by the names of their folders
     """
 
     metrics: dict[str, Any]
     grids: list[Grid]
     samples: list[Samples]
+    protocols: dict[str, Result] = field(default_factory=dict)
 
 
 class Evaluation:
@@ -53,6 +57,7 @@ class Evaluation:
         groups |= {f"frames of {name}": frame_parts(clips, name) for name, clips in sets.items()}
         groups |= pair_parts(sets[reenacted], reenacted, config.evaluation.pairs, config.seed)
         groups["grids"].append(partial(expression_sweeps, name=reenacted))
+        groups["protocols"] = [partial(_by_protocol, chosen=chosen) for chosen in config.evaluation.protocols]
         self._sizes = {name: len(parts) for name, parts in groups.items()}
         self.parts: list[Measurement] = [part for parts in groups.values() for part in parts]
 
@@ -82,7 +87,24 @@ class Evaluation:
         result["reenactor"] = config.reenactor
         vgg19 = getattr(config, config.reenactor).vgg19
         result["perceptual_features"] = "VGG-19" if vgg19 else "RecNet's backbone"
-        return Findings(result, grids + by_group["grids"], samples)
+        names = _folder_names(chosen.name for chosen in config.evaluation.protocols)
+        protocols = dict(zip(names, by_group["protocols"]))
+        result |= {"protocols": {name: each.to_tree() for name, each in protocols.items()}} if protocols else {}
+        return Findings(result, grids + by_group["grids"], samples, protocols)
+
+
+def _by_protocol(bench: Bench, chosen: ProtocolConfig) -> Result:
+    return measure_chosen(chosen, LoadedCascade(cascade=bench.cascade, device=bench.cascade.model.mean.device))
+
+
+def _folder_names(protocols: Iterable[str]) -> list[str]:
+    """Each protocol's name; from the second time on with a number."""
+    counts: Counter[str] = Counter()
+    names = []
+    for name in protocols:
+        counts[name] += 1
+        names.append(name if counts[name] == 1 else f"{name}-{counts[name]}")
+    return names
 
 
 def evaluate(

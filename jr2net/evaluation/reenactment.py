@@ -133,20 +133,20 @@ def pair_parts(clips: ClipSource, name: str, pairs: int, seed: int) -> dict[str,
 
 def measure_same(bench: Bench, name: str, pairs: Pairs) -> PairValues:
     """Every metric of pairs whose driving frame is the target; FID is to the driving frames."""
-    found = _Collected(bench.judges)
+    found = Collected(bench.judges)
     for batch in _reenact(bench.sets[name], pairs, bench.cascade):
         found.add_features(REAL, batch.driving_image)
         for method, image in batch.images_by_method().items():
             found.add(method, compare_images(image, batch.driving_image, batch.scene.driving.mask))
             found.add_features(method, image)
-    return found.joined(_people(bench.sets[name], pairs), "fid")
+    return found.joined(people_of(bench.sets[name], pairs), "fid")
 
 
 def measure_cross(bench: Bench, name: str, pairs: Pairs) -> PairValues:
     """Pairs of two people. ``efl``: by the judges' detector, over the eyes' distance, where it finds a face, and
     ``detected``, 1 where it does; ``efl_px``: by RecAugNet; ``csim``: of the source's and the generated face; FID is to
     the source images."""
-    judges, found = bench.judges, _Collected(bench.judges)
+    judges, found = bench.judges, Collected(bench.judges)
     for batch in _reenact(bench.sets[name], pairs, bench.cascade):
         driving, detected = _landmarks(bench.cascade, batch.driving_image), _driving_landmarks(bench, batch)
         source = judges.embeddings(batch.scene.source_image)
@@ -157,7 +157,7 @@ def measure_cross(bench: Bench, name: str, pairs: Pairs) -> PairValues:
             if source is not None and (embedding := judges.embeddings(image)) is not None:
                 found.add(method, {"csim": csim(embedding, source)})
             found.add_features(method, image)
-    return found.joined(_people(bench.sets[name], pairs), "efl", "fid", "csim")
+    return found.joined(people_of(bench.sets[name], pairs), "efl", "fid", "csim")
 
 
 def judged_landmarks(judges: Judges, images: Tensor, driving: Tensor | None) -> dict[str, Tensor]:
@@ -201,7 +201,7 @@ def _reenact(clips: ClipSource, pairs: Pairs, cascade: Cascade) -> Iterator[Reen
         sources, drivers = zip(*pairs[first : first + BATCH])
         source_frames, driving_frames = (load_frames(clips, refs, cascade.camera.size) for refs in (sources, drivers))
         source_image, driving_image = (to_device(frames["image"], device) for frames in (source_frames, driving_frames))
-        faces = [_fit(cascade, cascade.recnet, clips, refs, image) for refs, image in
+        faces = [fit_frames(cascade, cascade.recnet, clips, refs, image) for refs, image in
                  ((sources, source_image), (drivers, driving_image))]  # fmt: skip
         generated, scene = _generate(cascade.reenactor, source_image, *faces)
         second = None
@@ -212,7 +212,7 @@ def _reenact(clips: ClipSource, pairs: Pairs, cascade: Cascade) -> Iterator[Reen
         yield ReenactedBatch(cascade.title, driving_image, scene, generated, second, truth)
 
 
-def _fit(
+def fit_frames(
     cascade: Cascade, reconstructor: Reconstructor, clips: ClipSource, refs: Sequence[FrameRef], images: Tensor
 ) -> FaceParameters:
     """The faces of frames, which a network for images of another side than the reenactor's sees at its own."""
@@ -243,7 +243,7 @@ def _driving_landmarks(bench: Bench, batch: ReenactedBatch) -> Tensor | None:
     return bench.judges.landmarks(batch.driving_image)
 
 
-class _Collected:
+class Collected:
     """What the batches of a part find; what is on a GPU stays there until the last batch is done."""
 
     def __init__(self, judges: Judges) -> None:
@@ -276,7 +276,8 @@ class _Collected:
         )
 
 
-def _people(clips: ClipSource, pairs: Pairs) -> tuple[str, ...]:
+def people_of(clips: ClipSource, pairs: Pairs) -> tuple[str, ...]:
+    """Who the source image of each pair shows."""
     return tuple(clips.rows[source.row].identity for source, _ in pairs)
 
 
@@ -297,4 +298,4 @@ def pair_grid(bench: Bench, name: str, pairs: Pairs, title: str, text: str) -> G
         batch.title: batch.generated,
         f"{batch.title} 2": batch.second,
     }
-    return image_grid("reenactment", title, text, columns, _people(clips, pairs))
+    return image_grid("reenactment", title, text, columns, people_of(clips, pairs))

@@ -158,6 +158,19 @@ def compare(
     return _paired(a, b, draws, seed)
 
 
+def compare_all(
+    figure: str, values: Mapping[str, Array], identities: Sequence[str], draws: int = DRAWS, seed: int = 0
+) -> tuple[Comparison, ...]:
+    """``compare_means`` of every method with each one before it. values: method -> (n,), NaN where it has none."""
+    methods, found = list(values), []
+    for number, method in enumerate(methods):
+        for reference in methods[:number]:
+            paired = compare_means(values[method], values[reference], identities, draws, seed)
+            if paired is not None:
+                found.append(Comparison(figure, method, reference, paired))
+    return tuple(found)
+
+
 def over_seeds(values: Sequence[float]) -> Estimate:
     """The mean of one figure over trainings that differ in their seed alone, with Student's interval of the mean."""
     numbers = np.asarray(values, np.float64)

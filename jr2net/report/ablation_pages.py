@@ -12,16 +12,7 @@ from jr2net.evaluation.protocols.result import Figure
 from jr2net.evaluation.statistics import LEVEL, PairedEstimate
 from jr2net.report.ablation import SECTIONS, Evaluated, SetTable
 from jr2net.report.html import TEMPLATES, data_uri
-from jr2net.report.tables import METRICS, SET_TITLES
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """Cells as they are shown, below a text."""
-
-    text: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+from jr2net.report.tables import METRICS, SET_TITLES, TextTable
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from markupsafe import Markup
 
 from jr2net.evaluation.figures import Grid, ImageArray
 from jr2net.evaluation.paper import PaperTable, published_reenactment
+from jr2net.evaluation.protocols.result import Result
 from jr2net.report import curves
 from jr2net.report.curves import TrainingLog
 from jr2net.report.images import encode_for_page
+from jr2net.report.protocols import protocol_views
 from jr2net.report.result import EVALUATED, missing, plain, test_sets, to_json
 from jr2net.report.tables import Table, headlines, section_tables
 from jr2net.run.environment import duration
@@ -60,7 +62,7 @@ _SECTIONS = (
     ),
 )
 
-_KNOWN = {*EVALUATED, "synthesis", "stages", "name", "created", "ground"}
+_KNOWN = {*EVALUATED, "synthesis", "stages", "name", "created", "ground", "protocols"}
 
 
 @dataclass(frozen=True)
@@ -73,19 +75,29 @@ class SetView:
 
 
 def write_report(
-    uri: str, result: Mapping[str, Any], grids: Sequence[Grid] = (), logs: Sequence[TrainingLog] = ()
+    uri: str,
+    result: Mapping[str, Any],
+    grids: Sequence[Grid] = (),
+    logs: Sequence[TrainingLog] = (),
+    protocols: Mapping[str, Result] | None = None,
 ) -> None:
     """Writes ``report.json`` and ``report.html`` into a folder or below an s3:// URI.
 
-    result: see ``jr2net.report.result``. Raises ReportError if it cannot be represented in JSON.
+    result: see ``jr2net.report.result``; protocols: the results that ``result["protocols"]`` holds as trees. Raises
+    ReportError if it cannot be represented in JSON.
     """
     document = to_json(result)
-    page = render_html(result, grids, logs)
+    page = render_html(result, grids, logs, protocols)
     write_bytes(join(uri, "report.html"), page.encode())
     write_bytes(join(uri, "report.json"), document.encode())
 
 
-def render_html(result: Mapping[str, Any], grids: Sequence[Grid] = (), logs: Sequence[TrainingLog] = ()) -> str:
+def render_html(
+    result: Mapping[str, Any],
+    grids: Sequence[Grid] = (),
+    logs: Sequence[TrainingLog] = (),
+    protocols: Mapping[str, Result] | None = None,
+) -> str:
     """Renders the page. Sections without metrics and images are omitted."""
     result = plain(result)
     sections = []
@@ -98,6 +110,7 @@ def render_html(result: Mapping[str, Any], grids: Sequence[Grid] = (), logs: Seq
         **{key: result.get(key) for key in ("name", "created", "ground", "synthesis")},
         headlines=headlines(result),
         sections=sections,
+        protocols=protocol_views(protocols or {}),
         missing=missing(result),
         stages=_stages(result),
         facts={k: v for k, v in result.items() if k not in _KNOWN and not isinstance(v, (dict, list))},

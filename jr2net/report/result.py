@@ -5,6 +5,7 @@
     reenactment.{same_identity,cross_identity}.{CopySource,WarpOnly,<reenactor>}.{l1,l1_face,psnr,ssim,efl_px,…}
     expression.<test set>.<method>.{mae,correlation,spread_ratio,shapes}
     synthesis.{pairs,pairs_per_second}, stages.<name>.seconds
+    protocols.<name>: what ``jr2net evaluate`` writes as JSON, of each of ``evaluation.protocols``
     identities.{training,left_out,validation,<test set>}, leaks: identities trained and tested on, which has to be 0
 
 Beside its metrics a method has ``intervals.<metric>.{low,high,people}``: 95 %, by bootstrap over people. Beside its

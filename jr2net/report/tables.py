@@ -116,6 +116,15 @@ class Table:
 
 
 @dataclass(frozen=True)
+class TextTable:
+    """Cells as they are shown, below a text."""
+
+    text: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Headline:
     """One key result: ``ratio`` of a method's error to the error of its reference.
 

@@ -17,7 +17,7 @@ import torch
 from jr2net import storage
 from jr2net.config import Config
 from jr2net.data.shards import write_clips
-from jr2net.data.sources import list_sources
+from jr2net.data.source_list import list_sources
 from jr2net.face.load import load_face_model
 from jr2net.face.model import FaceModel
 from jr2net.images.arrays import encode_jpeg
@@ -26,7 +26,7 @@ from jr2net.run.cascade import NETWORKS, Run, stages, upstream
 from jr2net.run.environment import machine
 from jr2net.run.manifest import read_manifest
 from jr2net.run.trainings import build, save
-from jr2net.synthesis.maker import load_pair_maker
+from jr2net.synthesis.load import load_pair_maker
 from jr2net.training import Training
 from jr2net.training.log import read_log
 from jr2net.training.state import pack

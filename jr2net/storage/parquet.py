@@ -23,16 +23,21 @@ class ShardError(UserError, ValueError):
     """A shard that cannot be read or written; the message names the file, the field and the remedy."""
 
 
-def open_parquet(uri: str, columns: Sequence[str]) -> pq.ParquetFile:
-    """Opens a Parquet file and checks its columns. Raises ShardError if it is missing, damaged or lacks a column."""
-    return open_with_handle(uri, columns)[0]
+def open_parquet(uri: str, columns: Sequence[str], content: bytes | None = None) -> pq.ParquetFile:
+    """Opens a Parquet file and checks its columns. Raises ShardError if it is missing, damaged or lacks a column.
+
+    content: of the file, if it was read before.
+    """
+    return open_with_handle(uri, columns, content)[0]
 
 
-def open_with_handle(uri: str, columns: Sequence[str]) -> tuple[pq.ParquetFile, pa.NativeFile]:
+def open_with_handle(
+    uri: str, columns: Sequence[str], content: bytes | None = None
+) -> tuple[pq.ParquetFile, pa.NativeFile]:
     """``open_parquet``, and the handle, which serves other readers of the file at the same time."""
     filesystem, path = open_filesystem(uri)
     try:
-        handle = filesystem.open_input_file(path)
+        handle = filesystem.open_input_file(path) if content is None else pa.BufferReader(content)
         file = pq.ParquetFile(handle, page_checksum_verification=True)
     except FileNotFoundError:
         raise ShardError(f"{uri}: no such shard; check the path or prepare the data again") from None

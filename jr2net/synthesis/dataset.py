@@ -1,6 +1,7 @@
 """A dataset of pairs in a storage: every shard is written once, and ``dataset.json`` last of all.
 
     sources.json                         what the pairs are made from, written before the first of them
+    people.json                          of other clips than the training clips: whom they show (``people.py``)
     pairs/3f/pairs-000123.9c56….parquet  a shard (``synthesis/shards.py``)
     _manifests/3f/pairs-000123.json      its name, checksum, counts and rejects; written when the shard is finished
     index.arrow                          name, pairs and checksum of every shard, for training and verification

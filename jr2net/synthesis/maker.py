@@ -7,11 +7,10 @@ pairs of a shard, which the machine is more likely the cause of than the pairs.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol, TypeVar
 
@@ -19,38 +18,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jr2net.config import Config, SynthesisConfig
-from jr2net.data.clips import ClipSource
+from jr2net.config import SynthesisConfig
 from jr2net.data.pairs import Pair
-from jr2net.data.sets import training_clips, validation_clips
-from jr2net.data.sources import ClipFrames, SourceError, SourceImage, SourceList, Sources, open_sources
+from jr2net.data.sources import SourceError, SourceImage, Sources
 from jr2net.device import DeviceError, to_device
 from jr2net.errors import UserError
-from jr2net.expressions.tracks import Track
-from jr2net.face.model import FaceModel
 from jr2net.face.parameters import FaceParameters
 from jr2net.images.arrays import encode_jpeg, to_arrays, to_tensor
-from jr2net.images.face_detector import load_face_detector
-from jr2net.inference.reconstruction import Reconstructor
-from jr2net.inference.reenactment import Reenactor
-from jr2net.networks.checkpoint import load_network, read_description
-from jr2net.networks.weights import load_embedder
 from jr2net.render.scene import recombine
-from jr2net.settings import digest
-from jr2net.storage import StorageError, join
+from jr2net.storage import StorageError
 from jr2net.synthesis.gates import rejection
-from jr2net.synthesis.pair_generator import GeneratedPairs, PairGenerator, Stopwatch
+from jr2net.synthesis.pair_generator import GeneratedPairs, Stopwatch
 from jr2net.synthesis.plan import Plan, PlannedPair
-from jr2net.synthesis.source_order import SourceOrder
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 UNEXPECTED_SHARE = 0.05
 """Up to this share of a shard's pairs, and always one source or pair, is set aside for unexpected exceptions."""
-
-VALIDATION_PAIRS = 256
-"""Number of pairs on which ETNet is validated, before the gates."""
 
 
 class ShardFailure(UserError, RuntimeError):
@@ -261,86 +246,6 @@ class PairMaker:
             if (driving := _read(self.driving, number, count, result)) is not None:
                 images[number] = to_tensor([driving.image])[0]
         return images
-
-
-def load_pair_maker(
-    config: Config,
-    model: FaceModel,
-    folders: Mapping[str, str],
-    listed: SourceList,
-    tracks: Sequence[Track] = (),
-    device: torch.device | str = "cpu",
-    grown_from: Sequence[int] = (),
-) -> PairMaker:
-    """Loads the networks and opens the sources.
-
-    folders: local folders of ``recnet`` and the reenactor, and the folder or URI of ``prepare``. grown_from: of the
-    dataset, see ``synthesis/plan.py``.
-    """
-    settings, size = config.synthesis, config.image_size
-    reconstructor = Reconstructor.load(folders["recnet"], face_model=model, device=device, optimize=False)
-    reenactor = Reenactor.load(
-        folders[config.reenactor],
-        reconstructor=reconstructor,
-        face_model=reconstructor.model,
-        device=device,
-        optimize=False,
-    )
-    reader = load_network(settings.reader, model).to(device) if settings.reader else None
-    embedder = load_embedder(config.recnet.embedder, device) if config.recnet.embedder else None
-    detector = load_face_detector() if listed.kind == "photos" and settings.face_detector else None
-    only = training_clips(config, folders["prepare"]) if settings.sources is None else None
-    sources = open_sources(source_folder(config, folders["prepare"]), listed, size, detector, only)
-    driving = None
-    if settings.reenact:
-        driving = sources if settings.driving is None else ClipFrames(ClipSource(settings.driving), size)
-    digests = pair_digests(config, model, folders, listed, tracks)
-    driving_order = SourceOrder.of(driving) if driving is not None else None
-    plan = Plan(settings, config.seed, SourceOrder.of(sources), digests, tracks, driving_order, grown_from)
-    return PairMaker(PairGenerator(reenactor, reader, embedder), sources, plan, settings, driving)
-
-
-def validation_maker(maker: PairMaker, config: Config, prepare: str) -> PairMaker:
-    """``maker`` for one shard of pairs of the people that ``data.validation`` holds back.
-
-    prepare: folder or URI of that stage.
-    """
-    people = ClipFrames(validation_clips(config, prepare), config.image_size)
-    settings = maker.settings.model_copy(update={"pairs": VALIDATION_PAIRS, "pairs_per_shard": VALIDATION_PAIRS})
-    digests = {**maker.plan.digests, "people": "validation"}
-    plan = replace(maker.plan, settings=settings, sources=SourceOrder.of(people), digests=digests, grown_from=())
-    return replace(maker, sources=people, plan=plan, settings=settings)
-
-
-def source_folder(config: Config, prepare: str) -> str:
-    """Folder or URI of the source images."""
-    return config.synthesis.sources or config.data.clips or join(prepare, "train")
-
-
-def pair_digests(
-    config: Config, model: FaceModel, folders: Mapping[str, str], listed: SourceList, tracks: Sequence[Track]
-) -> dict[str, str]:
-    """Digests of everything a pair depends on besides the seed and its number."""
-    settings = config.synthesis
-    fields = {"pairs_per_source", "expressions", "reenact", "jpeg_quality", "face_detector"}
-    relevant = settings.model_dump(mode="json", include=fields)
-    relevant |= {"image_size": config.image_size, "focal_ratio": config.face.focal_ratio}
-    return {
-        "face_model": model.digest,
-        **{name: str(read_description(folders[name])["weights_sha256"]) for name in ("recnet", config.reenactor)},
-        "sources": listed.digest,
-        "captures": captures_digest(tracks),
-        "settings": digest(relevant),
-    }
-
-
-def captures_digest(tracks: Sequence[Track]) -> str:
-    """SHA-256 of the tracks' names and coefficients, and of which frames were filled."""
-    sha256 = hashlib.sha256()
-    for track in tracks:
-        sha256.update(f"{track.name} {track.expression.shape}".encode() + track.expression.tobytes())
-        sha256.update(track.seen.tobytes() if track.seen is not None else b"")
-    return sha256.hexdigest()
 
 
 def _read(sources: Sources, number: int, pairs: int, result: ShardResult) -> SourceImage | None:

@@ -10,7 +10,8 @@ import pytest
 from blob_clips import make_row
 
 from jr2net.data.shards import write_clips
-from jr2net.data.sources import SourceError, list_sources, open_sources
+from jr2net.data.source_list import list_sources
+from jr2net.data.sources import SourceError, open_sources
 from jr2net.images.face_detector import DetectorError, Face, load_face_detector
 from jr2net.storage.parquet import ShardError
 

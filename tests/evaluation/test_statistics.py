@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, ttest_1samp
 
-from jr2net.evaluation.statistics import compare, compare_means, draw_people, estimate, estimate_mean, over_seeds
+from jr2net.evaluation.statistics import (
+    compare,
+    compare_all,
+    compare_means,
+    draw_people,
+    estimate,
+    estimate_mean,
+    over_seeds,
+)
 
 
 def people_of(count: int, each: int) -> list[str]:
@@ -118,3 +126,10 @@ def test_samples_without_a_value_are_left_out_of_means_and_of_both_sides_of_a_co
     assert compare_means(np.array([1.0, nan]), np.array([nan, 1.0]), ["a", "b"]) is None
     nothing = estimate_mean(np.full(2, nan), ["a", "b"])
     assert np.isnan(nothing.value) and nothing.low is None and nothing.people == 0
+
+
+def test_every_method_is_compared_with_those_before_it() -> None:
+    values = {"a": np.arange(8.0), "b": np.arange(8.0) + 1, "c": np.full(8, np.nan), "d": np.arange(8.0) + 3}
+    found = compare_all("error", values, list("abcdefgh"), draws=200)
+    assert [(each.method, each.reference) for each in found] == [("b", "a"), ("d", "a"), ("d", "b")]
+    assert {each.figure for each in found} == {"error"} and found[2].paired.difference.value == pytest.approx(2)

@@ -20,7 +20,7 @@ from jobs.ray_settings import LOCAL_SETTINGS
 from jobs.shard_waves import MAX_BROKEN_DEVICES, MAX_CONSECUTIVE_FAILURES, Outcomes, make_shards
 from jobs.synthesis_progress import SynthesisProgress
 from jr2net.config import load
-from jr2net.data.sources import SourceList
+from jr2net.data.source_list import SourceList
 from jr2net.device import DeviceError
 from jr2net.expressions.tracks import Captures
 from jr2net.run.cascade import Run

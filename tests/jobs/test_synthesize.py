@@ -16,11 +16,14 @@ from jobs.pair_actor import PairActor, SynthesisInputs, load_inputs
 from jobs.synthesis_progress import SynthesisProgress
 from jr2net import storage
 from jr2net.config import load
+from jr2net.data import sets
+from jr2net.data.index import ClipIndex, index_shards
 from jr2net.data.pairs import read_pairs
 from jr2net.expressions.tracks import Track, TrackError, write_track
 from jr2net.images.arrays import decode_image
 from jr2net.run.cascade import Run, StageError
 from jr2net.storage import StorageError
+from jr2net.storage.parquet import ShardError
 from jr2net.synthesis import shards
 
 SIZE = ["synthesis.pairs=12", "synthesis.pairs_per_shard=6", "synthesis.batch_size=4"]
@@ -143,6 +146,50 @@ def test_on_a_full_disk_the_error_names_the_missing_shards(
     monkeypatch.setattr(storage, "write_bytes", full)
     with pytest.raises(StageError, match=r"2 shards are missing.*2 x disk full.*start the job again"):
         synthesize.synthesize(run_of(str(tmp_path / "run")))
+
+
+def test_pairs_of_other_clips_show_nobody_who_is_tested(
+    storage_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(storage_uri, tmp_path / "run")
+    clips = f"{storage_uri}/prepare/train"
+    run = run_of(str(tmp_path / "run"), f"data.clips={clips}", f"synthesis.sources={clips}", "synthesis.pairs=60")
+    actor = actor_of(run, tmp_path / "run" / "synthesis")
+
+    def make_all(
+        run: Run, inputs: SynthesisInputs, missing: np.ndarray, progress: SynthesisProgress, stage: str
+    ) -> dict[int, str]:
+        return {int(index): "" for index in missing if actor({"shard": int(index)})["error"]}
+
+    monkeypatch.setattr(synthesize, "make_shards", make_all)
+    synthesize.synthesize(run)
+    (tested,) = sets.test_clips(run.config, run.folder("prepare")).values()
+    message = f"[synthesis] {len(tested.identities)} identities of synthesis.sources are tested or validated on"
+    assert message in capsys.readouterr().out
+    pairs = [pair for index in range(10) for pair in read_pairs(shard_of(tmp_path / "run" / "synthesis", index))]
+    shown = {pair.source_id.split("/")[0] for pair in pairs}
+    assert len(pairs) > 30 and len(tested.identities) > 3 and shown.isdisjoint(tested.identities)
+    assert shown <= set(json.loads((tmp_path / "run/synthesis/people.json").read_text()))
+
+
+def test_driving_clips_are_indexed_once_and_all_needed(
+    storage_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(f"{storage_uri}/prepare/train", tmp_path / "driving")
+    run = run_of(storage_uri, "synthesis.reenact=true", f"synthesis.driving={tmp_path}/driving")
+    actor, opened = actor_of(run, tmp_path / "made"), []
+
+    def index(uris: list[str]) -> ClipIndex:
+        opened.extend(uris)
+        return index_shards(uris)
+
+    monkeypatch.setattr("jr2net.data.clips.index_shards", index)
+    assert actor({"shard": 0})["error"] == ""
+    assert not [uri for uri in opened if "driving" in uri]
+    shard = tmp_path / "driving" / "people-1.parquet"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(ShardError, match=r"synthesis\.driving: people-1\.parquet: .*not a readable Parquet"):
+        load_inputs(run)
 
 
 def test_reenactment_makes_other_pairs(storage_uri: str, tmp_path: Path) -> None:

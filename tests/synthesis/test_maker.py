@@ -21,6 +21,7 @@ from jr2net.face.parameters import FaceParameters
 from jr2net.storage import StorageError
 from jr2net.synthesis import maker
 from jr2net.synthesis.gates import COLUMNS
+from jr2net.synthesis.load import source_folder
 from jr2net.synthesis.pair_generator import GeneratedPairs, in_halves
 
 
@@ -233,7 +234,7 @@ def test_lack_of_memory_is_no_pairs_fault(make_maker: MakeMaker, monkeypatch: py
 
 def test_people_of_a_bucket_with_options_are_the_sources() -> None:
     config = load(Path(__file__).parents[2] / "configs" / "smoke.yaml", [])
-    uri = maker.source_folder(config, "s3://bucket/run/prepare?endpoint_override=http://localhost:9000")
+    uri = source_folder(config, "s3://bucket/run/prepare?endpoint_override=http://localhost:9000")
     assert uri == "s3://bucket/run/prepare/train?endpoint_override=http://localhost:9000"
 
 

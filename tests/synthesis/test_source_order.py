@@ -14,7 +14,8 @@ from darkening_maker import SIZE, MakeMaker
 from jr2net.data import shards as clip_shards
 from jr2net.data.clips import ClipSource
 from jr2net.data.shards import read_clips, write_clips
-from jr2net.data.sources import ClipFrames, list_sources, open_sources
+from jr2net.data.source_list import list_sources
+from jr2net.data.sources import ClipFrames, open_sources
 from jr2net.data.stream import epoch_order
 from jr2net.storage.open_shards import OpenShards
 from jr2net.synthesis import source_order

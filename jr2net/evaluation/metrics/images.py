@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -44,6 +45,14 @@ def masked_error(generated: Tensor, target: Tensor, mask: Tensor) -> tuple[Tenso
 def kept_violations(generated: Tensor, source: Tensor, kept: Tensor) -> Tensor:
     """(): number of pixels with ``kept`` (B, 1, H, W) 1 in which images (B, 3, H, W) are not equal to the bit."""
     return ((generated != source).any(1, keepdim=True) & (kept == 1)).sum()
+
+
+def sharpness(image: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute Laplacian of the grey values of images (B, 3, H, W) over a mask (B, 1, H, W), (B,); NaN if the mask
+    is empty."""
+    kernel = image.new_tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
+    edges = F.conv2d(F.pad(image.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate"), kernel).abs()
+    return (edges * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3))
 
 
 def psnr(generated: Tensor, target: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+from jr2net import storage
+from jr2net.config import ProtocolConfig
 from jr2net.evaluation.protocols import (
     aflw2000,
     cross_identity,
@@ -15,11 +17,30 @@ from jr2net.evaluation.protocols import (
     same_identity,
     tracking,
 )
-from jr2net.evaluation.protocols.protocol import SHIPPED, Protocol, ProtocolError, Systems
+from jr2net.evaluation.protocols.protocol import (
+    SHIPPED,
+    LoadedCascade,
+    Protocol,
+    ProtocolError,
+    ProtocolSettings,
+    Systems,
+)
 from jr2net.evaluation.protocols.result import Result
 from jr2net.settings import apply_override, validate
 
-__all__ = ["PROTOCOLS", "SHIPPED", "Protocol", "ProtocolError", "Result", "Systems", "find", "measure"]
+__all__ = [
+    "PROTOCOLS",
+    "SHIPPED",
+    "LoadedCascade",
+    "Protocol",
+    "ProtocolError",
+    "Result",
+    "Systems",
+    "check",
+    "find",
+    "measure",
+    "measure_chosen",
+]
 
 _ALL: tuple[Protocol, ...] = (
     facewarehouse.PROTOCOL,
@@ -55,3 +76,20 @@ def measure(name: str, data: str, systems: Systems, overrides: Sequence[str] = (
     for override in overrides:
         apply_override(tree, override, "seed=1")
     return protocol.measure(data, systems, validate(protocol.settings, tree, f"protocol {name}"))
+
+
+def check(chosen: Sequence[ProtocolConfig]) -> None:
+    """Raises ConfigError for settings that a protocol does not have, ProtocolError for data that are not there."""
+    for each in chosen:
+        _settings(each)
+        if not storage.exists(each.uri):
+            raise ProtocolError(f"evaluation.protocols: {each.name}: no file or folder {each.uri}; correct its uri")
+
+
+def measure_chosen(chosen: ProtocolConfig, systems: Systems) -> Result:
+    """Measures ``systems`` as a run's configuration says. Raises as ``measure`` does."""
+    return PROTOCOLS[chosen.name].measure(chosen.uri, systems, _settings(chosen))
+
+
+def _settings(chosen: ProtocolConfig) -> ProtocolSettings:
+    return validate(PROTOCOLS[chosen.name].settings, chosen.settings, f"evaluation.protocols: {chosen.name}")

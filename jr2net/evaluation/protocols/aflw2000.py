@@ -30,7 +30,7 @@ from jr2net.evaluation.metrics.landmarks import box_nme
 from jr2net.evaluation.metrics.pose import ANGLES, YAW_BINS, by_yaw, count_by_yaw, pose_errors
 from jr2net.evaluation.protocols.protocol import Protocol, ProtocolError, ProtocolSettings, Systems
 from jr2net.evaluation.protocols.result import Figure, Measured, Missing, Result, Table
-from jr2net.evaluation.statistics import Estimate, estimate_figures
+from jr2net.evaluation.statistics import Estimate, compare_all, estimate_figures
 from jr2net.face.landmarks import LANDMARKS
 from jr2net.face.model import FaceModel
 from jr2net.images.arrays import encode_jpeg
@@ -122,13 +122,19 @@ def measure(data: str, systems: Systems, settings: Aflw2000Settings) -> Result:
         )
         for method, found in answers.items()
     }
+    errors = {method: _errors(_joined(found), truths) for method, found in answers.items()}
+    bootstrap = settings.draws, settings.seed
+    compared = {
+        figure: compare_all(figure, {name: each[figure] for name, each in errors.items()}, photos, *bootstrap)
+        for figure in ("nme all", "pose mae")
+    }
     return Result(
         "aflw2000",
         TITLE,
         data,
         (
-            Table("landmarks", "Landmark error by yaw (68 points, size of the box)", _NME, rows),
-            Table("pose", "Pose error", _POSE, rows),
+            Table("landmarks", "Landmark error by yaw (68 points, size of the box)", _NME, rows, compared["nme all"]),
+            Table("pose", "Pose error", _POSE, rows, compared["pose mae"]),
         ),
         Measured("faces", len(truths), len(names), len(truths)),
         quarantined=tuple(Missing(problem.name, problem.message) for problem in survey.problems),
@@ -224,6 +230,12 @@ def _figures(found: tuple[Array, Array], truths: Sequence[MatFace], drawn: NDArr
     figures = {f"nme {name}": value for name, value in by_yaw(errors, angles[:, 1]).items()}
     figures["nme all"] = float(errors.mean())
     return figures | {f"pose {name}": value for name, value in pose_errors(predicted, angles).items()}
+
+
+def _errors(found: tuple[Array, Array], truths: Sequence[MatFace]) -> dict[str, Array]:
+    """Of each face: NME in percent, and the mean pose error in degrees; NaN for a pose that does not count."""
+    each = [_figures(found, truths, np.array([number])) for number in range(len(truths))]
+    return {key: np.array([figures[key] for figures in each]) for key in ("nme all", "pose mae")}
 
 
 def _of_bins(row: dict[str, Estimate], counts: Mapping[str, int]) -> dict[str, Estimate]:

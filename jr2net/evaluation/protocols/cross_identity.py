@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from jr2net.data.evaluation_frames import cross_identity_pairs
+from jr2net.evaluation.bench import Bench
 from jr2net.evaluation.protocols.pairs import PairProtocol, PairSettings
 from jr2net.evaluation.protocols.protocol import Protocol
 from jr2net.evaluation.protocols.result import Figure
-from jr2net.evaluation.reenactment import measure_cross
+from jr2net.evaluation.reenactment import Pairs, PairValues, measure_cross
 
 TITLE = "Reenactment by another person: landmarks and identity"
+
+
+def _measure(bench: Bench, name: str, pairs: Pairs, settings: PairSettings) -> PairValues:
+    return measure_cross(bench, name, pairs)
+
 
 MEASURE = PairProtocol(
     "cross_identity",
@@ -21,7 +27,7 @@ MEASURE = PairProtocol(
         Figure("csim", "CSIM", "", 3, 1),
     ),
     cross_identity_pairs,
-    measure_cross,
+    _measure,
     "efl",
     (
         "EFL: root mean square distance of the 68 landmarks found in the generated and in the driving image, over the "

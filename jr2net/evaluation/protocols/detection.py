@@ -19,7 +19,7 @@ from jr2net.evaluation.confidence import DESCRIBES, answers, reliability
 from jr2net.evaluation.detection import Pasted, found, milliseconds, paste_faces, read_pictures
 from jr2net.evaluation.protocols.protocol import Protocol, ProtocolError, ProtocolSettings, Systems
 from jr2net.evaluation.protocols.result import Figure, Measured, Missing, Result, Table
-from jr2net.evaluation.statistics import Estimate, estimate
+from jr2net.evaluation.statistics import Estimate, compare_all, estimate
 from jr2net.images.face_detector import DETECTORS, DetectorError, FaceDetector, detector_for_frames, load_face_detector
 
 TITLE = "Faces found in pictures, and false alarms"
@@ -65,8 +65,17 @@ def measure(data: str, systems: Systems, settings: DetectionSettings) -> Result:
         except DetectorError as error:
             missing.append(Missing(_TITLES[kind], str(error)))
     rows, by_size = dict[str, Mapping[str, Estimate]](), dict[str, Mapping[str, Estimate]]()
+    samples: dict[str, dict[str, np.ndarray]] = {"found": {}, "alarms": {}}
     for name, detector in detectors.items():
-        rows[name], by_size[name] = _measure(detector, pasted, settings)
+        rows[name], by_size[name], each = _measure(detector, pasted, settings)
+        for figure, values in samples.items():
+            values[name] = each[figure]
+    people = [picture.identity for picture in pasted]
+    compared = [
+        comparison
+        for figure, values in samples.items()
+        for comparison in compare_all(figure, values, people, settings.draws, settings.seed)
+    ]
     reliable = {
         f"{method}: {bounds}": {
             "answers": Estimate(count),
@@ -78,17 +87,23 @@ def measure(data: str, systems: Systems, settings: DetectionSettings) -> Result:
     }
     columns = tuple(Figure(key, f"{key} pixels", "%", 1, 1) for key in _classes())
     tables = (
-        Table("all", f"{len(pasted)} faces, {len(pasted)} pictures without one", _FIGURES, rows, upright=True),
+        Table(
+            "all",
+            f"{len(pasted)} faces, {len(pasted)} pictures without one",
+            _FIGURES,
+            rows,
+            tuple(compared),
+            upright=True,
+        ),
         Table("sizes", "Faces found, by the longer side of their box", columns, by_size),
         Table("reliability", "Answers by their confidence", _RELIABILITY, reliable),
     )
-    people = len({picture.identity for picture in pasted})
     return Result(
         "detection",
         TITLE,
         data,
         tables,
-        Measured("images", len(pasted), len(pasted), people),
+        Measured("images", len(pasted), len(pasted), len(set(people))),
         missing=tuple(missing),
         notes=(
             "The true box is around the clip's own landmarks. Times are the medians of 20 pictures with a face.",
@@ -101,7 +116,8 @@ def measure(data: str, systems: Systems, settings: DetectionSettings) -> Result:
 
 def _measure(
     detector: FaceDetector, pasted: Sequence[Pasted], settings: DetectionSettings
-) -> tuple[Mapping[str, Estimate], Mapping[str, Estimate]]:
+) -> tuple[Mapping[str, Estimate], Mapping[str, Estimate], Mapping[str, np.ndarray]]:
+    """Figures of all pictures, faces found by size, and figure -> (pictures,) what it is the mean of."""
     hits, others, errors = [], [], []
     for picture in pasted:
         faces = detector(picture.image)
@@ -112,10 +128,8 @@ def _measure(
             errors.append(_distance(face.landmarks, picture.landmarks))
     alarms = [100.0 * bool(detector(picture.empty)) for picture in pasted]
     people = [picture.identity for picture in pasted]
-    rows = {
-        name: estimate(np.array(values), people, draws=settings.draws, seed=settings.seed)
-        for name, values in (("found", hits), ("alarms", alarms), ("others", others))
-    }
+    samples = {name: np.array(each) for name, each in (("found", hits), ("alarms", alarms), ("others", others))}
+    rows = {name: estimate(each, people, draws=settings.draws, seed=settings.seed) for name, each in samples.items()}
     rows["landmarks"] = Estimate(float(np.mean(errors)) if errors else float("nan"))
     some = [picture.image for picture in pasted[:20]]
     rows["ms"] = Estimate(milliseconds(detector, some))
@@ -123,7 +137,8 @@ def _measure(
     sides = np.array([picture.side for picture in pasted])
     classes = np.digitize(sides, SIZES[1:-1])
     chosen = {key: np.array(hits)[classes == number] for number, key in enumerate(_classes())}
-    return rows, {key: Estimate(float(values.mean())) for key, values in chosen.items() if len(values)}
+    by_size = {key: Estimate(float(values.mean())) for key, values in chosen.items() if len(values)}
+    return rows, by_size, samples
 
 
 def _classes() -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -22,7 +23,7 @@ from jr2net.evaluation.paper import published_reenactment
 from jr2net.evaluation.protocols.protocol import SHIPPED, ProtocolError, ProtocolSettings, Systems
 from jr2net.evaluation.protocols.result import Figure, Measured, Missing, Result, Table
 from jr2net.evaluation.reenactment import Pairs, PairValues
-from jr2net.evaluation.statistics import Comparison, Estimate, compare_means, estimate_mean
+from jr2net.evaluation.statistics import Comparison, Estimate, compare_all, estimate_mean
 from jr2net.images.arrays import decode_image, resize, to_tensor
 from jr2net.inference.messages import ModelInfo
 from jr2net.inference.reconstruction import Reconstructor
@@ -59,7 +60,7 @@ class PairProtocol:
 
     figures  columns, of metrics of ``evaluation.reenactment``
     choose   (clips, number, seed) -> pairs
-    measure  measures pairs of a bench's set
+    measure  measures pairs of a bench's set, by the protocol's settings
     compared figure in which reenactors are compared with each other and with the baselines
     """
 
@@ -67,7 +68,7 @@ class PairProtocol:
     title: str
     figures: tuple[Figure, ...]
     choose: Callable[[ClipSource, int, int], Pairs]
-    measure: Callable[[Bench, str, Pairs], PairValues]
+    measure: Callable[[Bench, str, Pairs, Any], PairValues]
     compared: str
     notes: tuple[str, ...]
 
@@ -83,8 +84,8 @@ class PairProtocol:
         values: dict[str, dict[str, Tensor]] = {}
         fid: dict[str, float] = {}
         missing: dict[str, str] = {}
-        for name, cascade in _cascades(systems).items():
-            found = self.measure(Bench(cascade, {_SET: clips}, clips, 0.0, judges), _SET, pairs)
+        for name, cascade in _cascades(systems, getattr(settings, "side", None)).items():
+            found = self.measure(Bench(cascade, {_SET: clips}, clips, 0.0, judges), _SET, pairs, settings)
             ours = {title: name.replace(cascade.title, title, 1) for title in (cascade.title, f"{cascade.title} 2")}
             names = {method: ours.get(method, method) for method in found.values}
             for method, metrics in found.values.items():  # the baselines are those of the first reenactor's faces
@@ -149,15 +150,18 @@ class StoredImages(nn.Module):
         )
 
 
-def _cascades(systems: Systems) -> dict[str, Cascade]:
-    """Method -> reenactor; another system's images are a reenactor too, of the faces of the first network's."""
+def _cascades(systems: Systems, side: int | None) -> dict[str, Cascade]:
+    """Method -> reenactor; another system's images are a reenactor too, of the faces of the first network's.
+
+    side: of these images; None: the network's
+    """
     found = systems.cascades()
     if systems.predictions:
         measured = found or Systems((SHIPPED,), {}, systems.face_model, systems.device).cascades()
         base = next(iter(measured.values()))
         info = base.reenactor.info
         for name, folder in systems.predictions.items():
-            network = StoredImages(name, folder, info.size)
+            network = StoredImages(name, folder, side or info.size)
             stored = Reenactor(network, base.model, ModelInfo("images", "", info.size, info.focal_ratio))
             found[name] = Cascade(stored, base.recnet, base.recaugnet)
     return found
@@ -171,13 +175,9 @@ def _comparisons(
     values: Mapping[str, Mapping[str, Tensor]], people: Sequence[str], figure: str, settings: PairSettings
 ) -> tuple[Comparison, ...]:
     """Every reenactor with each baseline and the reenactors before it, on the pairs for which both have a value."""
-    found, methods = [], [method for method in values if figure in values[method]]
-    for number, method in enumerate(methods):
-        for reference in methods[:number] if method not in BASELINES else ():
-            first, second = (_array(values[name][figure]) for name in (method, reference))
-            if (paired := compare_means(first, second, people, settings.draws, settings.seed)) is not None:
-                found.append(Comparison(figure, method, reference, paired))
-    return tuple(found)
+    known = {method: _array(metrics[figure]) for method, metrics in values.items() if figure in metrics}
+    found = compare_all(figure, known, people, settings.draws, settings.seed)
+    return tuple(comparison for comparison in found if comparison.method not in BASELINES)
 
 
 def _judge(judges: Judges, settings: PairSettings) -> tuple[str, ...]:

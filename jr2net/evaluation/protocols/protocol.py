@@ -12,11 +12,11 @@ from pydantic import Field
 
 from jr2net import storage
 from jr2net.errors import UserError
-from jr2net.evaluation.bench import Cascade
+from jr2net.evaluation.bench import RECONSTRUCTORS, Cascade
 from jr2net.evaluation.protocols.result import Result
 from jr2net.face.model import FaceModel
 from jr2net.inference.reconstruction import Reconstructor
-from jr2net.inference.weights import REENACTMENT, as_face_model, checkpoint_folder, shipped_weights
+from jr2net.inference.weights import RECONSTRUCTION, REENACTMENT, as_face_model, checkpoint_folder, shipped_weights
 from jr2net.networks.checkpoint import DESCRIPTION
 from jr2net.settings import Section
 from jr2net.storage.elsewhere import folder_of
@@ -24,10 +24,8 @@ from jr2net.storage.elsewhere import folder_of
 SHIPPED = "shipped"
 """What ``--weights`` calls the weights of the package."""
 
-STAGES = ("recnet", "recaugnet")
-"""Reconstruction networks of a run, in the order of a table's rows."""
-
-TITLES = {"recnet": "RecNet", "recaugnet": "RecAugNet"}
+_FACES = ("recnet", "recaugnet")
+"""Stages whose faces a reenactor acts with."""
 
 
 class ProtocolError(UserError, ValueError):
@@ -61,18 +59,16 @@ class Systems:
         return as_face_model(self.face_model)
 
     def reconstructors(self) -> dict[str, Reconstructor]:
-        """Method -> network: of a run RecNet and RecAugNet, where it has them. Raises CheckpointError.
+        """Method -> network: of a run all that reconstruct faces (``bench.RECONSTRUCTORS``). Raises CheckpointError.
 
-        The networks of several folders are told apart by the folders' names.
+        The networks of several folders are told apart by what differs in the folders' paths.
         """
         found: dict[str, Reconstructor] = {}
-        for weights in self.weights:
-            for folder in _networks(weights):
+        for weights, label in zip(self.weights, _labels(self.weights), strict=True):
+            for stage, folder in _networks(weights).items():
                 reconstructor = Reconstructor.load(folder, face_model=self.model, device=self.device)
-                title = TITLES[reconstructor.info.kind]
-                if len(self.weights) > 1:
-                    title = f"{title} ({_short(weights)})"
-                found[_unused(title, found)] = reconstructor
+                title = RECONSTRUCTORS.get(stage) or RECONSTRUCTORS[reconstructor.info.kind]
+                found[_unused(f"{title}{label}", found)] = reconstructor
         return found
 
     def cascades(self) -> dict[str, Cascade]:
@@ -80,8 +76,8 @@ class Systems:
         take the faces of RecAugNet, as no RecNet ships. Raises CheckpointError, and ProtocolError for a folder without
         any or without its RecNet."""
         found: dict[str, Cascade] = {}
-        for weights in self.weights:
-            folders = _stages(weights, (*STAGES, *REENACTMENT, *(f"{stage}_2" for stage in REENACTMENT)))
+        for weights, label in zip(self.weights, _labels(self.weights), strict=True):
+            folders = _stages(weights, (*_FACES, *REENACTMENT, *(f"{stage}_2" for stage in REENACTMENT)))
             reenactors = [stage for stage in REENACTMENT if stage in folders]
             if not reenactors or "recaugnet" not in folders:
                 raise ProtocolError(
@@ -97,9 +93,25 @@ class Systems:
                 )
             for reenactor in reenactors:
                 cascade = Cascade.load(folders, reenactor, self.model, self.device)
-                title = cascade.title if len(self.weights) == 1 else f"{cascade.title} ({_short(weights)})"
-                found[_unused(title, found)] = cascade
+                found[_unused(f"{cascade.title}{label}", found)] = cascade
         return found
+
+
+@dataclass(frozen=True)
+class LoadedCascade(Systems):
+    """The networks of a run that is being evaluated."""
+
+    cascade: Cascade = field(kw_only=True)
+
+    @cached_property
+    def model(self) -> FaceModel:
+        return self.cascade.model
+
+    def reconstructors(self) -> dict[str, Reconstructor]:
+        return self.cascade.reconstructors
+
+    def cascades(self) -> dict[str, Cascade]:
+        return {self.cascade.title: self.cascade}
 
 
 @dataclass(frozen=True)
@@ -118,10 +130,10 @@ class Protocol:
     settings: type[ProtocolSettings] = ProtocolSettings
 
 
-def _networks(weights: str) -> list[str]:
-    """Folders of the reconstruction networks that ``weights`` names."""
-    found = _stages(weights, STAGES)
-    return list(found.values()) or [checkpoint_folder(weights, STAGES[-1:])]
+def _networks(weights: str) -> dict[str, str]:
+    """Stage -> folder, of the reconstruction networks that ``weights`` names."""
+    found = _stages(weights, tuple(RECONSTRUCTORS))
+    return found or {storage.base_name(weights): checkpoint_folder(weights, RECONSTRUCTION)}
 
 
 def _stages(weights: str, stages: Sequence[str]) -> dict[str, str]:
@@ -133,8 +145,16 @@ def _stages(weights: str, stages: Sequence[str]) -> dict[str, str]:
     return {stage: folder for stage, folder in folders.items() if storage.exists(storage.join(folder, DESCRIPTION))}
 
 
-def _short(weights: str) -> str:
-    return storage.base_name(weights) or weights
+def _labels(folders: Sequence[str]) -> list[str]:
+    """What follows a network's title: nothing for one folder, else as many last parts of its path as are needed."""
+    if len(folders) < 2:
+        return [""] * len(folders)
+    paths = [folder.partition("?")[0].rstrip("/").split("/") for folder in folders]
+    for parts in range(1, max(map(len, paths)) + 1):
+        found = ["/".join(path[-parts:]) for path in paths]
+        if len(set(found)) == len(set(folders)):
+            break
+    return [f" ({each})" for each in found]
 
 
 def _unused(title: str, taken: Mapping[str, object]) -> str:

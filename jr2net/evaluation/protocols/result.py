@@ -107,6 +107,10 @@ class Result:
 
     def to_json(self) -> str:
         """Valid JSON; numbers that are not finite become null."""
+        return json.dumps(self.to_tree(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    def to_tree(self) -> dict[str, Any]:
+        """What ``to_json`` writes."""
         tree = {
             "protocol": self.protocol,
             "title": self.title,
@@ -118,7 +122,7 @@ class Result:
             "notes": list(self.notes),
             "settings": dict(self.settings),
         }
-        return json.dumps(_plain(tree), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return {key: _plain(value) for key, value in tree.items()}
 
 
 def _table(table: Table) -> dict[str, Any]:

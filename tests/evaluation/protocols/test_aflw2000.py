@@ -64,6 +64,10 @@ def test_known_answers_have_known_errors(faces: Path, tmp_path: Path) -> None:
     bins = [result.tables[0].methods["off"][f"nme {name}"] for name in ("[0, 30]", "[30, 60]", "[60, 90]")]
     assert [found.people for found in bins] == counts
     assert [found.low is None for found in bins] == [count == 1 for count in counts]
+    compared = {(each.method, each.reference): each.paired for each in result.tables[0].comparisons}
+    assert len(compared) == 3 and compared["off", "perfect"].difference.value == pytest.approx(expected, rel=1e-3)
+    (pose,) = [each for each in result.tables[1].comparisons if (each.method, each.reference) == ("off", "perfect")]
+    assert pose.figure == "pose mae" and pose.paired.difference.value == pytest.approx(2, abs=1e-3)
 
 
 def test_bad_files_are_quarantined_by_name(faces: Path) -> None:

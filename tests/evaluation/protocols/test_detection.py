@@ -12,6 +12,7 @@ from jr2net.evaluation import detection
 from jr2net.evaluation.protocols import ProtocolError, Systems, measure
 from jr2net.evaluation.protocols import detection as protocol
 from jr2net.face.model import FaceModel
+from jr2net.images.face_detector import load_face_detector
 from jr2net.studio.film import film_people
 
 
@@ -32,6 +33,24 @@ def test_faces_of_the_studio_are_found(procedural_model: FaceModel, tmp_path: Pa
     assert sum(row["answers"].value for row in tables["reliability"].values()) >= 4
     (surest,) = [row for name, row in tables["reliability"].items() if name.endswith(": 0.9 to 1")]
     assert surest["right"].value == 100
+
+
+def test_detectors_are_compared_on_the_same_pictures(
+    procedural_model: FaceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "DETECTORS", ("own", "blind"))
+    monkeypatch.setattr(protocol, "_TITLES", {"own": "ours", "blind": "blind"})
+    monkeypatch.setattr(
+        protocol,
+        "load_face_detector",
+        lambda kind="own": (lambda image: []) if kind == "blind" else load_face_detector(),
+    )
+    studio = StudioConfig(test_frames=2, variety=0.0, detector_shrink=0.0, detector_noise=0.0)
+    write_clips(str(tmp_path / "a.parquet"), film_people(procedural_model, studio, 5, 0, 2, "natural", 128))
+    table = measure("detection", str(tmp_path), Systems(), ["limit=2", "draws=100"]).tables[0]
+    found, alarms = table.comparisons
+    assert (found.figure, found.method, found.reference) == ("found", "blind", "ours") and alarms.figure == "alarms"
+    assert found.paired.difference.value == -100 and alarms.paired.difference.value <= 0
 
 
 def test_clips_without_landmarks_are_refused(tmp_path: Path, procedural_model: FaceModel) -> None:

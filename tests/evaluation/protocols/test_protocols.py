@@ -70,7 +70,7 @@ def test_folders_in_a_bucket_are_named_without_its_options(
     assert main(["evaluate", "toy", "scans/", "--predictions", bucket.format("deca")]) == 0
     assert "| deca |" in capsys.readouterr().out
     network = SimpleNamespace(info=SimpleNamespace(kind="recnet"))
-    monkeypatch.setattr("jr2net.evaluation.protocols.protocol._networks", lambda weights: [weights])
+    monkeypatch.setattr("jr2net.evaluation.protocols.protocol._networks", lambda weights: {"": weights})
     monkeypatch.setattr(Reconstructor, "load", lambda folder, **options: network)
     systems = Systems((bucket.format("a"), "runs/b/"), face_model=toy_model)
     assert list(systems.reconstructors()) == ["RecNet (a)", "RecNet (b)"]

@@ -96,6 +96,20 @@ def test_same_identity(run: tuple[str, str], judged: list[str], tmp_path: Path) 
     assert len(lines) == 1 + PAIRS and lines[1].startswith("000000,")
 
 
+def test_generated_crops_are_measured_in_frames_of_another_side(run: tuple[str, str], tmp_path: Path) -> None:
+    weights, data = run
+    target = stored(tmp_path / "target", data, same_identity_pairs, 48)
+    systems = Systems((weights,), {"target": target})
+    (table,) = measure("same_identity", data, systems, [f"pairs={PAIRS}", "draws=100", "side=48"]).tables
+    assert [figure.key for figure in table.figures] == ["l1", "l1_face", "psnr", "ssim", "sharpness"]
+    found = {name: {key: each.value for key, each in row.items()} for name, row in table.methods.items()}
+    assert found["target"]["l1"] == pytest.approx(0, abs=1e-6), "other systems' images are compared as they are"
+    assert found["target"]["sharpness"] == pytest.approx(1, abs=1e-3)
+    assert found["CopySource"]["l1"] > 0.02 and 0.2 < found["DCNet"]["sharpness"] < 5
+    small = measure("same_identity", data, systems, [f"pairs={PAIRS}", "draws=100"]).tables[0]
+    assert small.methods["CopySource"]["l1"].value == pytest.approx(found["CopySource"]["l1"], rel=0.2)
+
+
 def test_the_second_rounds_of_several_runs_are_told_apart(
     folders: dict[str, str], run: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -106,7 +120,7 @@ def test_the_second_rounds_of_several_runs_are_told_apart(
         shutil.copytree(folders["dcnet"], folder / "dcnet_2")
     systems = Systems(tuple(str(folder) for folder in runs))
     (table,) = measure("same_identity", run[1], systems, ["pairs=2", "draws=100"]).tables
-    first, second = ("DCNet (seed-0)", "DCNet 2 (seed-0)"), ("DCNet (seed-0) 2", "DCNet 2 (seed-0) 2")
+    first, second = ("DCNet (a/seed-0)", "DCNet 2 (a/seed-0)"), ("DCNet (b/seed-0)", "DCNet 2 (b/seed-0)")
     assert list(table.methods) == ["CopySource", "WarpOnly", *first, *second]
 
 
