@@ -1,4 +1,4 @@
-"""The way there and back of the cyclic warp loss: which volume and faces the flow back is asked with, what is regained."""
+"""The way there and back of the cyclic warp loss: which volume and faces the flow back is asked with, what returns."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ def test_what_the_driving_view_kept_is_regained_in_the_source_view() -> None:
     module = warping()
     nn.init.normal_(module.projection.occlusion.weight, std=1.0, generator=torch.Generator().manual_seed(0))
     cycle = module(foreground(), *still())
-    visible = nn.functional.interpolate(
-        cycle.there.projected.visible, size=SIDE, mode="bilinear", align_corners=False
-    )
+    visible = nn.functional.interpolate(cycle.there.projected.visible, size=SIDE, mode="bilinear", align_corners=False)
     assert visible.std() > 0.1 and not cycle.regained.requires_grad
     torch.testing.assert_close(cycle.regained[..., 8:-8], visible[..., 4:-12], rtol=0, atol=1e-4)
 

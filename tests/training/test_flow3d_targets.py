@@ -1,4 +1,4 @@
-"""What flow3d's losses compare: the priors of both ways, background that is truly revealed, and the weights of pixels."""
+"""What flow3d's losses compare: the priors of both ways, background that is truly revealed, and weights of pixels."""
 
 from __future__ import annotations
 
