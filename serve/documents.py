@@ -197,7 +197,14 @@ RESPONSES: dict[str, dict[int | str, dict[str, Any]]] = {
         200: {
             "description": "the photo, or the first frame of the video that shows a face, upright, 8 bits, in sRGB",
             "content": _binary("image/jpeg"),
-            "headers": _NOTES,
+            "headers": {
+                "X-Face-Boxes": {
+                    "description": "of a video: JSON, left, top, right and bottom of each face of the frame, in its "
+                    "pixels, the largest first, as `face` and `driving_face` count them",
+                    "schema": {"type": "string"},
+                },
+                **_NOTES,
+            },
         },
         **_problems(),
     },

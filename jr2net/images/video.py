@@ -25,7 +25,7 @@ from jr2net.images.signatures import file_format
 from jr2net.images.sound import Sound
 from jr2net.images.video_file import CONTAINERS, VideoFile, container_format, is_cut_off
 from jr2net.images.video_notes import with_notes
-from jr2net.images.video_pace import duration, frame_rate, instants_of, pace
+from jr2net.images.video_pace import duration, frame_rate, instants_of, late_start, pace
 from jr2net.images.video_picture import display_matrix, to_picture
 
 _PACED_FRAMES = 2000  # of a video, whose instants tell its pace
@@ -102,7 +102,7 @@ def probe_video(video: Video, limits: VideoLimits) -> VideoShape:
         height, width = to_picture(first, _aspect(stream), display_matrix(first)).shape[:2]
     with _open_container(file, limits) as container:
         stream = _stream(container)
-        said, seconds = frame_rate(stream), duration(container, stream)
+        said, seconds = frame_rate(stream), duration(container, stream) - late_start(container)
         instants = list(islice(instants_of(container, stream), _PACED_FRAMES))
         fps, regular = pace(instants, said)
         counted = len(instants) if len(instants) < _PACED_FRAMES and not regular else round(seconds * fps)
@@ -347,7 +347,7 @@ def _check(container: InputContainer, limits: VideoLimits, kind: str) -> None:
         raise VideoError("format", "no decoder is known for the video stream; convert it to H.264")
     width, height = stream.codec_context.width, stream.codec_context.height
     said = 0.0 if kind in _STREAMS else (container.duration or 0) / av.time_base  # of them it is from the first clock
-    _check_sizes(limits, width, height, said, stream.frames)
+    _check_sizes(limits, width, height, said - late_start(container), stream.frames)
 
 
 def _check_sizes(limits: VideoLimits, width: int, height: int, seconds: float, frames: int) -> None:

@@ -20,9 +20,16 @@ def frame_rate(stream: VideoStream) -> float:
 
 
 def duration(container: InputContainer, stream: VideoStream) -> float:
-    """Seconds; 0: not said."""
+    """Seconds at most; 0: not said."""
     own = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
     return max(own, (container.duration or 0) / av.time_base, 0.0)
+
+
+def late_start(container: InputContainer) -> float:
+    """Seconds that ``duration`` counts before the first frame: in Matroska, whose muxers mostly say when the last frame
+    ends, where the clock begins late."""
+    start, end = (container.start_time or 0) / av.time_base, (container.duration or 0) / av.time_base
+    return start if "matroska" in container.format.name and 0 < start < end else 0.0
 
 
 def instants_of(container: InputContainer, stream: VideoStream) -> Iterator[float]:

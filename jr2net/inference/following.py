@@ -17,7 +17,8 @@ from jr2net.inference.photo import NoFaceError, Photo
 from jr2net.inference.smoothing import CropSmoother
 
 _FORGOTTEN_S = 2.0  # a person who is lost for longer may be another one
-_THOROUGH_S = 0.5  # between thorough searches while nobody is followed
+_SEARCH_S = 0.5  # between searches of the whole picture for a small or tilted face, while none is seen
+_EAGER = 3  # frames without the face that are all searched so
 _SAME_PERSON = 1.0  # greatest ``_apart``
 
 
@@ -82,6 +83,7 @@ class FaceFollower:
             raise NoFaceError(f"{name}: a video needs a face detector, and none is installed here")
         self.own = isinstance(detector, OwnDetector)
         self.thorough, self.fast = detector, detector_for_frames(detector) or detector
+        self._glance: FaceDetector = getattr(detector, "glance", self.fast)
         self.rate, self.choice, self.name, self.smooth = rate, choice, name, smooth
         self._is_cut, self._smooth = CutDetector(), CropSmoother(rate)
         self._box: Box | None = None
@@ -134,15 +136,16 @@ class FaceFollower:
         """The faces around the place where the person was last, or is to be; if it is not there, those of the picture,
         the largest first."""
         before = self._box if self._chosen else self.choice.box
+        due = self._lost % max(1, round(_SEARCH_S * self.rate)) == 0
+        look = self.fast if due or self._lost < _EAGER else self._glance
         if before is not None:
-            near = faces_around(self.fast, image, before, roll=self._roll if abs(self._roll) >= UPRIGHT else 0.0)
+            near = faces_around(look, image, before, roll=self._roll if abs(self._roll) >= UPRIGHT else 0.0)
             if self._person(near) is not None:
                 return near
-        faces = self.fast(image)
-        if self._box is not None or self.fast is self.thorough:
+        faces = look(image)
+        if self._box is not None or self.fast is self.thorough or (self.own and not faces):
             return faces
         # At first small faces beside a large one may be meant; heads upside down are searched for now and then.
-        due = (self.frames - 1) % max(1, round(_THOROUGH_S * self.rate)) == 0
         return self.thorough(image) if (not self._chosen if faces else due) else faces
 
     def _fit_size(self, image: np.ndarray) -> None:

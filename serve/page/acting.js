@@ -1,10 +1,11 @@
 // Animation: captures play in the page frame by frame; videos, and captures on request, are rendered by the server.
 
-import { readCapture, reconstruct, reenactWithPhoto, renderVideo, sentence } from "./api.js";
+import { fetchPicture, readCapture, reconstruct, reenactWithPhoto, renderVideo, sentence } from "./api.js";
 import { complete, NAMES } from "./blendshapes.js";
 import { writeCapture } from "./capture.js";
 import { createDemo } from "./demonstration.js";
 import { drive as driveFace, referenceFrame } from "./control.js";
+import { showFaces } from "./faces.js";
 import { createPlayer } from "./player.js";
 import { createProgress } from "./progress.js";
 
@@ -19,6 +20,7 @@ const DEFAULT_LIMIT = 60; // seconds of a rendered capture, if the server does n
  */
 export function initAnimation({ face, model, controls, sliders, setStatus, showError, setBusy, applyExpression, showDriven }) {
   let [pending, videoUrl, references] = [null, "", {}];
+  let shown = null; // the driving file whose faces can be chosen
   const progress = createProgress($("film-progress"));
   const player = createPlayer(
     {
@@ -96,12 +98,13 @@ export function initAnimation({ face, model, controls, sliders, setStatus, showE
     setStatus(`Playing ${capture.name}.`);
     player.load(capture);
   };
-  const driveWithPhoto = async (file) => {
-    const [source, options] = [face().source, controls.fields({ film: false })];
+  const driveWithPhoto = async (file, index) => {
+    const [source, options] = [face().source, { ...controls.fields({ film: false }), ...drivingFace(index) }];
     const answers = await send(`Applying the expression of ${file.name} …`, async (signal) =>
-      [await reenactWithPhoto(source, file, options, signal), await reconstruct({ blob: file }, signal)]);
+      [await reenactWithPhoto(source, file, options, signal), await reconstruct({ blob: file, face: index }, signal)]);
     if (!answers || face()?.source !== source) return;
-    const [image, { expression, rotation, translation, notes }] = answers;
+    const [image, { expression, rotation, translation, notes, boxes }] = answers;
+    await offerFaces(file, async () => ({ blob: file, boxes }));
     const pose = $("pose").checked ? { rotation, translation } : null;
     const result = driveFace(face().fit.expression, complete(expression), { ...controls.expression(), relative: false });
     await showDriven(image, { file, options, expression: result, pose });
@@ -111,12 +114,29 @@ export function initAnimation({ face, model, controls, sliders, setStatus, showE
     const doubts = notes.map((note) => ` ${sentence(`${file.name}: ${note}`)}`).join("");
     setStatus(`The photo has the ${list} of ${file.name}; the sliders show it.${next}${doubts}`);
   };
-  const drive = async (file) => {
+  /** Offers the faces of a driving file, unless they are shown; `picture` returns an image and their boxes in it. */
+  const offerFaces = async (file, picture) => {
+    if (shown === file) return;
+    shown = file;
+    const { blob, boxes } = await picture().catch(() => ({ boxes: [] })); // what is wrong with it, the film says
+    if (shown !== file) return;
+    const show = (image) => showFaces($("driving-faces"), image, boxes, 0, (index) => drive(file, index));
+    const showDecoded = async () => show((await fetchPicture(file)).blob); // of what browsers do not show
+    await show(blob).catch(showDecoded).catch(console.warn);
+  };
+  const forgetFaces = () => {
+    shown = null;
+    $("driving-faces").hidden = true;
+  };
+  /** `index`: of the driving face, the largest being 0. */
+  const drive = async (file, index = 0) => {
     if (!face()) return setStatus("Choose a photo first.");
     player.close();
-    if (file.type.startsWith("image/")) return driveWithPhoto(file);
+    if (shown !== file) forgetFaces();
+    if (file.type.startsWith("image/")) return driveWithPhoto(file, index);
     if (!CAPTURE.test(file.name) && !["text/csv", "application/json"].includes(file.type)) {
-      return showVideo(file.name, { driving: file, ...controls.fields({ film: true }) });
+      offerFaces(file, () => fetchPicture(file));
+      return showVideo(file.name, { driving: file, ...controls.fields({ film: true }), ...drivingFace(index) });
     }
     const capture = await readFile(file);
     if (capture && face()) play(capture);
@@ -157,6 +177,7 @@ export function initAnimation({ face, model, controls, sliders, setStatus, showE
     close() {
       pending?.abort();
       player.close();
+      forgetFaces();
       $("result").hidden = $("source-video").hidden = true;
     },
     setEnabled(enabled) {
@@ -170,6 +191,8 @@ function filmSource({ photo, source }) {
   if (!photo.video) return source;
   return { blob: photo.video, face: source.face, box: source.box?.map((side) => Math.round(side / photo.scale)) };
 }
+
+const drivingFace = (index) => (index ? { driving_face: String(index) } : {});
 
 /** The form fields that change every frame of a video as the sliders change the fitted face; null: they do not. */
 function changeOf(fitted, wanted, turn) {

@@ -79,7 +79,7 @@ export const fetchMesh = async (source, format, signal) =>
 export const reenact = async (source, wanted, signal) =>
   (await call("v1/reenact", { ...formRequest({ source: source.blob, ...which(source), ...wanted }), signal })).blob();
 
-/** The photo with the expression of a driving photo, as an image. */
+/** The photo with the expression of a driving photo, one of whose faces `driving_face` chooses, as an image. */
 export const reenactWithPhoto = async (source, driving, controls, signal) =>
   (await call("v1/reenact", { ...formRequest({ source: source.blob, ...which(source), driving, ...controls }), signal })).blob();
 
@@ -98,11 +98,15 @@ const stoppedEarly = (error) => {
   throw new Problem({ detail: "The server stopped before the end of the video; try again." });
 };
 
-/** A photo, or the first frame of a video that shows a face, as the server sees it: a JPEG as `blob`, and `notes` on the file. */
+/**
+ * A photo, or the first frame of a video that shows a face, as the server sees it: a JPEG as `blob`, the `boxes` of the faces
+ * of a video's frame, the largest first, and `notes` on the file.
+ */
 export async function fetchPicture(file, signal) {
   const request = { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal };
   const response = await call("v1/picture", request);
-  return { blob: await response.blob(), notes: [response.headers.get("X-Capture-Notes") ?? []].flat() };
+  const boxes = JSON.parse(response.headers.get("X-Face-Boxes") ?? "[]");
+  return { blob: await response.blob(), boxes, notes: [response.headers.get("X-Capture-Notes") ?? []].flat() };
 }
 
 /** A capture file as {name, fps, frames, notes}; each frame holds the 51 coefficients by name. */
@@ -114,12 +118,14 @@ export async function readCapture(file, signal) {
 }
 
 /**
- * Tracks the face of a video; calls `onFrame` with {seconds, expression, rotation} as each one is done, null where no face is
- * seen. Returns the notes, and the whole track as files by their kind: csv, json and glb, smoothed with what comes after.
+ * Tracks a face of a video, the largest being 0; calls `onFrame` with {seconds, expression, rotation} as each frame is done,
+ * null where no face is seen. Returns the notes, and the whole track as files by their kind: csv, json and glb, smoothed with
+ * what comes after, less the resting face where `neutral` says which: seconds or auto.
  */
-export async function trackVideo(file, onFrame, signal) {
+export async function trackVideo(file, { face = 0, neutral = "" }, onFrame, signal) {
   const request = { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal };
-  const reader = (await call("v1/track?format=ndjson&files=csv,json,glb", request)).body.pipeThrough(new TextDecoderStream()).getReader();
+  const query = new URLSearchParams({ format: "ndjson", files: "csv,json,glb", face, ...(neutral && { neutral }) });
+  const reader = (await call(`v1/track?${query}`, request)).body.pipeThrough(new TextDecoderStream()).getReader();
   let [names, rest, notes] = [[], "", null];
   const files = {};
   const read = (line) => {

@@ -42,6 +42,18 @@ function toOwnRange(value, rest, own) {
   return own + ((1 - own) * (value - rest)) / Math.max(1 - rest, 1e-6);
 }
 
+/** A list of moments, one of which is an instant in seconds; `onChange` is called when the user has chosen another. */
+export function createMoment(id, onChange = () => {}) {
+  const [list, seconds] = [$(id), $(`${id}-seconds`)];
+  const isInstant = () => list.value === "instant";
+  list.addEventListener("change", () => {
+    for (const part of [seconds, ...seconds.labels]) part.hidden = !isInstant();
+    onChange();
+  });
+  seconds.addEventListener("change", onChange);
+  return { value: () => (isInstant() ? String(Math.max(0, Number(seconds.value))) : list.value) };
+}
+
 /** The controls of the page; `onTurn` is called when a slider of the head moves, with whether it was let go. */
 export function initControls(onTurn) {
   const regions = () => FACE_REGIONS.filter((name) => $(`region-${name}`).checked);
@@ -67,9 +79,6 @@ export function initControls(onTurn) {
     $(name).addEventListener("change", () => onTurn(true));
   }
   $("strength").addEventListener("input", showStrength);
-  $("reference").addEventListener("change", () => {
-    for (const part of document.querySelectorAll(".instant")) part.hidden = $("reference").value !== "instant";
-  });
   $("straighten").addEventListener("click", () => {
     setAngles(0);
     onTurn(true);
@@ -77,7 +86,7 @@ export function initControls(onTurn) {
   setAngles(0);
   showStrength();
 
-  const reference = () => ($("reference").value === "instant" ? String(Math.max(0, Number($("reference-seconds").value))) : $("reference").value);
+  const reference = createMoment("reference").value;
   const turn = () => Object.fromEntries(ANGLES.map((name) => [name, Number($(name).value)]));
   return {
     turn,

@@ -1,18 +1,18 @@
-// The chooser of a photo's faces: a picture of each, the largest first. It is hidden where there is one face only.
+// The chooser of a picture's faces: a picture of each, the largest first. It is hidden where there is one face only.
 
 const SIDE = 84; // of a picture, in its own pixels
 const MARGIN = 0.25; // around a face, as a fraction of its box
 
-/** Shows the faces of a photo; `onChoose` is called with the index of one. */
-export async function showFaces(container, photo, { boxes = [] }, chosen, onChoose) {
-  container.hidden = boxes.length < 2;
+/** Shows the faces that `boxes` hold in an image; `onChoose` is called with the index of one. */
+export async function showFaces(container, image, boxes, chosen, onChoose) {
+  container.hidden = true;
   for (const label of [...container.querySelectorAll("label")]) label.remove();
-  if (container.hidden) return;
-  const bitmap = await createImageBitmap(photo.working);
+  if (boxes.length < 2) return;
+  const bitmap = await createImageBitmap(image);
   container.append(...boxes.map((box, index) => {
     const label = document.createElement("label");
     const input = Object.assign(document.createElement("input"), {
-      type: "radio", name: "face", value: index, checked: index === chosen, title: `Face ${index + 1} of ${boxes.length}`,
+      type: "radio", name: container.id, value: index, checked: index === chosen, title: `Face ${index + 1} of ${boxes.length}`,
     });
     input.setAttribute("aria-label", input.title);
     input.addEventListener("change", () => onChoose(index));
@@ -20,6 +20,7 @@ export async function showFaces(container, photo, { boxes = [] }, chosen, onChoo
     return label;
   }));
   bitmap.close();
+  container.hidden = false;
 }
 
 function picture(bitmap, [left, top, right, bottom]) {

@@ -1,10 +1,10 @@
 // The camera, live: its frames go to the server one at a time; what it reads of the face is drawn over the picture, moves the
 // sliders, can be recorded, and drives the photo.
 
-import { base64, fetchMesh, getKey, openStream, Problem, sentence, streamSource, trackVideo } from "./api.js";
+import { base64, fetchMesh, getKey, openStream, Problem, streamSource } from "./api.js";
 import { complete, NAMES } from "./blendshapes.js";
 import { writeCapture } from "./capture.js";
-import { createProgress } from "./progress.js";
+import { initTracking } from "./track.js";
 
 const $ = (id) => document.getElementById(id);
 const SIDE = 480; // pixels, the longer one of the frames that are sent
@@ -23,8 +23,6 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
   let [camera, socket, mesh, meshBlob, starting] = [null, null, null, null, false];
   let [sent, sentControls, driving] = [null, "", false];
   let [samples, take, takeUrls, startedAt] = [null, null, [], 0];
-  const trackProgress = createProgress($("track-progress"));
-  let tracking = null;
   let pace = []; // when the latest frames were answered
 
   const start = async () => {
@@ -166,22 +164,6 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
     $("take-facts").textContent = facts;
     $("take").hidden = false;
   };
-  /** Tracks a video and says how far it is. */
-  const track = async (file) => {
-    const controller = (tracking = new AbortController());
-    let frames = 0;
-    trackProgress.start(`Sending ${file.name} …`);
-    const duration = await durationOf(file);
-    const onFrame = ({ seconds }) => trackProgress.show(++frames, duration && seconds / duration);
-    try {
-      const { notes, files } = await trackVideo(file, onFrame, controller.signal);
-      if (!files.csv) throw new Error(`${file.name} shows no face. Use a video that shows one from the front.`);
-      offer(files, file.name.replace(/\.[^.]*$/, ""), [`${frames} frames of ${file.name}`, ...notes].map(sentence).join(" "));
-    } catch (error) {
-      if (error.name !== "AbortError") showError(error);
-    }
-    if (tracking === controller) trackProgress.end();
-  };
   const liveControls = () => {
     const { reference, smooth, ...fields } = controls.fields({ film: true });
     return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, { true: true, false: false }[value] ?? value]));
@@ -200,12 +182,7 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
     $("record").setAttribute("aria-pressed", true);
     $("record").textContent = "Stop recording";
   });
-  $("track").addEventListener("change", ({ target }) => {
-    tracking?.abort();
-    if (target.files.length) track(target.files[0]);
-    target.value = "";
-  });
-  $("track-cancel").addEventListener("click", () => tracking?.abort());
+  initTracking({ offer, showError });
   $("live-drive").addEventListener("change", () => camera && connect());
   $("take-play").addEventListener("click", () => {
     stop();
@@ -231,15 +208,6 @@ export function initLive({ face, controls, onExpression, onPicture, onReplay, on
 
 /** The angles of a Live Link Face capture, in its signs, of our rotation and the eyes' yaw and pitch. */
 const anglesOf = ([pitch, yaw, roll], eyes) => [-yaw, pitch, -roll, ...(eyes ? [...eyes.left, 0, ...eyes.right, 0] : [])];
-
-/** The seconds of a video; 0 where the browser cannot say. */
-function durationOf(file) {
-  const probe = Object.assign(document.createElement("video"), { preload: "metadata", src: URL.createObjectURL(file) });
-  return new Promise((resolve) => {
-    probe.onloadedmetadata = () => resolve(Number.isFinite(probe.duration) ? probe.duration : 0);
-    probe.onerror = () => resolve(0);
-  }).finally(() => URL.revokeObjectURL(probe.src));
-}
 
 /** Samples at uneven instants as {frames, angles} at a constant rate, between two of them interpolated; null: no face. */
 export function resample(samples, fps) {

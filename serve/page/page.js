@@ -124,7 +124,7 @@ async function loadPhoto(file, box, index = 0) {
     setEnabled(true);
     live.photoChanged();
     animation.photoChanged();
-    await showFaces($("faces"), photo, fit, index, (chosen) => loadPhoto(null, undefined, chosen));
+    await showFaces($("faces"), photo.working, fit.boxes ?? [], index, (chosen) => loadPhoto(null, undefined, chosen));
     await showMesh(glb, fit);
   } catch (error) {
     if (error.name === "AbortError") return;

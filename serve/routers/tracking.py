@@ -58,7 +58,8 @@ Smooth = Annotated[
 Files = Annotated[
     str | None,
     Query(
-        description="of ndjson: whole tracks that follow the frames, e.g. csv,json,glb; smoothed two-sided by default",
+        description="of ndjson: whole tracks that follow the frames, e.g. csv,json,glb; smoothed two-sided by default; "
+        "`neutral` is subtracted in them, not in the lines",
         max_length=20,
     ),
 ]
@@ -84,7 +85,7 @@ def tracking_router(service: Service, guards: Sequence[params.Depends]) -> APIRo
         """Tracks one person's face through a video: 51 ARKit coefficients and the head's pose of every frame."""
         video = await _video(request)
         resting, wanted = _neutral(neutral), _files(files, format)
-        if format == "ndjson" and (smooth == "two-sided" or resting is not None):
+        if format == "ndjson" and (smooth == "two-sided" or (resting is not None and not wanted)):
             field = "smooth=two-sided" if smooth == "two-sided" else "neutral"
             raise Problem(422, f"{field} needs the whole video, and ndjson is sent frame by frame; use another format")
         try:
@@ -103,14 +104,19 @@ def tracking_router(service: Service, guards: Sequence[params.Depends]) -> APIRo
             if not wanted or all(frame.face is None for frame in kept):
                 return
             network = (await service.describe())["reconstruction"]
-            track = await asyncio.to_thread(assembled, kept, network, smooth or "two-sided")
+            try:
+                track = await asyncio.to_thread(assembled, kept, network, smooth or "two-sided")
+            except NeutralError as error:  # too late for a status
+                ended.append(f"there are no files: {error}")
+                return
             for kind in wanted:
                 content = await asyncio.to_thread(_encode, track, kind)
                 yield _line({"file": kind, "base64": b64encode(content).decode()})
 
         def assembled(frames: Sequence[TrackedFrame], network: ModelInfo, smoothing: Smoothing) -> FaceTrack:
             found = assemble(frames, "video", service.model, network)
-            return replace(found, notes=(*follow.notes(), *found.notes, *ended)).smoothed(smoothing)
+            found = replace(found, notes=(*follow.notes(), *found.notes, *ended)).smoothed(smoothing)
+            return found if resting is None else found.relative_to(resting)
 
         if format == "ndjson":
             smoother = LiveSmoother(shape.fps if shape.regular else None) if smooth != "none" else None
@@ -126,7 +132,7 @@ def tracking_router(service: Service, guards: Sequence[params.Depends]) -> APIRo
         def encode() -> tuple[bytes, tuple[str, ...]]:
             follow.check_found()
             found = assembled(tracked, network, smooth or "two-sided")
-            return _encode(found if resting is None else found.relative_to(resting), format), found.notes
+            return _encode(found, format), found.notes
 
         with service.stage("encode"):
             try:

@@ -71,6 +71,14 @@ def test_a_stream_that_begins_late_begins_at_zero() -> None:
     assert frames[0].seconds == 0 and frames[-1].seconds == pytest.approx(4 / 25, abs=2e-3)
 
 
+@pytest.mark.parametrize("form", ["matroska", "mp4", "mov", "mpegts"])
+def test_the_time_before_a_late_begin_counts_nowhere(form: str) -> None:
+    late = video_at([100 + n / 25 for n in range(50)], form)
+    shape = probe_video(late, LIMITS)  # which a minute exceeds
+    assert shape.seconds == pytest.approx(2, abs=0.1) and shape.frames == pytest.approx(50, abs=2)
+    assert len(list(read_frames(late, LIMITS))) == 50
+
+
 @pytest.mark.parametrize(
     ("instants", "fps", "shown"),
     [

@@ -154,6 +154,35 @@ def test_heads_upside_down_are_searched_for_now_and_then() -> None:
         follow.check_found()
 
 
+def test_a_face_that_is_gone_is_searched_for_now_and_then() -> None:
+    class Glancing(Detector):
+        """Sees small faces only where it does more than glance."""
+
+        looks, near = 0, [RIGHT]
+
+        def fast(self, image: np.ndarray) -> list[Face]:
+            self.looks += 1
+            return self.found or self.near
+
+        def glance(self, image: np.ndarray) -> list[Face]:
+            return self.near if image.shape == GREY.shape else []
+
+    detector = Glancing([RIGHT], [RIGHT])
+    follow = FaceFollower(detector, 10)
+    assert follow(GREY).photo is not None
+    detector.faces = detector.found = detector.near = []
+    for _ in range(100):
+        assert follow(GREY).photo is None
+    assert detector.looks < 60, "of 100 frames 3 and every fifth, near the last place and everywhere"
+    detector.near = [RIGHT]
+    assert follow(GREY).photo is not None, "a large face is seen at once"
+    detector.near = []
+    for _ in range(7):
+        follow(GREY)
+    detector.faces = detector.found = [LEFT]
+    assert any(follow(GREY).photo for _ in range(30)), "a small one soon"
+
+
 def test_a_choice_that_is_impossible_is_refused() -> None:
     with pytest.raises(NoFaceError, match="face -1: indices start at 0"):
         FaceChoice.of(-1)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import uvicorn
 from starlette.testclient import TestClient
 
 from jr2net.config import BackboneConfig, DCNetConfig, FaceConfig, Flow3DConfig, OptimizerConfig
@@ -102,6 +107,24 @@ def make_settings(weights: dict[str, str], **changes) -> Settings:
 def make_client(networks, model: FaceModel, settings: Settings, detector=None, digests=None) -> TestClient:
     service = Service(settings, networks, model, detector)
     return TestClient(create_api(service, AccessControl(settings.limits, digests)), raise_server_exceptions=False)
+
+
+@contextmanager
+def listening(service: Service) -> Iterator[tuple[str, int]]:
+    """Serves in a thread of this process, without keys; yields host and port."""
+    config = uvicorn.Config(
+        create_api(service, AccessControl(service.settings.limits, None)), port=0, log_level="error"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[:2]
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture

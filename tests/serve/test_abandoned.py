@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
 from collections.abc import AsyncIterator
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
+from small_networks import listening
 
 from jr2net.images.face_detector import Face
 from jr2net.images.video import encode_mp4
-from serve.access import AccessControl
-from serve.api import create_api
 from serve.problems import Problem
 from serve.reenact import first_chunk
 from serve.service import Service
@@ -66,7 +63,7 @@ def test_the_first_chunk_and_errors_come_through() -> None:
 
 
 @pytest.mark.drill
-@pytest.mark.parametrize("path", ["/v1/track", "/v1/track?format=ndjson", "/v1/reenact/video"])
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/track?format=ndjson", "/v1/reenact/video", "/v1/picture"])
 def test_a_video_is_read_no_further_when_the_client_goes(networks, face_model, settings, path: str) -> None:
     searched: list[float] = []
 
@@ -74,25 +71,13 @@ def test_a_video_is_read_no_further_when_the_client_goes(networks, face_model, s
         searched.append(time.monotonic())
         time.sleep(0.02)
         height, width = image.shape[:2]
-        return [Face((0.2 * width, 0.2 * height, 0.8 * width, 0.8 * height))]
+        face = Face((0.2 * width, 0.2 * height, 0.8 * width, 0.8 * height))
+        return [] if path == "/v1/picture" else [face]  # which searches until it finds one
 
-    service = Service(settings, networks, face_model, detect)
-    config = uvicorn.Config(create_api(service, AccessControl(settings.limits, None)), port=0, log_level="error")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.05)
-        address = server.servers[0].sockets[0].getsockname()
-        clip = b"".join(encode_mp4([np.full((64, 64, 3), 90, np.uint8)] * 1400, 30, None))
-        files = {"source": ("a", clip)} if path.endswith("video") else {"video": ("a", clip)}
-        body = httpx.Request(
-            "POST",
-            f"http://{address[0]}:{address[1]}{path}",
-            files=files,
-            data={"yaw": "9"} if path.endswith("video") else {},
-        )
+    clip = b"".join(encode_mp4([np.full((64, 64, 3), 90, np.uint8)] * 1400, 30, None))
+    form = {"files": {"source": ("a", clip)}, "data": {"yaw": "9"}} if path.endswith("video") else {"content": clip}
+    with listening(Service(settings, networks, face_model, detect)) as address:
+        body = httpx.Request("POST", f"http://{address[0]}:{address[1]}{path}", **form)
         with socket.create_connection(address) as connection:
             head = "".join(f"{name}: {value}\r\n" for name, value in body.headers.items())
             connection.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body.read())
@@ -101,6 +86,3 @@ def test_a_video_is_read_no_further_when_the_client_goes(networks, face_model, s
         gone = time.monotonic()
         time.sleep(2.5)
         assert max(searched) < gone + 1 and len(searched) < 1000
-    finally:
-        server.should_exit = True
-        thread.join()

@@ -21,6 +21,7 @@ from page_in_browser import (
     set_slider,
     wait_for_image,
 )
+from PIL import Image
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page's long tests drive a browser with playwright")
 expect = sync_api.expect
@@ -116,6 +117,43 @@ def test_a_face_is_chosen_among_several(open_page, toy_model):
         page.click("#mark-face")
         page.click("#box-use")
         expect(page.locator("#faces")).to_be_hidden()  # a marked face needs no choice
+        page.close()
+
+
+def test_the_face_that_drives_is_chosen(open_page, toy_model, tmp_path):
+    with serving(toy_model, detector=detect_two) as address:
+        page = open_page(address)
+        page.set_input_files("#photo", PHOTO)
+        expect(page.locator("#status")).to_contain_text("Face fitted")
+        expect(page.locator("#driving-faces")).to_be_hidden()
+        page.set_input_files("#driving", {"name": "two.mp4", "mimeType": "video/mp4", "buffer": driving_video(12)})
+        faces = page.locator("#driving-faces input")
+        expect(faces).to_have_count(2)
+        expect(page.locator("#film-notes")).to_contain_text("Face 0 of 2 is followed")
+        faces.nth(1).check(force=True)
+        expect(page.locator("#film-notes")).to_contain_text("Face 1 of 2 is followed")
+        assert count_frames(download(page, "#video-download"), tmp_path) == 12
+        tiff = tmp_path / "two.tiff"  # browsers do not show it
+        Image.fromarray(cv2.imdecode(np.frombuffer(PHOTO["buffer"], np.uint8), cv2.IMREAD_COLOR)).save(tiff)
+        page.evaluate(
+            """() => {
+              const send = window.fetch;
+              window.sent = [];
+              window.fetch = (url, request) => {
+                if (`${url}`.endsWith("/v1/reenact")) window.sent.push(request.body.get("driving_face"));
+                return send(url, request);
+              };
+            }"""
+        )
+        page.set_input_files("#driving", tiff)
+        expect(page.locator("#status")).to_contain_text("head pose of two.tiff")
+        expect(page.locator("#driving-faces")).to_be_visible()
+        faces.nth(1).check(force=True)
+        expect(page.locator("#spinner")).to_be_hidden()
+        download(page, "#download-image")
+        assert page.evaluate("window.sent") == [None, "1", "1"]
+        page.set_input_files("#driving", {"name": "take.csv", "mimeType": "text/csv", "buffer": capture()})
+        expect(page.locator("#driving-faces")).to_be_hidden()
         page.close()
 
 

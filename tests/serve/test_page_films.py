@@ -12,6 +12,7 @@ from page_in_browser import (
     PHOTO,
     capture,
     detect_centre,
+    detect_two,
     download,
     driving_video,
     serving,
@@ -115,6 +116,32 @@ def test_a_track_is_downloaded_as_csv_json_and_glb(open_page):
     assert abs(track["frames"][9]["expression"][smile] - FITTED_SMILE) < 1e-3
     assert download(page, "#take-glb")[:4] == b"glTF"
     assert len(parse_csv(download(page, "#take-download"), "clip.csv")) == 25
+
+
+def test_the_tracked_face_and_its_rest_are_chosen(open_page, toy_model):
+    def smiles() -> float:
+        track = json.loads(download(page, "#take-json"))
+        return track["frames"][9]["expression"][track["names"].index("mouthSmileLeft")]
+
+    with serving(toy_model, detector=detect_two) as address:
+        page = open_page(address)
+        expect(page.locator("#neutral-seconds")).to_be_hidden()
+        page.set_input_files("#track", upload(driving_video(25)))
+        expect(page.locator("#take-facts")).to_contain_text("Face 0 of 2 is followed")
+        assert abs(smiles() - FITTED_SMILE) < 1e-3
+        page.locator("#track-faces input").nth(1).check(force=True)
+        expect(page.locator("#take-facts")).to_contain_text("Face 1 of 2 is followed")
+        page.select_option("#neutral", "instant")
+        expect(page.locator("#neutral-seconds")).to_be_visible()
+        expect(page.locator("#track-progress")).to_be_hidden()
+        assert smiles() == 0, "the fake networks' smile is the rest"
+        expect(page.locator("#take-facts")).to_contain_text("Face 1 of 2 is followed")
+        page.fill("#neutral-seconds", "9")
+        page.locator("#neutral-seconds").blur()
+        expect(page.locator("#problem")).to_contain_text("the video lasts 1.00 s; give an instant of it")
+        page.set_input_files("#track", upload(driving_video(5), "other.mp4"))
+        expect(page.locator("#track-faces input").nth(0)).to_be_checked()
+        page.close()
 
 
 @pytest.mark.parametrize("kind", ["tiff", "jp2", "png"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -37,6 +38,14 @@ def test_of_a_video_the_first_frame_with_a_face_is_shown(finding_client, client)
     video = clip(6, faceless=(0, 1))
     assert picture(finding_client, video).mean() > 40
     assert picture(client, video).mean() < 10  # without a detector the first frame
+
+
+def test_the_faces_of_a_video_are_told(finding_client, client) -> None:
+    video = clip(6, faceless=(0, 1))
+    told = finding_client.post("/v1/picture", content=video).headers["x-face-boxes"]
+    assert json.loads(told) == [[25.6, 25.6, 102.4, 102.4]]
+    assert "x-face-boxes" not in client.post("/v1/picture", content=video).headers
+    assert "x-face-boxes" not in finding_client.post("/v1/picture", content=make_photo()).headers
 
 
 @pytest.mark.parametrize(

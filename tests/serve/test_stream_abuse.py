@@ -6,21 +6,16 @@ import asyncio
 import base64
 import gc
 import json
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-import uvicorn
 import websockets
-from small_networks import make_client, make_photo, make_settings
+from small_networks import listening, make_client, make_photo, make_settings
 from test_track_route import detect
 
-from serve.access import AccessControl
-from serve.api import create_api
 from serve.problems import Problem
 from serve.service import Service
 from serve.websocket import close_with
@@ -57,6 +52,47 @@ FRAMES = [
 ]  # fmt: skip
 
 
+VALUES = [
+    "null", "true", "false", "-1", "0", "1", "100", "1e308", HUGE, "NaN", "-Infinity", '""', '"x"', '"true"',
+    '"0,0,9,9"', '"\\u0000"', f'"{SURROGATE}"', '"' + "x" * 3000 + '"', "[]", "[1]", "[1, 2, 3]", "[0, 0, 0, 0]",
+    "[9, 9, 1, 1]", "[NaN, 0, 9, 9]", '["a", "b", "c", "d"]', "[[[[]]]]", "{}", '{"a": 1}', f"[{HUGE}, 0, 9, 9]",
+    '"now"', '"mouth,nose"',
+]  # fmt: skip
+WHOLE = {
+    "source": f'"{SOURCE}"', "box": json.dumps(BOX), "face": "0", "key": '"k"', "camera": "true", "camera_face": "0",
+    "camera_box": "[0, 0, 90, 90]", "smooth": "true", "relative": "false", "pose": "true", "light": "false",
+    "regions": '"mouth"', "strength": "1", "pitch": "1", "yaw": "1", "roll": "1", "retarget": '"lips"',
+    "close_mouth": "true",
+}  # fmt: skip
+
+
+def bad_first_messages(count: int) -> Iterator[str | bytes]:
+    """First messages with members of wrong types and ranges, that are cut off or damaged, or whose photo is; the same
+    ones in every run."""
+    generator = np.random.default_rng(0)
+    photos = [make_photo(1, height=40, width=40, suffix=suffix) for suffix in (".png", ".jpg", ".webp", ".tiff")]
+    for number in range(count):
+        kept = [name for name in WHOLE if name == "source" or generator.random() < 0.3]
+        members = {name: WHOLE[name] for name in kept}
+        kind = number % 5
+        if kind < 2:
+            for name in generator.choice(list(WHOLE), 1 + kind):
+                members[name] = VALUES[generator.integers(len(VALUES))]
+        elif kind == 2:
+            photo = bytearray(photos[number % len(photos)])
+            for place in generator.integers(0, len(photo), 8):
+                photo[place] = generator.integers(256)
+            cut = len(photo) if number % 2 else generator.integers(len(photo))
+            members["source"] = f'"{base64.b64encode(photo[:cut]).decode()}"'
+        text = "{" + ", ".join(f'"{name}": {value}' for name, value in members.items()) + "}"
+        if kind == 3:
+            text = text[: generator.integers(len(text))]
+        elif kind == 4:
+            place = generator.integers(len(text))
+            text = text[:place] + chr(generator.integers(1, 0x300)) + text[place + 1 :]
+        yield text if number % 50 else text.encode()
+
+
 def send(socket: Any, message: str | bytes) -> None:
     (socket.send_bytes if isinstance(message, bytes) else socket.send_text)(message)
 
@@ -71,6 +107,36 @@ def test_bad_first_messages_are_problems(networks, face_model, settings):
         with client.websocket_connect("/v1/stream") as socket:
             socket.send_text(message)
             check_problem(socket.receive_json())
+
+
+def check_first_messages(client, messages: Iterable[str | bytes]) -> int:
+    """How many of them were refused; the others must be served."""
+    refused = 0
+    for message in messages:
+        with client.websocket_connect("/v1/stream") as socket:
+            send(socket, message)
+            document = socket.receive_json()
+            if not document.get("ready"):
+                check_problem(document)
+                refused += 1
+    return refused
+
+
+def test_a_sample_of_damaged_first_messages(networks, face_model, settings):
+    client = make_client(networks, face_model, settings, detector=detect)
+    assert check_first_messages(client, list(bad_first_messages(2000))[::41]) > 20
+
+
+@pytest.mark.drill
+def test_two_thousand_damaged_first_messages_leave_memory_flat(networks, face_model, weights):
+    settings = make_settings(weights, limits={"requests_per_second": 1e6, "burst": 10**6})
+    client = make_client(networks, face_model, settings, detector=detect)
+    messages = list(bad_first_messages(2000))
+    refused = check_first_messages(client, messages[:1000])
+    before = memory_mib()
+    refused += check_first_messages(client, messages[1000:])
+    print(f"{refused} of 2,000 refused; memory {before:.0f} MiB after 1,000, {memory_mib():.0f} after 2,000")
+    assert refused > 1000 and memory_mib() - before < 40
 
 
 @pytest.mark.parametrize(("first", "messages", "good"), [
@@ -120,16 +186,8 @@ def test_the_reason_of_a_closing_fits_its_frame() -> None:
 def address(networks, face_model, weights) -> Iterator[str]:
     """Of a server in this process."""
     settings = make_settings(weights, limits={"requests_per_second": 1e6, "burst": 10**6, "concurrent": 1000})
-    api = create_api(Service(settings, networks, face_model, detect), AccessControl(settings.limits, None))
-    server = uvicorn.Server(uvicorn.Config(api, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
-    yield f"{host}:{port}"
-    server.should_exit = True
-    thread.join()
+    with listening(Service(settings, networks, face_model, detect)) as (host, port):
+        yield f"{host}:{port}"
 
 
 def memory_mib() -> float:

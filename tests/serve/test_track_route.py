@@ -151,6 +151,23 @@ def test_lines_are_followed_by_files(tracking_client) -> None:
     assert not [line for line in nobody.text.splitlines() if "file" in json.loads(line)]
 
 
+def test_the_rest_is_subtracted_in_the_files_that_follow_lines(tracking_client) -> None:
+    def sent(query: str) -> list[dict]:
+        response = tracking_client.post(f"/v1/track?format=ndjson&files=json{query}", content=clip(9))
+        return [json.loads(line) for line in response.text.splitlines()]
+
+    as_it_is, less_rest = sent(""), sent("&neutral=0.1")
+    assert as_it_is[1:10] == less_rest[1:10], "the lines are as they are"
+    (file,) = (line for line in less_rest if "file" in line)
+    whole = tracking_client.post("/v1/track?neutral=0.1", content=clip(9)).json()
+    assert json.loads(b64decode(file["base64"])) == whole
+    late = sent("&neutral=9")
+    assert not [line for line in late if "file" in line]
+    assert "there are no files: neutral = 9 s: the video lasts 0.36 s" in "; ".join(late[-1]["notes"]).replace(
+        "video: ", ""
+    )
+
+
 def test_frames_of_low_confidence_are_marked(tracking_client) -> None:
     found = tracking_client.post("/v1/track", content=clip(5, faceless=(1,))).json()  # noise is no face
     assert [frame.get("doubtful", False) for frame in found["frames"]] == [n != 1 for n in range(5)]
