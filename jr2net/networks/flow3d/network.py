@@ -151,10 +151,8 @@ class Flow3D(nn.Module):
         back (B, S, S, 2): position of the source face's pixels in the driving view, as ``View.position`` the other way.
         """
         source, driving = scene.source_face, scene.driving_face
-        code, coefficients = (
-            self.encode(scene.source_image, scene.matte),
-            list(map(self.coefficients, (source, driving))),
-        )
+        code = self.encode(scene.source_image, scene.matte)
+        coefficients = self.coefficients(source), self.coefficients(driving)
         prior = self.prior(source, driving, scene.driving, scene.view.position)
         inverse_prior = self.prior(driving, source, scene.source, back)
         there = self.warping.warp(code.foreground, code.volume, *coefficients, prior)
