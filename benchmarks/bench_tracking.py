@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -12,15 +13,16 @@ from benchmarks.results import Measurement, best_ms
 from jr2net.config import StudioConfig
 from jr2net.data.shards import ClipRow
 from jr2net.evaluation.metrics.delay import delay
-from jr2net.images.arrays import decode_image
+from jr2net.images.arrays import decode_image, encode_jpeg, resize
 from jr2net.images.crop import Crop
 from jr2net.images.face_detector import DETECTORS, DetectorError, Face, load_face_detector
 from jr2net.inference.assembly import TrackedFrame, assemble
 from jr2net.inference.face_track import SMOOTHINGS, FaceTrack
 from jr2net.inference.following import FaceFollower
 from jr2net.inference.messages import FaceArrays
+from jr2net.inference.openvino import OpenVINOError, Precision
 from jr2net.inference.photo import Photo
-from jr2net.inference.reconstruction import Reconstructor
+from jr2net.inference.reconstruction import Reconstructor, Runtime
 from jr2net.inference.smoothing import CropSmoother
 from jr2net.studio.acting import FPS
 from jr2net.studio.film import film_sequence
@@ -28,6 +30,7 @@ from jr2net.studio.film import film_sequence
 PEOPLE, FRAMES, SIDE = 8, 60, 144
 SEED = 7
 TURN = 50.0
+RUNTIMES: tuple[tuple[Runtime, Precision], ...] = (("torch", "fp32"), ("openvino", "fp32"), ("openvino", "int8"))
 
 
 def measure() -> Iterator[Measurement]:
@@ -68,9 +71,25 @@ def measure() -> Iterator[Measurement]:
     for kind in ("causal", "two-sided"):
         yield Measurement(f"tracking_jitter_left, {case}, {kind}", shaking[kind] / shaking["none"], "of raw")
 
-    crop = np.full((reconstructor.camera.size,) * 2 + (3,), 128, np.uint8)
-    fit = best_ms(lambda: reconstructor.fit([crop] * 8)) / 8
-    yield Measurement("tracking_fit_fps (RecAugNet, batches of 8, one core)", 1000 / fit, "frames/s")
+    fits = dict[str, float]()
+    for runtime, precision in RUNTIMES:
+        try:
+            network = Reconstructor.load(runtime=runtime, precision=precision)
+        except OpenVINOError as error:
+            print(f"{runtime} {precision}: {error}")
+            continue
+        case = f"{runtime} {precision}, one core"
+        crops = _crops(films[0], network.camera.size)
+        fits[case] = best_ms(partial(network.fit, crops[:8])) / 8
+        yield Measurement(f"tracking_fit_fps ({case}, batches of 8)", 1000 / fits[case], "frames/s")
+        yield Measurement(
+            f"recaugnet_answer_ms ({case}, from a JPEG of 256 pixels to JSON)", _answer_ms(network, films[0]), "ms"
+        )
+        expressions = [
+            np.stack([each.face["expression"] for each in net.fit(crops)]) for net in (reconstructor, network)
+        ]
+        gap = float(np.abs(expressions[0] - expressions[1]).mean())
+        yield Measurement(f"recaugnet_difference ({case})", gap, "mean over coefficients, to torch fp32")
     picture = np.zeros((720, 1280, 3), np.uint8)
     image = decode_image(films[0].images[0])
     assert image is not None
@@ -85,7 +104,27 @@ def measure() -> Iterator[Measurement]:
         find = best_ms(partial(follow, picture))
         case = f"detector {name}, 720p, one core"
         yield Measurement(f"tracking_find_fps ({case})", 1000 / find, "frames/s")
-        yield Measurement(f"tracking_fps ({case})", 1000 / (find + fit), "frames/s")
+        for how, fit in fits.items():
+            yield Measurement(f"tracking_fps (detector {name}, 720p, {how})", 1000 / (find + fit), "frames/s")
+
+
+def _crops(film: ClipRow, side: int) -> list[np.ndarray]:
+    """The film's frames at a side of ``side`` pixels."""
+    images = [decode_image(content) for content in film.images]
+    return [resize(image, side) for image in images if image is not None]
+
+
+def _answer_ms(reconstructor: Reconstructor, film: ClipRow) -> float:
+    """Of one photo whose box is known: decoding, crop, networks, JSON."""
+    content = encode_jpeg(_crops(film, 256)[0])
+
+    def answer() -> str:
+        image = decode_image(content)
+        assert image is not None
+        (face,) = reconstructor([Photo.from_image(image, box=[48, 48, 208, 208], name="photo")])
+        return json.dumps(face.to_json())
+
+    return best_ms(answer)
 
 
 def _case() -> str:

@@ -238,7 +238,11 @@ def _by_person(samples: Array, identities: Sequence[str], statistic: Statistic) 
 
 
 def _sign_test(differences: Array, draws: int, seed: int) -> float:
-    """Of the mean of the people's differences; the observed arrangement counts as one of the draws."""
+    """Of the mean of the people's differences; the observed arrangement counts as one of the draws. People without a
+    figure of their own (NaN) are left out."""
+    differences = differences[np.isfinite(differences)]
+    if not len(differences):
+        return 1.0
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(differences)))
     observed, drawn = abs(differences.mean()), np.abs((signs * differences).mean(1))
     return float((1 + (drawn >= observed * (1 - 1e-12)).sum()) / (1 + draws))

@@ -7,6 +7,8 @@ the convolutions, calibrated with images; it is fast on processors with VNNI.
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -84,7 +86,9 @@ def _convert(network: nn.Module, size: int) -> tuple[Any, Any]:
         import openvino
     except ImportError:
         raise OpenVINOError(f"openvino is not installed; {_INSTALL_COMMAND}, or use runtime: torch") from None
-    with torch.no_grad():  # not inference mode, which uses another pooling (networks/resnet.py)
+    # Not inference mode, which uses another pooling (networks/resnet.py). The side is fixed, and branches by it too.
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
         model = openvino.convert_model(
             FaceAsTuple(network).cpu().eval(),
             example_input=torch.rand(2, 3, size, size),
@@ -105,6 +109,7 @@ def _quantize(model: Any, images: Tensor) -> Any:
     samples: Sequence[np.ndarray] = list(batches())
     # Convolutions are nearly all of the work. Quantising the other operations too would save 8 % of the time at 224
     # pixels, but increase the error of the landmarks sixfold.
+    nncf.set_log_level(logging.WARNING)  # it lists every operation
     others = {operation.get_type_name() for operation in model.get_ops()} - {"Convolution"}
     ignored = nncf.IgnoredScope(types=sorted(others), validate=False)
     return nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), ignored_scope=ignored)

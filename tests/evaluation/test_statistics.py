@@ -133,3 +133,13 @@ def test_every_method_is_compared_with_those_before_it() -> None:
     found = compare_all("error", values, list("abcdefgh"), draws=200)
     assert [(each.method, each.reference) for each in found] == [("b", "a"), ("d", "a"), ("d", "b")]
     assert {each.figure for each in found} == {"error"} and found[2].paired.difference.value == pytest.approx(2)
+
+
+def test_people_without_a_figure_of_their_own_do_not_make_a_difference_look_certain() -> None:
+    def third(samples: np.ndarray) -> float:
+        return float(samples.mean()) if len(samples) > 1 else float("nan")
+
+    people = ["a", "a", "b", "b", "c"]
+    first, second = np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 4, 3, 9])
+    assert compare(first, second, people, third, draws=200).p == 1
+    assert compare(first, second, list("abcde"), third, draws=200).p == 1, "nobody has a figure"

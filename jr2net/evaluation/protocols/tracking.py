@@ -16,7 +16,7 @@ from pydantic import Field
 
 from jr2net.data.readers.answers import read_answers
 from jr2net.data.readers.expressions import LabelledImages, read_labelled
-from jr2net.evaluation.metrics.tracking import APART, CLOSED, GROUPS, VARIES
+from jr2net.evaluation.metrics.tracking import APART, CLOSED, GROUPS, VARIES, correlation, group_mean
 from jr2net.evaluation.protocols.protocol import Protocol, ProtocolSettings, Systems
 from jr2net.evaluation.protocols.result import Figure, Measured, Missing, Result, Table
 from jr2net.evaluation.statistics import Comparison, Estimate, compare, estimate_figures
@@ -112,14 +112,16 @@ def _part(
         name: estimate_figures(partial(_drawn, found, truth), people, settings.draws, settings.seed)
         for name, found in chosen.items()
     }
-    error = {name: np.abs(found - truth).mean(1) for name, found in chosen.items()}
+    both = {name: np.stack([found, truth], 1) for name, found in chosen.items()}
     comparisons = [
         Comparison(
-            "mae", name, other, compare(error[name], error[other], people, draws=settings.draws, seed=settings.seed)
+            figure, name, other, compare(both[name], both[other], people, statistic, settings.draws, settings.seed)
         )
         for name in ours
         for other in chosen
         if other not in ours
+        for figure, statistic in _COMPARED.items()
+        if figure == "mae" or other not in TRIVIAL  # which never move
     ]
     title = "" if part == "all" else f", {part}"
     closed, winks = (int(rows["Zero"][key].value) for key in ("closed", "winks"))
@@ -130,6 +132,19 @@ def _part(
         Table(f"{part} eyes", f"Lids and gaze{title}: {closed} closed eyes, {winks} winks", _EYES, rows, upright=True),
         _shapes(part, title, truth, chosen),
     ]
+
+
+def _mae(both: Array) -> float:
+    """Of answers and truth (M, 2, 51)."""
+    return float(np.abs(both[:, 0] - both[:, 1]).mean())
+
+
+def _correlation(both: Array) -> float:
+    """Of answers and truth (M, 2, 51): the mean over the blendshapes that vary."""
+    return group_mean(correlation(both[:, 0], both[:, 1], VARIES))
+
+
+_COMPARED = {"correlation": _correlation, "mae": _mae}
 
 
 def _drawn(found: Array, truth: Array, drawn: NDArray[np.int64]) -> dict[str, float]:

@@ -51,6 +51,8 @@ def test_the_command_measures_networks_files_and_the_sets_own_answers(
     assert found["tables"]["take shapes"]["methods"]["jawOpen"]["correlation perfect"]["value"] == pytest.approx(1)
     pairs = {(entry["method"], entry["reference"]) for entry in found["tables"]["take"]["comparisons"]}
     assert ("RecAugNet", "other") in pairs and ("perfect", "Zero") in pairs and ("Zero", "Mean") not in pairs
+    compared = {(each["figure"], each["method"], each["reference"]) for each in found["tables"]["take"]["comparisons"]}
+    assert ("correlation", "perfect", "other") in compared and ("correlation", "perfect", "Zero") not in compared
     assert found["tables"]["video"]["methods"]["RecAugNet"]["seconds"]["value"] > 0
     assert [missing["what"] for missing in found["missing"]] == ["delay in video"]
     assert "### All blendshapes, take: 20 images" in said and "| eyeBlinkLeft |" in said
