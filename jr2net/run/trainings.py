@@ -19,12 +19,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from jr2net import storage
 from jr2net.config import Config, OptimizerConfig
 from jr2net.config.stages import first_round, training_section
 from jr2net.data.clips import ClipLoader, ClipSource
 from jr2net.data.mixture import MixedLoader, MixedPairLoader
-from jr2net.data.pairs import VALIDATION_SHARD, PairLoader
+from jr2net.data.pairs import PairLoader
 from jr2net.data.scenes import SceneLoader
 from jr2net.data.sets import pair_clips, stage_clips, training_clips, validation_clips
 from jr2net.face.camera import Camera
@@ -40,6 +39,7 @@ from jr2net.networks.recaugnet import RecAugNet
 from jr2net.networks.recnet import RecNet
 from jr2net.networks.vgg import VGG19Features
 from jr2net.networks.weights import load_embedder
+from jr2net.run.labelled import labelled_loader
 from jr2net.run.pretrained import check_pretrained
 from jr2net.training.dcnet import DCNetTraining
 from jr2net.training.detector import DetectorTraining
@@ -309,21 +309,6 @@ def _matted_clip_loader(config: Config, upstream: Upstream, held_back: bool = Fa
     return ClipLoader(clips, paired_augmentation=True, mattes=True, **arguments)
 
 
-def _labelled_loader(
-    config: Config, upstream: Upstream, held_back: bool = False, **arguments: Any
-) -> PairLoader | MixedPairLoader:
-    """Synthesised pairs, films, or both; of the people that are held back, pairs if the run has them, else films."""
-    batch_size = arguments.pop("batch_size")
-    films = config.etnet.films_in(batch_size)
-    first = "synthesis" if films < batch_size else "films"
-    if held_back:
-        return PairLoader(storage.join(str(upstream[first]), VALIDATION_SHARD), batch_size=batch_size, **arguments)
-    if films in (0, batch_size):
-        return PairLoader(str(upstream[first]), batch_size=batch_size, **arguments)
-    sizes = {str(upstream["synthesis"]): batch_size - films, str(upstream["films"]): films}
-    return MixedPairLoader(sizes, **arguments)
-
-
 def _build_detector(config: Config, model: FaceModel, upstream: Upstream, device: Device) -> Training:
     settings = config.detector
     network = Detector(settings.side, settings.widths)
@@ -358,7 +343,7 @@ TRAININGS = {
     ),
     "etnet": TrainingSpec(
         build=_build_etnet,
-        loader=_labelled_loader,
+        loader=labelled_loader,
         jitter=lambda config: config.etnet.jitter,
         network=attrgetter("trained"),
         augmentation=lambda config: {

@@ -6,6 +6,7 @@ A resumed run repeats the steps after the last checkpoint and overwrites their f
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from jr2net import storage
@@ -13,6 +14,8 @@ from jr2net import storage
 Record = dict[str, Any]
 """Keys: ``step``, ``losses`` by name, ``learning_rate``, ``images_per_second`` and ``seconds`` by phase; at some steps
 also ``validation``, losses by name, and ``warning``."""
+
+_READERS = 16
 
 
 def scalars(record: Record) -> dict[str, float]:
@@ -30,10 +33,14 @@ def write_log(folder: str, records: list[Record]) -> None:
 
 
 def read_log(folder: str) -> list[Record]:
-    """All records of a stage sorted by step, each step once; empty if it was never trained."""
+    """All records of a stage sorted by step, each step once; empty if it was never trained.
+
+    A long training has thousands of files, so that several are read at a time: remote storage has a high latency.
+    """
     uri = storage.join(folder, "log")
     records: dict[int, Record] = {}
-    for name in storage.list_files(uri, ".jsonl"):
-        lines = storage.read_bytes(storage.join(uri, name)).decode().splitlines()
-        records |= {record["step"]: record for record in map(json.loads, lines)}
+    addresses = [storage.join(uri, name) for name in storage.list_files(uri, ".jsonl")]
+    with ThreadPoolExecutor(_READERS) as pool:
+        for content in pool.map(storage.read_bytes, addresses):
+            records |= {record["step"]: record for record in map(json.loads, content.decode().splitlines())}
     return [records[step] for step in sorted(records)]

@@ -80,9 +80,10 @@ class ReenactorTraining(Training):
         target = batch["driving_image"]
         scene = self.scene(batch["source_image"], target)
         generated, weights = self.forward(self.average, scene).picture, self.loss
+        features = (self.forward(self.perceptual, images) for images in (generated, target))
         return {
             "l1": weights.l1 * losses.l1(generated, target),
-            "perceptual": weights.perceptual * losses.perceptual(self.perceptual(generated), self.perceptual(target)),
+            "perceptual": weights.perceptual * losses.perceptual(*features),
         }
 
     @torch.no_grad()
@@ -92,7 +93,7 @@ class ReenactorTraining(Training):
         As in use, nobody tells the network where the source images show the person.
         """
         source, driving = (batch[f"{role}_image"][:4].to(self.device) for role in ("source", "driving"))
-        return grid([source, driving, self.average(self.scene(source, driving)).picture])
+        return grid([source, driving, self.forward(self.average, self.scene(source, driving)).picture])
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"average": self.average.state_dict()}

@@ -9,8 +9,12 @@ import pytest
 import small_trainings as small
 import torch
 
+from jr2net.config import OptimizerConfig
 from jr2net.face.model import FaceModel
+from jr2net.networks.detector import Detector
 from jr2net.training import Training
+from jr2net.training.detector import DetectorTraining
+from jr2net.training.validation import validate
 from tests.pretended_gpu import DeviceMix, PretendedGpu, pretended_gpu
 
 STEPS = 8
@@ -59,6 +63,28 @@ def test_a_step_in_bfloat16(network: str, toy_model: FaceModel) -> None:
             losses = step_of(training, small.batch(toy_model, 3), gpu, first=step == 0)
             assert all(map(math.isfinite, losses.values()))
         assert all(p.dtype == torch.float32 for network in training.networks.values() for p in network.parameters())
+
+
+def test_a_step_of_the_detector() -> None:
+    generator = torch.Generator().manual_seed(0)
+    batch = {
+        "image": torch.rand(2, 3, 64, 64, generator=generator),
+        "landmarks": 64 * torch.rand(2, 3, 68, 2, generator=generator),
+        "visible": torch.ones(2, 3),
+        "sample_id": ["a", "b"],
+    }
+
+    def training(device: torch.device | str) -> DetectorTraining:
+        torch.manual_seed(0)
+        settings = OptimizerConfig(steps=STEPS, batch_size=2, learning_rate=1e-3)
+        return DetectorTraining(Detector(64, (8, 8, 8, 8, 8)), settings, device)
+
+    expected = training("cpu").step(batch)
+    with pretended_gpu() as gpu:
+        pretended = training(gpu.device)
+        assert step_of(pretended, batch, gpu, first=True) == pytest.approx(expected, rel=0.01)
+        step_of(pretended, batch, gpu, first=False)
+        assert all(map(math.isfinite, validate(pretended, [batch]).values()))
 
 
 def test_pinned_and_moved_batches_are_not_copied_again(toy_model: FaceModel) -> None:

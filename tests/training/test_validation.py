@@ -59,3 +59,19 @@ def test_flow3d_is_validated_with_the_mattes_that_it_predicts(toy_model: FaceMod
     other = batch | {"source_matte": 1 - batch["source_matte"]}
     assert validate(training, [batch]) == validate(training, [other])
     assert torch.equal(training.sample_images(batch), training.sample_images(other))
+
+
+@pytest.mark.parametrize("network", ["dcnet", "flow3d"])
+def test_validation_and_samples_are_in_bfloat16_where_steps_are(network: str, toy_model: FaceModel) -> None:
+    training, batch = small.training(network, toy_model, 2), small.batch(toy_model, 2)
+    assert isinstance(training, ReenactorTraining)
+    training.bf16, found = True, []
+    for module in (*training.recnet.modules(), *training.average.modules()):
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(lambda _, inputs, output: found.append(output.dtype))
+    losses = validate(training, [batch])
+    assert found and set(found) == {torch.bfloat16}
+    assert all(0 <= value < float("inf") for value in losses.values())
+    found.clear()
+    images = training.sample_images(batch)
+    assert found and set(found) == {torch.bfloat16} and images.dtype == torch.float32
