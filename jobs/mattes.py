@@ -6,6 +6,7 @@ python jobs/mattes.py --config configs/flow3d.yaml [key=value …]
 from __future__ import annotations
 
 import sys
+from functools import cache
 
 import ray
 
@@ -61,10 +62,11 @@ def film_mattes(model: FaceModel, config: Config, shard: str, target: str, film:
 
 @ray.remote
 def segment_shard(shard: str, target: str) -> None:
-    """Segments the images of one shard unless that is done."""
+    """Segments the images of one shard unless that is done; clips with mattes of their own need no model for it."""
     use_threads(1)
+    segmenter = cache(load_segmenter)
     if not storage.exists(target):
-        write_mattes(shard, target, segmented(shard, load_segmenter()))
+        write_mattes(shard, target, segmented(shard, lambda image: segmenter()(image)))
 
 
 if __name__ == "__main__":

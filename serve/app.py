@@ -1,4 +1,4 @@
-"""The application that ``serve run`` and ``serve deploy`` build: RecAugNet, DCNet and the HTTP API on Ray Serve.
+"""The application that ``serve run`` and ``serve deploy`` build: RecAugNet, a reenactor and the HTTP API on Ray Serve.
 
     make serve                                                      # on this machine: http://127.0.0.1:8000/
     serve run serve.app:build reconstruction.weights=… …             # settings as key=value

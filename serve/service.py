@@ -100,7 +100,7 @@ class Service:
     async def reenact(self, source: FittedFace, driving: FaceArrays) -> ReenactResult:
         size = (await self.describe())["reenactment"].size
         with self.reenact_batcher.preparing():
-            crop = await asyncio.to_thread(source.photo.crop_image, size)
+            crop = await asyncio.to_thread(source.photo.crop_image, size, continued=True)
         with self.stage("reenact"):
             return await self.reenact_batcher(ReenactRequest(crop, source.fit.face, driving))
 

@@ -64,6 +64,16 @@ def test_the_library_knows_nothing_of_ray_or_http(path: Path) -> None:
     assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_trainings_and_checkpoints_know_which_reenactors_there_are(path: Path) -> None:
+    """Everybody else has the contract of ``render.scene``; coordinates of a volume are no network."""
+    if module_name(path).startswith(("jr2net.networks.", "jr2net.training.", "jr2net.run.trainings")):
+        return
+    networks = ("jr2net.networks.dcnet", "jr2net.networks.flow3d")
+    wrong = [name for name, _ in imports(path) if name.startswith(networks) and not name.endswith(".geometry")]
+    assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
 def test_no_module_imports_itself_through_others() -> None:
     graph = {
         module_name(path): {name for name, at_once in imports(path) if at_once and name.startswith("jr2net")}

@@ -102,7 +102,7 @@ class SynthesisConfig(Section):
         description="consecutive pairs per source image; none: one in the first two passes over the sources, then 2, "
         "4, 8, and 16 in all later ones",
     )
-    batch_size: Annotated[int, Effect.NONE] = Field(16, ge=1, description="DCNet's batch size")
+    batch_size: Annotated[int, Effect.NONE] = Field(16, ge=1, description="the reenactor's batch size")
     sources: Annotated[str | None, Effect.CONTENT] = Field(
         None, description="source images: clip shards or a folder of photos; none: the training clips"
     )

@@ -89,7 +89,11 @@ class Flow3DConfig(Section):
         0.1667, ge=0, le=1, description="fraction of the steps after which refinement is trained too (phase A2)"
     )
     adversarial_from: float = Field(
-        0.7, ge=0, le=1, description="fraction of the steps after which adversarial training starts, within phase A2"
+        0.7,
+        ge=0,
+        le=1,
+        description="fraction of the steps after which adversarial training starts, within phase A2: there is none if "
+        "it is not below `inpaint_from`",
     )
     inpaint_from: float = Field(
         0.8333, ge=0, le=1, description="fraction of the steps after which inpainting alone is trained (phase B)"

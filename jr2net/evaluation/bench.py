@@ -51,6 +51,7 @@ class Cascade:
         options: dict[str, Any] = {"face_model": model.to(device), "device": device, "optimize": False}
         found = {stage: Reconstructor.load(folders[stage], **options) for stage in RECONSTRUCTORS if stage in folders}
         recnet, recaugnet = found.pop("recnet"), found.pop("recaugnet")
+        options["reenactor"] = reenactor
         first = Reenactor.load(folders[reenactor], reconstructor=recnet, **options)
         second = None
         if (again := f"{reenactor}_2") in folders:

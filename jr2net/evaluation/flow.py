@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.flow3d.geometry import voxel_centres, warp_volume
-from jr2net.networks.flow3d.network import Flow3D
 from jr2net.render.scene import Scene
 from jr2net.render.view_synthesis import synthesize_view
 
 
-def flow_defects(network: Flow3D, model: FaceModel, camera: Camera, scene: Scene) -> dict[str, Tensor]:
-    """``folded_voxels`` (``folded``) of the flow to the driving view and ``cycle_px`` (``cycle_error``), both (B,)."""
+@runtime_checkable
+class HasFlows(Protocol):
+    """A reenactor that warps a volume, and can say how (see ``render.scene``)."""
+
+    def flows(self, scene: Scene, back: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+def flow_defects(network: nn.Module, model: FaceModel, camera: Camera, scene: Scene) -> dict[str, Tensor]:
+    """``folded_voxels`` (``folded``) of the flow to the driving view and ``cycle_px`` (``cycle_error``), both (B,).
+
+    Empty for a network that warps no volume.
+    """
+    if not isinstance(network, HasFlows):
+        return {}
     there, back = flows(network, model, camera, scene)
     return {"folded_voxels": folded(there), "cycle_px": cycle_error(there, back) * camera.size / 2}
 
 
-def flows(network: Flow3D, model: FaceModel, camera: Camera, scene: Scene) -> tuple[Tensor, Tensor]:
+def flows(network: HasFlows, model: FaceModel, camera: Camera, scene: Scene) -> tuple[Tensor, Tensor]:
     """Flows (B, 3, D, h, w) to the driving view and, from the volume that was warped there, back to the source view."""
     back = synthesize_view(scene.driving, scene.source, model.faces, scene.source_image, camera)
-    source, driving = scene.source_face, scene.driving_face
-    code, warping = network.encode(scene.source_image, scene.matte), network.warping
-    coefficients = network.coefficients(source), network.coefficients(driving)
-    prior = network.prior(source, driving, scene.driving, scene.view.position)
-    inverse_prior = network.prior(driving, source, scene.source, back.position)
-    there = warping.warp(code.foreground, code.volume, *coefficients, prior)
-    returned = warping.flow(there.volume, *reversed(coefficients))
-    return there.flow, returned if inverse_prior is None else returned + inverse_prior.flow
+    return network.flows(scene, back.position)
 
 
 def folded(flow: Tensor) -> Tensor:

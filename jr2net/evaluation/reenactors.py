@@ -24,7 +24,6 @@ from jr2net.evaluation.regions import region_masks
 from jr2net.face.camera import Camera
 from jr2net.face.parameters import FaceParameters
 from jr2net.inference.reconstruction import Reconstructor
-from jr2net.networks.flow3d.network import Flow3D
 from jr2net.render.renderer import landmarks_2d
 from jr2net.render.scene import Generated, Scene, recombine
 
@@ -111,9 +110,8 @@ def reenactment_table(
             totals.count(name, "kept_changed", kept_violations(generated.picture, batch.images, generated.kept))
             _measure(totals, name, generated.picture, batch, reader, scene, judges)
             _add_features(features, name, generated.picture, judges)
-            if isinstance(reenactor.network, Flow3D):
-                for metric, values in flow_defects(reenactor.network, reader.model, reader.camera, scene).items():
-                    totals.add(name, metric, values.nansum(), values.isfinite().sum())
+            for metric, values in flow_defects(reenactor.network, reader.model, reader.camera, scene).items():
+                totals.add(name, metric, values.nansum(), values.isfinite().sum())
         assert scene is not None
         for name, images in zip(BASELINES, (batch.images, scene.warp_only()), strict=True):
             _measure(totals, name, images, batch, reader, scene, judges)

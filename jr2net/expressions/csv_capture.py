@@ -57,8 +57,8 @@ def read_csv(content: bytes, source: str) -> Recording:
     """The rows of a CSV. Separators are commas, semicolons, tabs, bars or spaces; decimals have a point or a comma.
 
     Lines before the names are skipped, but for a frame rate, and so are those that begin with ``#``. A row that ends
-    after its timecode, is marked as such, or has blank cells only, shows no face. Raises TrackError, which names the
-    line.
+    after its timecode, is marked as such, or has blank cells only, shows no face. A last line without its end is left
+    out, which is said. Raises TrackError, which names the line.
     """
     encoding = find_encoding(content, source)
     try:
@@ -81,12 +81,18 @@ def _read(stream: Iterator[str], source: str) -> Recording:
     pick, pick_shapes = itemgetter(*picked), itemgetter(*columns.shapes)
     numbers, line_numbers = array.array("f"), array.array("l")
     times: list[list[str]] = [[] for _ in columns.times]
-    who, summaries = list[str](), 0
+    who, summaries, notes = list[str](), 0, list[str]()
     lines = _Numbered(chain(head[first + 1 :], stream), first + 1)
     for row in layout.rows(lines):
         if row == header or not any(map(str.strip, row)):
             continue
-        row = _complete(row, len(titles), columns.shapes, lines.number, source)
+        try:
+            row = _complete(row, len(titles), columns.shapes, lines.number, source)
+        except TrackError:
+            if not (lines.unfinished and line_numbers and len(row) < len(titles)):
+                raise
+            notes.append("the last line is cut off and was left out")
+            continue
         if any(row[index].strip().lower().rstrip(":.") in _SUMMARIES for index, _ in columns.times):
             summaries += 1
             continue
@@ -117,7 +123,7 @@ def _read(stream: Iterator[str], source: str) -> Recording:
         who=who or None,
         percent=columns.percent,
         ignored=columns.ignored,
-        notes=[f"lines of sums or means, left out: {summaries}"] if summaries else [],
+        notes=notes + [f"lines of sums or means, left out: {summaries}"] * bool(summaries),
     )
 
 
@@ -132,14 +138,14 @@ def _with_timecodes(columns: Columns, titles: Sequence[str], rows: Sequence[Sequ
 
 
 class _Numbered:
-    """The lines of a text without comments, and the number of the one that was read last."""
+    """The lines of a text without comments, the number of the one read last, and whether its end is missing."""
 
     def __init__(self, lines: Iterator[str], number: int) -> None:
-        self._lines, self.number = lines, number
+        self._lines, self.number, self.unfinished = lines, number, False
 
     def __iter__(self) -> Iterator[str]:
         for line in self._lines:
-            self.number += 1
+            self.number, self.unfinished = self.number + 1, not line.endswith("\n")
             if not line.startswith("#"):
                 yield line
 

@@ -251,7 +251,11 @@ def _flat(frame: Any, prefix: str = "", depth: int = _DEEPEST) -> Frame:
 
 def _table(frames: Sequence[Frame]) -> Table:
     """The frames as rows; left out shapes are 0 where a frame has any, and blank where it has none."""
-    titles = list(dict.fromkeys(title for frame in frames for title in frame if title != _SEVERAL_FACES))
+    # A frame without a face may hold null in the place of an object, whose name is no title then.
+    held = (
+        title for frame in frames for title, value in frame.items() if value is not None or has_blendshapes([title])
+    )
+    titles = [title for title in dict.fromkeys(held) if title != _SEVERAL_FACES]
     if len(titles) > MOST_TITLES:
         return Table(titles, [])
     shapes = {title for title in titles if has_blendshapes([title])}

@@ -69,10 +69,17 @@ class Crop:
         """Crop points (..., 2) to image points."""
         return transform(points, cv2.invertAffineTransform(self.matrix(size))).astype(np.asarray(points).dtype)
 
-    def apply(self, image: np.ndarray, size: int) -> np.ndarray:
-        """Crops an image (H, W, 3) uint8 or float32 to (size, size, 3); black outside of the image.
+    def leaves(self, image: np.ndarray) -> bool:
+        """Whether a part of the square lies outside of an image (H, W, …)."""
+        corners = self.to_image(np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]]), 1)
+        beyond = np.maximum(-corners, corners - image.shape[1::-1])
+        return bool(beyond.max() > 1e-3)  # of a pixel: not by rounding alone
 
-        Shrinks by area averaging; enlarges and rotates by interpolation.
+    def apply(self, image: np.ndarray, size: int, continued: bool = False) -> np.ndarray:
+        """Crops an image (H, W, 3) uint8 or float32 to (size, size, 3).
+
+        Outside of the image it is black, or, if ``continued``, the outermost pixels of the image go on. Shrinks by area
+        averaging; enlarges and rotates by interpolation.
         """
         height, width = image.shape[:2]
         corners = self.to_image(np.array([[0.0, 0], [size, 0], [0, size], [size, size]]), size)
@@ -83,7 +90,7 @@ class Crop:
             return np.zeros((size, size, 3), image.dtype)
         region = image[top:bottom, left:right]
         to_crop = self.matrix(size) @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
-        return resample(region, to_crop, size, cv2.BORDER_CONSTANT)
+        return resample(region, to_crop, size, cv2.BORDER_REPLICATE if continued else cv2.BORDER_CONSTANT)
 
     def paste_back(self, image: np.ndarray, patch: np.ndarray, feather: float = 0.05) -> np.ndarray:
         """The image (H, W, 3) with the crop's square replaced by ``patch`` (S, S, 3) of the same dtype.

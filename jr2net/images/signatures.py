@@ -14,12 +14,15 @@ _SIGNATURES = {
     b"qoif": "QOI", b"\0\0\x01\0": "ICO", b"SIMPLE  =": "FITS", b"\x93NUMPY": "NumPy array", b"PK\x03\x04": "ZIP",
     b"\x89PNG\n\x1a\n": "bytes as text", b"\xef\xbf\xbd": "bytes as text", b"\xef\xbb\xbf\xff\xd8": "bytes as text",
     b"/9j/": "base64", b"iVBORw0KGgo": "base64", b"UklGR": "base64", b"R0lGOD": "base64", b"data:image/": "base64",
-    b"\x1f\x8b": "GZIP", b"\x1a\x45\xdf\xa3": "video",
+    b"\x1f\x8b": "GZIP", b"\x1a\x45\xdf\xa3": "video", b"\x06\x0e\x2b\x34\x02\x05\x01\x01": "MXF",
+    b"ID3": "sound", b"\xff\xfb": "sound", b"\xff\xf1": "sound", b"fLaC": "sound", b"OggS": "sound or video of Ogg",
+    b"icns": "ICNS", b"\x01\xda\0": "SGI", b"\x01\xda\x01": "SGI", b"\x0a\x05\x01": "PCX",
     b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
 }  # fmt: skip
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": "CR3"} | dict.fromkeys(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"
 )
+_PNM = re.compile(rb"P[1-7fF]\s")
 _TEXT = re.compile(rb"[\t\r\n\x20-\x7e]{8,}")
 _MARKUP = ((rb"<svg[\s>]", "SVG"), (rb"<(!doctype html|html)[\s>]", "web page"))
 
@@ -43,6 +46,9 @@ _REMEDIES = {
     "SVG": "SVG is a drawing, not a photo; export it as PNG",
     "web page": "a web page, not a photo; save the picture itself (in the browser: Save image as)",
     "video": "a video, not a photo; send one of its frames as JPEG or PNG",
+    "MXF": "MXF is not read; convert it to MP4 or MOV",
+    "sound": "a sound, not a picture; send a photo or a video",
+    "PNM": "PBM, PGM, PPM and PFM are not read; save the picture as PNG or TIFF",
     "ZIP": "a ZIP archive, not a photo; unpack it and send the pictures",
     "GZIP": "compressed by gzip; unpack it and send the picture",
     "bytes as text": "was sent as text, which changes its bytes; send the file itself, in binary",
@@ -55,7 +61,7 @@ _REMEDIES = {
 def file_format(content: bytes) -> str:
     """The format that a file's first bytes announce, whether or not it is read; empty if it is not known."""
     if content[:4] == b"RIFF":
-        return "WEBP" if content[8:12] == b"WEBP" else "video" if content[8:12] == b"AVI " else ""
+        return {b"WEBP": "WEBP", b"AVI ": "video", b"WAVE": "sound"}.get(content[8:12], "")
     if content[4:8] == b"ftyp":
         # A file may name the format of its family first and its own among the compatible ones.
         kinds = [_BRANDS[brand] for brand in (content[8:12], *_compatible_brands(content)) if brand in _BRANDS]
@@ -64,6 +70,8 @@ def file_format(content: bytes) -> str:
         return "CR2"
     if content[128:132] == b"DICM":
         return "DICOM"
+    if _PNM.match(content):
+        return "PNM"
     if known := next((kind for start, kind in _SIGNATURES.items() if content.startswith(start)), ""):
         return known
     head = content[:1024].lower()

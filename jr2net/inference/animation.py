@@ -205,7 +205,7 @@ def _act(
                 doubts.add(number / clip.fps, follow.confidence(photo, fitted.landmarks))
                 own = fitted.fit.face
                 target = drive(own, face, options, reference)
-                requests.append(ReenactRequest(photo.crop_image(reenactor.camera.size), own, target))
+                requests.append(ReenactRequest(photo.crop_image(reenactor.camera.size, continued=True), own, target))
         results = iter(reenactor.reenact(requests) if requests else [])
         for photo in photos:
             if isinstance(photo, Photo):

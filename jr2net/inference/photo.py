@@ -55,7 +55,7 @@ class Photo:
     faces: tuple[Face, ...] = ()
     name: str = "image"
     notes: tuple[str, ...] = ()
-    _crops: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    _crops: dict[tuple[int, bool], np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
     def open(
@@ -128,11 +128,16 @@ class Photo:
         face = self.face.scaled(scale) if self.index is None else faces[self.index]
         return Photo(image, face, self.crop.scaled(scale), faces, self.name, self.notes)
 
-    def crop_image(self, size: int) -> np.ndarray:
-        """(size, size, 3) uint8: the crop at the input size of a network; cached."""
-        if size not in self._crops:
-            self._crops[size] = self.crop.apply(self.image, size)
-        return self._crops[size]
+    def crop_image(self, size: int, continued: bool = False) -> np.ndarray:
+        """(size, size, 3) uint8: the crop at the input size of a network; cached.
+
+        continued: beyond the photo its outermost pixels go on, instead of black. Reenactors are given such crops: when
+        the head moves, they draw in the photo what lay outside of it.
+        """
+        key = size, continued and self.crop.leaves(self.image)
+        if key not in self._crops:
+            self._crops[key] = self.crop.apply(self.image, *key)
+        return self._crops[key]
 
     def crop_tensor(self, size: int) -> Tensor:
         """The crop as (1, 3, size, size) float32 in [0, 1]."""

@@ -288,7 +288,7 @@ class Reenactor:
         """The photo (H, W, 3) uint8 of each source with the target face."""
         for batch in batches(pairs, self.batch_size):
             requests = [
-                ReenactRequest(source.photo.crop_image(self.camera.size), source.fit.face, face)
+                ReenactRequest(source.photo.crop_image(self.camera.size, continued=True), source.fit.face, face)
                 for source, face in batch
             ]
             for (source, _), result in zip(batch, self.reenact(requests), strict=True):

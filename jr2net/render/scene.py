@@ -2,7 +2,8 @@
 
 ``network(scene: Scene) -> Generated`` generates images. ``network.encode(source_image)`` computes what depends on the
 source images alone, once for each portrait: ``network(scene, code)`` then generates the same images in less time. A
-network that gains nothing by it returns None.
+network that gains nothing by it returns None. A network that warps a volume may have ``flows(scene, back)``, its flows
+there and back, which evaluation measures (``evaluation.flow``). Nothing but trainings and checkpoints knows more.
 """
 
 from __future__ import annotations

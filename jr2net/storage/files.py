@@ -45,9 +45,12 @@ def base_name(uri: str) -> str:
 
 
 def parent(uri: str) -> str:
-    """The folder that a file or folder lies in."""
+    """The folder that a file or folder lies in; of a name alone the present one, ``.``."""
     address, options = _parts(uri)
-    return address.rstrip("/").rpartition("/")[0] + options
+    if not is_remote(uri) and base_name(address) in ("", ".", ".."):
+        return join(address, "..")
+    folder, slash, _ = address.rstrip("/").rpartition("/")
+    return (folder or slash or ".") + options
 
 
 def relative_path(uri: str, folder: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from jr2net.config import Config
 from jr2net.data.clips import ClipSource
@@ -18,7 +19,10 @@ from jr2net.face.model import FaceModel
 from jr2net.images.face_detector import load_face_detector
 from jr2net.inference.reconstruction import Reconstructor
 from jr2net.inference.reenactment import Reenactor
-from jr2net.networks.checkpoint import load_network, read_description
+from jr2net.networks.checkpoint import CheckpointError, load_network, read_description
+from jr2net.networks.etnet import ETNet
+from jr2net.networks.recaugnet import RecAugNet
+from jr2net.networks.recnet import RecNet
 from jr2net.networks.weights import load_embedder
 from jr2net.settings import digest
 from jr2net.storage import join
@@ -54,8 +58,9 @@ def load_pair_maker(
         face_model=reconstructor.model,
         device=device,
         optimize=False,
+        reenactor=config.reenactor,
     )
-    reader = load_network(settings.reader, model).to(device) if settings.reader else None
+    reader = load_reader(settings.reader, model).to(device) if settings.reader else None
     embedder = load_embedder(config.recnet.embedder, device) if config.recnet.embedder else None
     detector = load_face_detector() if listed.kind == "photos" and settings.face_detector else None
     only = training_clips(config, folders["prepare"]) if settings.sources is None else None
@@ -67,6 +72,16 @@ def load_pair_maker(
     driving_order = SourceOrder.of(others) if others is not None else None
     plan = Plan(settings, config.seed, SourceOrder.of(sources), digests, tracks, driving_order, grown_from)
     return PairMaker(PairGenerator(reenactor, reader, embedder), sources, plan, settings, others)
+
+
+def load_reader(folder: str, model: FaceModel) -> nn.Module:
+    """The network of ``synthesis.reader``. Raises CheckpointError where it reads no expressions."""
+    network = load_network(folder, model)
+    if not isinstance(network, ETNet | RecAugNet | RecNet):
+        raise CheckpointError(
+            f"synthesis.reader: {folder} holds a {network.kind}; give the folder of an ETNet or RecAugNet"
+        )
+    return network
 
 
 def validation_maker(maker: PairMaker, config: Config, prepare: str) -> PairMaker:

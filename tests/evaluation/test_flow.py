@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jr2net.config import Flow3DConfig
-from jr2net.evaluation.flow import cycle_error, flows, folded
+from jr2net.evaluation.flow import cycle_error, flow_defects, flows, folded
 from jr2net.face.camera import Camera
 from jr2net.face.model import FaceModel
 from jr2net.networks.flow3d.geometry import voxel_centres
@@ -68,3 +68,13 @@ def test_an_untrained_network_moves_by_its_prior(procedural_model: FaceModel, pr
         alone = cycle_error(there, torch.zeros_like(there)).item()
         assert alone > 0.01, "there alone does not lead back"
         assert cycle_error(there, back).item() < alone / 2
+
+
+def test_only_networks_that_warp_a_volume_have_defects_of_a_flow(procedural_model: FaceModel) -> None:
+    torch.manual_seed(0)
+    camera, face = Camera.default(32), procedural_model.neutral(1)
+    scene = set_scene(procedural_model, camera, torch.rand(1, 3, 32, 32), face, face)
+    with torch.inference_mode():
+        found = flow_defects(Flow3D(Flow3DConfig()).eval(), procedural_model, camera, scene)
+        assert {name: value.shape for name, value in found.items()} == {"folded_voxels": (1,), "cycle_px": (1,)}
+        assert flow_defects(torch.nn.Identity(), procedural_model, camera, scene) == {}

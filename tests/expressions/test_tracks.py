@@ -95,7 +95,7 @@ def test_frame_rates_are_inferred_from_timecodes() -> None:
             lambda names, rows: ([*names, "jawOpen"], [[*row, 0] for row in rows]),
             "a.csv: column 'jawOpen' occurs twice",
         ),
-        (lambda names, rows: (names, [*rows, rows[0][:9]]), "a.csv: line 72 has 10 values for 52 columns"),
+        (lambda names, rows: (names, [rows[0][:9], *rows]), "a.csv: line 2 has 10 values for 52 columns"),
         (lambda names, rows: (names, [["x", *rows[0][1:]], *rows]), "a.csv: line 2, eyeBlinkLeft: 'x' is not a number"),
         (lambda names, rows: (names, [["nan", *rows[0][1:]]]), "a.csv: column eyeBlinkLeft holds no number"),
         (lambda names, rows: (names, [["", *row[1:]] for row in rows]), "a.csv: column eyeBlinkLeft holds no number"),

@@ -45,6 +45,26 @@ def test_a_typographic_minus_is_a_minus() -> None:
     assert np.allclose(expression, VALUES, atol=2e-4) and notes == ("1 coefficients outside [0, 1] were clamped",)
 
 
+def test_a_last_line_that_is_cut_off_is_left_out() -> None:
+    for cut in (30, 150, 290):
+        expression, notes = read(csv()[:-cut])
+        assert len(expression) == 29 and np.allclose(expression, VALUES[:29], atol=1e-4)
+        assert notes == ("the last line is cut off and was left out",)
+    lines = csv().splitlines()
+    lines[9] = lines[9][:-30]
+    with pytest.raises(TrackError, match=r"line 10 has \d+ values for 52 columns; the file may be cut off"):
+        read("\n".join(lines))
+
+
+def test_null_in_the_place_of_blendshapes_is_a_frame_without_a_face() -> None:
+    frames = [
+        {"timestamp": n / 25, "blendShapes": dict(zip(ARKIT_NAMES, row.tolist()))} for n, row in enumerate(VALUES)
+    ]
+    frames[9]["blendShapes"] = frames[10]["blendShapes"] = None
+    expression, notes = read(json.dumps(frames))
+    assert len(expression) == 30 and len(notes) == 1 and notes[0].startswith("of 30 frames, 2 show no face")
+
+
 def test_zero_bytes_at_the_end_are_left_out() -> None:
     for encoding in ("utf-8", "utf-16"):
         expression, notes = read(csv().encode(encoding) + bytes(4096))

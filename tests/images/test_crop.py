@@ -62,6 +62,19 @@ def test_outside_is_black() -> None:
     assert not Crop((500, 500), 40).apply(image, 40).any()
 
 
+@pytest.mark.parametrize(("side", "size"), [(40.0, 32), (40.0, 80), (80.0, 24)])
+def test_outside_the_outermost_pixels_may_go_on(side: float, size: int) -> None:
+    image = np.random.default_rng(0).integers(100, 256, (100, 100, 3)).astype(np.uint8)
+    crop = Crop((8.0, 50.0), side)
+    assert crop.leaves(image) and not Crop((50.0, 50.0), 100.0).leaves(image)
+    black, continued = (crop.apply(image, size, each) for each in (False, True))
+    edge = (side / 2 - 8) * size / side  # where the image begins
+    outside, inside = int(edge) - 3, int(edge) + 4
+    assert not black[:, :outside].any() and continued.min() > 50
+    assert (continued[:, :outside] == continued[:, :1]).all()
+    assert np.array_equal(black[:, inside:], continued[:, inside:])
+
+
 def test_shrinking_averages() -> None:
     stripes = np.zeros((512, 512, 3), np.uint8)
     stripes[:, ::2] = 255

@@ -337,6 +337,11 @@ def test_raw_recordings_are_not_taken_for_their_previews():
         (b"\x89PNG\n\x1a\n", "was sent as text, which changes its bytes; send the file itself, in binary"),
         (b"\xef\xbf\xbdPNG\r\n", "was sent as text"),
         (bytes(128) + b"DICM", "DICOM is not a supported image format"),
+        (b"ID3\4", "a sound, not a picture"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "a sound, not a picture"),
+        (b"P6\n640 480\n255\n", "PBM, PGM, PPM and PFM are not read; save the picture as PNG"),
+        (b"Pf\n640 480\n-1\n", "PBM, PGM, PPM and PFM are not read"),
+        (b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01", "MXF is not read; convert it to MP4"),
     ],
 )
 def test_other_files_are_named_by_their_content(content, words):

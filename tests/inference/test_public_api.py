@@ -173,6 +173,22 @@ def test_a_photo_turns_without_any_driving(reenactor, face) -> None:
         reenactor(face, regions="eyes")
 
 
+def test_a_face_at_the_edge_turns_without_what_lies_beyond_the_photo(reconstructor, reenactor) -> None:
+    """Crops for the fit end in black there, which would be moved into the picture."""
+    bright = np.maximum(Photo.open(SAMPLE, box=BOX).image, 120)
+    cut, size = 180, reenactor.camera.size
+    photo = Photo.from_image(bright[:, cut:], box=(BOX[0] - cut, BOX[1], BOX[2] - cut, BOX[3]))
+    assert photo.crop.leaves(photo.image)
+    assert photo.crop_image(size).min() == 0 and photo.crop_image(size, continued=True).min() > 100
+    turned = reenactor(reconstructor(photo), yaw=25).image
+    assert (turned[:, :20] < 60).all(-1).mean() < 0.002
+
+
+def test_a_crop_within_the_photo_is_the_same_for_fit_and_reenactment(photo) -> None:
+    assert not photo.crop.leaves(photo.image)
+    assert photo.crop_image(64) is photo.crop_image(64, continued=True)
+
+
 def test_unusable_files_are_named(tmp_path: Path, procedural_model) -> None:
     (tmp_path / "text.jpg").write_text("no photo")
     with pytest.raises(PhotoError, match=r"text\.jpg: a text, not a photo"):

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from jobs import mattes
 from jobs.compare import absolute, load_reenactor, named_folders
-from jobs.mattes import segment_shard
 from jr2net.config import load, shipped_config
 from jr2net.data import sets
-from jr2net.data.shards import write_clips
+from jr2net.data.mattes import read_matte_group
+from jr2net.data.shards import read_clips, write_clips
 from jr2net.face.model import FaceModel
 from jr2net.images.segmentation import SegmenterError, load_segmenter
 from jr2net.networks.checkpoint import CheckpointError, save_network
@@ -113,8 +114,27 @@ def test_mattes_of_given_clips_are_made_and_resumed(submit, procedural_model: Fa
     written = shards[0].stat().st_mtime_ns, shards[1].read_bytes()
     shards[1].unlink()
     for shard, matte in zip(sorted((tmp_path / "clips").iterdir()), shards):  # as a resumed stage does
-        segment_shard._function(str(shard), str(matte))
+        mattes.segment_shard._function(str(shard), str(matte))
     assert (shards[0].stat().st_mtime_ns, shards[1].read_bytes()) == written
+
+
+def test_clips_with_mattes_of_their_own_need_no_segmentation_model(
+    procedural_model: FaceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise SegmenterError("no segmentation model is installed")
+
+    monkeypatch.setattr(mattes, "load_segmenter", missing)
+    studio = load(shipped_config("smoke")).data.studio
+    for name, filmed in (("own", True), ("plain", False)):
+        people = film_people(procedural_model, studio, 1, 0, 1, "train", 64, mattes=filmed)
+        write_clips(str(tmp_path / f"{name}.parquet"), people)
+    mattes.segment_shard._function(str(tmp_path / "own.parquet"), str(tmp_path / "mattes.parquet"))
+    (row,) = read_clips(str(tmp_path / "own.parquet"))
+    (copied,) = read_matte_group(str(tmp_path / "mattes.parquet"), 0)
+    assert copied.matte == row.matte and len(copied.matte) == 2
+    with pytest.raises(SegmenterError, match="no segmentation model"):
+        mattes.segment_shard._function(str(tmp_path / "plain.parquet"), str(tmp_path / "others.parquet"))
 
 
 def test_a_network_is_not_shown_under_the_name_of_another_reenactor(

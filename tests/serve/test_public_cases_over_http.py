@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
-from small_networks import make_client, make_settings
+from small_networks import InProcessNetworks, make_client, make_photo, make_settings
 from starlette.testclient import TestClient
 
+from jr2net.expressions.tracks import parse_csv
+from jr2net.face.arkit import ARKIT_NAMES
 from jr2net.images.face_detector import load_face_detector
+from jr2net.images.video_notes import read_notes
+from jr2net.inference.reconstruction import Reconstructor
+from jr2net.inference.reenactment import Reenactor
+
+JAW = ARKIT_NAMES.index("jawOpen")
 
 CAPTURES = {
     "68_emotion_columns": (4.0, "ignored columns: Angry, Disgusted, Fearful, Happy, Neutral and 2 more"),
@@ -100,3 +109,52 @@ def test_videos(client: TestClient, cases: Path, name: str, query: str, frames: 
     assert (len(found["frames"]), found["fps"]) == (frames, fps) and note in "; ".join(found["notes"])
     unseen = [n for n, frame in enumerate(found["frames"]) if frame["expression"] is None]
     assert unseen == (list(range(25, 65)) if "gone" in name else [])
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("name", ["fps_29.97.mp4", "vfr_10_then_60.mp4"])
+def test_the_mouth_opens_when_it_does(weights, cases: Path, name: str) -> None:
+    shipped = InProcessNetworks(Reconstructor.load(), Reenactor.load())
+    detector = load_face_detector("own")
+    client = make_client(shipped, shipped.reconstructor.model, make_settings(weights), detector=detector)
+    content = (cases / "vid" / name).read_bytes()
+    track = parse_csv(client.post("/v1/track?format=csv", content=content).content, "take.csv")
+    opens = np.flatnonzero(np.diff((track.expression[:, JAW] > 0.17).astype(int)) == 1) + 1
+    assert opens / track.fps == pytest.approx([0.5, 3.5], abs=0.11)
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize(
+    ("name", "seconds", "note"),
+    [
+        ("face_gone_frames_25_64.mp4", 3.0, "40 of 90 frames show no face; the face before is held"),
+        ("vfr_10_then_60.mp4", 6.0, ""),
+        ("hlg_10bit_hevc.mov", 3.0, ""),
+        ("selfie_mirrored_header.mp4", 3.0, ""),
+        ("two_people.mp4", 3.0, "face 0 of 2 is followed"),
+    ],
+)
+def test_films(client: TestClient, cases: Path, name: str, seconds: float, note: str) -> None:
+    driving = (cases / "vid" / name).read_bytes()
+    files = {"source": ("a", make_photo()), "driving": (name, driving)}
+    film = client.post("/v1/reenact/video", files=files, data={"box": "20,20,108,108"})
+    assert film.status_code == 200, film.text[:300]
+    assert note in "; ".join(read_notes(film.content))
+    with av.open(io.BytesIO(film.content)) as container, av.open(io.BytesIO(driving)) as sent:
+        stream = container.streams.video[0]
+        assert len(container.streams.audio) == len(sent.streams.audio)
+        rate, frames = float(stream.average_rate or 0), sum(1 for _ in container.decode(stream))
+    assert frames / rate == pytest.approx(seconds, abs=0.05)
+
+
+def test_pictures_of_videos_are_as_players_show_them(client: TestClient, cases: Path) -> None:
+    def first(name: str) -> np.ndarray:
+        response = client.post("/v1/picture", content=(cases / "vid" / name).read_bytes())
+        assert response.status_code == 200 and len(response.headers["x-face-boxes"]) > 2
+        return cv2.imdecode(np.frombuffer(response.content, np.uint8), cv2.IMREAD_COLOR)
+
+    plain, hdr, mirrored = map(first, ("fps_29.97.mp4", "hlg_10bit_hevc.mov", "selfie_mirrored_header.mp4"))
+    assert np.abs(hdr.astype(int) - plain).mean() < 12 and hdr.std() > 47, "washed out it is 39"
+    with av.open(str(cases / "vid" / "selfie_mirrored_header.mp4")) as container:
+        stored = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    assert np.abs(mirrored[:, ::-1].astype(int) - stored).mean() < 3

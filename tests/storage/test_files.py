@@ -101,6 +101,22 @@ def test_an_unreachable_server_raises(monkeypatch: pytest.MonkeyPatch) -> None:
         storage.check_writable("s3://bucket/run")
 
 
+@pytest.mark.parametrize(
+    ("uri", "folder"),
+    [
+        ("a/b/", "a"),
+        ("a", "."),
+        ("./a", "."),
+        (".", "./.."),
+        ("../..", "../../.."),
+        ("/a", "/"),
+        ("s3://b/c", "s3://b"),
+    ],
+)
+def test_the_folder_of_a_path(uri: str, folder: str) -> None:
+    assert storage.parent(uri) == folder
+
+
 def test_options_of_a_uri_stay_behind_its_path() -> None:
     uri = "s3://bucket/run/?endpoint_override=127.0.0.1:9000&scheme=http"
     joined = storage.join(uri, "prepare/", "index", "train.arrow")

@@ -145,6 +145,20 @@ class Flow3D(nn.Module):
         volume = self.warping.lift(foreground)
         return SourceCode(foreground, volume, hole, torch.where(hole > 0, inpainted, source_image))
 
+    def flows(self, scene: Scene, back: Tensor) -> tuple[Tensor, Tensor]:
+        """Flows (B, 3, D, h, w) to the driving view and, from the volume that was warped there, back again.
+
+        back (B, S, S, 2): position of the source face's pixels in the driving view, as ``View.position`` the other way.
+        """
+        source, driving = scene.source_face, scene.driving_face
+        code = self.encode(scene.source_image, scene.matte)
+        coefficients = self.coefficients(source), self.coefficients(driving)
+        prior = self.prior(source, driving, scene.driving, scene.view.position)
+        inverse_prior = self.prior(driving, source, scene.source, back)
+        there = self.warping.warp(code.foreground, code.volume, *coefficients, prior)
+        returned = self.warping.flow(there.volume, *reversed(coefficients))
+        return there.flow, returned if inverse_prior is None else returned + inverse_prior.flow
+
     def coefficients(self, face: FaceParameters) -> Tensor:
         """(B, 57): what the flow depends on."""
         return coefficients(face, self.focal_ratio)
