@@ -20,7 +20,7 @@ import numpy as np
 import ray
 
 from jobs.command_line import main
-from jobs.pair_actor import PairActor, load_inputs
+from jobs.pair_actor import PairActor, SynthesisInputs, load_inputs
 from jobs.shard_waves import make_shards
 from jobs.stage import run_stage
 from jobs.synthesis_progress import SynthesisProgress
@@ -52,9 +52,7 @@ def synthesize(run: Run, stage: str = "synthesis") -> list[str]:
     os.environ.setdefault("AWS_MAX_ATTEMPTS", S3_ATTEMPTS)
     folder, settings = run.folder(stage), run.config.synthesis
     inputs = load_inputs(run, stage)
-    storage.put_once_or_same(storage.join(folder, dataset.SOURCES), inputs.to_json())
-    if settings.sources is not None and inputs.sources.kind == "clips":
-        write_people(folder, settings.sources, inputs.sources)
+    write_sources(folder, settings.sources, inputs)
     missing = shards.missing_shards(folder, settings, inputs.grown_from)
     planned = dataset.planned_in(settings, missing, inputs.grown_from)
     progress = SynthesisProgress(folder, settings.pairs, planned, run.seconds_after)
@@ -72,6 +70,21 @@ def synthesize(run: Run, stage: str = "synthesis") -> list[str]:
     if not storage.exists(storage.join(folder, VALIDATION_SHARD)):
         ray.get(start_actor(run, stage).write_validation.remote())
     return [DESCRIPTION, INDEX, VALIDATION_SHARD]
+
+
+def write_sources(folder: str, uri: str | None, inputs: SynthesisInputs) -> None:
+    """Writes what the pairs are made from, and of clips other than the training clips, whom they show.
+
+    uri: ``synthesis.sources``. Raises StageError where the folder has pairs that were made from something else.
+    """
+    described, content = storage.join(folder, dataset.SOURCES), inputs.to_json()
+    if not storage.put_once(described, content) and storage.read_bytes(described) != content:
+        raise StageError(
+            f"{described}: the pairs that are there were made from other sources, captures or people: restore these, "
+            f"or give --redo {storage.base_name(folder)}, which deletes the pairs"
+        )
+    if uri is not None and inputs.sources.kind == "clips":
+        write_people(folder, uri, inputs.sources)
 
 
 def incomplete_message(folder: str, failed: dict[int, str], missing: np.ndarray) -> str:

@@ -36,8 +36,9 @@ from jr2net.config import Config
 from jr2net.errors import UserError
 from jr2net.face.load import load_face_model
 from jr2net.process import tune_malloc, use_threads
-from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run
+from jr2net.run.cascade import NETWORK_FILES, NETWORKS, Run, upstream
 from jr2net.run.trainings import batches, build, save, validation_batches
+from jr2net.synthesis.people import check_people
 from jr2net.training import Divergence, Training
 from jr2net.training import best as best_weights
 from jr2net.training.best import Best
@@ -51,8 +52,10 @@ def train(run: Run, stage: str, callbacks: Sequence[RayTrainCallback] = ()) -> l
 
     callbacks: of Ray Train, e.g. Tune's ``TuneReportCallback``. Failed workers are restarted, up to
     ``scaling.max_failures`` times without a newer state, and as often as announced machines leave. A
-    UserError (data, settings, divergence) is not retried.
+    UserError (data, settings, divergence) is not retried. Raises LeakError where pairs show people who are tested on.
     """
+    for dataset in {"synthesis", "synthesis_2"}.intersection(upstream(run.config, stage)):
+        check_people(run.config, run.folder("prepare"), run.folder(dataset))
     settings: dict[str, Any] = {
         "config": run.config.model_dump(mode="json"),
         "stage": stage,

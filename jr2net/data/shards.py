@@ -100,9 +100,9 @@ def _version(file: pyarrow.fs.FileInfo) -> str:
     return f"{file.size} {file.mtime_ns}"
 
 
-def read_group(uri: str, group: int) -> list[ClipRow]:
-    """Reads all rows of one row group, images still compressed."""
-    with open_parquet(uri, COLUMNS) as file:
+def read_group(uri: str, group: int, content: bytes | None = None) -> list[ClipRow]:
+    """Reads all rows of one row group, images still compressed. content: of the shard, if it was read before."""
+    with open_parquet(uri, COLUMNS, content) as file:
         columns = COLUMNS + [name for name in file.schema_arrow.names if is_optional(name)]
         table = read_table(file, uri, group, columns)
     return parse_rows(table, uri)

@@ -16,7 +16,7 @@ import numpy as np
 from jr2net import storage
 from jr2net.data.cache import RecentCache
 from jr2net.data.clips import ClipSource, decode_frame
-from jr2net.data.shards import COLUMNS, parse_rows
+from jr2net.data.shards import COLUMNS, parse_rows, read_group
 from jr2net.data.source_list import SourceList, open_clips, without_folder
 from jr2net.errors import UserError
 from jr2net.images.arrays import resize
@@ -97,15 +97,17 @@ class ClipFrames:
             return f"{name}/{entry.first + frame}"  # the row cannot be read: as if no number were left out
 
     def read(self, number: int) -> SourceImage:
-        shard = self.clips.rows[self.clips.locate(number).row].shard
+        """As ``Sources.read``. Failed requests look as damage does; the shard's whole content tells them apart."""
+        entry = self.clips.rows[self.clips.locate(number).row]
         try:
             return self._read(number)
         except ShardError:
-            storage.read_bytes(shard)  # raises StorageError if storage is the cause, not the image
+            content = storage.read_bytes(entry.shard)  # raises StorageError if the storage is the cause
         try:
+            self._groups.get((entry.shard, entry.group), lambda: read_group(entry.shard, entry.group, content))
             return self._read(number)
         except ShardError as error:
-            raise SourceError(without_folder(error, shard)) from None
+            raise SourceError(without_folder(error, entry.shard)) from None
 
     def _read(self, number: int) -> SourceImage:
         row, frame = self.clips.locate(number)

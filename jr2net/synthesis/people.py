@@ -12,11 +12,16 @@ from dataclasses import replace
 from jr2net.config import Config
 from jr2net.data.sets import held_out
 from jr2net.data.source_list import SourceList, open_clips
-from jr2net.storage import exists, join, put_once_or_same, read_bytes
+from jr2net.errors import UserError
+from jr2net.storage import base_name, exists, join, put_once_or_same, read_bytes
 from jr2net.synthesis.dataset import SOURCES
 
 PEOPLE = "people.json"
 """File of a dataset from other clips than the training clips: the sorted identities whose images were used."""
+
+
+class LeakError(UserError, ValueError):
+    """People who are trained on, and tested or validated on too; the message names them."""
 
 
 def without_held_out(config: Config, prepare: str, uri: str, listed: SourceList) -> SourceList:
@@ -50,3 +55,18 @@ def shown_people(config: Config, folder: str) -> list[str]:
     if made_from["kind"] != "clips":
         return []
     return open_clips(uri, SourceList("clips", made_from["files"], left_out=made_from.get("left_out", ()))).identities
+
+
+def check_people(config: Config, prepare: str, folder: str) -> list[str]:
+    """``shown_people`` of the dataset in ``folder``. Raises LeakError where some are tested or validated on.
+
+    Such pairs are those of older code.
+    """
+    shown = shown_people(config, folder)
+    if shown and (leaks := sorted(held_out(config, prepare).intersection(shown))):
+        raise LeakError(
+            f"{folder}: pairs show {len(leaks)} identities that are tested or validated on, e.g. {leaks[0]!r}: figures "
+            f"of what is trained on them would be meaningless; give --redo {base_name(folder)}, which makes the pairs "
+            "again without them"
+        )
+    return shown

@@ -13,6 +13,7 @@ from jr2net.data.shards import write_clips
 from jr2net.data.source_list import list_sources
 from jr2net.data.sources import SourceError, open_sources
 from jr2net.images.face_detector import DetectorError, Face, load_face_detector
+from jr2net.storage.open_shards import OpenShards
 from jr2net.storage.parquet import ShardError
 
 SIZE = 32
@@ -58,6 +59,21 @@ def test_frames_that_a_shard_has_lost_cannot_be_used(tmp_path: Path) -> None:
     for number, clip in ((2, "clip-0"), (4, "clip-1")):
         with pytest.raises(SourceError, match=rf"^a\.parquet: clip '{clip}' has lost frames; .*prepare the data"):
             sources.read(number)
+
+
+def test_requests_that_fail_set_no_image_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = str(tmp_path / "a.parquet")
+    write_clips(uri, [make_row(0, 3), make_row(1, 3)])
+    sources = open_sources(uri, list_sources(uri), SIZE)
+    expected = sources.read(4)
+
+    def timeout(self: OpenShards, uri: str, first: int, last: int) -> None:
+        raise ShardError(f"{uri}: row groups {first} to {last} are damaged (timeout)")
+
+    monkeypatch.setattr(OpenShards, "read", timeout)
+    again = open_sources(uri, list_sources(uri), SIZE)
+    found = again.read(4)
+    assert found.source_id == expected.source_id and (found.image == expected.image).all()
 
 
 def test_a_shard_with_a_damaged_index_is_skipped(tmp_path: Path) -> None:

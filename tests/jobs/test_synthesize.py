@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -170,6 +171,17 @@ def test_pairs_of_other_clips_show_nobody_who_is_tested(
     shown = {pair.source_id.split("/")[0] for pair in pairs}
     assert len(pairs) > 30 and len(tested.identities) > 3 and shown.isdisjoint(tested.identities)
     assert shown <= set(json.loads((tmp_path / "run/synthesis/people.json").read_text()))
+
+
+def test_pairs_from_other_people_are_not_continued(storage_uri: str, tmp_path: Path) -> None:
+    """As older code began them: with everybody in the clips."""
+    shutil.copytree(storage_uri, tmp_path / "run")
+    clips, folder = f"{storage_uri}/prepare/train", str(tmp_path / "run" / "synthesis")
+    run = run_of(str(tmp_path / "run"), f"data.clips={clips}", f"synthesis.sources={clips}")
+    inputs = load_inputs(run)
+    synthesize.write_sources(folder, clips, replace(inputs, sources=replace(inputs.sources, left_out=())))
+    with pytest.raises(StageError, match=r"made from other sources, captures or people: .*--redo synthesis"):
+        synthesize.synthesize(run)
 
 
 def test_driving_clips_are_indexed_once_and_all_needed(

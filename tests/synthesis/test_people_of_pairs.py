@@ -8,17 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.train import train
 from jr2net.config import Config, load, shipped_config
 from jr2net.data import sets
 from jr2net.data.index import index_shards
 from jr2net.data.shards import list_shards, write_clips
 from jr2net.data.source_list import SourceList, list_sources
 from jr2net.data.sources import open_sources
-from jr2net.evaluation.people import LeakError, count_people
+from jr2net.evaluation.people import count_people
 from jr2net.images.arrays import encode_jpeg
 from jr2net.images.clip import ClipRow
+from jr2net.run.cascade import Run
 from jr2net.storage.parquet import ShardError
-from jr2net.synthesis.people import shown_people, without_held_out, write_people
+from jr2net.synthesis.people import LeakError, shown_people, without_held_out, write_people
 
 PEOPLE = 30
 
@@ -78,24 +80,34 @@ def test_a_dataset_that_shows_somebody_is_a_leak(config: Config, tmp_path: Path,
     folder = write_dataset(tmp_path, listed)
     write_people(folder, str(config.synthesis.sources), listed)
     Path(folder).rename(tmp_path / stage)
-    with pytest.raises(LeakError, match=r"validation set: 4 of 4 identities .* pairs show them: give --redo synthesis"):
+    with pytest.raises(LeakError, match=rf"pairs show 8 identities that are tested or validated on.*--redo {stage}"):
         count(config, tmp_path)
     config = load(shipped_config("smoke"), [f"storage={tmp_path}", f"data.clips={tmp_path}/clips"])
     assert count(config, tmp_path)["leaks"] == 0, "of another run, whose pairs show the people of the training"
     config = config.model_copy(
         update={"synthesis": config.synthesis.model_copy(update={"sources": f"{tmp_path}/clips"})}
     )
-    with pytest.raises(LeakError, match=r"test set held_out: .* pairs show them"):
+    with pytest.raises(LeakError, match=r"pairs show 4 identities"):
         count(config, tmp_path)
 
 
 def test_datasets_of_older_code_are_looked_into(config: Config, tmp_path: Path) -> None:
     """They do not say who is in them."""
     write_dataset(tmp_path, list_sources(str(config.synthesis.sources)))
-    with pytest.raises(LeakError, match="pairs show them"):
+    with pytest.raises(LeakError, match="pairs show 8 identities"):
         count(config, tmp_path)
     write_dataset(tmp_path, sources_of(config, tmp_path))
     assert count(config, tmp_path)["leaks"] == 0
+
+
+def test_nothing_is_trained_on_such_pairs(config: Config, tmp_path: Path) -> None:
+    """The end of all trainings would be late to notice."""
+    write_dataset(tmp_path, list_sources(str(config.synthesis.sources)))
+    with pytest.raises(LeakError, match="--redo synthesis,"):
+        train(Run(config), "etnet")
+    (tmp_path / "synthesis").rename(tmp_path / "synthesis_2")
+    with pytest.raises(LeakError, match="--redo synthesis_2,"):
+        train(Run(config), "etnet_2")
 
 
 def test_photos_show_nobody_who_is_known(config: Config, tmp_path: Path) -> None:
