@@ -66,6 +66,11 @@ def load_checkpoint(folder: str, model: FaceModel) -> tuple[Network, ModelInfo]:
     with local_copy(folder, (DESCRIPTION, WEIGHTS)) as local:
         description, network = read_description(local), load_network(local, model)
     architecture = description["architecture"]
+    if missing := {"image_size", "focal_ratio"} - set(architecture):
+        raise CheckpointError(
+            f"{storage.join(folder, DESCRIPTION)}: architecture has no {' and no '.join(sorted(missing))}, so crops "
+            "for it cannot be made; give them to save_network, or train the network again"
+        )
     return network, ModelInfo(
         description["kind"], description["weights_sha256"], architecture["image_size"], architecture["focal_ratio"]
     )

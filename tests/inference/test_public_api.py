@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import av
@@ -206,3 +207,16 @@ def test_weights_of_the_wrong_kind_are_rejected(procedural_model) -> None:
         Reconstructor.load(shipped_weights("dcnet"), face_model=procedural_model)
     with pytest.raises(CheckpointError, match="holds a recaugnet; give the folder of a dcnet or flow3d"):
         Reenactor.load(shipped_weights("recaugnet"), face_model=procedural_model)
+    with pytest.raises(CheckpointError, match="holds a flow3d; give the folder of a dcnet"):
+        Reenactor.load(shipped_weights("flow3d"), face_model=procedural_model, reenactor="dcnet")
+
+
+def test_weights_that_do_not_say_which_crops_they_take_are_rejected(tmp_path: Path, procedural_model) -> None:
+    from jr2net.inference.weights import shipped_weights
+
+    shutil.copytree(shipped_weights("flow3d"), tmp_path / "flow3d")
+    description = json.loads((tmp_path / "flow3d" / "model.json").read_text())
+    del description["architecture"]["image_size"]
+    (tmp_path / "flow3d" / "model.json").write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match=r"flow3d/model\.json: architecture has no image_size, .*save_network"):
+        Reenactor.load(tmp_path / "flow3d", face_model=procedural_model)

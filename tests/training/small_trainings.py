@@ -82,7 +82,7 @@ def training(
     if network == "etnet-keypoints":
         tracker = ETNet(BACKBONE.model_copy(update={"points": KEYPOINTS}), keypoints=True)
         return ETNetTraining(tracker, config.etnet.optimizer, device, squared_until=1.0, decay=0.9)
-    augmented = RecAugNet(recnet, ETNet(BACKBONE))
+    augmented = RecAugNet(recnet, ETNet(BACKBONE), train_etnet=network == "recaugnet-etnet")
     return RecNetTraining(augmented, model, camera, config.recaugnet.optimizer, config.recnet.loss, device)
 
 

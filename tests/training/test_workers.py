@@ -112,6 +112,7 @@ def assert_close(ones: list[dict[str, float]], others: list[dict[str, float]], t
         ("flow3d", 3, 2, 0.75),  # phase B
         ("etnet", 4, 1, 0.5),
         ("recaugnet", 4, 1, 0.5),
+        ("recaugnet-etnet", 3, 2, 0.5),  # with ETNet
     ],
 )
 def test_two_workers_match_one(
