@@ -33,7 +33,8 @@ def animation_format(head: bytes) -> str | None:
 
 
 def gif_moves(file: BinaryIO) -> bool:
-    with suppress(OSError, SyntaxError, ValueError), Image.open(file, formats=["GIF"]) as image:
+    damage = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # the last by sizes that are damaged
+    with suppress(*damage), Image.open(file, formats=["GIF"]) as image:
         return getattr(image, "is_animated", False)
     return False
 

@@ -117,6 +117,7 @@ def test_lines_come_frame_by_frame(tracking_client) -> None:
         ("?face=1", clip(3), 422, "none of its 3 frames shows 2 faces"),
         ("", clip(3, faceless=(0, 1, 2)), 422, "none of its 3 frames shows a face"),
         ("", clip(9)[:200], 415, "video: the file holds no video stream"),
+        ("", b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\1\0\0;", 415, "; this is GIF"),
         ("?format=fbx", clip(3), 422, "format"),
         ("?format=ndjson&smooth=two-sided", clip(3), 422, "needs the whole video"),
         ("?format=ndjson&neutral=auto", clip(3), 422, "needs the whole video"),
