@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jr2net.device import constant
 from jr2net.face.camera import Camera, to_camera
 from jr2net.face.light import ambient
 from jr2net.face.model import FaceModel
@@ -48,7 +49,7 @@ def generated_crops(scene: Scene, generated: Generated) -> list[GeneratedCrop]:
 def _as_grey_as(source: Tensor, picture: Tensor) -> Tensor:
     """The images (B, 3, S, S), without colours where the source image has none: the networks draw red mouths."""
     is_grey = (source.amax(1) - source.amin(1)).amax((1, 2)) < _COLOURLESS
-    luma = (picture * picture.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
+    luma = (picture * constant(_LUMA, picture)[:, None, None]).sum(1, keepdim=True)
     return torch.where(is_grey[:, None, None, None], luma, picture)
 
 
