@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jr2net.device import constant
 from jr2net.face.camera import Camera, to_camera
 from jr2net.face.light import ambient
 from jr2net.face.model import FaceModel
@@ -25,6 +26,9 @@ _MARGIN = 0.04  # around the face, as a fraction of the crop's side; the generat
 _FEATHER = 0.05  # of the crop's side
 _CORRECTED = 0.1  # of the range of colours: pixels that are corrected by less have the photo's detail, by twice it none
 _RIM = 3 / 64  # of the crop's side: width of the outline of a face along which nothing is drawn
+_TORN = 0.5  # pixels of the generated image: a displacement that differs by more from those around it
+_COLOURLESS = 2 / 255  # of the range of colours: channels of a black and white photo differ by less
+_LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, as in JPEG
 _OUTLINE = 3.0  # pixels of the generated image: how far the outline of the face reaches
 
 
@@ -36,9 +40,17 @@ def generated_crops(scene: Scene, generated: Generated) -> list[GeneratedCrop]:
     else:
         position = generated.position
         picture, moved = _as_moved(scene, generated.picture, position)
+    picture = _as_grey_as(scene.source_image, picture)
     maps = (position, *(each[:, 0] for each in (moved, changed, generated.kept)))
     arrays = [each.float().cpu().numpy() for each in maps]
     return [GeneratedCrop(*row) for row in zip(to_arrays(picture), *arrays, strict=True)]
+
+
+def _as_grey_as(source: Tensor, picture: Tensor) -> Tensor:
+    """The images (B, 3, S, S), without colours where the source image has none: the networks draw red mouths."""
+    is_grey = (source.amax(1) - source.amin(1)).amax((1, 2)) < _COLOURLESS
+    luma = (picture * constant(_LUMA, picture)[:, None, None]).sum(1, keepdim=True)
+    return torch.where(is_grey[:, None, None, None], luma, picture)
 
 
 def _as_moved(scene: Scene, picture: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,13 +189,17 @@ def _correspondence(generated: GeneratedCrop) -> tuple[np.ndarray, np.ndarray]:
     Positions are unknown where the network draws, and the edge of the face goes in steps of a pixel. Displacements vary
     less: where they are unknown they are extrapolated, so that upsampling blends no unknown ones in; along the outline
     of the face they are smoothed, so that a moving chin has no steps. Within the face positions stay exact (else closed
-    lids would show the eye's detail), and the detail ends a pixel before what the source does not show.
+    lids would show the eye's detail), and the detail ends a pixel before what the source does not show. A gap between
+    lips, a pixel high, moves otherwise than the lips around it: it has no detail, or the lips' would be there twice.
     """
-    moved, side = generated.moved, len(generated.image)
+    side = len(generated.image)
     grid = np.stack(np.meshgrid(*[np.arange(side, dtype=np.float32) + 0.5] * 2), -1)
-    displacement = (generated.position - grid) * moved[..., None]
-    smooth = _blur(displacement, 1.5) / np.maximum(_blur(moved, 1.5), 1e-3)[..., None]
+    displacement = generated.position - grid
     inside = (2 * _blur(generated.changed, _OUTLINE) - 1).clip(0, 1)
+    torn = np.linalg.norm(displacement - cv2.medianBlur(displacement, 5), axis=-1) > _TORN
+    moved = generated.moved * ~(torn & (inside > 0))
+    displacement = displacement * moved[..., None]
+    smooth = _blur(displacement, 1.5) / np.maximum(_blur(moved, 1.5), 1e-3)[..., None]
     exact = (inside * moved)[..., None]
     position = grid + displacement * exact + smooth * (1 - exact)
     within, along = cv2.erode(moved, np.ones((3, 3), np.uint8)), (2 * _blur(moved, 1.0) - 0.5).clip(0, 1)

@@ -119,6 +119,30 @@ def test_what_the_source_hides_along_the_outline_of_a_face_is_the_source_moved(t
     assert outline.any() and (np.abs(crop.image[outline].astype(int) - 128) <= 1).all() and crop.moved[outline].all()
 
 
+def test_a_gap_between_lips_does_not_repeat_the_line_between_them():
+    """Lips that do not move, and between them a gap of a pixel whose inside was above in the source."""
+    photo, crop, scale = np.full((320, 320, 3), 150, np.uint8), Crop((160.0, 160.0), 320.0), 320 // SMALL
+    photo[128:131] = 20  # the line between the lips
+    generated = _identity_crop(photo, crop)
+    position = generated.position.copy()
+    position[16, 8:24] -= np.float32([0, 16.5 - 12.95])  # the gap shows what lies at the line
+    result = composite(photo, crop, replace(generated, position=position), whole_crop=False)
+    gap = np.s_[16 * scale - 5 : 17 * scale + 5, 120:200]
+    assert result[gap].min() > 140, "the line is drawn a second time"
+    assert result[128:131, 120:200].max() < 40, "the line itself is as sharp as before"
+
+
+def test_a_black_and_white_photo_stays_black_and_white(toy_model):
+    camera = Camera.default(SMALL)
+    grey = torch.rand(1, 1, SMALL, SMALL, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
+    red = torch.tensor([0.8, 0.1, 0.1])[:, None, None].expand(1, 3, SMALL, SMALL)
+    coloured = torch.cat([grey, grey * torch.tensor([1.0, 0.9, 0.8])[:, None, None]])
+    scene = set_scene(toy_model, camera, coloured, *[toy_model.neutral(2)] * 2)
+    first, second = generated_crops(scene, Generated(red.expand(2, -1, -1, -1), torch.zeros(2, 1, SMALL, SMALL)))
+    assert np.ptp(first.image, axis=-1).max() == 0 and (first.image == round(255 * (0.8 * 0.299 + 0.1 * 0.701))).all()
+    assert (second.image[..., 0] == 204).all() and (second.image[..., 1] < 30).all()
+
+
 def test_pixels_beyond_the_face_do_not_change():
     photo, crop = _photo(), Crop((150.0, 120.0), 160.0)
     generated = _identity_crop(photo, crop)

@@ -17,9 +17,12 @@ from ray.train import WorkerGroupError
 
 from jobs import notices, train
 from jobs.notices import Notices, Request, StateBeforeResize, StopAtSignal
+from jr2net.config import load
 from jr2net.run.cascade import NETWORK_FILES
 from jr2net.training import NonFiniteLoss
 from jr2net.training.state import StateWriter
+
+SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 
 
 @pytest.fixture(autouse=True)
@@ -151,9 +154,7 @@ def training_with(outcomes: list[Any], folder: Path, max_failures: int, monkeypa
         return SimpleNamespace(return_value=outcome)
 
     monkeypatch.setattr(train, "trainer", lambda *arguments: SimpleNamespace(fit=fit))
-    config = SimpleNamespace(
-        model_dump=lambda mode: {}, scaling=SimpleNamespace(max_failures=max_failures, least_workers=1)
-    )
+    config = load(SMOKE, [f"storage={folder}", f"scaling.max_failures={max_failures}", "scaling.workers=1"])
     run = SimpleNamespace(config=config, folder=lambda stage: str(folder), digests=lambda stage: {}, seconds_after=None)
     return train.train(run, "recnet")  # type: ignore[arg-type]
 
