@@ -60,6 +60,24 @@ DOCUMENT: Figures = {
     ),
     "saving states": ("0.2 % = max state_saving_share",),
     "paper's sizes on a GPU": (),
+    "samples/s from S3, loader alone": (
+        "DCNet 25 = loaded_samples_per_s (dcnet, local, loader alone)",
+        "ETNet 78 = loaded_samples_per_s (etnet, local, loader alone)",
+        "DCNet 0.97 = train_s3_delayed_vs_local (dcnet, loader alone)",
+        "ETNet 1.21 = train_s3_delayed_vs_local (etnet, loader alone)",
+    ),
+    "samples/s from S3, steps of 0.3 s": (
+        "ETNet 50 = loaded_samples_per_s (etnet, local, steps of 0.3 s)",
+        "ETNet 1.18 = train_s3_delayed_vs_local (etnet, steps of 0.3 s)",
+    ),
+    "the same, RecNet; DCNet's steps": (),
+    "bytes read for a byte used": ("1.09 = recnet_read_amplification",),
+    "index of 213 million frames": (
+        "4.0 s = index_open_s (213 M frames)", "179 MB = index_memory_mb (213 M frames)",
+    ),
+    "index of a billion pairs": (
+        "1.8 s = index_open_s (1e9 pairs)", "68 MB = index_memory_mb (1e9 pairs)",
+    ),
     "2 workers: 167 pairs/s": (
         "167 pairs = synthesis_job_pairs_per_s (2 workers)",
         "172 pairs = synthesis_bare_loop_pairs_per_s (2 processes)",
