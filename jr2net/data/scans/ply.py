@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import islice
 
@@ -59,16 +60,16 @@ def _header(content: bytes) -> tuple[str, list[_Element], bytes]:
     return order, elements, body[2:] if body.startswith(b"\r\n") else body[1:]
 
 
-class _Body:
+class _Body(ABC):
     """The elements in their order; a subclass reads the rows of one."""
 
+    @abstractmethod
     def columns(self, element: _Element) -> dict[str, np.ndarray]:
         """Of an element without lists: name -> values (count,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def polygons(self, element: _Element) -> Indices:
         """Triangles of an element whose property ``_INDICES`` is a list."""
-        raise NotImplementedError
 
     def mesh(self, elements: list[_Element]) -> Mesh:
         vertices, faces = None, NO_FACES
